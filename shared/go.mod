@@ -1,0 +1,3 @@
+module sightglass/shared
+
+go 1.26.0

@@ -1,0 +1,141 @@
+package snapshot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// ErrInvalid is wrapped by every error of Decode. The error's text names the key that is wrong.
+var ErrInvalid = errors.New("invalid snapshot")
+
+// Decode reads one snapshot. A key that it does not know is ignored, so that an ingester may be newer than an edge;
+// a key that is missing, of the wrong type or out of range is an error that names it.
+func Decode(data []byte) (*Snapshot, error) {
+	var w wire
+	if err := json.Unmarshal(data, &w); err != nil {
+		return nil, describe(err)
+	}
+	s, err := w.snapshot()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return s, nil
+}
+
+// wire is a Snapshot as it stands in JSON. Pointers tell a missing key from a zero.
+type wire struct {
+	Price        *float64 `json:"price"`
+	Confidence   *float64 `json:"confidence"`
+	Transactions *[]Point `json:"transactions"`
+	Stats        *Stats   `json:"stats"`
+	Timestamp    *float64 `json:"timestamp"`
+	Low          *float64 `json:"low"`
+	High         *float64 `json:"high"`
+	Status       *Status  `json:"status"`
+	Seq          *uint64  `json:"seq"`
+	Epoch        *Epoch   `json:"epoch"`
+}
+
+func (w *wire) snapshot() (*Snapshot, error) {
+	if key := w.missing(); key != "" {
+		return nil, fmt.Errorf("%s: missing", key)
+	}
+	s := &Snapshot{
+		Price: *w.Price, Confidence: *w.Confidence, Transactions: *w.Transactions, Stats: *w.Stats,
+		Timestamp: *w.Timestamp, Low: *w.Low, High: *w.High, Status: *w.Status, Seq: *w.Seq, Epoch: *w.Epoch,
+	}
+	if err := s.Epoch.validate(); err != nil {
+		return nil, fmt.Errorf("epoch: %w", err)
+	}
+	switch s.Status {
+	case Warming, Live, Stale:
+	default:
+		return nil, fmt.Errorf("status: %q is none of warming, live, stale", clip(string(s.Status)))
+	}
+	if n := len(s.Transactions); n > MaxTransactions {
+		return nil, fmt.Errorf("transactions: %d of them, more than %d", n, MaxTransactions)
+	}
+	return s, s.checkRanges()
+}
+
+func (w *wire) missing() string {
+	switch {
+	case w.Price == nil:
+		return "price"
+	case w.Confidence == nil:
+		return "confidence"
+	case w.Transactions == nil:
+		return "transactions"
+	case w.Stats == nil:
+		return "stats"
+	case w.Timestamp == nil:
+		return "timestamp"
+	case w.Low == nil:
+		return "low"
+	case w.High == nil:
+		return "high"
+	case w.Status == nil:
+		return "status"
+	case w.Seq == nil:
+		return "seq"
+	case w.Epoch == nil:
+		return "epoch"
+	}
+	return ""
+}
+
+func (s *Snapshot) checkRanges() error {
+	for _, n := range []struct {
+		key   string
+		value float64
+		most  float64
+	}{
+		{"price", s.Price, maxUSD}, {"low", s.Low, maxUSD}, {"high", s.High, maxUSD},
+		{"confidence", s.Confidence, 1}, {"timestamp", s.Timestamp, maxSeconds},
+	} {
+		if n.value < 0 || n.value > n.most {
+			return fmt.Errorf("%s: %v is not between 0 and %v", n.key, n.value, n.most)
+		}
+	}
+	for i, p := range s.Transactions {
+		if p.Price < 0 || p.Price > maxUSD || p.Timestamp < 0 || p.Timestamp > maxSeconds {
+			return fmt.Errorf("transactions: number %d is out of range: %+v", i, p)
+		}
+	}
+	return nil
+}
+
+const (
+	maxUSD     = 1e12    // no bitcoin will cost this; beyond it two decimals no longer fit a float64 well
+	maxSeconds = 1 << 40 // unix seconds for 35,000 years
+)
+
+// describe turns encoding/json's errors into ones that name our keys.
+func describe(err error) error {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		key := wrong.Field
+		if key == "" {
+			key = "the whole"
+		}
+		return fmt.Errorf("%w: %s: a JSON %s where %s belongs (at byte %d)",
+			ErrInvalid, key, clip(wrong.Value), jsonName(wrong.Type), wrong.Offset)
+	}
+	return fmt.Errorf("%w: not JSON: %w", ErrInvalid, err)
+}
+
+func jsonName(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Float64:
+		return "a number"
+	case reflect.Uint64:
+		return "a whole number from 0"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice:
+		return "an array"
+	default:
+		return "an object"
+	}
+}

@@ -1,0 +1,54 @@
+package snapshot
+
+import "strconv"
+
+// AppendJSON appends the snapshot's encoding to dst and returns the extended buffer. It is written out by hand, not
+// reflected over, for two reasons: decimals are fixed by the contract, and a tick allocates nothing once dst is large
+// enough. The caller vouches for finite numbers; Decode is the check.
+func (s *Snapshot) AppendJSON(dst []byte) []byte {
+	dst = append(dst, `{"price":`...)
+	dst = appendUSD(dst, s.Price)
+	dst = append(dst, `,"confidence":`...)
+	dst = strconv.AppendFloat(dst, s.Confidence, 'f', 3, 64)
+	dst = append(dst, `,"transactions":[`...)
+	for i, p := range s.Transactions {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = append(dst, `{"timestamp":`...)
+		dst = appendSeconds(dst, p.Timestamp)
+		dst = append(dst, `,"price":`...)
+		dst = appendUSD(dst, p.Price)
+		dst = append(dst, '}')
+	}
+	dst = append(dst, `],"stats":`...)
+	dst = s.Stats.appendJSON(dst)
+	dst = append(dst, `,"timestamp":`...)
+	dst = appendSeconds(dst, s.Timestamp)
+	dst = append(dst, `,"low":`...)
+	dst = appendUSD(dst, s.Low)
+	dst = append(dst, `,"high":`...)
+	dst = appendUSD(dst, s.High)
+	dst = append(dst, `,"status":"`...)
+	dst = append(dst, s.Status...)
+	dst = append(dst, `","seq":`...)
+	dst = strconv.AppendUint(dst, s.Seq, 10)
+	dst = append(dst, `,"epoch":"`...)
+	dst = append(dst, s.Epoch...)
+	return append(dst, `"}`...)
+}
+
+func (s Stats) appendJSON(dst []byte) []byte {
+	dst = append(dst, `{"total_received":`...)
+	dst = strconv.AppendUint(dst, s.TotalReceived, 10)
+	dst = append(dst, `,"total_filtered":`...)
+	dst = strconv.AppendUint(dst, s.TotalFiltered, 10)
+	dst = append(dst, `,"active_in_window":`...)
+	dst = strconv.AppendUint(dst, s.ActiveInWindow, 10)
+	dst = append(dst, `,"uptime_seconds":`...)
+	dst = strconv.AppendUint(dst, s.UptimeSeconds, 10)
+	return append(dst, '}')
+}
+
+func appendUSD(dst []byte, v float64) []byte     { return strconv.AppendFloat(dst, v, 'f', 2, 64) }
+func appendSeconds(dst []byte, v float64) []byte { return strconv.AppendFloat(dst, v, 'f', 3, 64) }

@@ -1,0 +1,50 @@
+package snapshot
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// An Epoch names one ingester's reign: a decimal number that rises from reign to reign, so that everyone agrees
+// which of two snapshots is newer even when seq has started again. It is a string on the wire because a JavaScript
+// number would not keep 64 bits.
+type Epoch string
+
+// EpochAt is the epoch of an ingester that starts at t: the unix time in milliseconds. A restart is always later
+// than the reign before it, without asking anyone.
+func EpochAt(t time.Time) Epoch {
+	return Epoch(strconv.FormatInt(t.UnixMilli(), 10))
+}
+
+// After reports whether e is a later reign than old. Both must be valid; invalid ones are refused by Decode.
+func (e Epoch) After(old Epoch) bool {
+	if len(e) != len(old) {
+		return len(e) > len(old)
+	}
+	return e > old
+}
+
+// maxEpochDigits is the length of the largest uint64.
+const maxEpochDigits = 20
+
+func (e Epoch) validate() error {
+	if e == "" || len(e) > maxEpochDigits || e[0] == '0' {
+		return fmt.Errorf("%q is not a number of 1 to %d digits without leading zeros", clip(string(e)), maxEpochDigits)
+	}
+	for _, c := range []byte(e) {
+		if c < '0' || c > '9' {
+			return fmt.Errorf("%q is not a decimal number", clip(string(e)))
+		}
+	}
+	return nil
+}
+
+// clip keeps an error message short whatever somebody put on the channel.
+func clip(s string) string {
+	const most = 40
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}

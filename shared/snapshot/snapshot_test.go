@@ -1,0 +1,194 @@
+package snapshot_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"sightglass/shared/snapshot"
+)
+
+// example is the snapshot in testdata/snapshot.json, the golden file of the contract.
+func example() *snapshot.Snapshot {
+	return &snapshot.Snapshot{
+		Price: 5313.57, Confidence: 0.987,
+		Transactions: []snapshot.Point{{Timestamp: 1556771671.25, Price: 5310}, {Timestamp: 1556771672, Price: 5320.12}},
+		Stats:        snapshot.Stats{TotalReceived: 3315, TotalFiltered: 812, ActiveInWindow: 2503, UptimeSeconds: 61},
+		Timestamp:    1556771672.5, Low: 5301.1, High: 5325.9, Status: snapshot.Live, Seq: 123, Epoch: "1556771611000",
+	}
+}
+
+func golden(t testing.TB) []byte {
+	t.Helper()
+	data, err := os.ReadFile("testdata/snapshot.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.TrimSpace(data)
+}
+
+func TestEncodingIsTheGoldenFile(t *testing.T) {
+	if got := example().AppendJSON(nil); !bytes.Equal(got, golden(t)) {
+		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, golden(t))
+	}
+}
+
+func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
+	got, err := snapshot.Decode(golden(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, example()) {
+		t.Errorf("got %+v\nwant %+v", got, example())
+	}
+}
+
+func TestNoPriceYet(t *testing.T) {
+	s := &snapshot.Snapshot{Status: snapshot.Warming, Seq: 1, Epoch: snapshot.EpochAt(time.UnixMilli(1556771611000))}
+	data := s.AppendJSON(nil)
+	if !bytes.Contains(data, []byte(`"transactions":[]`)) {
+		t.Errorf("an empty list must be [], never null: %s", data)
+	}
+	if _, err := snapshot.Decode(data); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDecodeIgnoresUnknownKeys(t *testing.T) {
+	data := strings.Replace(string(golden(t)), `{"price"`, `{"mood":{"now":"good"},"price"`, 1)
+	if _, err := snapshot.Decode([]byte(data)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDecodeNamesWhatIsWrong(t *testing.T) {
+	whole := string(golden(t))
+	many := strings.Repeat(`{"timestamp":1,"price":1},`, snapshot.MaxTransactions) + `{"timestamp":1,"price":1}`
+	for name, c := range map[string]struct{ old, new, want string }{
+		"not JSON":               {`{"price"`, `<html>`, "not JSON"},
+		"an array":               {whole, `[1]`, "the whole: a JSON array where an object belongs"},
+		"price a string":         {`5313.57`, `"5313.57"`, "price: a JSON string where a number belongs"},
+		"price missing":          {`"price":5313.57,`, ``, "price: missing"},
+		"price null":             {`5313.57`, `null`, "price: missing"},
+		"price negative":         {`5313.57`, `-1`, "price: -1 is not between 0"},
+		"price infinite":         {`5313.57`, `1e999`, "price: a JSON number"},
+		"confidence over 1":      {`0.987`, `1.5`, "confidence: 1.5 is not between 0 and 1"},
+		"transactions an object": {`[{"timestamp":1556771671.250,"price":5310.00},{"timestamp":1556771672.000,"price":5320.12}]`, `{}`, "transactions: a JSON object where an array belongs"},
+		"too many transactions":  {`{"timestamp":1556771672.000,"price":5320.12}`, many, "transactions: 1002 of them"},
+		"a point of strings":     {`{"timestamp":1556771671.250,"price":5310.00}`, `{"timestamp":"x","price":1}`, "transactions.timestamp: a JSON string"},
+		"a point below zero":     {`5310.00`, `-5310.00`, "transactions: number 0 is out of range"},
+		"stats missing":          {`"stats":{`, `"state":{`, "stats: missing"},
+		"stats negative":         {`3315`, `-3315`, "stats.total_received: a JSON number -3315 where a whole number from 0 belongs"},
+		"timestamp missing":      {`"timestamp":1556771672.500,`, ``, "timestamp: missing"},
+		"low missing":            {`"low":5301.10,`, ``, "low: missing"},
+		"high missing":           {`"high":5325.90,`, ``, "high: missing"},
+		"status missing":         {`"status":"live",`, ``, "status: missing"},
+		"status unknown":         {`"live"`, `"excellent"`, `status: "excellent" is none of`},
+		"seq missing":            {`"seq":123,`, ``, "seq: missing"},
+		"seq a fraction":         {`123,`, `1.5,`, "seq: a JSON number 1.5 where a whole number from 0 belongs"},
+		"epoch missing":          {`,"epoch":"1556771611000"`, ``, "epoch: missing"},
+		"epoch a number":         {`"1556771611000"`, `1556771611000`, "epoch: a JSON number where a string belongs"},
+		"epoch a word":           {`"1556771611000"`, `"monday"`, `epoch: "monday" is not a decimal number`},
+		"epoch empty":            {`"1556771611000"`, `""`, "epoch: "},
+		"epoch zero-padded":      {`"1556771611000"`, `"01"`, "epoch: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := strings.Replace(whole, c.old, c.new, 1)
+			if data == whole {
+				t.Fatalf("the case changes nothing: %q is not in the golden file", c.old)
+			}
+			_, err := snapshot.Decode([]byte(data))
+			if !errors.Is(err, snapshot.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestNewerThan(t *testing.T) {
+	at := func(epoch snapshot.Epoch, seq uint64) *snapshot.Snapshot {
+		return &snapshot.Snapshot{Epoch: epoch, Seq: seq}
+	}
+	for name, c := range map[string]struct {
+		a, b *snapshot.Snapshot
+		want bool
+	}{
+		"anything after nothing":           {at("1", 1), nil, true},
+		"a higher seq":                     {at("5", 8), at("5", 7), true},
+		"the same seq":                     {at("5", 7), at("5", 7), false},
+		"a lower seq":                      {at("5", 6), at("5", 7), false},
+		"a later epoch starts seq again":   {at("6", 1), at("5", 7), true},
+		"an older epoch never comes back":  {at("5", 99), at("6", 1), false},
+		"epochs compare by value, 10 > 9":  {at("10", 1), at("9", 7), true},
+		"epochs compare by value, 9 < 10":  {at("9", 9), at("10", 1), false},
+		"an epoch is not compared by text": {at("2", 1), at("10", 1), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := c.a.NewerThan(c.b); got != c.want {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestAppendJSONAllocatesNothing(t *testing.T) {
+	s := example()
+	s.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
+	buf := s.AppendJSON(nil)
+	if n := testing.AllocsPerRun(10, func() { buf = s.AppendJSON(buf[:0]) }); n != 0 {
+		t.Errorf("%v allocations for each encoding, want none", n)
+	}
+	if !json.Valid(buf) {
+		t.Error("not valid JSON")
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(golden(f))
+	f.Add([]byte(`{}`))
+	f.Add([]byte(`{"price":"1"}`))
+	f.Add([]byte(`nonsense`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := snapshot.Decode(data)
+		if err != nil {
+			if !errors.Is(err, snapshot.ErrInvalid) {
+				t.Fatalf("an error of another kind: %v", err)
+			}
+			return
+		}
+		if _, err := snapshot.Decode(s.AppendJSON(nil)); err != nil {
+			t.Fatalf("decoded once, but its own encoding does not decode: %v", err)
+		}
+	})
+}
+
+func BenchmarkAppendJSON(b *testing.B) {
+	s := example()
+	s.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
+	for i := range s.Transactions {
+		s.Transactions[i] = snapshot.Point{Timestamp: 1556771671.25 + float64(i), Price: 5313.57}
+	}
+	var buf []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		buf = s.AppendJSON(buf[:0])
+	}
+	b.SetBytes(int64(len(buf)))
+}
+
+func BenchmarkDecode(b *testing.B) {
+	s := example()
+	s.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
+	data := s.AppendJSON(nil)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, err := snapshot.Decode(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
