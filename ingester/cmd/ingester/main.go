@@ -1,0 +1,83 @@
+// Command ingester reads bitcoin's dollar price from a node's transactions and puts it on Redis.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"sightglass/ingester"
+)
+
+const description = `Reads bitcoin's dollar price from a node's own transactions, asking no exchange, and puts it on Redis.
+
+Every setting can also come from the environment: --zmq is SIGHTGLASS_ZMQ, --log-level SIGHTGLASS_LOG_LEVEL.
+A flag wins over the environment, the environment over the default.`
+
+type cli struct {
+	Run         runCmd         `cmd:"" help:"Listen to a node, compute, and publish on Redis, until a signal stops it."`
+	Price       priceCmd       `cmd:"" help:"Print the price that a file of transactions shows. Needs no node and no Redis."`
+	Replay      replayCmd      `cmd:"" help:"Publish a file's transactions over ZMQ as bitcoind would, for trying things out."`
+	Checkconfig checkconfigCmd `cmd:"" help:"Check the settings that run would use, and say what is wrong with them."`
+	Version     versionCmd     `cmd:"" help:"Print the version."`
+}
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "ingester:", err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	k := kong.Parse(&cli{},
+		kong.Name("ingester"), kong.Description(description),
+		kong.DefaultEnvars("SIGHTGLASS"), kong.ShortUsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	return k.Run()
+}
+
+type runCmd struct {
+	ingester.Options
+	logOptions
+}
+
+func (c *runCmd) Run(ctx context.Context) error {
+	c.Log = c.logger(os.Stderr)
+	in, err := ingester.New(c.Options)
+	if err != nil {
+		return err
+	}
+	return in.Run(ctx)
+}
+
+type checkconfigCmd struct {
+	ingester.Options
+	logOptions
+}
+
+func (c *checkconfigCmd) Run() error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	fmt.Println("the settings are good")
+	return nil
+}
+
+// version is stamped by the Makefile: -ldflags "-X main.version=...".
+var version = "development"
+
+type versionCmd struct{}
+
+func (versionCmd) Run() error {
+	_, err := fmt.Printf("ingester %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
+}

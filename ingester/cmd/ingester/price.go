@@ -1,0 +1,95 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/payment"
+	"sightglass/ingester/price"
+	"sightglass/ingester/txfile"
+)
+
+type priceCmd struct {
+	Near   float64  `placeholder:"USD" help:"The price is known to be near this, within about 10 %. Without it, it is found from nothing."`
+	Format string   `default:"text" enum:"text,json" help:"text: a line a file; json: an object a file."`
+	Files  []string `arg:"" name:"file" help:"A block in consensus serialisation, or text with one raw transaction in hex a line; either gzipped or not; - for standard input."`
+}
+
+// answer is one file's price, as --format json prints it.
+type answer struct {
+	File         string  `json:"file"`
+	Price        float64 `json:"price"` // USD; 0: there is too little to see one
+	Confidence   float64 `json:"confidence"`
+	Low          float64 `json:"low"`
+	High         float64 `json:"high"`
+	Transactions int     `json:"transactions"`
+	OutputsUsed  int     `json:"outputs_used"`
+}
+
+var errSomeFiles = errors.New("not every file could be read")
+
+func (c *priceCmd) Run() error {
+	return c.priceAll(os.Stdin, os.Stdout, os.Stderr)
+}
+
+// priceAll does every file, whatever is wrong with the others.
+func (c *priceCmd) priceAll(stdin io.Reader, stdout, stderr io.Writer) error {
+	var failed error
+	for _, file := range c.Files {
+		read, err := txfile.Read(file, stdin)
+		if err != nil {
+			fmt.Fprintln(stderr, "ingester:", err)
+			failed = errSomeFiles
+			continue
+		}
+		a, err := estimate(read.Transactions, price.USD(c.Near))
+		if err != nil {
+			return err
+		}
+		a.File = file
+		if err := c.print(stdout, a); err != nil {
+			return err
+		}
+	}
+	return failed
+}
+
+// estimate is the engine over transactions that are all seen at once.
+func estimate(txs []*wire.MsgTx, near price.USD) (answer, error) {
+	engine, err := price.New(price.Options{Near: near})
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{Transactions: len(txs)}
+	at := time.Unix(0, 0)
+	var amounts []payment.Satoshi
+	for _, tx := range txs {
+		amounts, _ = payment.Append(amounts[:0], tx)
+		engine.Add(at, amounts)
+		a.OutputsUsed += len(amounts)
+	}
+	e := engine.Estimate(at)
+	a.Price, a.Low, a.High = e.Price.Cents(), e.Low.Cents(), e.High.Cents()
+	a.Confidence = e.Confidence
+	return a, nil
+}
+
+func (c *priceCmd) print(w io.Writer, a answer) error {
+	if c.Format == "json" {
+		return json.NewEncoder(w).Encode(a)
+	}
+	var err error
+	if a.Price == 0 {
+		_, err = fmt.Fprintf(w, "%s: no price to be seen in %d payments of %d transactions\n", a.File, a.OutputsUsed, a.Transactions)
+	} else {
+		_, err = fmt.Fprintf(w, "%s: %.2f USD, confidence %.3f, 90 %% between %.2f and %.2f (%d payments of %d transactions)\n",
+			a.File, a.Price, a.Confidence, a.Low, a.High, a.OutputsUsed, a.Transactions)
+	}
+	return err
+}

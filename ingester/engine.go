@@ -1,0 +1,101 @@
+package ingester
+
+import (
+	"math"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sightglass/ingester/node"
+	"sightglass/ingester/payment"
+	"sightglass/ingester/points"
+	"sightglass/ingester/price"
+	"sightglass/ingester/window"
+	"sightglass/shared/snapshot"
+)
+
+// engine turns events into snapshots. It has no clock and no I/O of its own, and is for one goroutine.
+type engine struct {
+	window  *window.Window
+	price   *price.Engine
+	points  *points.Cloud
+	metrics *engineMetrics
+
+	started  time.Time
+	snapshot snapshot.Snapshot // of the last tick; its points' room is used again
+	received uint64
+	filtered uint64
+	amounts  []payment.Satoshi // of the transaction at hand
+	encoded  []byte
+}
+
+func newEngine(o Options, p *price.Engine, epoch snapshot.Epoch, now time.Time, reg prometheus.Registerer) *engine {
+	return &engine{
+		window:   window.New(o.Window, o.MaxTransactions),
+		price:    p,
+		points:   points.New(),
+		metrics:  newEngineMetrics(reg),
+		started:  now,
+		snapshot: snapshot.Snapshot{Epoch: epoch},
+	}
+}
+
+// apply takes in what the node told.
+func (e *engine) apply(ev node.Event) {
+	switch ev.Kind {
+	case node.Seen:
+		e.seen(ev)
+	case node.Gone:
+		if at, amounts, ok := e.window.Remove(ev.ID); ok {
+			e.metrics.gone.Inc()
+			e.price.Remove(at, amounts)
+			e.points.Remove(ev.ID)
+		}
+	}
+}
+
+func (e *engine) seen(ev node.Event) {
+	var why payment.Reason
+	e.amounts, why = payment.Append(e.amounts[:0], ev.Tx)
+	if !e.window.Add(ev.ID, ev.At, e.amounts) {
+		e.metrics.repeated.Inc()
+		return
+	}
+	e.received++
+	e.metrics.received.Inc()
+	if why != payment.Kept {
+		e.filtered++
+		e.metrics.filtered.WithLabelValues(why.String()).Inc()
+		return
+	}
+	e.price.Add(ev.At, e.amounts)
+	e.points.Add(ev.ID, ev.At, e.amounts)
+}
+
+// tick computes the next snapshot and gives its encoding, valid until the next tick.
+func (e *engine) tick(now time.Time) []byte {
+	began := time.Now()
+	e.window.Expire(now)
+	est := e.price.Estimate(now)
+	e.points.Near(est.Price)
+
+	s := &e.snapshot
+	s.Seq++
+	s.Timestamp = points.Seconds(now)
+	s.Price, s.Low, s.High = est.Price.Cents(), est.Low.Cents(), est.High.Cents()
+	s.Confidence = math.Round(est.Confidence*1000) / 1000
+	s.Status = snapshot.Warming
+	if est.Status == price.Live {
+		s.Status = snapshot.Live
+	}
+	s.Transactions = e.points.AppendTo(s.Transactions[:0])
+	s.Stats = snapshot.Stats{
+		TotalReceived:  e.received,
+		TotalFiltered:  e.filtered,
+		ActiveInWindow: uint64(e.window.Active()),
+		UptimeSeconds:  uint64(now.Sub(e.started).Seconds()),
+	}
+	e.encoded = s.AppendJSON(e.encoded[:0])
+	e.metrics.observe(s, time.Since(began))
+	return e.encoded
+}

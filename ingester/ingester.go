@@ -1,0 +1,102 @@
+// Package ingester computes bitcoin's dollar price from a node's transactions and puts it on Redis at a steady pace.
+//
+// The data's way: node -> payment -> price -> snapshot -> Redis. One goroutine listens to the node, one computes, one
+// writes to Redis; each hands on and never waits for the next one's troubles.
+package ingester
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"sightglass/ingester/node"
+	"sightglass/ingester/price"
+	"sightglass/ingester/publish"
+	"sightglass/shared/snapshot"
+)
+
+// An Ingester is ready to run once: New has checked its options and bound what it binds.
+type Ingester struct {
+	opts      Options
+	log       *slog.Logger
+	source    *node.Subscriber
+	redis     redis.UniversalClient
+	publisher *publish.Publisher
+	internal  net.Listener // nil without InternalListen
+	metrics   *prometheus.Registry
+	engine    *engine
+}
+
+// New makes an ingester or says what is wrong with its options. Neither the node nor Redis needs to be there yet.
+func New(o Options) (*Ingester, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	in := &Ingester{opts: o, log: o.Log, metrics: prometheus.NewRegistry()}
+	var err error
+	if in.source, err = node.NewSubscriber(o.ZMQ, o.Log, node.NewMetrics(in.metrics)); err != nil {
+		return nil, err
+	}
+	estimator, err := price.New(price.Options{Near: price.USD(o.Near)})
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	in.engine = newEngine(o, estimator, snapshot.EpochAt(now), now, in.metrics)
+	if in.redis, err = publish.Open(o.Redis); err != nil {
+		return nil, err
+	}
+	in.publisher = publish.New(in.redis, o.Log, in.metrics)
+	if in.internal, err = listenInternal(o.InternalListen); err != nil {
+		return nil, errors.Join(err, in.redis.Close())
+	}
+	return in, nil
+}
+
+// Run works until ctx ends, and then returns nil. Its error is one that it cannot go on with; a node or a Redis that
+// is away is not.
+func (in *Ingester) Run(ctx context.Context) error {
+	defer in.redis.Close()
+	events := make(chan node.Event, pending)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return in.source.Run(ctx, events) })
+	g.Go(func() error { in.publisher.Run(ctx); return nil })
+	g.Go(func() error { in.compute(ctx, events); return nil })
+	if in.internal != nil {
+		g.Go(func() error { return serveInternal(ctx, in.internal, in.metrics) })
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("ingester: %w", err)
+	}
+	return nil
+}
+
+// pending is how many events may wait between the listener and the engine, so that a tick never makes the listener
+// wait: a tick takes milliseconds, a burst from the node brings some 10,000 a second.
+const pending = 4096
+
+// compute owns the engine: it alone touches it.
+func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
+	ticker := time.NewTicker(in.opts.Interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case ev := <-events:
+			in.engine.apply(ev)
+		case now := <-ticker.C:
+			in.publisher.Put(in.engine.tick(now))
+		}
+	}
+}

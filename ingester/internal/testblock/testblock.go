@@ -1,0 +1,55 @@
+// Package testblock finds real transactions for tests: two mainnet blocks that btcd carries in its module, and the
+// larger set of data that may lie beside the repository.
+package testblock
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The blocks in btcd's module, by height.
+const (
+	Block574200 = "block-0000000000000000001602407ac49862a7bca9d00f7f402db20b7be2f5de59d2.blk" // 2 May 2019, about 5,313 USD
+	Block540107 = "block-00000000000000000021868c2cefc52a480d173c849412fe81c4e5ab806f94ab.blk" // 5 Sep 2018, about 6,887 USD
+)
+
+// Path gives the path of one of btcd's blocks.
+func Path(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/btcsuite/btcd").Output()
+	if err != nil {
+		t.Fatalf("go list -m github.com/btcsuite/btcd: %v", err)
+	}
+	return filepath.Join(strings.TrimSpace(string(dir)), "wire", "testdata", name)
+}
+
+// Data gives the path of a file of the larger set: under $SIGHTGLASS_DATA, or in shared/data beside the repository.
+// The test is skipped where it is not there.
+func Data(t testing.TB, name string) string {
+	t.Helper()
+	if dir := os.Getenv("SIGHTGLASS_DATA"); dir != "" {
+		return existing(t, filepath.Join(dir, name))
+	}
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for up := filepath.Dir(dir); up != dir; dir, up = up, filepath.Dir(up) {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return existing(t, filepath.Join(up, "shared", "data", name))
+		}
+	}
+	t.Skip("no go.work above the test: cannot tell where ../shared/data is; set SIGHTGLASS_DATA")
+	return ""
+}
+
+func existing(t testing.TB, path string) string {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("real data is absent (%v); set SIGHTGLASS_DATA to where it is", err)
+	}
+	return path
+}

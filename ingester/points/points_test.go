@@ -1,0 +1,119 @@
+package points_test
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+
+	"sightglass/ingester/payment"
+	"sightglass/ingester/points"
+	"sightglass/ingester/price"
+	"sightglass/shared/snapshot"
+)
+
+var start = time.Unix(1_556_771_671, 0)
+
+func id(n int) chainhash.Hash {
+	var h chainhash.Hash
+	binary.LittleEndian.PutUint64(h[:], uint64(n))
+	return h
+}
+
+// dollars is the amount of a payment of usd at a price.
+func dollars(usd float64, at price.USD) payment.Satoshi {
+	return payment.Satoshi(usd/float64(at)*float64(payment.Bitcoin) + 0.5)
+}
+
+func prices(c *points.Cloud) []float64 {
+	var all []float64
+	for _, p := range c.AppendTo(nil) {
+		all = append(all, p.Price)
+	}
+	return all
+}
+
+func TestNoEstimateNoPoints(t *testing.T) {
+	c := points.New()
+	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000)})
+	if got := prices(c); len(got) != 0 {
+		t.Errorf("%v without an estimate", got)
+	}
+	c.Near(5000)
+	if got := prices(c); !slices.Equal(got, []float64{5000}) {
+		t.Errorf("%v, want the payment's 5000 once there is an estimate", got)
+	}
+}
+
+func TestAPointIsWhatAPaymentImplies(t *testing.T) {
+	c := points.New()
+	c.Near(5000)
+	c.Add(id(1), start.Add(250*time.Millisecond), []payment.Satoshi{dollars(100, 5050), dollars(20, 4900)})
+	got := c.AppendTo(nil)
+	if len(got) != 2 || got[0].Price != 5050 || got[1].Price != 4900 || got[0].Timestamp != 1_556_771_671.25 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestTheNewestThousandOldestFirst(t *testing.T) {
+	c := points.New()
+	c.Near(5000)
+	for i := range 20_000 {
+		c.Add(id(i), start.Add(time.Duration(i)*time.Second), []payment.Satoshi{dollars(100, 5000)})
+	}
+	got := c.AppendTo(nil)
+	if len(got) != snapshot.MaxTransactions {
+		t.Fatalf("%d points", len(got))
+	}
+	if last := got[len(got)-1].Timestamp; last != points.Seconds(start.Add(19_999*time.Second)) {
+		t.Errorf("the newest is of %v", last)
+	}
+	if !slices.IsSortedFunc(got, func(a, b snapshot.Point) int { return int(a.Timestamp - b.Timestamp) }) {
+		t.Error("not oldest first")
+	}
+}
+
+func TestThePastMayComeLater(t *testing.T) {
+	c := points.New()
+	c.Near(5000)
+	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000)})
+	c.Add(id(2), start.Add(-time.Minute), []payment.Satoshi{dollars(100, 5001), dollars(50, 5002)})
+	c.Add(id(3), start.Add(-time.Second), []payment.Satoshi{dollars(100, 5003)})
+	got := prices(c)
+	if len(got) != 4 || got[2] != 5003 || got[3] != 5000 {
+		t.Errorf("got %v, want the newest last", got)
+	}
+}
+
+func TestAReplacedPaymentLeaves(t *testing.T) {
+	c := points.New()
+	c.Near(5000)
+	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000), dollars(50, 5000)})
+	c.Add(id(2), start, []payment.Satoshi{dollars(100, 5010)})
+	c.Remove(id(1))
+	if got := prices(c); len(got) != 1 {
+		t.Errorf("got %v, want the second alone", got)
+	}
+}
+
+// TestASmallMoveChangesNoPoint keeps updates small: clients are told of new points alone.
+func TestASmallMoveChangesNoPoint(t *testing.T) {
+	c := points.New()
+	c.Near(5000)
+	for i := range 1000 {
+		c.Add(id(i), start, []payment.Satoshi{payment.Satoshi(100_000 + 7919*i)})
+	}
+	before := prices(c)
+	c.Near(5020)
+	if after := prices(c); !slices.Equal(before, after) {
+		t.Error("points changed with 0.4 %")
+	}
+	c.Near(10_000)
+	for _, p := range prices(c) {
+		if p < 9000 || p > 11_000 {
+			t.Errorf("a point at %v with the estimate at 10000", p)
+		}
+	}
+}

@@ -1,0 +1,97 @@
+package price
+
+import "math"
+
+// nat is the unit evidence is kept in: whole numbers, so that what was added
+// can be taken back without a trace, in any order.
+const nat = 4096
+
+// The background's density is looked up on a logarithmic scale of levels.
+const (
+	levelsPerNat = 4
+	lowestLevel  = -18.0 // ln of the density per cell
+	numLevels    = 16 * levelsPerNat
+)
+
+// weigher turns outputs into evidence: for an output at an amount the log of
+// f(x|P)/b(x) over that of a price whose ladder is not near, for all prices.
+type weigher struct {
+	ladder ladder
+	tables [numLevels][]int32 // by level, all segments one after another
+}
+
+func newWeigher() *weigher {
+	w := &weigher{ladder: newLadder()}
+	for level := range w.tables {
+		density := math.Exp(lowestLevel + float64(level)/levelsPerNat)
+		var t []int32
+		for _, s := range w.ladder.segments {
+			for _, d := range s.density {
+				ratio := d / (density * (1 - w.ladder.share))
+				t = append(t, int32(math.Round(math.Log1p(ratio)*nat)))
+			}
+		}
+		w.tables[level] = t
+	}
+	return w
+}
+
+// evidence is what the outputs of one minute say.
+type evidence struct {
+	forPrice [priceCells]int32 // in 1/nat
+	piles    [amountCells]uint16
+}
+
+// evidencePool keeps evidence not in use, so that a new minute allocates none.
+type evidencePool struct{ free []*evidence }
+
+func (p *evidencePool) get() *evidence {
+	if n := len(p.free); n > 0 {
+		e := p.free[n-1]
+		p.free = p.free[:n-1]
+		clear(e.forPrice[:])
+		clear(e.piles[:])
+		return e
+	}
+	return new(evidence)
+}
+
+func (p *evidencePool) put(e *evidence) {
+	if e != nil {
+		p.free = append(p.free, e)
+	}
+}
+
+// add adds the evidence of outputs.
+func (w *weigher) add(e *evidence, b *background, cells []uint16) {
+	for _, c := range cells {
+		if e.piles[c] >= pileLimit {
+			continue
+		}
+		e.piles[c]++
+		level := int((b.logDensity[int(c)/cellsPerBin]-lowestLevel)*levelsPerNat + 0.5)
+		w.addTable(&e.forPrice, w.tables[min(max(level, 0), numLevels-1)], int(c))
+	}
+}
+
+// addTable adds a table where the ladder lies for an amount's cell.
+func (w *weigher) addTable(sums *[priceCells]int32, table []int32, cell int) {
+	for _, s := range w.ladder.segments {
+		part := table[:len(s.density)]
+		table = table[len(s.density):]
+		start := s.start + satoshiCells - cell
+		if start < 0 {
+			if -start >= len(part) {
+				continue
+			}
+			part, start = part[-start:], 0
+		}
+		if start >= priceCells {
+			return
+		}
+		dst := sums[start:min(start+len(part), priceCells)]
+		for i := range dst {
+			dst[i] += part[i]
+		}
+	}
+}

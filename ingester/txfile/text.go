@@ -1,0 +1,69 @@
+package txfile
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/rawtx"
+)
+
+// decodeText reads one transaction in hex a line; empty lines are passed over.
+func decodeText(name string, in *bufio.Reader) (*File, error) {
+	var (
+		txs    []*wire.MsgTx
+		offset int64
+	)
+	for number := 1; ; number++ {
+		line, err := readLine(in)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, &Error{File: name, Offset: offset, Line: number, Err: err}
+		}
+		if text := bytes.TrimSpace(line); len(text) > 0 {
+			tx, bad := decodeHex(text)
+			if bad != nil {
+				return nil, &Error{File: name, Offset: offset, Line: number, Err: fmt.Errorf("%w; %w", bad, ErrFormat)}
+			}
+			txs = append(txs, tx)
+		}
+		offset += int64(len(line))
+		if err != nil {
+			break
+		}
+	}
+	if len(txs) == 0 {
+		return nil, &Error{File: name, Err: fmt.Errorf("nothing but white space; %w", ErrFormat)}
+	}
+	return &File{Transactions: txs}, nil
+}
+
+// maxLine is the largest transaction in hex with its line end.
+const maxLine = 2*rawtx.MaxSize + 2
+
+// readLine gives the next line with its end. At the end of the file it gives what is left, and io.EOF.
+func readLine(in *bufio.Reader) ([]byte, error) {
+	var line []byte
+	for {
+		part, err := in.ReadSlice('\n')
+		line = append(line, part...)
+		if len(line) > maxLine {
+			return nil, fmt.Errorf("a line of over %d characters is no transaction", maxLine)
+		}
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
+func decodeHex(text []byte) (*wire.MsgTx, error) {
+	raw := make([]byte, hex.DecodedLen(len(text)))
+	if _, err := hex.Decode(raw, text); err != nil {
+		return nil, err
+	}
+	return rawtx.Decode(raw)
+}

@@ -1,0 +1,133 @@
+package txfile_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sightglass/ingester/internal/testblock"
+	"sightglass/ingester/txfile"
+)
+
+func block(t testing.TB) []byte {
+	t.Helper()
+	data, err := os.ReadFile(testblock.Path(t, testblock.Block540107))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func zipped(t testing.TB, data []byte) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, err := w.Write(data)
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// lines are the block's transactions as text.
+func lines(t testing.TB) []byte {
+	t.Helper()
+	f, err := txfile.Decode("block", bytes.NewReader(block(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	for _, tx := range f.Transactions {
+		if err := tx.Serialize(hex.NewEncoder(&text)); err != nil {
+			t.Fatal(err)
+		}
+		text.WriteByte('\n')
+	}
+	return text.Bytes()
+}
+
+func TestEveryFormIsTheSameTransactions(t *testing.T) {
+	for name, data := range map[string][]byte{
+		"block":                 block(t),
+		"gzipped block":         zipped(t, block(t)),
+		"text":                  lines(t),
+		"gzipped text":          zipped(t, lines(t)),
+		"text, DOS line ends":   bytes.ReplaceAll(lines(t), []byte("\n"), []byte("\r\n")),
+		"text, no last newline": bytes.TrimSpace(lines(t)),
+		"text, empty lines":     bytes.ReplaceAll(lines(t), []byte("\n"), []byte("\n\n")),
+		"text, upper case":      bytes.ToUpper(lines(t)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := txfile.Decode("it", bytes.NewReader(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(f.Transactions) != 230 {
+				t.Errorf("%d transactions, want the block's 230", len(f.Transactions))
+			}
+			if strings.Contains(name, "block") && f.Mined.UTC().Format("2006-01-02") != "2018-09-05" {
+				t.Errorf("mined %v, want 5 September 2018", f.Mined)
+			}
+		})
+	}
+}
+
+func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
+	whole, text := block(t), string(lines(t))
+	second := strings.IndexByte(text, '\n') + 1
+	for name, c := range map[string]struct {
+		data []byte
+		want []string
+	}{
+		"empty":             {nil, []string{"it: byte 0: the file is empty", "expected a block"}},
+		"white space":       {[]byte(" \n\n"), []string{"nothing but white space", "expected a block"}},
+		"half a block":      {whole[:len(whole)/2], []string{"it: byte ", "EOF", "expected a block"}},
+		"block and more":    {append(whole[:len(whole):len(whole)], 1, 2, 3), []string{"3 bytes follow"}},
+		"prose":             {[]byte("Dear Sir or Madam"), []string{"it: byte ", "expected a block"}},
+		"odd hex":           {[]byte(text[:second] + "abc\n" + text), []string{"it: line 2 (byte ", "odd length", "expected a block"}},
+		"hex, but no tx":    {[]byte(text[:second] + "abcd\n"), []string{"line 2", "not a transaction"}},
+		"not hex, later on": {[]byte(text[:second] + "xyz\n"), []string{"line 2", "invalid byte"}},
+		"gzip cut off":      {zipped(t, whole)[:1000], []string{"unexpected EOF"}},
+		"gzip of nothing":   {zipped(t, nil), []string{"the file is empty"}},
+		"broken gzip":       {[]byte{0x1f, 0x8b, 9, 9, 9}, []string{"gzip"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := txfile.Decode("it", bytes.NewReader(c.data))
+			if _, ok := errors.AsType[*txfile.Error](err); !ok {
+				t.Fatalf("got %v, want a txfile.Error", err)
+			}
+			for _, want := range c.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("got  %v\nwant it to say %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestRead(t *testing.T) {
+	if _, err := txfile.Read(filepath.Join(t.TempDir(), "absent"), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want ErrNotExist", err)
+	}
+	f, err := txfile.Read(txfile.Stdin, bytes.NewReader(block(t)))
+	if err != nil || len(f.Transactions) != 230 {
+		t.Errorf("standard input: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(block(f)[:2000])
+	f.Add([]byte("00\n"))
+	f.Add(zipped(f, []byte("0100\n")))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		read, err := txfile.Decode("it", bytes.NewReader(data))
+		if err == nil && len(read.Transactions) == 0 {
+			t.Error("neither an error nor a transaction")
+		}
+	})
+}

@@ -1,0 +1,154 @@
+// Package window holds the transactions of the last hours: which ones are known, so that each counts once, and what
+// payments they hold, so that one that is replaced can be taken back.
+package window
+
+import (
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+
+	"sightglass/ingester/payment"
+)
+
+// slotSpan is the step in which the window moves on. A transaction leaves at most this much late; a 3 h window is
+// 1,081 slots.
+const slotSpan = 10 * time.Second
+
+// A Window is a ring of slots, one for each slotSpan of time. Whatever leaves, leaves with its slot, so a tick costs
+// what has expired and not what is there. It is for one goroutine.
+type Window struct {
+	slots  []slot
+	newest int64 // number of the newest slot, in slotSpans since 1970
+	index  map[chainhash.Hash]place
+	most   int
+	active int
+}
+
+// slot keeps its transactions' amounts side by side: a slice for each would cost more than the amounts.
+type slot struct {
+	entries []entry
+	amounts []payment.Satoshi
+}
+
+type entry struct {
+	id    chainhash.Hash
+	at    int64  // unix nanoseconds
+	first uint32 // of its amounts in the slot
+	count uint32
+}
+
+type place struct {
+	slot  int32
+	entry int32
+}
+
+// New makes a window over the last span. It holds at most most transactions: beyond that the oldest slot leaves
+// early, so memory is bounded whatever the node sends (about 200 bytes a transaction).
+func New(span time.Duration, most int) *Window {
+	return &Window{
+		slots: make([]slot, int(span/slotSpan)+1),
+		index: make(map[chainhash.Hash]place),
+		most:  most,
+	}
+}
+
+// Add takes in a transaction seen at the given time with its payments, which may be none. It reports false, and
+// changes nothing, if the transaction is known already or older than the window.
+func (w *Window) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi) bool {
+	if _, known := w.index[id]; known {
+		return false
+	}
+	number := at.UnixNano() / int64(slotSpan)
+	w.advance(number)
+	if number <= w.newest-int64(len(w.slots)) {
+		return false
+	}
+	if len(w.index) >= w.most {
+		w.dropOldest()
+	}
+	i := w.at(number)
+	s := &w.slots[i]
+	w.index[id] = place{slot: int32(i), entry: int32(len(s.entries))}
+	s.entries = append(s.entries, entry{
+		id: id, at: at.UnixNano(), first: uint32(len(s.amounts)), count: uint32(len(amounts)),
+	})
+	s.amounts = append(s.amounts, amounts...)
+	if len(amounts) > 0 {
+		w.active++
+	}
+	return true
+}
+
+// Remove takes a transaction out and gives back when it was seen and its payments, which are valid until the next
+// call. It reports false if the window does not hold it.
+func (w *Window) Remove(id chainhash.Hash) (at time.Time, amounts []payment.Satoshi, ok bool) {
+	p, known := w.index[id]
+	if !known {
+		return time.Time{}, nil, false
+	}
+	delete(w.index, id)
+	s := &w.slots[p.slot]
+	e := &s.entries[p.entry]
+	amounts = s.amounts[e.first : e.first+e.count]
+	if e.count > 0 {
+		w.active--
+		e.count = 0
+	}
+	return time.Unix(0, e.at), amounts, true
+}
+
+// Expire lets go of what is older than the window at now.
+func (w *Window) Expire(now time.Time) { w.advance(now.UnixNano() / int64(slotSpan)) }
+
+// Len is the number of transactions held, with payments or without.
+func (w *Window) Len() int { return len(w.index) }
+
+// Active is the number of transactions held that have payments.
+func (w *Window) Active() int { return w.active }
+
+func (w *Window) at(number int64) int { return int(number % int64(len(w.slots))) }
+
+// advance makes number the newest slot; time never goes back.
+func (w *Window) advance(number int64) {
+	if number <= w.newest {
+		return
+	}
+	steps := min(number-w.newest, int64(len(w.slots)))
+	for n := number - steps + 1; n <= number; n++ {
+		w.empty(w.at(n))
+	}
+	w.newest = number
+}
+
+// dropOldest empties the oldest slot that holds anything.
+func (w *Window) dropOldest() {
+	for n := w.newest - int64(len(w.slots)) + 1; n <= w.newest; n++ {
+		if i := w.at(n); len(w.slots[i].entries) > 0 {
+			w.empty(i)
+			return
+		}
+	}
+}
+
+// keep is how much room in entries an emptied slot may keep for its next round: enough for 100 transactions a
+// second. What a burst needed beyond that is given back.
+const keep = 1024
+
+func (w *Window) empty(i int) {
+	s := &w.slots[i]
+	for n := range s.entries {
+		e := &s.entries[n]
+		// A transaction that was removed may have come again since, in another slot.
+		if p, ok := w.index[e.id]; ok && p == (place{slot: int32(i), entry: int32(n)}) {
+			delete(w.index, e.id)
+			if e.count > 0 {
+				w.active--
+			}
+		}
+	}
+	if cap(s.entries) > keep {
+		*s = slot{}
+		return
+	}
+	s.entries, s.amounts = s.entries[:0], s.amounts[:0]
+}
