@@ -1,0 +1,119 @@
+// Package edge relays the newest snapshot from Redis to browsers, and serves the dashboard that shows it.
+//
+// The data's way: Redis -> feed -> hub -> socket. An edge keeps nothing of its own, so any number of them stand
+// behind any load balancer.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"sightglass/edge/feed"
+	"sightglass/edge/hub"
+)
+
+// An Edge is ready to run once: New has checked its options and bound its addresses.
+type Edge struct {
+	opts     Options
+	log      *slog.Logger
+	metrics  *prometheus.Registry
+	redis    *redis.Client
+	feed     *feed.Feed
+	hub      *hub.Hub
+	app      *fiber.App
+	public   net.Listener
+	internal net.Listener // nil without InternalListen
+	started  time.Time
+	draining atomic.Bool
+}
+
+// New makes an edge or says what is wrong with its options. Redis need not be there yet.
+func New(o Options) (*Edge, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	redisOptions, err := feed.ParseURL(o.Redis)
+	if err != nil {
+		return nil, err
+	}
+	e := &Edge{opts: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
+	e.redis = redis.NewClient(redisOptions)
+	e.feed = feed.New(e.redis, o.Log, e.metrics)
+	e.hub = hub.New(hub.Options{
+		MaxPerAddress: o.MaxPerAddress, MaxClients: o.MaxClients,
+		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Log: o.Log,
+	}, e.metrics)
+	e.app = e.routes()
+	if err := e.bind(); err != nil {
+		return nil, errors.Join(err, e.redis.Close())
+	}
+	return e, nil
+}
+
+func (e *Edge) bind() (err error) {
+	if e.public, err = listenPublic(e.opts.Listen); err != nil {
+		return fmt.Errorf("--listen: %w", err)
+	}
+	if e.opts.InternalListen == "" {
+		return nil
+	}
+	if e.internal, err = net.Listen("tcp", e.opts.InternalListen); err != nil {
+		return errors.Join(fmt.Errorf("--internal-listen: %w", err), e.public.Close())
+	}
+	return nil
+}
+
+// Addr is where browsers connect.
+func (e *Edge) Addr() net.Addr { return e.public.Addr() }
+
+// Clients is the number of WebSockets that are connected.
+func (e *Edge) Clients() int { return e.hub.Len() }
+
+// Run works until ctx ends, then drains: no longer ready, clients told to reconnect elsewhere, nil when they are
+// gone or Grace is over. Its error is one that it cannot go on with; a Redis that is away is not.
+func (e *Edge) Run(ctx context.Context) error {
+	defer e.redis.Close()
+	feeding, stopFeeding := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopFeeding()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { e.feed.Run(feeding, e.hub.Broadcast); return nil })
+	g.Go(func() error { return e.app.Listener(e.public) })
+	if e.internal != nil {
+		g.Go(func() error { return serveInternal(feeding, e.internal, e.metrics) })
+	}
+	g.Go(func() error {
+		<-ctx.Done()
+		defer stopFeeding()
+		return e.drain()
+	})
+	e.log.Info("edge is listening", "addr", e.Addr())
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("edge: %w", err)
+	}
+	return nil
+}
+
+func (e *Edge) drain() error {
+	e.draining.Store(true)
+	e.log.Info("draining", "clients", e.hub.Len())
+	ctx, cancel := context.WithTimeout(context.Background(), e.opts.Grace)
+	defer cancel()
+	e.hub.Drain(ctx)
+	if err := e.app.ShutdownWithTimeout(time.Second); err != nil {
+		return fmt.Errorf("closing the listener: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,216 @@
+// Package feed follows the snapshots on Redis and makes each into the frames that clients get.
+package feed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
+
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// StaleAfter is how long nothing newer may come before clients are told. It is six of the ingester's intervals: more
+// than a hiccup, less than anyone should trust an old price for.
+const StaleAfter = 3 * time.Second
+
+// A Feed holds the newest snapshot. Its methods may be called from anywhere; Run from one goroutine.
+type Feed struct {
+	client  *redis.Client
+	log     *slog.Logger
+	metrics *metrics
+	refused rate.Sometimes // keeps a flood of bad snapshots out of the log
+
+	deliver   func(*Frame)
+	latest    atomic.Pointer[Frame]
+	heard     atomic.Int64 // when the latest came, unix nanoseconds
+	connected atomic.Bool
+}
+
+type metrics struct {
+	received, stale, resubscribed prometheus.Counter
+	refused                       *prometheus.CounterVec
+}
+
+// New makes a feed from a client of Redis; see ParseURL.
+func New(client *redis.Client, log *slog.Logger, reg prometheus.Registerer) *Feed {
+	with := promauto.With(reg)
+	counter := func(name, help string) prometheus.Counter {
+		return with.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	f := &Feed{
+		client:  client,
+		log:     log,
+		refused: rate.Sometimes{Interval: time.Second},
+		metrics: &metrics{
+			received:     counter("sightglass_feed_snapshots_total", "Snapshots that were newer than the one before."),
+			stale:        counter("sightglass_feed_stale_total", "Times that nothing newer came for 3 s."),
+			resubscribed: counter("sightglass_feed_subscribes_total", "Subscriptions that Redis has confirmed."),
+			refused: with.NewCounterVec(prometheus.CounterOpts{
+				Name: "sightglass_feed_refused_total", Help: "Snapshots that were passed over, by why.",
+			}, []string{"reason"}),
+		},
+	}
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sightglass_feed_age_seconds", Help: "Time since the newest snapshot came.",
+	}, func() float64 { return f.Age().Seconds() })
+	return f
+}
+
+// Latest is the newest frame, nil before the first.
+func (f *Feed) Latest() *Frame { return f.latest.Load() }
+
+// Age is the time since the newest snapshot came; huge before the first.
+func (f *Feed) Age() time.Duration { return time.Since(time.Unix(0, f.heard.Load())) }
+
+// Connected reports whether Redis has confirmed our subscription and the link has not failed since.
+func (f *Feed) Connected() bool { return f.connected.Load() }
+
+// Run follows Redis until ctx ends. It calls deliver with every newer frame, and once with a stale one when nothing
+// newer came for StaleAfter. Redis may come and go.
+func (f *Feed) Run(ctx context.Context, deliver func(*Frame)) {
+	f.deliver = deliver
+	failing := false
+	for {
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		f.checkStale()
+		if errors.Is(err, errSilent) {
+			continue
+		}
+		if f.connected.Swap(false) || !failing {
+			f.log.Error("lost redis; trying again until it is back", "err", err)
+			failing = true
+		}
+		pause(ctx)
+	}
+}
+
+// pause keeps a fleet of edges from coming back to Redis in step.
+func pause(ctx context.Context) {
+	t := time.NewTimer(100*time.Millisecond + rand.N(400*time.Millisecond))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// errSilent is follow's error when Redis confirmed the subscription and then nothing came. The ingester may be away,
+// or the link may be dead without either side knowing: only subscribing anew tells.
+var errSilent = errors.New("nothing on the channel")
+
+// follow subscribes and takes what comes, until an error or silence for StaleAfter.
+func (f *Feed) follow(ctx context.Context) error {
+	sub := f.client.Subscribe(ctx, keys.Channel)
+	defer sub.Close()
+	stop := context.AfterFunc(ctx, func() { sub.Close() }) // ReceiveTimeout does not look at ctx
+	defer stop()
+	confirmed := false
+	for {
+		message, err := sub.ReceiveTimeout(ctx, StaleAfter)
+		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && confirmed {
+			return errSilent
+		}
+		if err != nil {
+			return err
+		}
+		switch m := message.(type) {
+		case *redis.Subscription:
+			if err := f.catchUp(ctx); err != nil {
+				return err
+			}
+			confirmed = true
+		case *redis.Message:
+			f.take([]byte(m.Payload), time.Now())
+		}
+		f.checkStale()
+	}
+}
+
+// catchUp reads the newest snapshot, after the subscription is confirmed: so nothing can be missed in between.
+func (f *Feed) catchUp(ctx context.Context) error {
+	payload, err := f.client.Get(ctx, keys.Latest).Bytes()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("reading %s: %w", keys.Latest, err)
+	}
+	f.metrics.resubscribed.Inc()
+	if !f.connected.Swap(true) {
+		f.log.Info("following the snapshots on redis")
+	}
+	if err == nil {
+		f.takeStored(payload)
+	}
+	return nil
+}
+
+// takeStored takes a snapshot that may have lain in Redis for long: it came when it says that it was made.
+func (f *Feed) takeStored(payload []byte) {
+	made := time.Now()
+	if s, err := snapshot.Decode(payload); err == nil {
+		if at := time.UnixMilli(int64(s.Timestamp * 1000)); at.Before(made) {
+			made = at
+		}
+	}
+	f.take(payload, made)
+}
+
+// take delivers a snapshot if it is valid and newer than the latest.
+func (f *Feed) take(payload []byte, came time.Time) {
+	s, err := snapshot.Decode(payload)
+	if err != nil {
+		f.refuse("invalid", err)
+		return
+	}
+	old := f.latest.Load()
+	if old != nil && !s.NewerThan(old.Snapshot) {
+		if s.Epoch != old.Snapshot.Epoch || s.Seq != old.Snapshot.Seq { // the same one again is what catchUp reads
+			f.refuse("old", fmt.Errorf("epoch %s seq %d after epoch %s seq %d",
+				s.Epoch, s.Seq, old.Snapshot.Epoch, old.Snapshot.Seq))
+		}
+		return
+	}
+	frame, err := newFrame(s, payload)
+	if err != nil {
+		f.refuse("invalid", err)
+		return
+	}
+	f.metrics.received.Inc()
+	f.heard.Store(came.UnixNano())
+	f.latest.Store(frame)
+	f.deliver(frame)
+}
+
+func (f *Feed) refuse(reason string, err error) {
+	f.metrics.refused.WithLabelValues(reason).Inc()
+	f.refused.Do(func() { f.log.Warn("passed over a snapshot", "reason", reason, "err", err) })
+}
+
+// checkStale tells the clients, once, when nothing newer has come for too long.
+func (f *Feed) checkStale() {
+	latest := f.latest.Load()
+	if latest == nil || latest.Snapshot.Status == snapshot.Stale || f.Age() < StaleAfter {
+		return
+	}
+	frame, err := latest.stale()
+	if err != nil {
+		f.refuse("invalid", err)
+		return
+	}
+	f.metrics.stale.Inc()
+	f.log.Warn("no snapshot for 3 s; clients are told")
+	f.latest.Store(frame)
+	f.deliver(frame)
+}

@@ -1,0 +1,88 @@
+// @ts-check
+// Everything on the page that is text.
+
+import { NONE, confidenceWord, dollarParts, dollars, duration, integer, probability } from "./format.js";
+
+/** @typedef {import("./client.js").Snapshot} Snapshot */
+/** @typedef {import("./state.js").State} State */
+
+const ANNOUNCE_EVERY = 30_000;
+const ANNOUNCE_MOVE = 0.0025; // a smaller move of the price is not worth interrupting anyone for
+
+/** @param {string} id */
+const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+
+/** @param {string} id @param {string} text */
+function write(id, text) {
+  const node = byId(id);
+  if (node.textContent !== text) node.textContent = text;
+}
+
+/** Shows the element only if there is a text. @param {string} id @param {string} text */
+function writeOrHide(id, text) {
+  write(id, text);
+  byId(id).hidden = text === "";
+}
+
+/** @param {State} state */
+export function showState(state) {
+  write("state", state.words);
+  byId("state").dataset.state = state.name;
+}
+
+/** @param {string} text */
+export const showHint = (text) => writeOrHide("hint", text);
+
+/** @param {string} text */
+export const showNotice = (text) => writeOrHide("notice", text);
+
+/** @param {Snapshot} s */
+export function showSnapshot(s) {
+  const known = s.price > 0;
+  showPrice(s.price);
+  write("interval", known ? `${dollars(s.low)} – ${dollars(s.high)}` : NONE);
+  write("confidence", known ? `${probability(s.confidence)}, ${confidenceWord(s.confidence)}` : NONE);
+  write("received", integer(s.stats.total_received));
+  write("filtered", integer(s.stats.total_filtered));
+  write("active", integer(s.stats.active_in_window));
+  write("uptime", duration(s.stats.uptime_seconds));
+}
+
+/** Cents are there, but small: they move all the time and mean little. @param {number} price */
+function showPrice(price) {
+  if (!(price > 0)) return write("price", NONE);
+  const parts = dollarParts(price);
+  const node = byId("price");
+  if (node.textContent === parts.map((p) => p.value).join("")) return;
+  node.replaceChildren(...parts.map(({ type, value }) => {
+    if (type !== "decimal" && type !== "fraction") return value;
+    const small = document.createElement("small");
+    small.textContent = value;
+    return small;
+  }));
+}
+
+/** The title is all that is seen of a tab in the background. @param {Snapshot | null} s @param {State} state */
+export function showTitle(s, state) {
+  const price = s && s.price > 0 ? `${dollars(s.price)} · ` : "";
+  const doubt = state.name === "live" ? "" : `${state.name} · `;
+  const title = `${price}${doubt}Sightglass`;
+  if (document.title !== title) document.title = title;
+}
+
+/** Tells those who listen instead of looking: what is new, and seldom. */
+export class Announcer {
+  #at = 0;
+  #state = "";
+  #price = 0;
+
+  /** @param {Snapshot | null} s @param {State} state @param {number} now */
+  update(s, state, now) {
+    const price = s?.price ?? 0;
+    const moved = Math.abs(price - this.#price) > ANNOUNCE_MOVE * this.#price;
+    if (now - this.#at < ANNOUNCE_EVERY || (state.name === this.#state && !moved)) return;
+    [this.#at, this.#state, this.#price] = [now, state.name, price];
+    const words = s && price > 0 ? `One bitcoin: ${dollars(price)}, confidence ${confidenceWord(s.confidence)}. ` : "";
+    write("announcer", `${words}Connection: ${state.words}.`);
+  }
+}

@@ -1,0 +1,65 @@
+// @ts-check
+// Axes: where they end and which of their values get a label. Pure.
+
+const MINUTE = 60;
+const HOUR = 3600;
+
+/** Spans of the time axis, in seconds. */
+export const TIME_SPANS = [1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50].map((m) => m * MINUTE)
+  .concat([1, 1.5, 2, 3, 4, 6, 9, 12, 24, 48, 96, 192, 384].map((h) => h * HOUR));
+
+/** Half the height of the price axis, as a share of the estimate. */
+export const PRICE_SPANS = [0.01, 0.015, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2, 0.35, 0.6, 1];
+
+const TIME_STEPS = [5, 10, 15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 15 * MINUTE, 30 * MINUTE,
+  HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR];
+
+/**
+ * The smallest of spans that holds needed. The current one stays until it is clearly too large, so that the axis does
+ * not breathe with every point that comes and goes.
+ * @param {number[]} spans rising
+ * @param {number} needed
+ * @param {number} current 0 if there is none
+ */
+export function steadySpan(spans, needed, current) {
+  const fit = spans.find((s) => s >= needed) ?? spans[spans.length - 1];
+  return fit < current && needed > 0.9 * fit ? current : fit;
+}
+
+/**
+ * Round values from low to high, at most most of them.
+ * @param {number} low @param {number} high @param {number} most
+ */
+export function roundTicks(low, high, most) {
+  const least = (high - low) / Math.max(1, most);
+  const decade = 10 ** Math.floor(Math.log10(least));
+  const step = decade * ([1, 2, 5].find((m) => m * decade >= least) ?? 10);
+  return multiples(low, high, step, 0);
+}
+
+/**
+ * Clock times from low to high, in unix seconds, at most most of them, and the step between them.
+ * @param {number} low @param {number} high @param {number} most
+ */
+export function timeTicks(low, high, most) {
+  const least = (high - low) / Math.max(1, most);
+  const step = TIME_STEPS.find((s) => s >= least) ?? 24 * HOUR * Math.ceil(least / (24 * HOUR));
+  const zone = new Date(high * 1000).getTimezoneOffset() * MINUTE; // a reader's hours, not those of Greenwich
+  return { step, ticks: multiples(low, high, step, zone) };
+}
+
+/** @param {number} low @param {number} high @param {number} step @param {number} offset */
+function multiples(low, high, step, offset) {
+  const found = [];
+  for (let i = Math.ceil((low - offset) / step); i * step + offset <= high; i++) found.push(i * step + offset);
+  return found;
+}
+
+/**
+ * The value that share of values are not above; 0 if there are none.
+ * @param {number[]} values @param {number} share
+ */
+export function quantile(values, share) {
+  const sorted = Float64Array.from(values).sort();
+  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+}

@@ -1,0 +1,79 @@
+// @ts-check
+// What the connection and the newest snapshot mean to a reader, in words. Pure: no DOM, no clock.
+
+import { duration, integer } from "./format.js";
+
+/** @typedef {import("./client.js").StreamClient} StreamClient */
+/** @typedef {"connecting"|"live"|"reconnecting"|"stale"|"warming"|"refused"|"closed"} StateName */
+/** @typedef {{name: StateName, words: string}} State */
+
+const SILENT_AFTER = 3000; // an edge sends every 500 ms
+
+/**
+ * @param {StreamClient} client
+ * @param {number} now Date.now()
+ * @returns {State}
+ */
+export function stateOf(client, now) {
+  switch (client.phase) {
+    case "connecting":
+      return client.code ? { name: "reconnecting", words: "reconnecting now" } : { name: "connecting", words: "connecting" };
+    case "waiting":
+      return { name: "reconnecting", words: `reconnecting ${inSeconds(client.retryAt - now)}` };
+    case "refused":
+      return {
+        name: "refused",
+        words: `too many connections from your address, trying again ${inSeconds(client.retryAt - now)}`,
+      };
+    case "closed":
+      return { name: "closed", words: `closed by the edge (code ${client.code}), reload to try again` };
+    case "open":
+      return openState(client, now);
+  }
+}
+
+/** @param {StreamClient} client @param {number} now @returns {State} */
+function openState(client, now) {
+  const { snapshot } = client;
+  // The edge sends its newest at once, so a moment of patience keeps "stale" from flashing up.
+  if (!client.goodSince && now - client.openedAt < SILENT_AFTER) return { name: "connecting", words: "connecting" };
+  if (!snapshot) return { name: "stale", words: "connected, but nothing has come yet" };
+  if (snapshot.status === "stale" || now - client.freshAt > SILENT_AFTER) {
+    return { name: "stale", words: `stale: last update ${duration((now - client.freshAt) / 1000)} ago` };
+  }
+  if (snapshot.status === "warming") {
+    return { name: "warming", words: `warming up: ${count(snapshot.stats.total_received)} so far` };
+  }
+  return { name: "live", words: "live" };
+}
+
+/**
+ * What to do when there is nothing to draw; empty if there is.
+ * @param {StreamClient} client
+ * @param {State} state
+ */
+export function hintOf(client, state) {
+  const { snapshot } = client;
+  if (snapshot && snapshot.price > 0) return "";
+  if (snapshot && state.name !== "reconnecting") {
+    return "There is no price yet: it takes about 1,000 transactions, on mainnet a few minutes.";
+  }
+  switch (state.name) {
+    case "connecting": return "Waiting for the first snapshot.";
+    case "stale": return "The edge has no snapshot yet: is the ingester running?";
+    case "refused": return "Close other tabs that show this page, or wait.";
+    case "closed": return "Reload the page to try again.";
+    default: return "The edge does not answer: is it running? This page keeps trying.";
+  }
+}
+
+/** @param {number} ms */
+function inSeconds(ms) {
+  const s = Math.ceil(ms / 1000);
+  return s > 0 ? `in ${s} s` : "now";
+}
+
+/** @param {number} n */
+function count(n) {
+  return `${integer(n)} transaction${n === 1 ? "" : "s"}`;
+}
