@@ -1,0 +1,63 @@
+# make demo   the whole of Sightglass on real transactions, nothing else needed
+# make test   everything that a change must pass
+# make build  bin/ingester and bin/edge
+# make bench  what things cost
+# make fuzz   each fuzz test for a while
+MODULES  := shared ingester edge infra
+PACKAGES := $(MODULES:%=./%/...)
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+GOBUILD  := go build -trimpath -ldflags '-X main.version=$(VERSION)'
+
+# The linter is pinned: a new one finds new things, and that is a change of its own.
+LINT     := bin/tools/golangci-lint-2.15.0
+
+# Two real mainnet blocks come with the btcd module: 574200 (2 May 2019) and 540107 (5 September 2018).
+BLOCKS    = $(shell cd ingester && go list -m -f '{{.Dir}}' github.com/btcsuite/btcd)/wire/testdata
+BLOCK1    = $(BLOCKS)/block-0000000000000000001602407ac49862a7bca9d00f7f402db20b7be2f5de59d2.blk
+BLOCK2    = $(BLOCKS)/block-00000000000000000021868c2cefc52a480d173c849412fe81c4e5ab806f94ab.blk
+
+FUZZTIME ?= 20s
+
+.PHONY: demo build test lint alone bench fuzz packages clean
+.DEFAULT_GOAL := build
+
+demo: packages
+	@mkdir -p bin && $(GOBUILD) -o bin/demo ./infra/cmd/demo
+	@exec bin/demo $(BLOCK1) $(BLOCK2)
+
+build: packages
+	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
+	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
+
+test: packages alone lint
+	@infra/install-packages redis-server
+	go test -race -count=1 $(PACKAGES)
+
+# Each module must build by itself, as it does for someone who takes only that one.
+alone: packages
+	@for m in $(MODULES); do echo "alone: $$m"; (cd $$m && GOWORK=off go build ./... && GOWORK=off go vet ./...) || exit 1; done
+
+lint: packages $(LINT)
+	@for m in $(MODULES); do echo "lint: $$m"; (cd $$m && ../$(LINT) run --allow-parallel-runners ./...) || exit 1; done
+
+bin/tools/golangci-lint-%:
+	@echo "building golangci-lint $* (some minutes, once)"
+	@mkdir -p bin/tools/$* && GOFLAGS= GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$*
+	@mv bin/tools/$*/golangci-lint $@ && rmdir bin/tools/$*
+
+bench: packages
+	go test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+fuzz: packages
+	@for d in $$(grep -rl --include='*_test.go' 'func Fuzz' $(MODULES) | xargs -n1 dirname | sort -u); do \
+		for f in $$(grep -ho 'func Fuzz[A-Za-z]*' $$d/*_test.go | sed 's/func //'); do \
+			echo "fuzz: $$d $$f"; go test ./$$d -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
+		done; \
+	done
+
+packages:
+	@command -v go >/dev/null || { echo "Go is missing: install 1.21 or newer, https://go.dev/doc/install (it fetches the version that go.work asks for)"; exit 1; }
+	@infra/install-packages gcc libc6-dev libzmq3-dev pkg-config
+
+clean:
+	rm -rf bin

@@ -1,0 +1,37 @@
+// Command demo runs the whole of Sightglass in one process, on transactions from files. See package demo.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"sightglass/infra/demo"
+)
+
+func main() {
+	var o demo.Options
+	kong.Parse(&o, kong.Name("demo"), kong.ShortUsageOnError(),
+		kong.Description("Runs the whole of Sightglass in one process: a replay, an ingester, a Redis, two edges."))
+	o.Out = os.Stdout
+	o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	if err := run(o); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func run(o demo.Options) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	d, err := demo.New(ctx, o)
+	if err != nil {
+		return err
+	}
+	return d.Run(ctx)
+}

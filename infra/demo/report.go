@@ -1,0 +1,66 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"golang.org/x/term"
+
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// report prints where to look, and then how it goes: on a terminal in one line that changes, else a line every 5 s.
+func (d *Demo) report(ctx context.Context) {
+	out := d.opts.Out
+	fmt.Fprintln(out, "Sightglass demo: real transactions, replayed; no exchange is asked.")
+	for _, url := range d.URLs() {
+		fmt.Fprintf(out, "  dashboard  %s   stream  ws%s/ws/mempool\n", url, url[len("http"):len(url)-1])
+	}
+	fmt.Fprintf(out, "  redis      redis-cli -u %s SUBSCRIBE %s\nCtrl-C ends it.\n", d.redisURL, keys.Channel)
+
+	every, start, end := 5*time.Second, "", "\n"
+	if isTerminal(out) {
+		every, start, end = 500*time.Millisecond, "\r\x1b[K", ""
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			fmt.Fprintln(out)
+			return
+		case <-ticker.C:
+			fmt.Fprint(out, start, d.status(ctx), end)
+		}
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func (d *Demo) status(ctx context.Context) string {
+	clients := 0
+	for _, e := range d.edges {
+		clients += e.Clients()
+	}
+	payload, err := d.redis.Get(ctx, keys.Latest).Bytes()
+	if err != nil {
+		return fmt.Sprintf("no snapshot yet, clients %d", clients)
+	}
+	s, err := snapshot.Decode(payload)
+	if err != nil {
+		return err.Error()
+	}
+	price := "no price yet"
+	if s.Price > 0 {
+		price = fmt.Sprintf("%.2f USD (%.2f to %.2f)", s.Price, s.Low, s.High)
+	}
+	return fmt.Sprintf("%-7s %s  confidence %.3f  transactions %d  clients %d",
+		s.Status, price, s.Confidence, s.Stats.TotalReceived, clients)
+}
