@@ -134,7 +134,7 @@ func (f *Feed) follow(ctx context.Context) error {
 			}
 			confirmed = true
 		case *redis.Message:
-			f.take([]byte(m.Payload), time.Now())
+			f.take([]byte(m.Payload))
 		}
 		f.checkStale()
 	}
@@ -158,33 +158,35 @@ func (f *Feed) catchUp(ctx context.Context) error {
 
 // takeStored takes a snapshot that may have lain in Redis for long: it came when it says that it was made.
 func (f *Feed) takeStored(payload []byte) {
-	made := time.Now()
-	if s, err := snapshot.Decode(payload); err == nil {
-		if at := time.UnixMilli(int64(s.Timestamp * 1000)); at.Before(made) {
-			made = at
-		}
+	frame, err := NewFrame(payload)
+	if err != nil {
+		f.refuse("invalid", err)
+		return
 	}
-	f.take(payload, made)
+	came := time.Now()
+	if made := time.UnixMilli(int64(frame.Snapshot.Timestamp * 1000)); made.Before(came) {
+		came = made
+	}
+	f.offer(frame, came)
 }
 
-// take delivers a snapshot if it is valid and newer than the latest.
-func (f *Feed) take(payload []byte, came time.Time) {
-	s, err := snapshot.Decode(payload)
+// take takes a snapshot that was published just now.
+func (f *Feed) take(payload []byte) {
+	frame, err := NewFrame(payload)
 	if err != nil {
 		f.refuse("invalid", err)
 		return
 	}
-	old := f.latest.Load()
-	if old != nil && !s.NewerThan(old.Snapshot) {
-		if s.Epoch != old.Snapshot.Epoch || s.Seq != old.Snapshot.Seq { // the same one again is what catchUp reads
-			f.refuse("old", fmt.Errorf("epoch %s seq %d after epoch %s seq %d",
-				s.Epoch, s.Seq, old.Snapshot.Epoch, old.Snapshot.Seq))
+	f.offer(frame, time.Now())
+}
+
+// offer delivers a frame if it is newer than the latest.
+func (f *Feed) offer(frame *Frame, came time.Time) {
+	s, latest := frame.Snapshot, f.latest.Load()
+	if latest != nil && !s.NewerThan(latest.Snapshot) {
+		if old := latest.Snapshot; s.Epoch != old.Epoch || s.Seq != old.Seq { // the same again is what catchUp reads
+			f.refuse("old", fmt.Errorf("epoch %s seq %d after epoch %s seq %d", s.Epoch, s.Seq, old.Epoch, old.Seq))
 		}
-		return
-	}
-	frame, err := newFrame(s, payload)
-	if err != nil {
-		f.refuse("invalid", err)
 		return
 	}
 	f.metrics.received.Inc()

@@ -14,7 +14,16 @@ type Frame struct {
 	Plain    *websocket.PreparedMessage // JSON as a WebSocket text message; deflated once, for clients that want it
 }
 
-func newFrame(s *snapshot.Snapshot, json []byte) (*Frame, error) {
+// NewFrame makes a frame from a snapshot's JSON, or says what is wrong with it.
+func NewFrame(json []byte) (*Frame, error) {
+	s, err := snapshot.Decode(json)
+	if err != nil {
+		return nil, err
+	}
+	return build(s, json)
+}
+
+func build(s *snapshot.Snapshot, json []byte) (*Frame, error) {
 	plain, err := websocket.NewPreparedMessage(websocket.TextMessage, json)
 	if err != nil {
 		return nil, err
@@ -26,5 +35,5 @@ func newFrame(s *snapshot.Snapshot, json []byte) (*Frame, error) {
 func (f *Frame) stale() (*Frame, error) {
 	s := *f.Snapshot
 	s.Status = snapshot.Stale
-	return newFrame(&s, s.AppendJSON(nil))
+	return build(&s, s.AppendJSON(nil))
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sightglass/ingester/testblock"
 	"sightglass/shared/snapshot"
 )
 
@@ -36,7 +37,7 @@ func TestAHundredViewersThroughALossOfRedis(t *testing.T) {
 			if err != nil {
 				return err
 			}
-			if off := math.Abs(s.Price/blockPrice - 1); off > 0.01 {
+			if off := math.Abs(s.Price/testblock.Price574200 - 1); off > 0.01 {
 				return fmt.Errorf("seq %d: price %v is %.2f %% off", s.Seq, s.Price, off*100)
 			}
 			if before != nil {

@@ -8,9 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -20,25 +17,10 @@ import (
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester"
 	"sightglass/ingester/replay"
+	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
 	"sightglass/shared/snapshot"
 )
-
-// The truth about the block that is replayed: an exchange's price at its minute.
-const (
-	block      = "block-0000000000000000001602407ac49862a7bca9d00f7f402db20b7be2f5de59d2.blk" // 574200, 2 May 2019
-	blockPrice = 5313.57
-)
-
-// blockPath finds the block in btcd's module.
-func blockPath(t testing.TB) string {
-	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/btcsuite/btcd").Output()
-	if err != nil {
-		t.Fatalf("go list -m github.com/btcsuite/btcd: %v", err)
-	}
-	return filepath.Join(strings.TrimSpace(string(dir)), "wire", "testdata", block)
-}
 
 // quiet keeps the daemons' logs for when a test fails.
 func quiet(t testing.TB) *slog.Logger {
@@ -56,7 +38,7 @@ func start(t *testing.T, edges int) *world {
 	t.Helper()
 	w := &world{redis: redistest.Start(t)}
 	log := quiet(t)
-	file, err := txfile.Read(blockPath(t), nil)
+	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

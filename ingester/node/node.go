@@ -61,11 +61,8 @@ func NewSubscriber(endpoint string, log *slog.Logger, metrics *Metrics) (*Subscr
 // CheckEndpoint says what is wrong with a ZMQ endpoint.
 func CheckEndpoint(endpoint string) error {
 	u, err := url.Parse(endpoint)
-	if err != nil {
-		return fmt.Errorf("ZMQ endpoint: %w", err)
-	}
 	switch {
-	case u.Scheme == "tcp" && u.Port() != "", u.Scheme == "ipc" && u.Host+u.Path != "":
+	case err == nil && u.Scheme == "tcp" && u.Port() != "", err == nil && u.Scheme == "ipc" && u.Host+u.Path != "":
 		return nil
 	default:
 		return fmt.Errorf("ZMQ endpoint %q: want tcp://HOST:PORT or ipc://PATH, as in bitcoind's -zmqpubrawtx", endpoint)

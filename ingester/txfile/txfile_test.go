@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"sightglass/ingester/internal/testblock"
+	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
 )
 

@@ -73,5 +73,5 @@ client.addEventListener("phase", () => {
   tick();
   if (client.phase === "open") askNotice();
 });
-setInterval(tick, 1000);
+setInterval(tick, 250); // so that seconds are counted evenly, and silence is noticed when it is due
 client.start();

@@ -112,11 +112,20 @@ export class StreamClient extends EventTarget {
     const message = parse(text);
     if (!message || message.type === "pong") return;
     this.goodSince ||= this.#aliveAt;
+    this.freshAt = this.#freshness(message, this.#aliveAt);
     this.snapshot = message;
-    // A stale snapshot brings no news. To a fresh page its own time is the best there is, though clocks differ.
-    if (message.status !== "stale") this.freshAt = this.#aliveAt;
-    else this.freshAt ||= Math.min(message.timestamp * 1000, this.#aliveAt);
     this.dispatchEvent(new Event("snapshot"));
+  }
+
+  /**
+   * A stale snapshot is no news of now, but may be newer than the last. By how much is told by the ingester's clock;
+   * only a page that knows nothing yet has to set that against its own.
+   * @param {Snapshot} s @param {number} now
+   */
+  #freshness(s, now) {
+    if (s.status !== "stale") return now;
+    if (!this.snapshot) return Math.min(now, s.timestamp * 1000);
+    return Math.min(now, this.freshAt + 1000 * Math.max(0, s.timestamp - this.snapshot.timestamp));
   }
 
   /** @param {number} code */

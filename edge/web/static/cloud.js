@@ -1,7 +1,7 @@
 // @ts-check
 // The payments around the estimate, on a canvas. All lengths in here are device pixels, so that squares are sharp.
 
-import { dollars } from "./format.js";
+import { clock, dollars } from "./format.js";
 import { PRICE_SPANS, TIME_SPANS, quantile, roundTicks, steadySpan, timeTicks } from "./scale.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
@@ -22,9 +22,6 @@ import { PRICE_SPANS, TIME_SPANS, quantile, roundTicks, steadySpan, timeTicks } 
 
 const FRAMED = 0.9; // the share of points that the price axis is made to hold; the rest are far off
 const FAINTEST = 0.2; // how much of its colour the oldest point keeps
-
-const minutes = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const seconds = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 export class Cloud {
   /** @type {Snapshot | null} */ #snapshot = null;
@@ -141,9 +138,7 @@ function drawPriceAxis(v, s) {
 
 /** @param {View} v */
 function drawTimeAxis(v) {
-  const label = v.c.measureText(seconds.format(0)).width;
-  const { step, ticks } = timeTicks(v.time.low, v.time.high, v.width / (label + 1.5 * v.font));
-  const format = step < 60 ? seconds : minutes;
+  const { ticks, exactly, label } = fitTimes(v);
   v.c.textAlign = "center";
   for (const t of ticks) {
     const x = v.x(t);
@@ -151,8 +146,18 @@ function drawTimeAxis(v) {
     v.c.fillRect(x, 0, v.hair, v.height);
     if (x < label / 2) continue; // it would be cut off
     v.c.fillStyle = v.color("--soft");
-    v.c.fillText(format.format(t * 1000), x, v.height + 1.2 * v.font);
+    v.c.fillText(clock(t, exactly), x, v.height + 1.2 * v.font);
   }
+}
+
+/** As many as there is room for; with seconds only if they are needed, since those take room. @param {View} v */
+function fitTimes(v) {
+  const fit = (/** @type {boolean} */ exactly) => {
+    const label = v.c.measureText(clock(0, exactly)).width;
+    return { ...timeTicks(v.time.low, v.time.high, v.width / (label + 2 * v.font)), exactly, label };
+  };
+  const short = fit(false);
+  return short.step < 60 ? fit(true) : short;
 }
 
 /** @param {View} v @param {Snapshot} s */

@@ -27,7 +27,7 @@ function writeOrHide(id, text) {
 /** @param {State} state */
 export function showState(state) {
   write("state", state.words);
-  byId("state").dataset.state = state.name;
+  if (byId("state").dataset.state !== state.name) byId("state").dataset.state = state.name;
 }
 
 /** @param {string} text */
@@ -78,6 +78,7 @@ export class Announcer {
 
   /** @param {Snapshot | null} s @param {State} state @param {number} now */
   update(s, state, now) {
+    if (state.name === "connecting") return; // soon it will be something worth saying
     const price = s?.price ?? 0;
     const moved = Math.abs(price - this.#price) > ANNOUNCE_MOVE * this.#price;
     if (now - this.#at < ANNOUNCE_EVERY || (state.name === this.#state && !moved)) return;

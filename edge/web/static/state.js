@@ -9,6 +9,13 @@ import { duration, integer } from "./format.js";
 
 const SILENT_AFTER = 3000; // an edge sends every 500 ms
 
+/** Close codes by which an edge says why it cannot serve now. */
+const WHY_AWAY = new Map([
+  [1001, "The edge is shutting down."],
+  [4008, "The connection is too slow for the stream."],
+  [4030, "The edge is full."],
+]);
+
 /**
  * @param {StreamClient} client
  * @param {number} now Date.now()
@@ -17,7 +24,7 @@ const SILENT_AFTER = 3000; // an edge sends every 500 ms
 export function stateOf(client, now) {
   switch (client.phase) {
     case "connecting":
-      return client.code ? { name: "reconnecting", words: "reconnecting now" } : { name: "connecting", words: "connecting" };
+      return connecting(client);
     case "waiting":
       return { name: "reconnecting", words: `reconnecting ${inSeconds(client.retryAt - now)}` };
     case "refused":
@@ -32,11 +39,16 @@ export function stateOf(client, now) {
   }
 }
 
+/** @param {StreamClient} client @returns {State} */
+function connecting(client) {
+  return client.code ? { name: "reconnecting", words: "reconnecting now" } : { name: "connecting", words: "connecting" };
+}
+
 /** @param {StreamClient} client @param {number} now @returns {State} */
 function openState(client, now) {
   const { snapshot } = client;
   // The edge sends its newest at once, so a moment of patience keeps "stale" from flashing up.
-  if (!client.goodSince && now - client.openedAt < SILENT_AFTER) return { name: "connecting", words: "connecting" };
+  if (!client.goodSince && now - client.openedAt < SILENT_AFTER) return connecting(client);
   if (!snapshot) return { name: "stale", words: "connected, but nothing has come yet" };
   if (snapshot.status === "stale" || now - client.freshAt > SILENT_AFTER) {
     return { name: "stale", words: `stale: last update ${duration((now - client.freshAt) / 1000)} ago` };
@@ -63,7 +75,7 @@ export function hintOf(client, state) {
     case "stale": return "The edge has no snapshot yet: is the ingester running?";
     case "refused": return "Close other tabs that show this page, or wait.";
     case "closed": return "Reload the page to try again.";
-    default: return "The edge does not answer: is it running? This page keeps trying.";
+    default: return `${WHY_AWAY.get(client.code) ?? "The edge does not answer: is it running?"} This page keeps trying.`;
   }
 }
 

@@ -16,6 +16,9 @@ const (
 	Block540107 = "block-00000000000000000021868c2cefc52a480d173c849412fe81c4e5ab806f94ab.blk" // 5 Sep 2018, about 6,887 USD
 )
 
+// Price574200 is an exchange's price at block 574200's minute, in USD.
+const Price574200 = 5313.57
+
 // Path gives the path of one of btcd's blocks.
 func Path(t testing.TB, name string) string {
 	t.Helper()

@@ -1,0 +1,251 @@
+package hub_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	fiberws "github.com/gofiber/contrib/websocket"
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sightglass/edge/feed"
+	"sightglass/edge/hub"
+	"sightglass/shared/snapshot"
+)
+
+// frame makes a snapshot's frame; padding makes it as large as one with many points.
+func frame(t testing.TB, seq uint64, points int) *feed.Frame {
+	t.Helper()
+	s := &snapshot.Snapshot{
+		Price: 5313.57, Status: snapshot.Live, Seq: seq, Epoch: "1",
+		Transactions: make([]snapshot.Point, points),
+	}
+	f, err := feed.NewFrame(s.AppendJSON(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// serve runs a hub behind a real server and gives its URL.
+func serve(t testing.TB, o hub.Options) (*hub.Hub, string, *prometheus.Registry) {
+	t.Helper()
+	o.Log = slog.New(slog.DiscardHandler)
+	reg := prometheus.NewRegistry()
+	h := hub.New(o, reg)
+	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	app.Server().KeepHijackedConns = true
+	app.Get("/", fiberws.New(func(c *fiberws.Conn) { h.Serve(c.Conn) }, fiberws.Config{EnableCompression: true}))
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- app.Listener(ln) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel() // those that are still here are cut off
+		h.Drain(ctx)
+		if err := errors.Join(app.Shutdown(), <-ended); err != nil {
+			t.Error(err)
+		}
+	})
+	return h, "ws://" + ln.Addr().String() + "/", reg
+}
+
+func patient() hub.Options {
+	return hub.Options{MaxPerAddress: 100, MaxClients: 100, PingInterval: time.Minute, WriteTimeout: time.Minute}
+}
+
+func dial(t testing.TB, url string, compressed bool) *websocket.Conn {
+	t.Helper()
+	conn, answer, err := (&websocket.Dialer{EnableCompression: compressed}).Dial(url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// read gives the next message, or the code with which the hub closed.
+func read(t testing.TB, conn *websocket.Conn) (message string, code int) {
+	t.Helper()
+	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	_, data, err := conn.ReadMessage()
+	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
+		return "", closed.Code
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data), 0
+}
+
+func expect(t testing.TB, conn *websocket.Conn, f *feed.Frame) {
+	t.Helper()
+	if got, code := read(t, conn); got != string(f.JSON) {
+		t.Fatalf("got %.80q (closed %d), want %.80q", got, code, f.JSON)
+	}
+}
+
+// until polls a condition of the running hub.
+func until(t testing.TB, what string, met func() bool) {
+	t.Helper()
+	deadline := time.After(30 * time.Second)
+	poll := time.NewTicker(time.Millisecond)
+	defer poll.Stop()
+	for !met() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited 30 s for %s", what)
+		case <-poll.C:
+		}
+	}
+}
+
+func TestTheNewestAtOnceThenEach(t *testing.T) {
+	for name, compressed := range map[string]bool{"plain": false, "compressed": true} {
+		t.Run(name, func(t *testing.T) {
+			h, url, _ := serve(t, patient())
+			first, second := frame(t, 1, 1000), frame(t, 2, 1000)
+			h.Broadcast(first)
+			conn := dial(t, url, compressed)
+			expect(t, conn, first)
+			h.Broadcast(second)
+			expect(t, conn, second)
+		})
+	}
+}
+
+func TestNothingYet(t *testing.T) {
+	h, url, _ := serve(t, patient())
+	conn := dial(t, url, false)
+	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	f := frame(t, 1, 0)
+	h.Broadcast(f)
+	expect(t, conn, f)
+}
+
+// TestASlowClientSkips: one that reads nothing for a while gets what fitted into the kernel's buffers and then the
+// newest, and another one is given each frame meanwhile.
+func TestASlowClientSkips(t *testing.T) {
+	h, url, reg := serve(t, patient())
+	slow, quick := dial(t, url, false), dial(t, url, false)
+	const last = 500
+	for seq := uint64(1); seq <= last; seq++ {
+		f := frame(t, seq, 1000) // 40 kB: some hundreds are more than any buffer holds
+		h.Broadcast(f)
+		expect(t, quick, f)
+	}
+	newest, got, messages := string(frame(t, last, 1000).JSON), "", 0
+	for got != newest {
+		got, _ = read(t, slow)
+		messages++
+	}
+	if messages == last {
+		t.Error("the slow client was sent everything: something queues for it")
+	}
+	if skipped, err := testutil.GatherAndCount(reg, "sightglass_client_skipped_total"); err != nil || skipped != 1 {
+		t.Errorf("skipped frames are not counted: %v", err)
+	}
+}
+
+func TestNoProgressIsDropped(t *testing.T) {
+	o := patient()
+	o.WriteTimeout = 100 * time.Millisecond
+	h, url, reg := serve(t, o)
+	dial(t, url, false) // and never reads
+	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	for seq := uint64(1); h.Len() > 0; seq++ {
+		h.Broadcast(frame(t, seq, 1000))
+	}
+	expectClosed(t, reg, `sightglass_client_closed_total{code="4008"} 1`)
+}
+
+func TestNoAnswerToPingsIsDropped(t *testing.T) {
+	o := patient()
+	o.PingInterval = 50 * time.Millisecond
+	h, url, reg := serve(t, o)
+	dial(t, url, false) // reads nothing, so it answers no ping
+	until(t, "the client to join and be dropped", func() bool {
+		n, err := testutil.GatherAndCount(reg, "sightglass_client_closed_total")
+		return err == nil && n == 1 && h.Len() == 0
+	})
+	expectClosed(t, reg, `sightglass_client_closed_total{code="4008"} 1`)
+}
+
+func expectClosed(t testing.TB, reg *prometheus.Registry, series string) {
+	t.Helper()
+	want := "# HELP sightglass_client_closed_total Connections that ended or were refused, by close code.\n" +
+		"# TYPE sightglass_client_closed_total counter\n" + series + "\n"
+	until(t, series, func() bool {
+		return testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_client_closed_total") == nil
+	})
+}
+
+func TestLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		perAddress, inAll, want int
+	}{
+		"an address": {1, 100, 4029},
+		"the edge":   {100, 1, 4030},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := patient()
+			o.MaxPerAddress, o.MaxClients = c.perAddress, c.inAll
+			h, url, _ := serve(t, o)
+			first := dial(t, url, false)
+			until(t, "the first to join", func() bool { return h.Len() == 1 })
+			if _, code := read(t, dial(t, url, false)); code != c.want {
+				t.Errorf("the second was closed with %d, want %d", code, c.want)
+			}
+			first.Close()
+			until(t, "the first to leave", func() bool { return h.Len() == 0 })
+			f := frame(t, 1, 0)
+			h.Broadcast(f)
+			expect(t, dial(t, url, false), f)
+		})
+	}
+}
+
+func TestDrainTellsEveryone(t *testing.T) {
+	h, url, _ := serve(t, patient())
+	clients := []*websocket.Conn{dial(t, url, false), dial(t, url, true)}
+	until(t, "both to join", func() bool { return h.Len() == 2 })
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		h.Drain(t.Context())
+	}()
+	for _, conn := range clients {
+		if _, code := read(t, conn); code != websocket.CloseGoingAway {
+			t.Errorf("closed with %d, want 1001", code)
+		}
+	}
+	<-drained
+	if _, code := read(t, dial(t, url, false)); code != websocket.CloseGoingAway {
+		t.Errorf("one that came later was closed with %d, want 1001", code)
+	}
+}
+
+func TestDrainCutsOffWhoDoesNotLeave(t *testing.T) {
+	h, url, _ := serve(t, patient())
+	dial(t, url, false) // reads nothing, so it does not hear that it should go
+	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	h.Drain(ctx)
+	if n := h.Len(); n != 0 {
+		t.Errorf("%d clients after the drain", n)
+	}
+}

@@ -1,0 +1,103 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sightglass/ingester/testblock"
+)
+
+// priced runs the command and decodes what it prints.
+func priced(t *testing.T, stdin string, files ...string) (answers []map[string]any, stderr string, err error) {
+	t.Helper()
+	var out, complaints bytes.Buffer
+	err = (&priceCmd{Format: "json", Files: files}).priceAll(strings.NewReader(stdin), &out, &complaints)
+	for dec := json.NewDecoder(&out); dec.More(); {
+		var a map[string]any
+		if err := dec.Decode(&a); err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, a)
+	}
+	return answers, complaints.String(), err
+}
+
+func TestPriceOfRealTransactions(t *testing.T) {
+	for name, c := range map[string]struct {
+		path  func(*testing.T) string
+		truth float64
+		count float64
+	}{
+		"block 574200":       {func(t *testing.T) string { return testblock.Path(t, testblock.Block574200) }, testblock.Price574200, 3315},
+		"block 574200, gzip": {func(t *testing.T) string { return testblock.Data(t, "blocks/574200.raw.gz") }, testblock.Price574200, 3315},
+		"mempool of 2024":    {func(t *testing.T) string { return testblock.Data(t, "mempool-2024-03-14.hex.gz") }, 73_200, 4065},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := c.path(t)
+			got, _, err := priced(t, "", path)
+			if err != nil || len(got) != 1 {
+				t.Fatalf("%v %v", got, err)
+			}
+			a := got[0]
+			if off := math.Abs(a["price"].(float64)/c.truth - 1); off > 0.01 {
+				t.Errorf("price %v is %.1f %% off %v", a["price"], off*100, c.truth)
+			}
+			if a["file"] != path || a["transactions"] != c.count || a["outputs_used"].(float64) < 1000 {
+				t.Errorf("got %v", a)
+			}
+			if !(a["low"].(float64) < a["price"].(float64) && a["price"].(float64) < a["high"].(float64)) {
+				t.Errorf("the price is not inside its interval: %v", a)
+			}
+		})
+	}
+}
+
+func TestPriceJSONKeys(t *testing.T) {
+	got, _, err := priced(t, "", testblock.Path(t, testblock.Block540107))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"confidence", "file", "high", "low", "outputs_used", "price", "transactions"}
+	var keys []string
+	for k := range got[0] {
+		keys = append(keys, k)
+	}
+	if slices.Sort(keys); !slices.Equal(keys, want) {
+		t.Errorf("keys %v, want %v", keys, want)
+	}
+}
+
+func TestABadFileHarmsNoOther(t *testing.T) {
+	bad := filepath.Join(t.TempDir(), "letter.txt")
+	if err := os.WriteFile(bad, []byte("Dear Sir or Madam"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	good := testblock.Path(t, testblock.Block574200)
+	got, stderr, err := priced(t, "", bad, good)
+	if !errors.Is(err, errSomeFiles) {
+		t.Errorf("got %v, want an error", err)
+	}
+	if len(got) != 1 || got[0]["file"] != good {
+		t.Errorf("got %v, want the good file's price", got)
+	}
+	for _, want := range []string{bad, "byte ", "expected a block"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("it says %q, want it to say %q", stderr, want)
+		}
+	}
+}
+
+func TestTooLittleToSeeAPrice(t *testing.T) {
+	const genesis = "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000\n"
+	got, _, err := priced(t, genesis, "-")
+	if err != nil || got[0]["price"] != 0.0 || got[0]["confidence"] != 0.0 {
+		t.Errorf("got %v %v, want no price", got, err)
+	}
+}

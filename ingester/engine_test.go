@@ -1,0 +1,159 @@
+package ingester
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/wire"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sightglass/ingester/testblock"
+	"sightglass/ingester/node"
+	"sightglass/ingester/price"
+	"sightglass/ingester/txfile"
+	"sightglass/shared/snapshot"
+)
+
+var start = time.Unix(1_556_771_671, 0)
+
+func testEngine(t testing.TB) *engine {
+	t.Helper()
+	p, err := price.New(price.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newEngine(Defaults(), p, "7", start, prometheus.NewRegistry())
+}
+
+func block(t testing.TB) []*wire.MsgTx {
+	t.Helper()
+	f, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.Transactions
+}
+
+func seen(tx *wire.MsgTx, at time.Time) node.Event {
+	return node.Event{Kind: node.Seen, ID: tx.TxHash(), Tx: tx, At: at}
+}
+
+func decode(t testing.TB, data []byte) *snapshot.Snapshot {
+	t.Helper()
+	s, err := snapshot.Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestTheFirstSnapshotIsWarming(t *testing.T) {
+	s := decode(t, testEngine(t).tick(start))
+	if s.Status != snapshot.Warming || s.Price != 0 || s.Confidence != 0 || len(s.Transactions) != 0 || s.Seq != 1 || s.Epoch != "7" {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestABlockGivesItsPrice(t *testing.T) {
+	e := testEngine(t)
+	for _, tx := range block(t) {
+		e.apply(seen(tx, start))
+		e.apply(seen(tx, start)) // a node tells of it again when it is mined
+	}
+	now := start.Add(time.Second)
+	e.tick(now)
+	s := decode(t, e.tick(now.Add(500*time.Millisecond)))
+	if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+		t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
+	}
+	if s.Stats.TotalReceived != 3315 || s.Stats.TotalFiltered+s.Stats.ActiveInWindow != 3315 || s.Stats.UptimeSeconds != 1 {
+		t.Errorf("stats %+v, want 3315 received, each filtered or active", s.Stats)
+	}
+	if s.Seq != 2 || s.Timestamp != 1_556_771_672.5 {
+		t.Errorf("seq %d at %v", s.Seq, s.Timestamp)
+	}
+	if len(s.Transactions) != snapshot.MaxTransactions {
+		t.Errorf("%d points, want %d", len(s.Transactions), snapshot.MaxTransactions)
+	}
+	for _, p := range s.Transactions {
+		if math.Abs(p.Price/s.Price-1) > 0.11 { // 10 % of the estimate when it was taken, which may since move by 1 %
+			t.Fatalf("a point at %v with the price at %v", p.Price, s.Price)
+		}
+	}
+}
+
+// TestWhatIsReplacedNeverWas: a transaction that the node takes back leaves the price, the points and the stats as if
+// it had not come.
+func TestWhatIsReplacedNeverWas(t *testing.T) {
+	txs := block(t)
+	stay, goes := txs[:2000], txs[2000:]
+	with, without := testEngine(t), testEngine(t)
+	for _, tx := range stay {
+		with.apply(seen(tx, start))
+		without.apply(seen(tx, start))
+	}
+	for _, tx := range goes {
+		with.apply(seen(tx, start))
+	}
+	for _, tx := range goes {
+		with.apply(node.Event{Kind: node.Gone, ID: tx.TxHash(), At: start})
+	}
+	now := start.Add(time.Second)
+	a, b := decode(t, with.tick(now)), decode(t, without.tick(now))
+	if math.Abs(a.Price/b.Price-1) > 1e-4 || math.Abs(a.Confidence-b.Confidence) > 0.01 {
+		t.Errorf("price %v (%v) after the removals, %v (%v) without them", a.Price, a.Confidence, b.Price, b.Confidence)
+	}
+	if a.Stats.ActiveInWindow != b.Stats.ActiveInWindow {
+		t.Errorf("%d active, want %d", a.Stats.ActiveInWindow, b.Stats.ActiveInWindow)
+	}
+}
+
+func TestWhatWasNeverSeenCannotLeave(t *testing.T) {
+	e := testEngine(t)
+	e.apply(node.Event{Kind: node.Gone, At: start})
+	if s := decode(t, e.tick(start)); s.Stats.ActiveInWindow != 0 {
+		t.Errorf("got %+v", s.Stats)
+	}
+}
+
+func TestTheWindowMovesOn(t *testing.T) {
+	e := testEngine(t)
+	for _, tx := range block(t) {
+		e.apply(seen(tx, start))
+	}
+	s := decode(t, e.tick(start.Add(3*time.Hour+time.Minute)))
+	if s.Stats.ActiveInWindow != 0 || s.Stats.TotalReceived != 3315 {
+		t.Errorf("got %+v, want none active", s.Stats)
+	}
+}
+
+func BenchmarkTick(b *testing.B) {
+	e := testEngine(b)
+	txs := block(b)
+	for i := range 100_000 {
+		tx := *txs[i%len(txs)]
+		tx.LockTime = uint32(i) // another txid
+		e.apply(seen(&tx, start.Add(time.Duration(i)*100*time.Millisecond)))
+	}
+	now := start.Add(10_000 * time.Second)
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(500 * time.Millisecond)
+		b.SetBytes(int64(len(e.tick(now))))
+	}
+}
+
+// BenchmarkApply is a transaction's whole way through filter, window, evidence and points.
+func BenchmarkApply(b *testing.B) {
+	e := testEngine(b)
+	txs := block(b)
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		tx := *txs[i%len(txs)]
+		tx.LockTime = uint32(i)
+		e.apply(seen(&tx, start.Add(time.Duration(i)*100*time.Millisecond)))
+		i++
+	}
+}
