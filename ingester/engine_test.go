@@ -8,9 +8,9 @@ import (
 	"github.com/btcsuite/btcd/wire"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sightglass/ingester/testblock"
 	"sightglass/ingester/node"
 	"sightglass/ingester/price"
+	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
 	"sightglass/shared/snapshot"
 )

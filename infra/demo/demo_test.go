@@ -20,7 +20,7 @@ func options(t *testing.T, out *bytes.Buffer) demo.Options {
 	return demo.Options{
 		Rate: 500, Out: out,
 		Files: []string{testblock.Path(t, testblock.Block574200), testblock.Path(t, testblock.Block540107)},
-		Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Log:   slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}
 }
 

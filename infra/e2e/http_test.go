@@ -74,15 +74,15 @@ func TestHTTP(t *testing.T) {
 		method, path string
 		want         int
 	}{
-		"alive":               {"GET", "/livez", 200},
-		"head":                {"HEAD", "/api/v1/snapshot", 200},
-		"an unknown path":     {"GET", "/api/v2/snapshot", 404},
-		"a path out of here":  {"GET", "/static/../web.go", 404},
-		"a method not ours":   {"POST", "/api/v1/snapshot", 405},
-		"no websocket":        {"GET", "/ws/mempool", 426},
-		"a script":            {"GET", "/static/app.js", 200},
-		"about the operator":  {"GET", "/api/v1/about", 200},
-		"a folder":            {"GET", "/static/", 403},
+		"alive":              {"GET", "/livez", 200},
+		"head":               {"HEAD", "/api/v1/snapshot", 200},
+		"an unknown path":    {"GET", "/api/v2/snapshot", 404},
+		"a path out of here": {"GET", "/static/../web.go", 404},
+		"a method not ours":  {"POST", "/api/v1/snapshot", 405},
+		"no websocket":       {"GET", "/ws/mempool", 426},
+		"a script":           {"GET", "/static/app.js", 200},
+		"about the operator": {"GET", "/api/v1/about", 200},
+		"a folder":           {"GET", "/static/", 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := request(t, c.method, e, c.path, nil).StatusCode; got != c.want {

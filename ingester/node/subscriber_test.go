@@ -13,9 +13,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"sightglass/ingester/testblock"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
+	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
 )
 
