@@ -85,8 +85,14 @@ func (in *Ingester) Run(ctx context.Context) error {
 // wait: a tick takes milliseconds, a burst from the node brings some 10,000 a second.
 const pending = 4096
 
+// stateEvery is how often the engine's state goes to Redis: what a crash may cost. It is the posterior of hours, so
+// some seconds of it are nothing.
+const stateEvery = 10 * time.Second
+
 // compute owns the engine: it alone touches it.
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
+	in.resume(ctx)
+	saved := time.Now()
 	ticker := time.NewTicker(in.opts.Interval)
 	defer ticker.Stop()
 	for {
@@ -96,7 +102,29 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 		case ev := <-events:
 			in.engine.apply(ev)
 		case now := <-ticker.C:
-			in.publisher.Put(in.engine.tick(now))
+			var state []byte
+			if now.Sub(saved) >= stateEvery {
+				saved, state = now, in.engine.price.State()
+			}
+			in.publisher.Put(in.engine.tick(now), state)
 		}
+	}
+}
+
+// resume takes up the price where an ingester before this one has left it. Without it the engine starts cold, which
+// costs minutes and nothing else.
+func (in *Ingester) resume(ctx context.Context) {
+	state, err := publish.LoadState(ctx, in.redis)
+	switch {
+	case err != nil:
+		in.log.Warn("redis gives no state to resume from; starting cold", "err", err)
+	case state == nil:
+		in.log.Info("redis holds no state to resume from; starting cold")
+	default:
+		if err := in.engine.price.Restore(state, time.Now()); err != nil {
+			in.log.Warn("the state in redis cannot be used; starting cold", "err", err)
+			return
+		}
+		in.log.Info("resumed from the state in redis", "price", in.engine.price.Estimate(time.Now()).Price.Cents())
 	}
 }

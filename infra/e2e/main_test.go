@@ -1,21 +1,15 @@
 package e2e
 
 import (
-	"context"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 )
 
-// silent keeps go-redis from printing each failed try to reach a Redis that a test has killed.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
-
 // TestMain fails the package if a goroutine outlives the tests that should have ended it.
 func TestMain(m *testing.M) {
-	redis.SetLogger(silent{})
+	logging.Disable() // it tells of each failed try to reach a Redis that a test has killed
 	goleak.VerifyTestMain(m,
 		// fasthttp keeps one clock for the process, and go's HTTP client its idle connections.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),

@@ -22,8 +22,14 @@ type Publisher struct {
 	remind  rate.Sometimes
 
 	mu      sync.Mutex
-	waiting []byte        // the newest snapshot, empty if it was taken
-	wake    chan struct{} // has room for one: "waiting is not empty"
+	waiting parcel        // the newest; without a snapshot if it was taken
+	wake    chan struct{} // has room for one: something is waiting
+}
+
+// A parcel is what is written to Redis at a time.
+type parcel struct {
+	snapshot []byte
+	state    []byte // of the engine; most of the time empty
 }
 
 type metrics struct {
@@ -57,13 +63,16 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 	}
 }
 
-// Put hands over a snapshot; it is copied. Put never blocks.
-func (p *Publisher) Put(snapshot []byte) {
+// Put hands over a snapshot, and the engine's state if it is time to keep it; both are copied. Put never blocks.
+func (p *Publisher) Put(snapshot, state []byte) {
 	p.mu.Lock()
-	if len(p.waiting) > 0 {
+	if len(p.waiting.snapshot) > 0 {
 		p.metrics.replaced.Inc()
 	}
-	p.waiting = append(p.waiting[:0], snapshot...)
+	p.waiting.snapshot = append(p.waiting.snapshot[:0], snapshot...)
+	if len(state) > 0 {
+		p.waiting.state = append(p.waiting.state[:0], state...)
+	}
 	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}:
@@ -71,28 +80,34 @@ func (p *Publisher) Put(snapshot []byte) {
 	}
 }
 
+// take swaps what is waiting for the room of a parcel that was sent.
+func (p *Publisher) take(sent parcel) parcel {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	waiting := p.waiting
+	p.waiting = parcel{snapshot: sent.snapshot[:0], state: sent.state[:0]}
+	return waiting
+}
+
 // Run publishes until ctx ends. A failure is counted and told once when it begins, once a minute while it lasts and
 // once when it is over; the next snapshot is the next try.
 func (p *Publisher) Run(ctx context.Context) {
-	var sending []byte
+	var sending parcel
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-p.wake:
 		}
-		p.mu.Lock()
-		sending, p.waiting = p.waiting, sending[:0]
-		p.mu.Unlock()
-		if len(sending) > 0 {
+		if sending = p.take(sending); len(sending.snapshot) > 0 {
 			p.publish(ctx, sending)
 		}
 	}
 }
 
-func (p *Publisher) publish(ctx context.Context, snapshot []byte) {
+func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	began := time.Now()
-	err := write(ctx, p.client, snapshot)
+	err := write(ctx, p.client, sending.snapshot, sending.state)
 	if ctx.Err() != nil {
 		return
 	}

@@ -3,6 +3,7 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -11,9 +12,10 @@ import (
 	"sightglass/shared/keys"
 )
 
-// latestTTL is how long a dead ingester's last snapshot stays readable. After the window (3 h) nothing in it holds;
-// until then an edge that starts has something to show, marked stale by its timestamp.
-const latestTTL = 3 * time.Hour
+// keep is how long a dead ingester's last snapshot and state stay readable. After the window (3 h) nothing in them
+// holds; until then an edge that starts has something to show, stale by its timestamp, and an ingester that starts
+// resumes.
+const keep = 3 * time.Hour
 
 // timeout bounds each step of one publish: dialling, writing, reading. A link that is half open is given up after it.
 const timeout = 2 * time.Second
@@ -42,12 +44,25 @@ func Open(url string) (redis.UniversalClient, error) {
 	return redis.NewClient(opts), nil
 }
 
-// write stores and announces a snapshot in one transaction: whoever hears of it and reads the key finds it there.
-func write(ctx context.Context, client redis.UniversalClient, snapshot []byte) error {
+// write stores and announces a snapshot in one transaction: whoever hears of it and reads the key finds it there. The
+// engine's state goes along when there is one.
+func write(ctx context.Context, client redis.UniversalClient, snapshot, state []byte) error {
 	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, keys.Latest, snapshot, latestTTL)
+		p.Set(ctx, keys.Latest, snapshot, keep)
 		p.Publish(ctx, keys.Channel, snapshot)
+		if len(state) > 0 {
+			p.Set(ctx, keys.Engine, state, keep)
+		}
 		return nil
 	})
 	return err
+}
+
+// LoadState reads the engine's state that an ingester before this one has stored; nil if there is none.
+func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error) {
+	state, err := client.Get(ctx, keys.Engine).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	return state, err
 }

@@ -9,4 +9,7 @@ const (
 
 	// Latest holds the newest snapshot, the same JSON, written in the same MULTI as the PUBLISH on Channel.
 	Latest = "sightglass:latest"
+
+	// Engine holds what a restarted ingester resumes from: the engine's state, binary, for the ingester alone.
+	Engine = "sightglass:engine"
 )

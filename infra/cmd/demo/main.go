@@ -10,11 +10,13 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+	"github.com/redis/go-redis/v9/logging"
 
 	"sightglass/infra/demo"
 )
 
 func main() {
+	logging.Disable() // what go-redis says, we say in better words
 	var o demo.Options
 	kong.Parse(&o, kong.Name("demo"), kong.ShortUsageOnError(),
 		kong.Description("Runs the whole of Sightglass in one process: a replay, an ingester, a Redis, two edges."))
