@@ -29,7 +29,7 @@ func dial(t testing.TB, e *edge.Edge, from net.IP) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.CloseNow() }) //nolint:errcheck // it may be closed already
+	t.Cleanup(func() { conn.CloseNow() })
 	conn.SetReadLimit(1 << 20)
 	return conn
 }

@@ -38,20 +38,26 @@ func build(t *testing.T, module, name string) string {
 type daemon struct {
 	cmd    *exec.Cmd
 	output bytes.Buffer
-	ended  chan error
+	ended  chan struct{} // closed when it has ended
+	err    error         // how, then
 }
 
 func launch(t *testing.T, program string, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{cmd: exec.Command(program, args...), ended: make(chan error, 1)}
+	d := &daemon{cmd: exec.Command(program, args...), ended: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
 	d.cmd.Env = append(os.Environ(), "SIGHTGLASS_LOG_LEVEL=debug")
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { d.ended <- d.cmd.Wait(); close(d.ended) }()
+	go func() {
+		defer close(d.ended)
+		d.err = d.cmd.Wait()
+	}()
 	t.Cleanup(func() {
-		d.cmd.Process.Kill() //nolint:errcheck // it may have ended already
+		if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+			t.Error(err)
+		}
 		<-d.ended
 	})
 	return d
@@ -64,9 +70,9 @@ func (d *daemon) stop(t *testing.T) {
 		t.Fatal(err)
 	}
 	select {
-	case err := <-d.ended:
-		if err != nil {
-			t.Errorf("%v after SIGTERM:\n%s", err, d.output.String())
+	case <-d.ended:
+		if d.err != nil {
+			t.Errorf("%v after SIGTERM:\n%s", d.err, d.output.String())
 		}
 	case <-time.After(30 * time.Second):
 		t.Errorf("still running 30 s after SIGTERM:\n%s", d.output.String())
@@ -97,7 +103,7 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.CloseNow() //nolint:errcheck // it is closed by then
+	defer conn.CloseNow()
 	if _, err := read(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}

@@ -29,18 +29,23 @@ func Append(dst []Satoshi, tx *wire.MsgTx) ([]Satoshi, Reason) {
 	}
 	start := len(dst)
 	reason := Dust
-	for _, out := range tx.TxOut {
+	payer := payerOf(tx)
+	for i, out := range tx.TxOut {
 		amount := Satoshi(out.Value)
 		switch {
 		case amount < MinAmount:
 		case isRound(amount):
 			reason = Round
+		case isRepeated(tx.TxOut, i):
+			reason = Repeated
+		case payer.isChange(tx, i):
+			reason = Change
 		default:
 			dst = append(dst, amount)
 		}
 	}
 	if len(dst) > start {
-		reason = Kept
+		return dst, Kept
 	}
 	return dst, reason
 }

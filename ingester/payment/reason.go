@@ -8,16 +8,17 @@ const (
 	Kept      Reason = iota // it has amounts that may be payments
 	Malformed               // no inputs, no outputs, or an impossible amount
 	Coinbase                // the miner's reward
-	FanOut                  // more than MaxOutputs outputs: a batch payout, a mixer
+	FanOut                  // more than MaxOutputs outputs
 	OpReturn                // it carries data: a protocol's transaction
-	Repeated                // two outputs of one amount: a mixer, a split, a batch
-	Dust                    // nothing above MinAmount
-	Round                   // all the rest is round in bitcoin
+	Dust                    // nothing of MinAmount or more
+	Round                   // what is left is round in bitcoin
+	Repeated                // what is left comes twice: a mixer, a split, a batch
+	Change                  // what is left goes back to the payer
 	numReasons
 )
 
 var reasonNames = [numReasons]string{
-	"kept", "malformed", "coinbase", "fan_out", "op_return", "repeated", "dust", "round",
+	"kept", "malformed", "coinbase", "fan_out", "op_return", "dust", "round", "repeated", "change",
 }
 
 // String returns a short name in snake_case, fit for a metric's label.

@@ -8,7 +8,7 @@ const nat = 4096
 
 // The background's density is looked up on a logarithmic scale of levels.
 const (
-	levelsPerNat = 4
+	levelsPerNat = 8
 	lowestLevel  = -18.0 // ln of the density per cell
 	numLevels    = 16 * levelsPerNat
 )
@@ -20,8 +20,8 @@ type weigher struct {
 	tables [numLevels][]int32 // by level, all segments one after another
 }
 
-func newWeigher() *weigher {
-	w := &weigher{ladder: newLadder()}
+func newWeigher(rungs []Rung) *weigher {
+	w := &weigher{ladder: newLadder(rungs)}
 	for level := range w.tables {
 		density := math.Exp(lowestLevel + float64(level)/levelsPerNat)
 		var t []int32
@@ -70,12 +70,12 @@ func (w *weigher) add(e *evidence, b *background, cells []uint16) {
 		}
 		e.piles[c]++
 		level := int((b.logDensity[int(c)/cellsPerBin]-lowestLevel)*levelsPerNat + 0.5)
-		w.addTable(&e.forPrice, w.tables[min(max(level, 0), numLevels-1)], int(c))
+		w.addTable(&e.forPrice, w.tables[min(max(level, 0), numLevels-1)], int(c), int32(b.trust[c]))
 	}
 }
 
 // addTable adds a table where the ladder lies for an amount's cell.
-func (w *weigher) addTable(sums *[priceCells]int32, table []int32, cell int) {
+func (w *weigher) addTable(sums *[priceCells]int32, table []int32, cell int, trust int32) {
 	for _, s := range w.ladder.segments {
 		part := table[:len(s.density)]
 		table = table[len(s.density):]
@@ -90,8 +90,15 @@ func (w *weigher) addTable(sums *[priceCells]int32, table []int32, cell int) {
 			return
 		}
 		dst := sums[start:min(start+len(part), priceCells)]
-		for i := range dst {
-			dst[i] += part[i]
+		part = part[:len(dst)]
+		if trust == fullTrust {
+			for i, v := range part {
+				dst[i] += v
+			}
+			continue
+		}
+		for i, v := range part {
+			dst[i] += v * trust / fullTrust
 		}
 	}
 }

@@ -2,113 +2,128 @@ package price
 
 import "math"
 
-// belief is a probability for every price on the grid.
-type belief [priceCells]float64
-
-// Between two minutes the price moves: mostly a little, seldom far.
-var moves = []struct{ weight, scale float64 }{
-	{0.03, 0.004},
-	{0.001, 0.03},
+// filter does the sums on beliefs, in scratch space of its own.
+type filter struct {
+	scratch belief
+	blurred belief
 }
 
+// What the market does in a minute, as a mixture of Laplace densities. Most
+// minutes are calm: 0.06 % is half a coin's usual 60 % a year, and the Laplace's
+// own tails make up the rest. One in thirty is rough, one in a thousand a jump,
+// and with anywhere the engine finds back from a price that is wrong by any
+// factor. Smoothness is not tuned: steps of 3 and 10 % and drifts of 2 % an hour
+// in streams of six blocks and the mempool are followed with room to spare.
 const (
-	calmScale   = 0.0006
-	anywhere    = 1e-6
-	temper      = 0.6
-	coldCap     = 20.0
-	settledCap  = 5.0
-	systematics = 0.0012
+	calmScale  = 0.0006
+	roughScale = 0.004
+	roughShare = 0.03
+	jumpScale  = 0.03
+	jumpShare  = 0.001
+	anywhere   = 1e-6
 )
-
-func (b *belief) normalise() {
-	sum := 0.0
-	for _, p := range b {
-		sum += p
-	}
-	if sum > 0 {
-		for i := range b {
-			b[i] /= sum
-		}
-	}
-}
 
 // diffuse spreads a belief by what the market may do in a minute.
 func (f *filter) diffuse(dst, src *belief) {
-	calm := 1 - anywhere
-	for _, m := range moves {
-		calm -= m.weight
-	}
+	const calmShare = 1 - roughShare - jumpShare - anywhere
 	spread(dst, src, calmScale)
-	for i := range dst {
-		dst[i] = dst[i]*calm + anywhere/priceCells
+	for i, p := range dst {
+		dst[i] = p*calmShare + anywhere/priceCells
 	}
-	for _, m := range moves {
-		spread(&f.scratch, src, m.scale)
-		for i, p := range f.scratch {
-			dst[i] += m.weight * p
-		}
+	f.mix(dst, src, roughScale, roughShare)
+	f.mix(dst, src, jumpScale, jumpShare)
+}
+
+// mix adds a share of src, spread by a scale.
+func (f *filter) mix(dst, src *belief, scale, share float64) {
+	spread(&f.scratch, src, scale)
+	for i, p := range f.scratch {
+		dst[i] += share * p
 	}
 }
 
-// spread convolves with a Laplace density of the given relative scale.
-func spread(dst, src *belief, scale float64) {
-	decay := math.Exp(-1 / cellsFor(scale))
-	norm := (1 - decay) / (1 + decay)
-	run := 0.0
-	for i, p := range src {
-		run = run*decay + p
-		dst[i] = run
-	}
-	run = 0
-	for i := priceCells - 1; i >= 0; i-- {
-		dst[i] = (dst[i] + run) * norm
-		run = (run + src[i]) * decay
-	}
-}
+const (
+	// temper is what a nat of evidence is worth: outputs are not independent
+	// (one payer's habits come many times) and the ladder is not exactly right.
+	// On samples of 250 to 4,000 transactions 0.45 to 0.75 are about
+	// as well calibrated; from 0.6 on some factor of 2 is shown with over 0.9.
+	temper = 0.6
 
-// filter does the sums, in its own scratch space.
-type filter struct {
-	scratch belief
-	within  belief
-}
+	// settledLimit is how many nats one minute may move a settled belief in
+	// favour of any other price. Two minutes of it, for an attack across the
+	// turn of a minute, do not make up for how seldom the market jumps (ln 0.001
+	// and the width of a jump); three to five minutes of a real step do.
+	settledLimit = 2.2
 
-// within1 is one per cent in cells.
-const within1 = 10
+	// floor is how likely, relative to the best price, a minute's outputs are at
+	// any price: the odds that the model is beside the point, e^-20.
+	floor = 2e-9
+)
 
-// update multiplies a belief by what one minute's evidence says of it. One
-// minute may only say so much: no price gains more over the belief's present
-// one than a cap, which is low where the belief is settled.
+// update multiplies a belief by what one minute's evidence says of it. The more
+// settled the belief, the less one minute may say against it.
 func (f *filter) update(dst, prior *belief, e *evidence) {
-	f.around(&f.scratch, prior)
-	settled, present := 0.0, 0.0
+	best, present := int32(0), 0.0
 	for i, v := range e.forPrice {
-		settled = max(settled, f.scratch[i])
+		best = max(best, v)
 		present += prior[i] * float64(v)
 	}
-	best := int32(0)
-	for _, v := range e.forPrice {
-		best = max(best, v)
-	}
-	most := min(present*(temper/nat)+settledCap/(settled*settled), float64(best)*(temper/nat))
+	settled := prior.settled()
+	limit := min(present*(temper/nat)+settledLimit/(settled*settled), float64(best)*(temper/nat))
 	for i, v := range e.forPrice {
-		dst[i] = prior[i] * (math.Exp(min(float64(v)*(temper/nat)-most, 0)) + 2e-9)
+		dst[i] = prior[i] * (math.Exp(min(float64(v)*(temper/nat)-limit, 0)) + floor)
 	}
 	dst.normalise()
 }
 
-// around gives for every price the belief in a price within 1 % of it.
-func (f *filter) around(dst, b *belief) {
-	run := 0.0
-	for i := range within1 {
-		run += b[i]
+// What no amount of outputs can tell: how far people's idea of the price is
+// from an exchange's. Mostly a little, but one time in seven the market has just
+// moved, or two ideas of the price are about at once. Of the data's files from
+// 2015 on half are within 0.2 % and one in ten is off by 0.8 to 1.1 %.
+const (
+	fineError   = 0.0012
+	coarseError = 0.008
+	coarseShare = 0.15
+)
+
+// blur adds to a belief what no amount of outputs can tell.
+func (f *filter) blur(dst, src *belief) {
+	spread(dst, src, fineError)
+	for i := range dst {
+		dst[i] *= 1 - coarseShare
 	}
-	for i := range b {
-		if j := i + within1; j < priceCells {
-			run += b[j]
+	f.mix(dst, src, coarseError, coarseShare)
+	dst.normalise()
+}
+
+// peak returns the place with the most belief within 1 %, to a part of a cell.
+func (f *filter) peak(b *belief) float64 {
+	run, best, at := 0.0, 0.0, 0
+	for i, p := range b {
+		run += p
+		if i > 2*onePercent {
+			run -= b[i-2*onePercent-1]
 		}
-		dst[i] = run
-		if j := i - within1; j >= 0 {
-			run -= b[j]
+		if run > best {
+			best, at = run, i-onePercent
 		}
 	}
+	place := float64(max(at, 0))
+	for range 3 { // settles where its surroundings balance
+		place = b.centre(place)
+	}
+	return place
+}
+
+// settled returns the most belief there is within 1 % of one price.
+func (b *belief) settled() float64 {
+	run, best := 0.0, 0.0
+	for i, p := range b {
+		run += p
+		if i > 2*onePercent {
+			run -= b[i-2*onePercent-1]
+		}
+		best = max(best, run)
+	}
+	return max(best, 1e-6)
 }

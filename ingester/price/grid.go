@@ -13,7 +13,7 @@ const (
 	// (0.2 %) and than the spikes are wide.
 	cellsPerDecade = 2304
 
-	// priceDecades reach from 1 to 10 million dollars.
+	// priceDecades reach from minPrice to maxPrice.
 	priceDecades = 7
 	priceCells   = priceDecades * cellsPerDecade
 
@@ -21,6 +21,12 @@ const (
 
 	// amountCells reach from 1 satoshi beyond payment.Max (10^15.3).
 	amountCells = 16 * cellsPerDecade
+)
+
+// The range of prices, in USD.
+const (
+	minPrice = 1.0
+	maxPrice = 1e7
 )
 
 // amountCell returns the cell of a positive amount, ok false for impossible ones.

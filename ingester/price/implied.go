@@ -14,15 +14,20 @@ func Implied(amount payment.Satoshi, near USD) (p USD, round USD, ok bool) {
 		return 0, 0, false
 	}
 	bitcoin := float64(amount) / float64(payment.Bitcoin)
+	dollars := bitcoin * float64(near)
 	best := math.Inf(1)
 	for _, r := range rungs {
-		if d := math.Abs(math.Log(float64(r.dollars) / (bitcoin * float64(near)))); d < best {
-			best, round = d, r.dollars
+		ratio := float64(r.Dollars) / dollars
+		if off := max(ratio, 1/ratio); off < best {
+			best, round = off, r.Dollars
 		}
 	}
 	p = USD(float64(round) / bitcoin)
-	if p < near*0.9 || p > near*1.1 {
+	if p < near*(1-impliedReach) || p > near*(1+impliedReach) {
 		return 0, 0, false
 	}
 	return p, round, true
 }
+
+// impliedReach is how far from the price nearby an implied one may be.
+const impliedReach = 0.1

@@ -5,23 +5,14 @@ import (
 	"slices"
 )
 
-// rung is a round dollar amount and how many of all usable outputs pay it.
-type rung struct {
-	dollars USD
-	share   float64
-}
-
-// rungs of the ladder.
-var rungs = []rung{
-	{1, .0016}, {2, .0007}, {3, .0005}, {5, .0018}, {10, .0034}, {15, .0010}, {20, .0027}, {25, .0021},
-	{30, .0017}, {35, .0005}, {40, .0017}, {45, .0010}, {50, .0048}, {60, .0013}, {70, .0018}, {75, .0005},
-	{80, .0009}, {90, .0004}, {100, .0060}, {120, .0005}, {125, .0003}, {150, .0016}, {200, .0032}, {250, .0006},
-	{300, .0012}, {350, .0003}, {400, .0011}, {500, .0026}, {600, .0005}, {700, .0004}, {800, .0004}, {900, .0003},
-	{1000, .0025}, {1500, .0005}, {2000, .0008}, {2500, .0003}, {3000, .0009}, {4000, .0003}, {5000, .0007}, {10000, .0006},
-}
-
-// kernelWidth is the half width of a spike.
-const kernelWidth = 0.002
+// The shape of a spike: density ~ (1 + (x/kernelWidth)^2)^-kernelPower, a core
+// of a quarter per cent with heavy tails. Best of widths 0.1 to 0.4 % and powers
+// 1.3 to 2 on the blocks of 2018 to 2021 and the mempool, rungs fitted without
+// the file tested; the differences between 0.2 and 0.35 % are small.
+const (
+	kernelWidth = 0.0025
+	kernelPower = 1.5
+)
 
 // kernelReach is where a spike's tails are cut.
 const kernelReach = 0.015
@@ -38,17 +29,17 @@ type ladder struct {
 	share    float64 // of all outputs
 }
 
-func newLadder() ladder {
+func newLadder(rungs []Rung) ladder {
 	kernel := spike()
 	reach := len(kernel) / 2
 	cells := make(map[int]float64)
 	var l ladder
 	for _, r := range rungs {
-		l.share += r.share
-		centre := placeOf(r.dollars)
+		l.share += r.Share
+		centre := placeOf(r.Dollars)
 		first := int(math.Round(centre)) - reach
 		for i, k := range kernel {
-			cells[first+i] += r.share * k
+			cells[first+i] += r.Share * k
 		}
 	}
 	keys := make([]int, 0, len(cells))
@@ -74,7 +65,7 @@ func spike() []float64 {
 	sum := 0.0
 	for i := range k {
 		x := float64(i-reach) / width
-		k[i] = 1 / ((1 + x*x) * (1 + x*x))
+		k[i] = math.Pow(1+x*x, -kernelPower)
 		sum += k[i]
 	}
 	for i := range k {

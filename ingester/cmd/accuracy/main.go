@@ -1,0 +1,91 @@
+// Command accuracy measures the engine on real transactions whose price is known.
+//
+//	accuracy --data DIR             per file, then medians, then how well stated confidence is kept
+//	accuracy --data DIR --crossed   the same, each file with a ladder fitted to all the others
+//	accuracy --data DIR --fit       fit the ladder, and print it as price/rungs.go holds it
+//
+// DIR holds truth.csv (file, height, time, transactions, price, the day's low and high) and the files it names; a
+// mempool beside them is taken with the day's range in its own name's place in truth.go.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+
+	"sightglass/ingester/price"
+)
+
+func main() {
+	dir := flag.String("data", "../shared/data", "folder with truth.csv and the files that it names")
+	fit := flag.Bool("fit", false, "fit the ladder and print it")
+	crossed := flag.Bool("crossed", false, "measure each file with a ladder fitted to all others")
+	seed := flag.Uint64("seed", 1, "of the random samples and hints")
+	draws := flag.Int("draws", 40, "random samples of the mempool, for each size")
+	flag.Parse()
+	subjects, err := load(*dir)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "accuracy:", err)
+		os.Exit(1)
+	}
+	if *fit {
+		printLadder(os.Stdout, fitWithout(subjects, ""))
+		printTypical(os.Stdout, subjects)
+		return
+	}
+	t := &trial{
+		subjects: subjects, crossed: *crossed, ladders: make(map[string][]price.Rung),
+		random: rand.New(rand.NewPCG(*seed, 0)),
+	}
+	t.perFile(os.Stdout)
+	t.mempool(os.Stdout, *draws)
+	t.calibration(os.Stdout)
+}
+
+// fitFrom is the first year whose blocks the ladder is fitted to: before, people thought in bitcoin more than in
+// dollars.
+const fitFrom = 2017
+
+// fitLeast is the fewest transactions of a file that the ladder is fitted to.
+const fitLeast = 300
+
+// fitWithout fits the ladder to all files but one.
+func fitWithout(subjects []subject, name string) []price.Rung {
+	var samples []price.Sample
+	for i := range subjects {
+		s := &subjects[i]
+		if s.time.Year() >= fitFrom && s.name != name && len(s.payments) >= fitLeast {
+			samples = append(samples, s.sample())
+		}
+	}
+	var amounts []price.USD
+	for _, r := range price.Rungs() {
+		amounts = append(amounts, r.Dollars)
+	}
+	return price.Fit(samples, amounts)
+}
+
+// printTypical prints how much payments are, by file and as the line that a cold start believes in.
+func printTypical(w io.Writer, subjects []subject) {
+	var samples []price.Sample
+	for i := range subjects {
+		if s := &subjects[i]; len(s.payments) >= fitLeast {
+			samples = append(samples, s.sample())
+			fmt.Fprintf(w, "%-8s %9.2f USD, mean of log10 dollars %.2f\n", s.name, s.fitTo(), samples[len(samples)-1].Typical())
+		}
+	}
+	height, slope, spread := price.FitTypical(samples)
+	fmt.Fprintf(w, "a line through them: %.2f at 10,000 USD, slope %.2f, standard deviation %.2f\n", height, slope, spread)
+}
+
+func printLadder(w io.Writer, rungs []price.Rung) {
+	for i, r := range rungs {
+		end := " "
+		if i%6 == 5 || i == len(rungs)-1 {
+			end = "\n"
+		}
+		fmt.Fprintf(w, "{%g, %.5f},%s", r.Dollars, r.Share, end)
+	}
+}

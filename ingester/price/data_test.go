@@ -1,0 +1,117 @@
+package price
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"encoding/hex"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/payment"
+)
+
+// open opens a file of the real data, or skips the test: the data lies beside
+// the repository, or where SIGHTGLASS_DATA says.
+func openData(t *testing.T, name string) *bufio.Reader {
+	t.Helper()
+	dir := os.Getenv("SIGHTGLASS_DATA")
+	if dir == "" {
+		dir = filepath.Join("..", "..", "..", "shared", "data")
+	}
+	f, err := os.Open(filepath.Join(dir, name))
+	if err != nil {
+		t.Skipf("no real data (set SIGHTGLASS_DATA to where it is): %v", err)
+	}
+	t.Cleanup(func() { f.Close() })
+	z, err := gzip.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bufio.NewReaderSize(z, 1<<20)
+}
+
+func blockPayments(t *testing.T, name string) (all [][]payment.Satoshi) {
+	var block wire.MsgBlock
+	if err := block.Deserialize(openData(t, name)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tx := range block.Transactions {
+		amounts, _ := payment.Append(nil, tx)
+		all = append(all, amounts)
+	}
+	return all
+}
+
+func mempoolPayments(t *testing.T) (all [][]payment.Satoshi) {
+	lines := bufio.NewScanner(openData(t, "mempool-2024-03-14.hex.gz"))
+	lines.Buffer(nil, 1<<24)
+	for lines.Scan() {
+		raw, err := hex.DecodeString(lines.Text())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tx wire.MsgTx
+		if err := tx.Deserialize(bytes.NewReader(raw)); err != nil {
+			t.Fatal(err)
+		}
+		amounts, _ := payment.Append(nil, &tx)
+		all = append(all, amounts)
+	}
+	if err := lines.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestRealData has blocks and a mempool read cold. The set is a sample for
+// regressions; how good the engine is, the accuracy program says.
+func TestRealData(t *testing.T) {
+	tests := []struct {
+		name     string
+		payments func(*testing.T) [][]payment.Satoshi
+		truth    float64
+		within   float64
+	}{
+		{"block 512500", func(t *testing.T) [][]payment.Satoshi { return blockPayments(t, "blocks/512500.raw.gz") }, 9981.5, 0.01},
+		{"block 574200", func(t *testing.T) [][]payment.Satoshi { return blockPayments(t, "blocks/574200.raw.gz") }, 5313.57, 0.01},
+		{"block 625000", func(t *testing.T) [][]payment.Satoshi { return blockPayments(t, "blocks/625000.raw.gz") }, 7310.54, 0.01},
+		{"mempool of 2024", mempoolPayments, 73_300, 0.005},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e := newEngine(t, Options{})
+			for _, amounts := range tt.payments(t) {
+				e.Add(start, amounts)
+			}
+			if got := e.Estimate(start); off(got.Price, tt.truth) > tt.within || got.Status != Live {
+				t.Errorf("%+v, true %v", got, tt.truth)
+			}
+		})
+	}
+}
+
+func TestRealMempoolSamples(t *testing.T) {
+	all := mempoolPayments(t)
+	random := rand.New(rand.NewSource(1))
+	right, draws := 0, 20
+	for range draws {
+		e := newEngine(t, Options{})
+		for _, i := range random.Perm(len(all))[:1000] {
+			e.Add(start, all[i])
+		}
+		got := e.Estimate(start)
+		if off(got.Price, 73_300) <= 0.01 {
+			right++
+		} else if got.Confidence > 0.9 {
+			t.Errorf("sure of a wrong price: %+v", got)
+		}
+	}
+	if right < draws*8/10 {
+		t.Errorf("%d of %d samples of 1,000 transactions within 1 %%", right, draws)
+	}
+}
