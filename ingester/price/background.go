@@ -117,6 +117,11 @@ func (b *background) judge(counts []int32, around *[numBins]float64) {
 	}
 }
 
+// crowdLimit is how many of a minute's outputs count in the crowd of a cell.
+func (b *background) crowdLimit(cell, outputs int) float64 {
+	return crowdFloor + crowdFactor*crowdCells*float64(outputs)*math.Exp(b.logDensity[cell/cellsPerBin])
+}
+
 // gauss smooths src by backgroundWidth.
 func gauss(dst, src *[numBins]float64) {
 	const sigma = backgroundWidth * backgroundBins // in bins

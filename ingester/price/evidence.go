@@ -39,7 +39,9 @@ func newWeigher(rungs []Rung) *weigher {
 // evidence is what the outputs of one minute say.
 type evidence struct {
 	forPrice [priceCells]int32 // in 1/nat
-	piles    [amountCells]uint16
+	piles    [amountCells]uint16              // outputs counted, by cell
+	crowds   [amountCells / crowdCells]uint16 // the same, by crowd
+	outputs  int                              // counted or not
 }
 
 // evidencePool keeps evidence not in use, so that a new minute allocates none.
@@ -51,6 +53,8 @@ func (p *evidencePool) get() *evidence {
 		p.free = p.free[:n-1]
 		clear(e.forPrice[:])
 		clear(e.piles[:])
+		clear(e.crowds[:])
+		e.outputs = 0
 		return e
 	}
 	return new(evidence)
@@ -65,10 +69,13 @@ func (p *evidencePool) put(e *evidence) {
 // add adds the evidence of outputs.
 func (w *weigher) add(e *evidence, b *background, cells []uint16) {
 	for _, c := range cells {
-		if e.piles[c] >= pileLimit {
+		e.outputs++
+		crowd := &e.crowds[c/crowdCells]
+		if e.piles[c] >= pileLimit || float64(*crowd) >= b.crowdLimit(int(c), e.outputs) {
 			continue
 		}
 		e.piles[c]++
+		*crowd++
 		level := int((b.logDensity[int(c)/cellsPerBin]-lowestLevel)*levelsPerNat + 0.5)
 		w.addTable(&e.forPrice, w.tables[min(max(level, 0), numLevels-1)], int(c), int32(b.trust[c]))
 	}

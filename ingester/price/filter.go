@@ -12,8 +12,8 @@ type filter struct {
 // minutes are calm: 0.06 % is half a coin's usual 60 % a year, and the Laplace's
 // own tails make up the rest. One in thirty is rough, one in a thousand a jump,
 // and with anywhere the engine finds back from a price that is wrong by any
-// factor. Smoothness is not tuned: steps of 3 and 10 % and drifts of 2 % an hour
-// in streams of six blocks and the mempool are followed with room to spare.
+// factor. With these, steps of 3 and 10 % and drifts of 2 % an hour in streams of
+// six blocks and the mempool are followed in minutes.
 const (
 	calmScale  = 0.0006
 	roughScale = 0.004

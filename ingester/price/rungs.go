@@ -6,14 +6,12 @@ type Rung struct {
 	Share   float64
 }
 
-// rungs are the fitted ladder. Where from: eleven files of 2017 to 2021 and the
-// mempool of 2024, at the exchange price of their time, each file with the same
-// weight, by expectation maximisation of the mixture this package uses. A few
-// dozen hits a rung are noisy, so every share is drawn, with the weight of a
-// hundred outputs, towards the product of a factor for its digits (1, 2, 2.5, ...)
-// and a smooth one for its size (0.5 decades). Left out one file at a time, the
-// fit does about as well on the file left out. Rungs tried and found without
-// use: below 1 and above 10,000 dollars, 55, 65, 85, 95, 110 and the like.
+// rungs are the fitted ladder, as `accuracy --fit` prints it. Where from: ten blocks of 2017 to 2021 and the mempool of
+// 2024, at the exchange price of their time, each file with the same weight, by expectation maximisation of the mixture
+// this package uses (see Fit). A few dozen payments on a rung are noisy, so every share is drawn, with the weight of 25
+// payments, towards the product of a factor for its digits (1, 2, 2.5, ...) and a smooth one for its size (0.5
+// decades). `accuracy --crossed` leaves out one file at a time: the fit does about as well on the file left out. Rungs
+// tried and found without use: below 1 and above 10,000 dollars, 55, 65, 85, 95, 110 and the like.
 var rungs = []Rung{
 	{1, 0.00183}, {1.5, 0.00038}, {2, 0.00124}, {2.5, 0.00040}, {3, 0.00066}, {4, 0.00063},
 	{5, 0.00182}, {6, 0.00051}, {7, 0.00063}, {8, 0.00078}, {9, 0.00037}, {10, 0.00285},

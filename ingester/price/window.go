@@ -12,6 +12,16 @@ const windowMinutes = 180
 // more much worse before, 1 much worse everywhere.
 const pileLimit = 4
 
+// A crowd is a pile of amounts that are nearly the same: one payer who pays out of one coin over and over leaves change
+// that shrinks by little from one transaction to the next, and a dozen of these in a minute look like a rung. Within
+// crowdCells (0.8 %, as wide as a rung) a minute counts crowdFloor outputs and crowdFactor times what the background
+// expects there. The crest of the $100 rung is about three times its surroundings.
+const (
+	crowdCells  = 8
+	crowdFloor  = 4
+	crowdFactor = 3
+)
+
 // bucket holds the outputs of one minute.
 type bucket struct {
 	minute int64
