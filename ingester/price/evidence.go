@@ -38,7 +38,7 @@ func newWeigher(rungs []Rung) *weigher {
 
 // evidence is what the outputs of one minute say.
 type evidence struct {
-	forPrice [priceCells]int32 // in 1/nat
+	forPrice [priceCells]int32                // in 1/nat
 	piles    [amountCells]uint16              // outputs counted, by cell
 	crowds   [amountCells / crowdCells]uint16 // the same, by crowd
 	outputs  int                              // counted or not
