@@ -55,6 +55,31 @@ func TestNoStateAtFirst(t *testing.T) {
 	}
 }
 
+func TestNoStateInTheFirstMinute(t *testing.T) {
+	e := newEngine(t, Options{})
+	end := play(e, newCrowd(32), 0, 30, always(50_000), nil)
+	e.Estimate(second(end))
+	if s := e.State(); s != nil {
+		t.Errorf("%d bytes", len(s))
+	}
+}
+
+// TestAStateOfARestoredEngine is of an engine that was started twice within a minute, or hears of nothing at all.
+func TestAStateOfARestoredEngine(t *testing.T) {
+	state, now := settledState(t)
+	first, second := newEngine(t, Options{}), newEngine(t, Options{})
+	if err := first.Restore(state, now); err != nil {
+		t.Fatal(err)
+	}
+	first.Estimate(now)
+	if err := second.Restore(first.State(), now); err != nil {
+		t.Fatal(err)
+	}
+	if got := second.Estimate(now); off(got.Price, 50_000) > 0.005 || got.Status != Live {
+		t.Errorf("resumed at %+v", got)
+	}
+}
+
 func TestRestoreRefuses(t *testing.T) {
 	state, now := settledState(t)
 	change := func(f func(s []byte)) []byte {

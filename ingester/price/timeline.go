@@ -90,6 +90,7 @@ func (e *Engine) rewind(open int64) (from int64) {
 	t := &e.timeline
 	t.middleAt, t.hasMiddle = t.baseAt, false
 	if t.baseAt != never {
+		t.closed = t.base
 		e.filter.diffuse(&t.prior, &t.base)
 		return t.baseAt + 1
 	}

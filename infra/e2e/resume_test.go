@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sightglass/infra/internal/redistest"
+	"sightglass/ingester"
+	"sightglass/ingester/payment"
+	"sightglass/ingester/price"
+	"sightglass/ingester/testblock"
+	"sightglass/ingester/txfile"
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// latest reads the newest snapshot from Redis, nil if there is none.
+func latest(t *testing.T, server *redistest.Server) *snapshot.Snapshot {
+	t.Helper()
+	client := server.Client()
+	defer client.Close()
+	data, err := client.Get(t.Context(), keys.Latest).Bytes()
+	if err != nil {
+		return nil
+	}
+	s, err := snapshot.Decode(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// ingest runs an ingester until stop is called.
+func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger) (stop func()) {
+	t.Helper()
+	o := ingester.Defaults()
+	o.ZMQ, o.Redis, o.Log = zmq, redisURL, log
+	in, err := ingester.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- in.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// TestARestartResumes: neither ingester hears of a transaction, and both have the price of the one before.
+func TestARestartResumes(t *testing.T) {
+	server, log, zmq := redistest.Start(t), quiet(t), "tcp://"+freeAddr(t) // nobody publishes there
+	client, state := server.Client(), stateOfTheBlock(t)
+	if err := client.Set(t.Context(), keys.Engine, state, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	epoch := snapshot.Epoch("1")
+	for range 2 {
+		stop := ingest(t, zmq, server.URL(), log)
+		until(t, "a snapshot of its own", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
+		s := latest(t, server)
+		epoch = s.Epoch
+		if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+			t.Errorf("resumed at %v (%s, confidence %v)", s.Price, s.Status, s.Confidence)
+		}
+		if err := client.Del(t.Context(), keys.Engine).Err(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "it to keep a state of its own", func() bool { return client.Exists(t.Context(), keys.Engine).Val() == 1 })
+		stop()
+	}
+}
+
+// stateOfTheBlock is what an ingester keeps that saw the block two minutes ago.
+func stateOfTheBlock(t *testing.T) []byte {
+	t.Helper()
+	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := price.New(price.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, tx := range file.Transactions {
+		payments, _ := payment.Append(nil, tx)
+		engine.Add(now.Add(-2*time.Minute), payments)
+	}
+	engine.Estimate(now)
+	return engine.State()
+}
+
+// TestAStateThatCannotBeUsedIsRefused: the ingester says why, and starts cold.
+func TestAStateThatCannotBeUsedIsRefused(t *testing.T) {
+	server := redistest.Start(t)
+	if err := server.Client().Set(t.Context(), keys.Engine, "something else", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	stop := ingest(t, "tcp://"+freeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&said, nil)))
+	until(t, "a snapshot", func() bool { return latest(t, server) != nil })
+	if s := latest(t, server); s.Status != snapshot.Warming || s.Price != 0 {
+		t.Errorf("got %+v, want no price", s)
+	}
+	stop()
+	if !strings.Contains(said.String(), "cannot be used; starting cold") {
+		t.Errorf("it does not say that it starts cold:\n%s", said.String())
+	}
+}
