@@ -2,6 +2,8 @@
 # make test   everything that a change must pass
 # make build  bin/ingester and bin/edge
 # make bench  what things cost
+# make bench-accuracy DATA=../shared/data   how right the price is, on real data whose truth is known
+# make pictures                             draws docs/*.svg
 # make fuzz   each fuzz test for a while
 MODULES  := shared ingester edge infra
 PACKAGES := $(MODULES:%=./%/...)
@@ -17,8 +19,9 @@ BLOCK1    = $(BLOCKS)/block-0000000000000000001602407ac49862a7bca9d00f7f402db20b
 BLOCK2    = $(BLOCKS)/block-00000000000000000021868c2cefc52a480d173c849412fe81c4e5ab806f94ab.blk
 
 FUZZTIME ?= 20s
+DATA     ?= ../shared/data
 
-.PHONY: demo build test lint alone bench fuzz packages clean
+.PHONY: demo build test lint alone bench bench-accuracy pictures fuzz packages clean
 .DEFAULT_GOAL := build
 
 demo: packages
@@ -47,6 +50,14 @@ bin/tools/golangci-lint-%:
 
 bench: packages
 	go test -run '^$$' -bench . -benchmem $(PACKAGES)
+
+bench-accuracy: packages
+	@mkdir -p bin && $(GOBUILD) -o bin/accuracy ./ingester/cmd/accuracy
+	bin/accuracy --data $(DATA)
+	bin/accuracy --data $(DATA) --market
+
+pictures: packages
+	go run ./ingester/cmd/picture --out docs $(BLOCK1)
 
 fuzz: packages
 	@for d in $$(grep -rl --include='*_test.go' 'func Fuzz' $(MODULES) | xargs -n1 dirname | sort -u); do \

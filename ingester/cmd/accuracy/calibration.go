@@ -9,7 +9,7 @@ import (
 )
 
 // What calibration is measured on: so many random samples of each size from each file that has half as many.
-const samplesPerSize = 6
+const samplesPerSize = 20
 
 var sampleSizes = []int{250, 500, 1000, 2000, 4000}
 

@@ -2,6 +2,7 @@
 //
 //	accuracy --data DIR             per file, then medians, then how well stated confidence is kept
 //	accuracy --data DIR --crossed   the same, each file with a ladder fitted to all the others
+//	accuracy --data DIR --market    how it follows a market that moves, and withstands attacks
 //	accuracy --data DIR --fit       fit the ladder, and print it as price/rungs.go holds it
 //
 // DIR holds truth.csv (file, height, time, transactions, price, the day's low and high) and the files it names; a
@@ -21,6 +22,7 @@ import (
 func main() {
 	dir := flag.String("data", "../shared/data", "folder with truth.csv and the files that it names")
 	fit := flag.Bool("fit", false, "fit the ladder and print it")
+	market := flag.Bool("market", false, "measure how moving markets are followed and attacks withstood")
 	crossed := flag.Bool("crossed", false, "measure each file with a ladder fitted to all others")
 	seed := flag.Uint64("seed", 1, "of the random samples and hints")
 	draws := flag.Int("draws", 40, "random samples of the mempool, for each size")
@@ -33,6 +35,10 @@ func main() {
 	if *fit {
 		printLadder(os.Stdout, fitWithout(subjects, ""))
 		printTypical(os.Stdout, subjects)
+		return
+	}
+	if *market {
+		printMarkets(os.Stdout, subjects)
 		return
 	}
 	t := &trial{
