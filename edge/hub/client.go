@@ -136,23 +136,31 @@ func whyReadFailed(err error) reason {
 
 // answer answers a ping. Anything else is ignored: it is small and, by the budget, rare.
 func (c *client) answer(message []byte) {
-	var ping struct {
-		Type      string          `json:"type"`
-		Timestamp json.RawMessage `json:"timestamp"`
-	}
-	if json.Unmarshal(message, &ping) != nil || ping.Type != "ping" {
+	pong, ok := pongTo(message)
+	if !ok {
 		c.hub.metrics.ignored.Inc()
 		return
-	}
-	pong := []byte(`{"type":"pong"}`)
-	if len(ping.Timestamp) > 0 {
-		pong = append([]byte(`{"type":"pong","timestamp":`), ping.Timestamp...)
-		pong = append(pong, '}')
 	}
 	select {
 	case c.pongs <- pong:
 	default:
 	}
+}
+
+// pongTo gives the answer to {"type":"ping"}, with its timestamp if it has one; false if the message is something else.
+func pongTo(message []byte) (pong []byte, ok bool) {
+	var ping struct {
+		Type      string          `json:"type"`
+		Timestamp json.RawMessage `json:"timestamp"`
+	}
+	if json.Unmarshal(message, &ping) != nil || ping.Type != "ping" {
+		return nil, false
+	}
+	if len(ping.Timestamp) == 0 {
+		return []byte(`{"type":"pong"}`), true
+	}
+	pong = append([]byte(`{"type":"pong","timestamp":`), ping.Timestamp...)
+	return append(pong, '}'), true
 }
 
 // write sends the newest frame whenever there is one, and pings, until the reader or an error ends it.

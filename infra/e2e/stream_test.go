@@ -3,9 +3,12 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"iter"
 	"math"
+	"slices"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,6 +33,7 @@ func TestAHundredViewersThroughALossOfRedis(t *testing.T) {
 	misbehave(t, w.edges[0])
 
 	var skipped atomic.Uint64
+	delays := make(chan time.Duration, viewers*updates) // from the ingester's tick to the viewer
 	each(t, all, func(ctx context.Context, v *viewer) error {
 		for range updates {
 			before := v.last
@@ -40,13 +44,17 @@ func TestAHundredViewersThroughALossOfRedis(t *testing.T) {
 			if off := math.Abs(s.Price/testblock.Price574200 - 1); off > 0.01 {
 				return fmt.Errorf("seq %d: price %v is %.2f %% off", s.Seq, s.Price, off*100)
 			}
+			delays <- time.Since(time.UnixMilli(int64(s.Timestamp * 1000)))
 			if before != nil {
 				skipped.Add(s.Seq - before.Seq - 1)
 			}
 		}
 		return nil
 	})
-	t.Logf("%d viewers got %d updates each, %d updates were skipped in all", viewers, updates, skipped.Load())
+	close(delays)
+	sorted := slices.Sorted(seq(delays))
+	t.Logf("%d viewers got %d updates each, %d were skipped in all; from tick to viewer p50 %v, p99 %v", viewers, updates,
+		skipped.Load(), sorted[len(sorted)/2], sorted[len(sorted)*99/100])
 
 	w.redis.Kill()
 	each(t, all, func(ctx context.Context, v *viewer) error {
@@ -57,6 +65,16 @@ func TestAHundredViewersThroughALossOfRedis(t *testing.T) {
 		seq := v.last.Seq
 		return v.until(ctx, func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Live && s.Seq > seq+2 })
 	})
+}
+
+func seq[T any](c <-chan T) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for v := range c {
+			if !yield(v) {
+				return
+			}
+		}
+	}
 }
 
 // each runs f for all viewers at once.

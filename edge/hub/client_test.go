@@ -1,0 +1,19 @@
+package hub
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+func FuzzPongTo(f *testing.F) {
+	f.Add([]byte(`{"type":"ping","timestamp":1556771671.25}`))
+	f.Add([]byte(`{"type":"ping"}`))
+	f.Add([]byte(`{"type":"buy"}`))
+	f.Add([]byte(`{"type":"ping","timestamp":{"a":[null]}}`))
+	f.Add([]byte(`nonsense`))
+	f.Fuzz(func(t *testing.T, message []byte) {
+		if pong, ok := pongTo(message); ok && !json.Valid(pong) {
+			t.Errorf("%q was answered with %q, which is not JSON", message, pong)
+		}
+	})
+}
