@@ -112,8 +112,12 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 }
 
 // resume takes up the price where an ingester before this one has left it. Without it the engine starts cold, which
-// costs minutes and nothing else.
+// costs minutes and nothing else. A hint is the operator's word, and wins: it is how to get away from a wrong state.
 func (in *Ingester) resume(ctx context.Context) {
+	if in.opts.Near > 0 {
+		in.log.Info("starting from the hint, not from the state in redis", "near", in.opts.Near)
+		return
+	}
 	state, err := publish.LoadState(ctx, in.redis)
 	switch {
 	case err != nil:

@@ -20,7 +20,7 @@ type Options struct {
 	Interval        time.Duration `default:"500ms" help:"Time between snapshots, 100ms to 10s."`
 	Window          time.Duration `default:"3h" help:"How long a transaction stays in the window, 1m to 24h."`
 	MaxTransactions int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
-	Near            float64       `default:"0" help:"The price is known to be near this, within about 10 %. 0: it is found without a hint."`
+	Near            float64       `default:"0" help:"The price is known to be near this, within about 10 %. 0: it resumes from the state in Redis, or is found from nothing."`
 	InternalListen  string        `default:"" help:"Serve /metrics here, for operators only. Empty: not at all."`
 
 	Log *slog.Logger `kong:"-"` // nil: slog.Default

@@ -37,10 +37,10 @@ func latest(t *testing.T, server *redistest.Server) *snapshot.Snapshot {
 }
 
 // ingest runs an ingester until stop is called.
-func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger) (stop func()) {
+func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger, near float64) (stop func()) {
 	t.Helper()
 	o := ingester.Defaults()
-	o.ZMQ, o.Redis, o.Log = zmq, redisURL, log
+	o.ZMQ, o.Redis, o.Log, o.Near = zmq, redisURL, log, near
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestARestartResumes(t *testing.T) {
 	}
 	epoch := snapshot.Epoch("1")
 	for range 2 {
-		stop := ingest(t, zmq, server.URL(), log)
+		stop := ingest(t, zmq, server.URL(), log, 0)
 		until(t, "a snapshot of its own", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
 		s := latest(t, server)
 		epoch = s.Epoch
@@ -79,6 +79,19 @@ func TestARestartResumes(t *testing.T) {
 		}
 		until(t, "it to keep a state of its own", func() bool { return client.Exists(t.Context(), keys.Engine).Val() == 1 })
 		stop()
+	}
+}
+
+// TestAHintBeatsTheState: an operator who knows better gets away from a wrong state.
+func TestAHintBeatsTheState(t *testing.T) {
+	server := redistest.Start(t)
+	if err := server.Client().Set(t.Context(), keys.Engine, stateOfTheBlock(t), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ingest(t, "tcp://"+freeAddr(t), server.URL(), quiet(t), 9000)
+	until(t, "a snapshot", func() bool { return latest(t, server) != nil })
+	if s := latest(t, server); s.Price != 0 || s.Status != snapshot.Warming {
+		t.Errorf("it starts at %v (%s), want no price before the first transaction", s.Price, s.Status)
 	}
 }
 
@@ -109,7 +122,7 @@ func TestAStateThatCannotBeUsedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	stop := ingest(t, "tcp://"+freeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&said, nil)))
+	stop := ingest(t, "tcp://"+freeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&said, nil)), 0)
 	until(t, "a snapshot", func() bool { return latest(t, server) != nil })
 	if s := latest(t, server); s.Status != snapshot.Warming || s.Price != 0 {
 		t.Errorf("got %+v, want no price", s)
