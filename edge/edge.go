@@ -112,7 +112,16 @@ func (e *Edge) drain() error {
 	ctx, cancel := context.WithTimeout(context.Background(), e.opts.Grace)
 	defer cancel()
 	e.hub.Drain(ctx)
-	if err := e.app.ShutdownWithTimeout(time.Second); err != nil {
+	err := e.app.ShutdownWithTimeout(time.Second)
+	if errors.Is(err, context.DeadlineExceeded) { // a connection that has sent nothing yet, such as a browser's spare one
+		e.log.Debug("left connections without a request behind")
+		err = nil
+	}
+	// Shutdown does nothing if it comes before the server has begun to accept.
+	if closed := e.public.Close(); !errors.Is(closed, net.ErrClosed) {
+		err = errors.Join(err, closed)
+	}
+	if err != nil {
 		return fmt.Errorf("closing the listener: %w", err)
 	}
 	return nil

@@ -91,6 +91,7 @@ const stateEvery = 10 * time.Second
 
 // compute owns the engine: it alone touches it.
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
+	in.beginReign(ctx)
 	in.resume(ctx)
 	saved := time.Now()
 	ticker := time.NewTicker(in.opts.Interval)
@@ -109,6 +110,15 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 			in.publisher.Put(in.engine.tick(now), state)
 		}
 	}
+}
+
+// beginReign makes sure that no edge takes our snapshots for older than those that are there, whatever the clock says.
+func (in *Ingester) beginReign(ctx context.Context) {
+	old, err := publish.LoadEpoch(ctx, in.redis)
+	if err != nil {
+		in.log.Warn("redis does not tell whose snapshots are there; going by the clock", "err", err)
+	}
+	in.engine.snapshot.Epoch = snapshot.EpochAfter(old, time.Now())
 }
 
 // resume takes up the price where an ingester before this one has left it. Without it the engine starts cold, which

@@ -63,8 +63,8 @@ func atLeast(name string, n, least int) error {
 }
 
 func checkNear(usd float64) error {
-	if !(usd == 0 || usd >= 1 && usd <= 1e9) {
-		return fmt.Errorf("--near %v: want dollars per bitcoin from 1 to 1000000000, or 0 for no hint", usd)
+	if !(usd == 0 || usd >= 1 && usd <= 1e7) {
+		return fmt.Errorf("--near %v: want dollars per bitcoin from 1 to 10000000, or 0 for no hint", usd)
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ func ParseURL(url string) (*redis.Options, error) {
 	}
 	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = timeout, timeout, timeout
 	opts.ContextTimeoutEnabled = true
-	opts.DialerRetries = 1 // Feed.Run tries again
+	opts.MaxRetries, opts.DialerRetries = -1, 1 // Feed.Run tries again
 	opts.ClientName = "sightglass-edge"
 	opts.DisableIdentity = true // CLIENT SETINFO is unknown before Redis 7.2 and would need a right of its own
 	return opts, nil

@@ -175,22 +175,24 @@ func (c *client) write() {
 			<-c.quit // the reader hears the answer, or the drain's end
 			return
 		}
+		wake, newest := c.wake, c.hub.latest.Load()
+		if newest != sent {
+			wake = always // but a client that is busy with frames must still hear pings and pongs
+		}
 		var err error
-		if latest := c.hub.latest.Load(); latest != sent {
-			c.countSkipped(sent, latest)
-			sent = latest
-			err = c.conn.WritePreparedMessage(latest.Plain)
-			c.hub.metrics.frames.Inc()
-		} else {
-			select {
-			case <-c.wake:
-			case pong := <-c.pongs:
-				err = c.conn.WriteMessage(websocket.TextMessage, pong)
-			case <-ping.C:
-				err = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.hub.opts.WriteTimeout))
-			case <-c.quit:
-				return
-			}
+		select {
+		case pong := <-c.pongs:
+			err = c.conn.WriteMessage(websocket.TextMessage, pong)
+		case <-ping.C:
+			err = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.hub.opts.WriteTimeout))
+		case <-c.quit:
+			return
+		case <-wake:
+			sent, err = c.writeNewest(sent)
+		}
+		if errors.Is(err, websocket.ErrCloseSent) {
+			<-c.quit // the reader has said goodbye and waits for the answer: cutting now would take the frame along
+			return
 		}
 		if err != nil {
 			timeout, ok := errors.AsType[net.Error](err)
@@ -198,6 +200,24 @@ func (c *client) write() {
 			return
 		}
 	}
+}
+
+// always is a wake that never has to be waited for.
+var always = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// writeNewest writes the newest frame if it is not the one sent last, and returns it.
+func (c *client) writeNewest(sent *feed.Frame) (*feed.Frame, error) {
+	newest := c.hub.latest.Load()
+	if newest == sent {
+		return sent, nil
+	}
+	c.countSkipped(sent, newest)
+	c.hub.metrics.frames.Inc()
+	return newest, c.conn.WritePreparedMessage(newest.Plain)
 }
 
 func (c *client) deadline() error {

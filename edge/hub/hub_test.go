@@ -160,6 +160,29 @@ func TestASlowClientSkips(t *testing.T) {
 	}
 }
 
+// TestABusyClientIsPinged: one for whom there is always a newer frame still hears pings, or it would be taken for gone.
+func TestABusyClientIsPinged(t *testing.T) {
+	o := patient()
+	o.PingInterval = time.Second
+	h, url, _ := serve(t, o)
+	conn := dial(t, url, false)
+	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	pings, answer := 0, conn.PingHandler()
+	conn.SetPingHandler(func(data string) error { pings++; return answer(data) })
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for seq := uint64(1); h.Len() > 0; seq++ {
+			h.Broadcast(frame(t, seq, 100))
+		}
+	}()
+	for pings < 2 {
+		read(t, conn)
+	}
+	conn.Close()
+	<-done
+}
+
 func TestNoProgressIsDropped(t *testing.T) {
 	o := patient()
 	o.WriteTimeout = 100 * time.Millisecond

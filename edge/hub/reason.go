@@ -53,6 +53,7 @@ func awaitGoodbye(conn *websocket.Conn) {
 	if conn.SetReadDeadline(time.Now().Add(goodbye)) != nil {
 		return
 	}
+	conn.SetPongHandler(func(string) error { return nil }) // or a pong would put the deadline off
 	_, _, err := conn.NextReader()
 	for n := 0; err == nil && n < mostBytes/maxMessage; n++ {
 		_, _, err = conn.NextReader()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"time"
 
@@ -20,7 +21,7 @@ func (d *Demo) report(ctx context.Context) {
 	for _, url := range d.URLs() {
 		fmt.Fprintf(out, "  dashboard  %s   stream  ws%s/ws/mempool\n", url, url[len("http"):len(url)-1])
 	}
-	fmt.Fprintf(out, "  redis      redis-cli -u %s SUBSCRIBE %s\nCtrl-C ends it.\n", d.redisURL, keys.Channel)
+	fmt.Fprintf(out, "  redis      redis-cli -u %s SUBSCRIBE %s\nCtrl-C ends it.\n", redacted(d.redisURL), keys.Channel)
 
 	every, start, end := 5*time.Second, "", "\n"
 	if isTerminal(out) {
@@ -37,6 +38,15 @@ func (d *Demo) report(ctx context.Context) {
 			fmt.Fprint(out, start, d.status(ctx), end)
 		}
 	}
+}
+
+// redacted is a URL without its password.
+func redacted(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "URL"
+	}
+	return u.Redacted()
 }
 
 func isTerminal(w io.Writer) bool {

@@ -107,6 +107,11 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	if _, err := read(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
+	spare, err := net.Dial("tcp", addr) // sends nothing, as a browser's spare connection
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spare.Close()
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); d.stop(t) }()
 	for err == nil {

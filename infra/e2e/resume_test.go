@@ -82,6 +82,19 @@ func TestARestartResumes(t *testing.T) {
 	}
 }
 
+// TestAClockSetBackEndsNoReign: the snapshots in Redis are of an epoch far ahead of the clock, and still are replaced.
+func TestAClockSetBackEndsNoReign(t *testing.T) {
+	server := redistest.Start(t)
+	const ahead = "9999999999999"
+	if err := server.Client().Set(t.Context(), keys.Latest, encode(ahead, 10), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, frames, _ := follow(t, server.URL())
+	expectSeq(t, frames, ahead, 10)
+	ingest(t, "tcp://"+freeAddr(t), server.URL(), quiet(t), 0)
+	until(t, "an edge to take the new reign's", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
+}
+
 // TestAHintBeatsTheState: an operator who knows better gets away from a wrong state.
 func TestAHintBeatsTheState(t *testing.T) {
 	server := redistest.Start(t)

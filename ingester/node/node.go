@@ -126,7 +126,7 @@ func (s *Subscriber) connect(zctx *zmq.Context) (*zmq.Socket, error) {
 
 func (s *Subscriber) receive(ctx context.Context, socket *zmq.Socket, out chan<- Event) error {
 	s.log.Info("listening to the node")
-	last, silent := time.Now(), true
+	last, silent, heard := time.Now(), false, false
 	for ctx.Err() == nil {
 		frames, err := socket.RecvMessageBytes(0)
 		now := time.Now()
@@ -140,8 +140,8 @@ func (s *Subscriber) receive(ctx context.Context, socket *zmq.Socket, out chan<-
 		case err != nil:
 			return fmt.Errorf("ZMQ %s: %w", s.endpoint, err)
 		}
-		if silent {
-			silent = false
+		if silent || !heard {
+			silent, heard = false, true
 			s.log.Info("the node is talking")
 		}
 		last = now
@@ -155,13 +155,15 @@ func (s *Subscriber) receive(ctx context.Context, socket *zmq.Socket, out chan<-
 // deliver reports whether to go on.
 func (s *Subscriber) deliver(ctx context.Context, frames [][]byte, now time.Time, out chan<- Event) bool {
 	m, err := decode(frames)
+	if m.topic != "" {
+		s.watchCounter(m.topic, m.counter) // of a broken one too: it did arrive
+	}
 	if err != nil {
 		s.metrics.badMessages.WithLabelValues(reason(err)).Inc()
 		s.bad.Do(func() { s.log.Warn("passed over a broken message", "err", err) })
 		return true
 	}
 	s.metrics.messages.WithLabelValues(m.topic).Inc()
-	s.watchCounter(m.topic, m.counter)
 	if m.empty {
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
 )
 
 // keep is how long a dead ingester's last snapshot and state stay readable. After the window (3 h) nothing in them
@@ -46,16 +47,32 @@ func Open(url string) (redis.UniversalClient, error) {
 
 // write stores and announces a snapshot in one transaction: whoever hears of it and reads the key finds it there. The
 // engine's state goes along when there is one.
-func write(ctx context.Context, client redis.UniversalClient, snapshot, state []byte) error {
+func write(ctx context.Context, client redis.UniversalClient, encoded, state []byte) error {
 	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, keys.Latest, snapshot, keep)
-		p.Publish(ctx, keys.Channel, snapshot)
+		p.Set(ctx, keys.Latest, encoded, keep)
+		p.Publish(ctx, keys.Channel, encoded)
 		if len(state) > 0 {
 			p.Set(ctx, keys.Engine, state, keep)
 		}
 		return nil
 	})
 	return err
+}
+
+// LoadEpoch reads the epoch of the newest snapshot in Redis; empty if there is none.
+func LoadEpoch(ctx context.Context, client redis.UniversalClient) (snapshot.Epoch, error) {
+	data, err := client.Get(ctx, keys.Latest).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	latest, err := snapshot.Decode(data)
+	if err != nil {
+		return "", err
+	}
+	return latest.Epoch, nil
 }
 
 // LoadState reads the engine's state that an ingester before this one has stored; nil if there is none.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"syscall"
 	"time"
@@ -39,7 +40,7 @@ type Publisher struct {
 
 // New binds the socket. Close it, or Run it, which closes it.
 func New(o Options) (*Publisher, error) {
-	if !(o.Rate > 0) {
+	if !(o.Rate > 0) || math.IsInf(o.Rate, 0) {
 		return nil, fmt.Errorf("rate %v: want transactions a second, above 0", o.Rate)
 	}
 	zctx, err := zmq.NewContext()
@@ -104,7 +105,7 @@ func (p *Publisher) Run(ctx context.Context, txs []*wire.MsgTx) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-tick.C:
-			for due := int(now.Sub(start).Seconds() * p.opts.Rate); sent < due; sent++ {
+			for due := int(now.Sub(start).Seconds() * p.opts.Rate); sent < due && ctx.Err() == nil; sent++ {
 				if sent >= len(txs) && !p.opts.Loop {
 					p.opts.Log.Info("replay: done", "transactions", sent)
 					return nil

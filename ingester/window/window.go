@@ -21,6 +21,7 @@ type Window struct {
 	newest int64 // number of the newest slot, in slotSpans since 1970
 	index  map[chainhash.Hash]place
 	most   int
+	held   int // entries in the slots, removed ones too: what takes memory
 	active int
 }
 
@@ -63,9 +64,10 @@ func (w *Window) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi)
 	if number <= w.newest-int64(len(w.slots)) {
 		return false
 	}
-	if len(w.index) >= w.most {
+	if w.held >= w.most {
 		w.dropOldest()
 	}
+	w.held++
 	i := w.at(number)
 	s := &w.slots[i]
 	w.index[id] = place{slot: int32(i), entry: int32(len(s.entries))}
@@ -136,6 +138,7 @@ const keep = 1024
 
 func (w *Window) empty(i int) {
 	s := &w.slots[i]
+	w.held -= len(s.entries)
 	for n := range s.entries {
 		e := &s.entries[n]
 		// A transaction that was removed may have come again since, in another slot.

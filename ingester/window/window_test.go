@@ -111,6 +111,20 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// TestWhatComesAndGoesIsBounded: transactions that are replaced at once leave room behind, which counts too.
+func TestWhatComesAndGoesIsBounded(t *testing.T) {
+	const most = 5000
+	w := window.New(3*time.Hour, most)
+	w.Add(id(0), start, []payment.Satoshi{1})
+	for i := 1; i < 3*most; i++ {
+		w.Add(id(i), start.Add(time.Duration(i)*50*time.Millisecond), []payment.Satoshi{1})
+		w.Remove(id(i))
+	}
+	if _, _, ok := w.Remove(id(0)); ok {
+		t.Error("the oldest is still there: what was removed takes memory without bound")
+	}
+}
+
 // TestBytesPerTransaction holds the promise of New: about 200 bytes for each transaction.
 func TestBytesPerTransaction(t *testing.T) {
 	const n = 100_000

@@ -2,6 +2,7 @@ package snapshot
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 )
@@ -11,10 +12,21 @@ import (
 // number would not keep 64 bits.
 type Epoch string
 
-// EpochAt is the epoch of an ingester that starts at t: the unix time in milliseconds. A restart is always later
-// than the reign before it, without asking anyone.
+// EpochAt is the epoch of an ingester that starts at t: the unix time in milliseconds. See EpochAfter for a
+// restart.
 func EpochAt(t time.Time) Epoch {
 	return Epoch(strconv.FormatInt(t.UnixMilli(), 10))
+}
+
+// EpochAfter is the epoch of an ingester that starts at t and finds an older one's: later than that even if the clock
+// was set back in between. Without a valid older one it is EpochAt(t).
+func EpochAfter(old Epoch, t time.Time) Epoch {
+	now := EpochAt(t)
+	n, err := strconv.ParseUint(string(old), 10, 64)
+	if err != nil || n == math.MaxUint64 || now.After(old) {
+		return now
+	}
+	return Epoch(strconv.FormatUint(n+1, 10))
 }
 
 // After reports whether e is a later reign than old. Both must be valid; invalid ones are refused by Decode.

@@ -136,6 +136,25 @@ func TestNewerThan(t *testing.T) {
 	}
 }
 
+func TestEpochAfter(t *testing.T) {
+	now := time.UnixMilli(1_556_771_611_000)
+	for name, c := range map[string]struct{ old, want snapshot.Epoch }{
+		"nothing before":           {"", "1556771611000"},
+		"an older one":             {"1556771610999", "1556771611000"},
+		"the clock was set back":   {"1656771611000", "1656771611001"},
+		"within the same instant":  {"1556771611000", "1556771611001"},
+		"no epoch":                 {"monday", "1556771611000"},
+		"the last there can be":    {"18446744073709551615", "1556771611000"},
+		"more than there can ever": {"99999999999999999999", "1556771611000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := snapshot.EpochAfter(c.old, now); got != c.want {
+				t.Errorf("got %s, want %s", got, c.want)
+			}
+		})
+	}
+}
+
 func TestAppendJSONAllocatesNothing(t *testing.T) {
 	s := example()
 	s.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
