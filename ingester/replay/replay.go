@@ -58,6 +58,9 @@ func New(o Options) (*Publisher, error) {
 // sendHighWater bounds what waits for a slow subscriber, in messages; beyond it messages are dropped, as by bitcoind.
 const sendHighWater = 100_000
 
+// linger is how long the last messages may take to go out, once all are published.
+const linger = time.Second
+
 // bind makes an XPUB socket: on the wire the same as bitcoind's PUB, but it tells when somebody has subscribed.
 func (p *Publisher) bind() (err error) {
 	if p.socket, err = p.zctx.NewSocket(zmq.XPUB); err != nil {
@@ -108,7 +111,7 @@ func (p *Publisher) Run(ctx context.Context, txs []*wire.MsgTx) error {
 			for due := int(now.Sub(start).Seconds() * p.opts.Rate); sent < due && ctx.Err() == nil; sent++ {
 				if sent >= len(txs) && !p.opts.Loop {
 					p.opts.Log.Info("replay: done", "transactions", sent)
-					return nil
+					return p.socket.SetLinger(linger) // Close would throw away what is not on the wire yet
 				}
 				if err := p.publish(txs[sent%len(txs)], sent/len(txs)); err != nil {
 					return err
