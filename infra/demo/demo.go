@@ -27,7 +27,7 @@ import (
 type Options struct {
 	EdgePort int      `default:"8080" env:"EDGE_PORT" help:"Port of the first edge, on 127.0.0.1; the second takes the next. 0: free ones."`
 	Redis    string   `default:"" env:"REDIS_URL" help:"A Redis to use. Empty: one inside this process."`
-	Rate     float64  `default:"50" env:"RATE" help:"Transactions a second. Mainnet sees about 7; the demo is in a hurry."`
+	Rate     float64  `default:"100" env:"RATE" help:"Transactions a second. Mainnet sees about 7; the demo is in a hurry."`
 	Files    []string `arg:"" name:"file" help:"Blocks, or text with one transaction in hex a line."`
 
 	Out io.Writer    `kong:"-"` // the URLs and the status line
