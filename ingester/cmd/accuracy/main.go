@@ -5,8 +5,8 @@
 //	accuracy --data DIR --market    how it follows a market that moves, and withstands attacks
 //	accuracy --data DIR --fit       fit the ladder, and print it as price/rungs.go holds it
 //
-// DIR holds truth.csv (file, height, time, transactions, price, the day's low and high) and the files it names; a
-// mempool beside them is taken with the day's range in its own name's place in truth.go.
+// DIR holds truth.csv (file, height, time, transactions, price, the day's low and high) and the files it names. The
+// mempool that lies beside them is not in truth.csv; what is known of it stands in truth.go.
 package main
 
 import (
