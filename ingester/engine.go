@@ -52,6 +52,9 @@ func (e *engine) apply(ev node.Event) {
 			e.points.Remove(ev.ID)
 		}
 	}
+	if !ev.Heard.IsZero() {
+		e.metrics.lag.Observe(time.Since(ev.Heard).Seconds())
+	}
 }
 
 func (e *engine) seen(ev node.Event) {

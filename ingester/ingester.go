@@ -1,7 +1,7 @@
 // Package ingester computes bitcoin's dollar price from a node's transactions and puts it on Redis at a steady pace.
 //
-// The data's way: node -> payment -> price -> snapshot -> Redis. One goroutine listens to the node, one computes, one
-// writes to Redis; each hands on and never waits for the next one's troubles.
+// The data's way: node -> payment -> price -> snapshot -> Redis. One goroutine listens to the node, one
+// knows its mempool, one computes, one writes to Redis; each hands on and never waits for the next one's troubles.
 package ingester
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/node"
 	"sightglass/ingester/price"
 	"sightglass/ingester/publish"
@@ -26,7 +27,8 @@ import (
 type Ingester struct {
 	opts      Options
 	log       *slog.Logger
-	source    *node.Subscriber
+	rpc       *bitcoind.Client // nil without --rpc
+	node      *node.Node
 	redis     redis.UniversalClient
 	publisher *publish.Publisher
 	internal  net.Listener // nil without InternalListen
@@ -44,7 +46,12 @@ func New(o Options) (*Ingester, error) {
 	}
 	in := &Ingester{opts: o, log: o.Log, metrics: prometheus.NewRegistry()}
 	var err error
-	if in.source, err = node.NewSubscriber(o.ZMQ, o.Log, node.NewMetrics(in.metrics)); err != nil {
+	if in.rpc, err = o.openRPC(in.metrics); err != nil {
+		return nil, err
+	}
+	if in.node, err = node.New(node.Options{
+		ZMQ: o.ZMQ, RPC: in.rpc, Window: o.Window, Quiet: o.Quiet, Log: o.Log,
+	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
 	}
 	estimator, err := price.New(price.Options{Near: price.USD(o.Near)})
@@ -67,13 +74,16 @@ func New(o Options) (*Ingester, error) {
 // is away is not.
 func (in *Ingester) Run(ctx context.Context) error {
 	defer in.redis.Close()
+	if in.rpc != nil {
+		defer in.rpc.Close()
+	}
 	events := make(chan node.Event, pending)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return in.source.Run(ctx, events) })
+	g.Go(func() error { return in.node.Run(ctx, events) })
 	g.Go(func() error { in.publisher.Run(ctx); return nil })
 	g.Go(func() error { in.compute(ctx, events); return nil })
 	if in.internal != nil {
-		g.Go(func() error { return serveInternal(ctx, in.internal, in.metrics) })
+		g.Go(func() error { return serveInternal(ctx, in.internal, in.internalRoutes()) })
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("ingester: %w", err)
@@ -81,9 +91,9 @@ func (in *Ingester) Run(ctx context.Context) error {
 	return nil
 }
 
-// pending is how many events may wait between the listener and the engine, so that a tick never makes the listener
-// wait: a tick takes milliseconds, a burst from the node brings some 10,000 a second.
-const pending = 4096
+// pending is how many events may wait between the node and the engine: few, so that what is heard never stands behind
+// many that were asked for. A burst waits before the node's loop, where the two are told apart.
+const pending = 64
 
 // stateEvery is how often the engine's state goes to Redis: what a crash may cost. It is the posterior of hours, so
 // some seconds of it are nothing.

@@ -2,6 +2,7 @@ package ingester
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -20,7 +21,7 @@ type engineMetrics struct {
 	filtered                 *prometheus.CounterVec
 	active, price            prometheus.Gauge
 	confidence               prometheus.Gauge
-	tick                     prometheus.Histogram
+	tick, lag                prometheus.Histogram
 }
 
 func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
@@ -45,6 +46,10 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 			Name: "sightglass_tick_seconds", Help: "Time to compute a snapshot.",
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 10),
 		}),
+		lag: with.NewHistogram(prometheus.HistogramOpts{
+			Name: "sightglass_evidence_lag_seconds", Help: "Time from a message's arrival to its being evidence.",
+			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 16),
+		}),
 	}
 }
 
@@ -67,11 +72,48 @@ func listenInternal(addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// serveInternal serves /metrics until ctx ends.
-func serveInternal(ctx context.Context, ln net.Listener, metrics prometheus.Gatherer) error {
+// internalRoutes are for operators: GET /metrics, and GET /mempool, the node's mempool as it is known here.
+func (in *Ingester) internalRoutes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(in.metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /mempool", in.serveMempool)
+	return mux
+}
+
+// mempoolAnswer has the names of bitcoind's getrawmempool false true, so that the two can be compared.
+type mempoolAnswer struct {
+	TxIDs    []string `json:"txids"`
+	Sequence uint64   `json:"mempool_sequence"`
+	InStep   bool     `json:"in_step"`
+}
+
+func (in *Ingester) serveMempool(w http.ResponseWriter, r *http.Request) {
+	view, err := in.node.View(r.Context())
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	answer := mempoolAnswer{TxIDs: make([]string, len(view.IDs)), Sequence: view.Sequence, InStep: view.InStep}
+	for i, id := range view.IDs {
+		answer.TxIDs[i] = id.String()
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(answer); err != nil {
+		in.log.Debug("GET /mempool was not taken", "err", err)
+	}
+}
+
+// InternalAddr is where the operators' routes are; nil without InternalListen.
+func (in *Ingester) InternalAddr() net.Addr {
+	if in.internal == nil {
+		return nil
+	}
+	return in.internal.Addr()
+}
+
+// serveInternal serves the operators' routes until ctx ends.
+func serveInternal(ctx context.Context, ln net.Listener, routes http.Handler) error {
+	server := &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

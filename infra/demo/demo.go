@@ -68,7 +68,7 @@ func New(ctx context.Context, o Options) (*Demo, error) {
 		return nil, d.abandon(err)
 	}
 	io := ingester.Defaults()
-	io.ZMQ, io.Redis, io.Log = d.node.Endpoint(), d.redisURL, o.Log
+	io.ZMQ, io.Redis, io.Log = []string{d.node.Endpoint()}, d.redisURL, o.Log
 	if d.ingester, err = ingester.New(io); err != nil {
 		return nil, d.abandon(err)
 	}

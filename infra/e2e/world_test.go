@@ -47,7 +47,7 @@ func start(t *testing.T, edges int) *world {
 		t.Fatal(err)
 	}
 	o := ingester.Defaults()
-	o.ZMQ, o.Redis, o.Log = node.Endpoint(), w.redis.URL(), log
+	o.ZMQ, o.Redis, o.Log = []string{node.Endpoint()}, w.redis.URL(), log
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)

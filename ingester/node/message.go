@@ -4,8 +4,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
 
 	"sightglass/ingester/rawtx"
 )
@@ -15,6 +17,14 @@ import (
 const (
 	TopicRawTx    = "rawtx"    // every transaction that enters the mempool, and every one of a block
 	TopicSequence = "sequence" // what enters (A) and leaves (R) the mempool, blocks that connect (C) and disconnect (D)
+)
+
+// The letters of the topic sequence.
+const (
+	added        = 'A' // to the mempool
+	removed      = 'R' // from the mempool, other than by a block
+	connected    = 'C' // a block
+	disconnected = 'D' // a block
 )
 
 // What can be wrong with a message. Each is a label of the metric bad_messages.
@@ -30,11 +40,15 @@ var (
 type message struct {
 	topic   string
 	counter uint32
-	event   Event
-	empty   bool // valid, but nothing that the stream of events has a word for
+	at      time.Time
+	id      chainhash.Hash // of the transaction, or of the block that connects or disconnects
+	tx      *wire.MsgTx    // of rawtx
+	letter  byte           // of sequence: A, R, C or D
+	number  uint64         // of A and R: the mempool's own count of its changes
 }
 
-// decode checks the three frames of a notification and parses its body. Nothing in frames is trusted.
+// decode checks the three frames of a notification and parses its body. Nothing in frames is trusted. With an error
+// the message may still have its topic and counter.
 func decode(frames [][]byte) (message, error) {
 	if len(frames) != 3 {
 		return message{}, fmt.Errorf("%w but %d", errFrames, len(frames))
@@ -43,24 +57,23 @@ func decode(frames [][]byte) (message, error) {
 		return message{}, fmt.Errorf("%w but %d", errCounter, len(frames[2]))
 	}
 	m := message{topic: string(frames[0]), counter: binary.LittleEndian.Uint32(frames[2])}
-	var err error
 	switch m.topic {
 	case TopicRawTx:
-		m.event, err = decodeRawTx(frames[1])
+		return m, m.decodeRawTx(frames[1])
 	case TopicSequence:
-		m.event, m.empty, err = decodeSequence(frames[1])
+		return m, m.decodeSequence(frames[1])
 	default:
 		return message{}, fmt.Errorf("%w %q", errTopic, frames[0][:min(len(frames[0]), 20)])
 	}
-	return m, err
 }
 
-func decodeRawTx(body []byte) (Event, error) {
+func (m *message) decodeRawTx(body []byte) error {
 	tx, err := rawtx.Decode(body)
 	if err != nil {
-		return Event{}, fmt.Errorf("%w: %w", errTransaction, err)
+		return fmt.Errorf("%w: %w", errTransaction, err)
 	}
-	return Event{Kind: Seen, ID: tx.TxHash(), Tx: tx}, nil
+	m.id, m.tx = tx.TxHash(), tx
+	return nil
 }
 
 // Lengths of a sequence notification: a hash and a letter, and for the mempool's letters its sequence number.
@@ -69,31 +82,31 @@ const (
 	mempoolNotification = blockNotification + 8
 )
 
-// decodeSequence takes the removals out of the sequence topic: additions come as rawtx. The hash is in the order in
-// which it is shown, the reverse of the one in which it is hashed.
-func decodeSequence(body []byte) (ev Event, empty bool, err error) {
+// decodeSequence parses a notification of the sequence topic. Its hash is in the order in which it is shown, the
+// reverse of the one in which it is hashed.
+func (m *message) decodeSequence(body []byte) error {
 	if len(body) < blockNotification {
-		return ev, false, fmt.Errorf("%w: %d bytes", errSequence, len(body))
+		return fmt.Errorf("%w: %d bytes", errSequence, len(body))
 	}
 	letter, size := body[chainhash.HashSize], mempoolNotification
 	switch letter {
-	case 'A', 'R':
-	case 'C', 'D':
+	case added, removed:
+	case connected, disconnected:
 		size = blockNotification
 	default:
-		return ev, false, fmt.Errorf("%w: letter %q", errSequence, letter)
+		return fmt.Errorf("%w: letter %q", errSequence, letter)
 	}
 	if len(body) != size {
-		return ev, false, fmt.Errorf("%w: %d bytes for %c, not %d", errSequence, len(body), letter, size)
-	}
-	if letter != 'R' {
-		return ev, true, nil
+		return fmt.Errorf("%w: %d bytes for %c, not %d", errSequence, len(body), letter, size)
 	}
 	for i, b := range body[:chainhash.HashSize] {
-		ev.ID[chainhash.HashSize-1-i] = b
+		m.id[chainhash.HashSize-1-i] = b
 	}
-	ev.Kind = Gone
-	return ev, false, nil
+	m.letter = letter
+	if size == mempoolNotification {
+		m.number = binary.LittleEndian.Uint64(body[blockNotification:])
+	}
+	return nil
 }
 
 // reason is the metric label of decode's error.

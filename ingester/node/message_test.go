@@ -3,12 +3,8 @@ package node
 import (
 	"encoding/hex"
 	"errors"
-	"log/slog"
 	"strings"
 	"testing"
-
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
 const (
@@ -29,30 +25,28 @@ func frames(t testing.TB, topic, body, counter string) [][]byte {
 }
 
 func TestDecode(t *testing.T) {
+	const number = "0700000000000000"
 	for name, c := range map[string]struct {
 		topic, body string
-		kind        Kind
-		empty       bool
+		letter      byte
+		number      uint64
 	}{
-		"a transaction":      {"rawtx", tx, Seen, false},
-		"a removal":          {"sequence", txid + hex.EncodeToString([]byte("R")) + "0700000000000000", Gone, false},
-		"an addition":        {"sequence", txid + hex.EncodeToString([]byte("A")) + "0700000000000000", Seen, true},
-		"a block connected":  {"sequence", txid + hex.EncodeToString([]byte("C")), Seen, true},
-		"a block taken back": {"sequence", txid + hex.EncodeToString([]byte("D")), Seen, true},
+		"a transaction":      {"rawtx", tx, 0, 0},
+		"a removal":          {"sequence", txid + hex.EncodeToString([]byte("R")) + number, removed, 7},
+		"an addition":        {"sequence", txid + hex.EncodeToString([]byte("A")) + number, added, 7},
+		"a block connected":  {"sequence", txid + hex.EncodeToString([]byte("C")), connected, 0},
+		"a block taken back": {"sequence", txid + hex.EncodeToString([]byte("D")), disconnected, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := decode(frames(t, c.topic, c.body, "ff010000"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if m.topic != c.topic || m.counter != 0x1ff || m.empty != c.empty {
+			if m.topic != c.topic || m.counter != 0x1ff || m.letter != c.letter || m.number != c.number || m.id.String() != txid {
 				t.Errorf("got %+v", m)
 			}
-			if m.empty {
-				return
-			}
-			if m.event.Kind != c.kind || m.event.ID.String() != txid {
-				t.Errorf("got kind %d of %v, want kind %d of %s", m.event.Kind, m.event.ID, c.kind, txid)
+			if (m.tx != nil) != (c.letter == 0) {
+				t.Errorf("with %c the transaction is %v", c.letter, m.tx)
 			}
 		})
 	}
@@ -100,49 +94,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(""), []byte(""), []byte(""))
 	f.Fuzz(func(t *testing.T, topic, body, counter []byte) {
 		m, err := decode([][]byte{topic, body, counter})
-		if err == nil && !m.empty && m.event.Kind == Seen && m.event.Tx == nil {
-			t.Error("seen, but no transaction")
+		if err == nil && m.letter == 0 && m.tx == nil {
+			t.Error("neither a transaction nor a change")
 		}
 	})
-}
-
-func TestCheckEndpoint(t *testing.T) {
-	for _, good := range []string{"tcp://127.0.0.1:28332", "tcp://[::1]:28332", "ipc:///run/bitcoind.sock"} {
-		if err := CheckEndpoint(good); err != nil {
-			t.Error(err)
-		}
-	}
-	for _, bad := range []string{"", "127.0.0.1:28332", "http://127.0.0.1:28332", "tcp://127.0.0.1", "ipc://", "tcp://a b:1"} {
-		if err := CheckEndpoint(bad); err == nil || !strings.Contains(err.Error(), "ZMQ endpoint") {
-			t.Errorf("%q: got %v", bad, err)
-		}
-	}
-}
-
-func TestMissedMessages(t *testing.T) {
-	for name, c := range map[string]struct {
-		counters []uint32
-		missed   float64
-	}{
-		"none missing":              {[]uint32{5, 6, 7}, 0},
-		"the first is no gap":       {[]uint32{1000}, 0},
-		"four missing":              {[]uint32{5, 10}, 4},
-		"the counter wraps":         {[]uint32{1<<32 - 1, 0, 1}, 0},
-		"one missing at the wrap":   {[]uint32{1<<32 - 1, 1}, 1},
-		"the node starts again":     {[]uint32{500, 0, 1}, 0},
-		"started again, and missed": {[]uint32{500, 20, 22}, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s, err := NewSubscriber("tcp://127.0.0.1:1", slog.New(slog.DiscardHandler), NewMetrics(prometheus.NewRegistry()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, counter := range c.counters {
-				s.watchCounter(TopicRawTx, counter)
-			}
-			if got := testutil.ToFloat64(s.metrics.missed.WithLabelValues(TopicRawTx)); got != c.missed {
-				t.Errorf("%v counted as missed, want %v", got, c.missed)
-			}
-		})
-	}
 }

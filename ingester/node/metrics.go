@@ -7,23 +7,43 @@ import (
 
 // Metrics counts what comes from the node.
 type Metrics struct {
-	messages    *prometheus.CounterVec
-	badMessages *prometheus.CounterVec
-	missed      *prometheus.CounterVec
+	messages, badMessages, missed, repeated *prometheus.CounterVec
+	resyncs, blocks                         *prometheus.CounterVec
+	restarts, renewals, failures            prometheus.Counter
+	held, filled, passedOver                prometheus.Counter
+	connected, inStep, mempool              prometheus.Gauge
 }
+
+// missedChanges is what stands in the place of a topic for changes of the mempool that no message told.
+const missedChanges = "mempool"
 
 // NewMetrics registers with reg.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	with := promauto.With(reg)
+	counter := func(name, help string) prometheus.Counter {
+		return with.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	counters := func(name, help, label string) *prometheus.CounterVec {
+		return with.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	}
+	gauge := func(name, help string) prometheus.Gauge {
+		return with.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
 	return &Metrics{
-		messages: with.NewCounterVec(prometheus.CounterOpts{
-			Name: "sightglass_node_messages_total", Help: "Messages from the node that were understood.",
-		}, []string{"topic"}),
-		badMessages: with.NewCounterVec(prometheus.CounterOpts{
-			Name: "sightglass_node_bad_messages_total", Help: "Messages from the node that were passed over, by what was wrong.",
-		}, []string{"reason"}),
-		missed: with.NewCounterVec(prometheus.CounterOpts{
-			Name: "sightglass_node_missed_messages_total", Help: "Messages that the node's counters show as sent and that did not arrive.",
-		}, []string{"topic"}),
+		messages:    counters("sightglass_node_messages_total", "Messages from the node that were understood.", "topic"),
+		badMessages: counters("sightglass_node_bad_messages_total", "Messages from the node that were passed over, by what was wrong.", "reason"),
+		missed:      counters("sightglass_node_missed_messages_total", "Messages that the node's counters show as sent and that did not arrive; topic mempool: changes that the mempool's own sequence shows.", "topic"),
+		repeated:    counters("sightglass_node_repeated_messages_total", "Messages that came more than once.", "topic"),
+		resyncs:     counters("sightglass_node_resyncs_total", "Times that the node's own list of its mempool was called for, by why.", "reason"),
+		blocks:      counters("sightglass_node_blocks_total", "Blocks that the node connected and disconnected.", "change"),
+		restarts:    counter("sightglass_node_restarts_total", "Times that the node began anew."),
+		renewals:    counter("sightglass_node_renewals_total", "Times that the ZMQ socket was made anew because nothing came."),
+		failures:    counter("sightglass_node_rpc_failures_total", "Questions that RPC gave no answer to, after all tries."),
+		held:        counter("sightglass_node_held_transactions_total", "Transactions not believed to be new, as the node was loading or catching up."),
+		filled:      counter("sightglass_node_filled_transactions_total", "Transactions that were asked for by RPC: at the start, after gaps, with blocks."),
+		passedOver:  counter("sightglass_node_old_transactions_total", "Transactions of blocks that are older than the window, or of unknown age."),
+		connected:   gauge("sightglass_node_connected", "1 while the ZMQ connection is there."),
+		inStep:      gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
+		mempool:     gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
 	}
 }

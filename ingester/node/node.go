@@ -1,20 +1,25 @@
-// Package node shows bitcoind as one stream of events: transactions that it sees and transactions that leave its
-// mempool unconfirmed. It is the only place that knows ZMQ.
+// Package node shows bitcoind as one stream of events: transactions that it sees, and transactions that leave its
+// mempool unconfirmed. It listens over ZMQ, and with RPC it also learns what was there before it came and heals what
+// was lost on the way.
+//
+// One goroutine owns the socket (package zmqsub), one everything else: the loop. What RPC is asked runs beside the loop
+// and its answer is carried out in it, so nothing here needs a lock, and a slow answer delays no message.
 package node
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"net/url"
-	"syscall"
+	"sync"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
-	zmq "github.com/pebbe/zmq4"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
+
+	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/zmqsub"
 )
 
 // Kind is what an Event tells.
@@ -28,170 +33,203 @@ const (
 
 // An Event is one thing that the node tells of a transaction.
 type Event struct {
-	Kind Kind
-	ID   chainhash.Hash // txid
-	Tx   *wire.MsgTx    // nil unless Kind is Seen
-	At   time.Time      // when its message was received
+	Kind  Kind
+	ID    chainhash.Hash // txid
+	Tx    *wire.MsgTx    // nil unless Kind is Seen
+	At    time.Time      // when the node saw it first, as far as that is known; never in the future
+	Heard time.Time      // when its message was received; zero for what was asked for
 }
 
-// A Subscriber listens to a node's ZMQ notifications.
-type Subscriber struct {
-	endpoint string
+// Options say how to reach a node.
+type Options struct {
+	ZMQ    []string         // endpoints; usually one
+	RPC    *bitcoind.Client // nil: ZMQ alone
+	Window time.Duration    // transactions older than this are of no use
+	Quiet  time.Duration    // how long no message may come before the node is asked whether that is right; 0: a minute
+	Log    *slog.Logger
+}
+
+// A Node is one bitcoind. Run it once.
+type Node struct {
+	opts     Options
+	rpc      *bitcoind.Client
 	log      *slog.Logger
+	often    rate.Sometimes // keeps a flood of the same complaint out of the log
 	metrics  *Metrics
-	counters map[string]uint32 // the last counter of each topic
-	bad      rate.Sometimes    // keeps a flood of bad messages out of the log
+	listener *zmqsub.Listener
+
+	messages  chan zmqsub.Message
+	answers   chan func() // what is to be done in the loop with what RPC answered
+	questions sync.WaitGroup
+	ctx       context.Context // Run's
+	out       chan<- Event
+
+	link     link
+	counters map[string]*counter
+	pool     pool
+	run      run
+	sync     syncer
+	fill     fill
+	chain    chain
 }
 
-// NewSubscriber checks the endpoint (such as tcp://127.0.0.1:28332). The connection is made by Run; a node that is
-// not there yet is no error.
-func NewSubscriber(endpoint string, log *slog.Logger, metrics *Metrics) (*Subscriber, error) {
-	if err := CheckEndpoint(endpoint); err != nil {
+// pending is how many messages may wait for the loop before the socket does: libzmq queues many more.
+const pending = 4096
+
+// defaultQuiet is for a mainnet node: it tells several transactions a second.
+const defaultQuiet = time.Minute
+
+// New checks the options. Neither the socket nor RPC needs to be there yet.
+func New(o Options, metrics *Metrics) (*Node, error) {
+	if o.Quiet == 0 {
+		o.Quiet = defaultQuiet
+	}
+	listener, err := zmqsub.New(o.ZMQ, []string{TopicRawTx, TopicSequence}, o.Log)
+	if err != nil {
 		return nil, err
 	}
-	return &Subscriber{
-		endpoint: endpoint,
-		log:      log.With("zmq", endpoint),
+	return &Node{
+		opts:     o,
+		rpc:      o.RPC,
+		log:      o.Log.With("zmq", o.ZMQ),
+		often:    rate.Sometimes{Interval: time.Second},
 		metrics:  metrics,
-		counters: make(map[string]uint32),
-		bad:      rate.Sometimes{Interval: time.Second},
+		listener: listener,
+		messages: make(chan zmqsub.Message, pending),
+		answers:  make(chan func()),
+		counters: map[string]*counter{TopicRawTx: {}, TopicSequence: {}},
+		link:     link{topics: make(map[string]struct{})},
+		pool:     newPool(),
+		sync:     syncer{told: make(map[string]struct{})},
+		chain:    newChain(),
 	}, nil
 }
 
-// CheckEndpoint says what is wrong with a ZMQ endpoint.
-func CheckEndpoint(endpoint string) error {
-	u, err := url.Parse(endpoint)
-	switch {
-	case err == nil && u.Scheme == "tcp" && u.Port() != "", err == nil && u.Scheme == "ipc" && u.Host+u.Path != "":
-		return nil
-	default:
-		return fmt.Errorf("ZMQ endpoint %q: want tcp://HOST:PORT or ipc://PATH, as in bitcoind's -zmqpubrawtx", endpoint)
-	}
+// Run listens until ctx ends, and sends each event to out: what is heard first, what was asked for between. The node
+// may come and go; the returned error is about the socket.
+func (n *Node) Run(ctx context.Context, out chan<- Event) error {
+	g, ctx := errgroup.WithContext(ctx)
+	n.ctx, n.out = ctx, out
+	g.Go(func() error { return n.listener.Run(ctx, n.messages) })
+	g.Go(func() error { n.loop(); return nil })
+	err := g.Wait()
+	n.questions.Wait()
+	return err
 }
 
 const (
-	// receiveTimeout is how long Run may take to notice that it should stop.
-	receiveTimeout = 250 * time.Millisecond
-	// receiveHighWater bounds what libzmq queues for us, in messages: a full block's 4,000 transactions many times
-	// over. Beyond it the node drops, and the counters show it.
-	receiveHighWater = 100_000
-	// maxMessage is the most bytes we take in one frame; libzmq hangs up on a peer that sends more.
-	maxMessage = 8 << 20
-	// silence is when an operator is told that nothing comes. Mainnet sees several transactions a second.
-	silence = time.Minute
+	tick = 100 * time.Millisecond
+	// atOnce is how many messages are taken before answers get their turn.
+	atOnce = 256
 )
 
-// Run receives until ctx ends, and sends each event to out. Messages that are broken are counted and passed over.
-// The node may come and go: libzmq reconnects by itself. The returned error is about the socket, never the node.
-func (s *Subscriber) Run(ctx context.Context, out chan<- Event) error {
-	zctx, err := zmq.NewContext()
-	if err != nil {
-		return fmt.Errorf("ZMQ: %w", err)
-	}
-	defer zctx.Term()
-	socket, err := s.connect(zctx)
-	if err != nil {
-		return fmt.Errorf("ZMQ %s: %w", s.endpoint, err)
-	}
-	defer socket.Close()
-	return s.receive(ctx, socket, out)
-}
-
-func (s *Subscriber) connect(zctx *zmq.Context) (*zmq.Socket, error) {
-	socket, err := zctx.NewSocket(zmq.SUB)
-	if err != nil {
-		return nil, err
-	}
-	err = errors.Join(
-		socket.SetLinger(0),
-		socket.SetIpv6(true),
-		socket.SetRcvtimeo(receiveTimeout),
-		socket.SetRcvhwm(receiveHighWater),
-		socket.SetMaxmsgsize(maxMessage),
-		socket.SetReconnectIvl(100*time.Millisecond),
-		socket.SetReconnectIvlMax(5*time.Second),
-		socket.SetTcpKeepalive(1), // a firewall that forgets an idle link says nothing to either side
-		socket.SetTcpKeepaliveIdle(30),
-		socket.SetTcpKeepaliveIntvl(10),
-		socket.SetTcpKeepaliveCnt(3),
-		socket.SetSubscribe(TopicRawTx),
-		socket.SetSubscribe(TopicSequence),
-		socket.Connect(s.endpoint),
-	)
-	if err != nil {
-		return nil, errors.Join(err, socket.Close())
-	}
-	return socket, nil
-}
-
-func (s *Subscriber) receive(ctx context.Context, socket *zmq.Socket, out chan<- Event) error {
-	s.log.Info("listening to the node")
-	last, silent, heard := time.Now(), false, false
-	for ctx.Err() == nil {
-		frames, err := socket.RecvMessageBytes(0)
-		now := time.Now()
-		switch {
-		case zmq.AsErrno(err) == zmq.Errno(syscall.EAGAIN):
-			if !silent && now.Sub(last) > silence {
-				silent = true
-				s.log.Warn("nothing from the node for a minute: is it running, with zmqpubrawtx at this address?")
-			}
-			continue
-		case err != nil:
-			return fmt.Errorf("ZMQ %s: %w", s.endpoint, err)
+func (n *Node) loop() {
+	n.begin(time.Now())
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for n.ctx.Err() == nil {
+		n.takeMessages()
+		n.ask()
+		var feed chan struct{}
+		if n.feed() {
+			feed = always
 		}
-		if silent || !heard {
-			silent, heard = false, true
-			s.log.Info("the node is talking")
-		}
-		last = now
-		if !s.deliver(ctx, frames, now, out) {
-			return nil
+		select {
+		case <-n.ctx.Done():
+		case m := <-n.messages:
+			n.take(m)
+		case then := <-n.answers:
+			then()
+		case now := <-ticker.C:
+			n.tick(now)
+		case <-feed:
 		}
 	}
-	return nil
 }
 
-// deliver reports whether to go on.
-func (s *Subscriber) deliver(ctx context.Context, frames [][]byte, now time.Time, out chan<- Event) bool {
-	m, err := decode(frames)
-	if m.topic != "" {
-		s.watchCounter(m.topic, m.counter) // of a broken one too: it did arrive
+// always can be received from: a select with it does not wait.
+var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// takeMessages takes those that are waiting, so that they come before what was asked for.
+func (n *Node) takeMessages() {
+	for range atOnce {
+		select {
+		case m := <-n.messages:
+			n.take(m)
+		default:
+			return
+		}
 	}
-	if err != nil {
-		s.metrics.badMessages.WithLabelValues(reason(err)).Inc()
-		s.bad.Do(func() { s.log.Warn("passed over a broken message", "err", err) })
-		return true
+}
+
+// begin is the state before anything is known.
+func (n *Node) begin(now time.Time) {
+	n.link.heard = now
+	if n.rpc == nil {
+		n.log.Warn("no --rpc: nothing is known of what was before now, and what is lost on the way stays lost; --rpc http://127.0.0.1:8332 --rpc-cookie PATH mends that")
+		return
 	}
-	s.metrics.messages.WithLabelValues(m.topic).Inc()
-	if m.empty {
-		return true
-	}
-	m.event.At = now
+	n.sync.hold = true
+	n.sync.due = now.Add(patience) // or when the link is up
+}
+
+// patience is how long the socket may take to connect before RPC is asked without it.
+const patience = 2 * time.Second
+
+func (n *Node) tick(now time.Time) {
+	n.watchSilence(now)
+	n.watchSequence(now)
+	n.endRunInTime(now)
+	n.settleOrphans(now)
+	n.pool.trim()
+	n.reportFill(now)
+	n.metrics.mempool.Set(float64(n.pool.size))
+}
+
+// question runs a question to the node beside the loop; what it returns is carried out in the loop.
+func (n *Node) question(q func(context.Context) (then func())) {
+	n.questions.Go(func() {
+		then := q(n.ctx)
+		select {
+		case n.answers <- then:
+		case <-n.ctx.Done():
+		}
+	})
+}
+
+func (n *Node) emit(ev Event) {
 	select {
-	case out <- m.event:
-		return true
+	case n.out <- ev:
+	case <-n.ctx.Done():
+	}
+}
+
+// A View is the node's mempool as it is known here.
+type View struct {
+	IDs      []chainhash.Hash // the unconfirmed transactions
+	Sequence uint64           // the number of the next change, as getrawmempool gives it; 0: not known
+	InStep   bool             // false while a gap is being healed, and always without RPC
+}
+
+// errEnded is what View says after Run.
+var errEnded = errors.New("the node is not being listened to")
+
+// View copies the mempool. It works while Run does.
+func (n *Node) View(ctx context.Context) (View, error) {
+	got := make(chan View, 1)
+	look := func() {
+		v := View{Sequence: n.pool.next, InStep: n.sync.inStep}
+		for id, m := range n.pool.marks {
+			if m.pooled {
+				v.IDs = append(v.IDs, id)
+			}
+		}
+		got <- v
+	}
+	select {
+	case n.answers <- look:
+		return <-got, nil
 	case <-ctx.Done():
-		return false
+		return View{}, errors.Join(errEnded, ctx.Err())
 	}
 }
-
-// watchCounter notices messages that were dropped between the node and us. A counter that starts again is a node
-// that was restarted.
-func (s *Subscriber) watchCounter(topic string, counter uint32) {
-	last, known := s.counters[topic]
-	s.counters[topic] = counter
-	missed := counter - last - 1 // the counter wraps, and so does this
-	switch {
-	case !known || missed == 0:
-	case missed >= restarted && counter < restarted:
-		s.log.Info("the node started again", "topic", topic)
-	default:
-		s.metrics.missed.WithLabelValues(topic).Add(float64(missed))
-		s.bad.Do(func() { s.log.Warn("messages were lost on the way from the node", "topic", topic, "missed", missed) })
-	}
-}
-
-// restarted: so many messages are not lost at once; a counter that seems to have lost them, and is itself below this,
-// began anew at 0.
-const restarted = 1 << 16

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"math/rand"
+	"slices"
 	"testing"
 	"time"
 
@@ -251,5 +252,23 @@ func TestPilesSayLittle(t *testing.T) {
 	e.Add(second(end-1), pile)
 	if got := e.Estimate(second(end)); off(got.Price, 50_000) > 0.005 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestAFloodIsBounded: what one minute keeps has a limit, and removing what never fitted harms nothing.
+func TestAFloodIsBounded(t *testing.T) {
+	e := newEngine(t, Options{})
+	flood := slices.Repeat([]payment.Satoshi{123_456}, 1000)
+	for range 2 * minuteLimit / len(flood) {
+		e.Add(start, flood)
+	}
+	if e.window.total != minuteLimit {
+		t.Errorf("keeps %d outputs of one minute, want %d", e.window.total, minuteLimit)
+	}
+	for range 2 * minuteLimit / len(flood) {
+		e.Remove(start, flood)
+	}
+	if e.window.total != 0 {
+		t.Errorf("%d outputs are left", e.window.total)
 	}
 }

@@ -12,6 +12,9 @@ const windowMinutes = 180
 // more much worse before, 1 much worse everywhere.
 const pileLimit = 4
 
+// minuteLimit bounds what one minute keeps, so that a flood costs 24 MB and not all memory: six blocks' outputs.
+const minuteLimit = 1 << 16
+
 // A crowd is a pile of amounts that are nearly the same: one payer who pays out of one coin over and over leaves change
 // that shrinks by little from one transaction to the next, and a dozen of these in a minute look like a rung. Within
 // crowdCells (0.8 %, as wide as a rung) a minute counts crowdFloor outputs and crowdFactor times what the background
@@ -84,10 +87,10 @@ func (w *window) isEmpty(minute int64) bool {
 	return b == nil || len(b.cells) == 0
 }
 
-// add puts amounts into a bucket; impossible ones are left out.
+// add puts amounts into a bucket; impossible ones are left out, and those beyond its limit.
 func (w *window) add(b *bucket, amounts []payment.Satoshi) {
 	for _, a := range amounts {
-		if c, ok := amountCell(a); ok {
+		if c, ok := amountCell(a); ok && len(b.cells) < minuteLimit {
 			b.cells = append(b.cells, c)
 			w.counts[c]++
 			w.total++

@@ -83,3 +83,28 @@ func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error
 	}
 	return state, err
 }
+
+// probeKey is under the same prefix as all others, so that the same rule of an ACL is tried.
+const probeKey = "sightglass:probe"
+
+// Try reports whether Redis takes what an ingester writes. It writes a key that nobody reads and that ends in a second.
+func Try(ctx context.Context, url string) error {
+	client, err := Open(url)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Set(ctx, probeKey, "", time.Second)
+		p.Publish(ctx, probeKey, "")
+		return nil
+	})
+	switch {
+	case err == nil:
+		return nil
+	case redis.IsAuthError(err), redis.IsPermissionError(err):
+		return fmt.Errorf("redis refuses this user: %w (SET and PUBLISH on sightglass:* are needed; user and password are in the URL of --redis)", err)
+	default:
+		return fmt.Errorf("redis gives no answer: %w (is it running, and is --redis right?)", err)
+	}
+}

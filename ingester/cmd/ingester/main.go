@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -23,6 +24,7 @@ type cli struct {
 	Run         runCmd         `cmd:"" help:"Listen to a node, compute, and publish on Redis, until a signal stops it."`
 	Price       priceCmd       `cmd:"" help:"Print the price that a file of transactions shows. Needs no node and no Redis."`
 	Replay      replayCmd      `cmd:"" help:"Publish a file's transactions over ZMQ as bitcoind would, for trying things out."`
+	Record      recordCmd      `cmd:"" help:"Write down what a node says, for replay, until a signal stops it."`
 	Checkconfig checkconfigCmd `cmd:"" help:"Check the settings that run would use, and say what is wrong with them."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
@@ -61,12 +63,17 @@ func (c *runCmd) Run(ctx context.Context) error {
 
 type checkconfigCmd struct {
 	ingester.Options
+	Probe bool `help:"Also try the node and Redis, and say what is right and what is wrong. Changes nothing."`
 	logOptions
 }
 
-func (c *checkconfigCmd) Run() error {
+func (c *checkconfigCmd) Run(ctx context.Context) error {
 	if err := c.Validate(); err != nil {
 		return err
+	}
+	if c.Probe {
+		c.logger(io.Discard) // what the libraries say is in the findings, in better words
+		return ingester.Report(ingester.Probe(ctx, c.Options), func(line string) { fmt.Println(line) })
 	}
 	fmt.Println("the settings are good")
 	return nil

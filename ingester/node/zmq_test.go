@@ -39,17 +39,19 @@ func publisher(t testing.TB, rate float64, loop bool) *replay.Publisher {
 	return p
 }
 
-// subscribe runs a subscriber until the test ends.
-func subscribe(t *testing.T, endpoint string, log io.Writer) (<-chan node.Event, *prometheus.Registry) {
+// listen runs a node without RPC until the test ends.
+func listen(t *testing.T, endpoint string, log io.Writer) (<-chan node.Event, *prometheus.Registry) {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	s, err := node.NewSubscriber(endpoint, slog.New(slog.NewTextHandler(log, nil)), node.NewMetrics(reg))
+	n, err := node.New(node.Options{
+		ZMQ: []string{endpoint}, Window: 3 * time.Hour, Log: slog.New(slog.NewTextHandler(log, nil)),
+	}, node.NewMetrics(reg))
 	if err != nil {
 		t.Fatal(err)
 	}
 	events, ended := make(chan node.Event), make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
-	go func() { ended <- s.Run(ctx, events) }()
+	go func() { ended <- n.Run(ctx, events) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -72,12 +74,12 @@ func next(t *testing.T, events <-chan node.Event) node.Event {
 
 func TestEveryTransactionArrivesInOrder(t *testing.T) {
 	txs, p := transactions(t), publisher(t, 2000, false)
-	events, _ := subscribe(t, p.Endpoint(), io.Discard)
+	events, _ := listen(t, p.Endpoint(), io.Discard)
 	done := make(chan error, 1)
 	go func() { done <- p.Run(t.Context(), txs) }()
 	for i, tx := range txs {
 		ev := next(t, events)
-		if ev.Kind != node.Seen || ev.ID != tx.TxHash() || ev.Tx.TxHash() != ev.ID || ev.At.IsZero() {
+		if ev.Kind != node.Seen || ev.ID != tx.TxHash() || ev.Tx.TxHash() != ev.ID || ev.At.IsZero() || ev.Heard != ev.At {
 			t.Fatalf("event %d is %+v, want transaction %v", i, ev, tx.TxHash())
 		}
 	}
@@ -88,7 +90,7 @@ func TestEveryTransactionArrivesInOrder(t *testing.T) {
 
 func TestALoopNeverRepeatsATxid(t *testing.T) {
 	txs, p := transactions(t)[:50], publisher(t, 5000, true)
-	events, _ := subscribe(t, p.Endpoint(), io.Discard)
+	events, _ := listen(t, p.Endpoint(), io.Discard)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx, txs) }()
@@ -110,7 +112,7 @@ func TestBrokenMessagesHarmNoOthers(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()
 	var log bytes.Buffer
-	events, reg := subscribe(t, p.Endpoint(), &log)
+	events, reg := listen(t, p.Endpoint(), &log)
 	txs := transactions(t)
 	send := func(tx *wire.MsgTx) {
 		var body bytes.Buffer

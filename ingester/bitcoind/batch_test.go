@@ -1,0 +1,138 @@
+package bitcoind
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// entryOf answers with a time that tells which id was asked for; every seventh is not there.
+func entryOf(list []chainhash.Hash) func(method, params string) (string, *Error) {
+	number := make(map[string]int)
+	for i, id := range list {
+		number[fmt.Sprintf("[%q]", id)] = i
+	}
+	return func(_, params string) (string, *Error) {
+		i, known := number[params]
+		if !known || i%7 == 0 {
+			return "", &Error{Code: codeNotFound, Message: "Transaction not in mempool"}
+		}
+		return fmt.Sprintf(`{"vsize":141,"time":%d}`, 1_700_000_000+i), nil
+	}
+}
+
+func TestBatches(t *testing.T) {
+	list := ids(4*maxBatch + 1)
+	node := newNode(t, entryOf(list))
+	node.twist = func(answers []string) []string { slices.Reverse(answers); return answers }
+	c := open(t, Options{URL: node.URL})
+	times, err := c.EntryTimes(t.Context(), list)
+	if err != nil || len(times) != len(list) {
+		t.Fatalf("%d times, %v; want %d", len(times), err, len(list))
+	}
+	for i, at := range times {
+		want := time.Unix(1_700_000_000+int64(i), 0)
+		if i%7 == 0 {
+			want = time.Time{}
+		}
+		if !at.Equal(want) {
+			t.Fatalf("time %d is %v, want %v", i, at, want)
+		}
+	}
+	if sizes := node.requests(); !reflect.DeepEqual(sizes, []int{maxBatch, maxBatch, maxBatch, maxBatch, 1}) {
+		t.Errorf("batches of %v", sizes)
+	}
+	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getmempoolentry", "ok")); n != 5 {
+		t.Errorf("%v batches counted, want 5", n)
+	}
+}
+
+func TestNothingToAsk(t *testing.T) {
+	node := newNode(t, entryOf(nil))
+	c := open(t, Options{URL: node.URL})
+	times, err := c.EntryTimes(t.Context(), nil)
+	txs, err2 := c.Transactions(t.Context(), nil)
+	if len(times)+len(txs) != 0 || err != nil || err2 != nil || len(node.requests()) != 0 {
+		t.Errorf("%v %v %v %v after %d requests", times, txs, err, err2, len(node.requests()))
+	}
+}
+
+func TestBatchesThatCannotBe(t *testing.T) {
+	list := ids(10)
+	for name, c := range map[string]struct {
+		twist func([]string) []string
+		want  string
+	}{
+		"one is missing":      {func(a []string) []string { return a[1:] }, "9 answers in it to 10 calls"},
+		"one too many":        {func(a []string) []string { return append(a, a[0]) }, "11 answers in it to 10 calls"},
+		"one is there twice":  {func(a []string) []string { a[3] = a[4]; return a }, "or there twice"},
+		"an id from before":   {func(a []string) []string { a[3] = `{"result":{"time":1},"id":0}`; return a }, "of another call"},
+		"an id from after":    {func(a []string) []string { a[3] = `{"result":{"time":1},"id":11}`; return a }, "of another call"},
+		"no id":               {func(a []string) []string { a[3] = `{"result":{"time":1}}`; return a }, "of another call"},
+		"null":                {func(a []string) []string { a[3] = "null"; return a }, "of another call"},
+		"a result is missing": {func(a []string) []string { a[3] = `{"id":4}`; return a }, "no time in it"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			node := newNode(t, entryOf(list))
+			node.twist = c.twist
+			times, err := open(t, Options{URL: node.URL}).EntryTimes(t.Context(), list)
+			checkKind(t, err, ErrAnswer, []string{c.want})
+			if times != nil || len(node.requests()) != 1 {
+				t.Errorf("times %v after %d tries, want none after 1", times, len(node.requests()))
+			}
+		})
+	}
+}
+
+func TestOneAnswerToABatch(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		kind   error
+		want   string
+	}{
+		"an error":   {500, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`, nil, "Parse error (RPC error -32700)"},
+		"starting":   {500, `{"result":null,"error":{"code":-28,"message":"Verifying"},"id":null}`, ErrWarmingUp, "Verifying"},
+		"a result":   {200, `{"result":{"time":1},"error":null,"id":0}`, ErrAnswer, "one answer to a batch"},
+		"half of it": {200, `{"resu`, ErrAnswer, "breaks off"},
+		"HTML":       {200, `<html>`, ErrAnswer, "<html>"},
+		"nothing":    {200, ``, ErrAnswer, "empty"},
+		"half":       {200, `[{"id":1},`, ErrAnswer, "breaks off"},
+		"too large":  {200, "[" + strings.Repeat(" ", 5000), ErrAnswer, "larger than 4000 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := open(t, Options{URL: serve(t, says(c.status, c.body)).URL})
+			client.maxAnswer = 4000
+			_, err := client.EntryTimes(t.Context(), ids(3))
+			checkKind(t, err, c.kind, []string{"getmempoolentry", c.want})
+		})
+	}
+}
+
+func TestErrorsInABatch(t *testing.T) {
+	list := ids(3)
+	var calls atomic.Int32
+	starting := newNode(t, func(string, string) (string, *Error) {
+		if calls.Add(1) <= 5 { // the first batch, and half of the second
+			return "", &Error{Code: codeWarmUp, Message: "Loading wallet…"}
+		}
+		return `{"time":1}`, nil
+	})
+	if times, err := open(t, Options{URL: starting.URL}).EntryTimes(t.Context(), list); err != nil || times[0].Unix() != 1 {
+		t.Errorf("%v, %v; want them by the third try", times, err)
+	}
+	refusing := newNode(t, func(string, string) (string, *Error) { return "", &Error{Code: -8, Message: "no"} })
+	_, err := open(t, Options{URL: refusing.URL}).Transactions(t.Context(), list)
+	var said *Error
+	if !errors.As(err, &said) || *said != (Error{"getrawtransaction", -8, "no"}) {
+		t.Errorf("got %v, want the node's error -8", err)
+	}
+}

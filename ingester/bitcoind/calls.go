@@ -1,0 +1,235 @@
+package bitcoind
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/rawtx"
+)
+
+// Call is for what has no method here. It gives the result as bitcoind wrote it, "null" for nothing. A call whose
+// answer is lost is made again, so it must be one that may be made twice.
+//
+// This and all the other calls try up to four times while the node is away, busy or starting, and end with ctx. Their
+// errors are of one of the kinds of this package, an *Error, or ctx's.
+func (c *Client) Call(ctx context.Context, method string, params ...any) (json.RawMessage, error) {
+	return ask(ctx, c, func(raw json.RawMessage) (json.RawMessage, error) {
+		if len(raw) == 0 {
+			return nil, errors.New("neither result nor error in it")
+		}
+		return raw, nil
+	}, method, params...)
+}
+
+// A Mempool is which transactions are in a node's mempool at one moment.
+type Mempool struct {
+	IDs      []chainhash.Hash // in no order
+	Sequence uint64           // what the next change of the mempool will carry in a ZMQ "sequence" message
+}
+
+// Mempool asks for the ids of all transactions in the mempool, and when that was (getrawmempool).
+func (c *Client) Mempool(ctx context.Context) (Mempool, error) {
+	type result struct {
+		IDs      txids   `json:"txids"`
+		Sequence *uint64 `json:"mempool_sequence"`
+	}
+	return ask(ctx, c, func(r result) (Mempool, error) {
+		if r.IDs == nil || r.Sequence == nil {
+			return Mempool{}, errors.New("no txids and mempool_sequence in it, which bitcoind gives since 0.21")
+		}
+		return Mempool{IDs: r.IDs, Sequence: *r.Sequence}, nil
+	}, "getrawmempool", false, true)
+}
+
+// MempoolLoaded asks whether the mempool is complete (getmempoolinfo): after a start the node still reads mempool.dat
+// for a while.
+func (c *Client) MempoolLoaded(ctx context.Context) (bool, error) {
+	type result struct {
+		Loaded *bool `json:"loaded"`
+	}
+	return ask(ctx, c, func(r result) (bool, error) {
+		if r.Loaded == nil {
+			return false, errors.New(`no "loaded" in it, which bitcoind gives since 0.19`)
+		}
+		return *r.Loaded, nil
+	}, "getmempoolinfo")
+}
+
+// EntryTimes asks when each transaction entered the mempool, to the second (getmempoolentry). The time is zero for one
+// that the mempool does not hold.
+func (c *Client) EntryTimes(ctx context.Context, ids []chainhash.Hash) ([]time.Time, error) {
+	type result struct {
+		Time int64 `json:"time"`
+	}
+	times := make([]time.Time, len(ids))
+	err := askEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
+		if r.Time <= 0 {
+			return fmt.Errorf("no time in it for %v", ids[i])
+		}
+		times[i] = time.Unix(r.Time, 0)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return times, nil
+}
+
+// Transactions asks for transactions (getrawtransaction): nil for one that the node does not have. Without txindex= that
+// is all that are not in the mempool.
+func (c *Client) Transactions(ctx context.Context, ids []chainhash.Hash) ([]*wire.MsgTx, error) {
+	txs := make([]*wire.MsgTx, len(ids))
+	err := askEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
+		tx, err := rawtx.Decode(raw)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%v: %w", ids[i], err)
+		case tx.TxHash() != ids[i]:
+			return fmt.Errorf("%v in place of %v", tx.TxHash(), ids[i])
+		}
+		txs[i] = tx
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return txs, nil
+}
+
+// A Chain is how far a node is.
+type Chain struct {
+	Network              string // main, test, testnet4, signet or regtest
+	Blocks, Headers      int    // heights: of the last block that it has checked, of the last header that it has
+	Best                 chainhash.Hash
+	BestTime             time.Time // of the best block, as its miner wrote it; zero from nodes before version 23
+	InitialBlockDownload bool
+	Pruned               bool
+	PruneHeight          int // the lowest block that is there; 0 if not Pruned
+}
+
+// Chain asks how far the node is (getblockchaininfo).
+func (c *Client) Chain(ctx context.Context) (Chain, error) {
+	type result struct {
+		Chain                string `json:"chain"`
+		Blocks               int    `json:"blocks"`
+		Headers              int    `json:"headers"`
+		Best                 *txid  `json:"bestblockhash"`
+		Time                 int64  `json:"time"`
+		InitialBlockDownload bool   `json:"initialblockdownload"`
+		Pruned               bool   `json:"pruned"`
+		PruneHeight          int    `json:"pruneheight"`
+	}
+	return ask(ctx, c, func(r result) (Chain, error) {
+		if r.Chain == "" || r.Best == nil {
+			return Chain{}, errors.New("no chain and bestblockhash in it")
+		}
+		chain := Chain{
+			Network: r.Chain, Blocks: r.Blocks, Headers: r.Headers, Best: chainhash.Hash(*r.Best),
+			InitialBlockDownload: r.InitialBlockDownload, Pruned: r.Pruned, PruneHeight: r.PruneHeight,
+		}
+		if r.Time > 0 {
+			chain.BestTime = time.Unix(r.Time, 0)
+		}
+		return chain, nil
+	}, "getblockchaininfo")
+}
+
+// A Header is what a block says of itself.
+type Header struct {
+	Time     time.Time // as its miner wrote it
+	Height   int
+	Previous chainhash.Hash // zero for the genesis block
+}
+
+// Header asks for a block's header (getblockheader). A pruned node has them all.
+func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error) {
+	type result struct {
+		Time     int64 `json:"time"`
+		Height   *int  `json:"height"`
+		Previous txid  `json:"previousblockhash"`
+	}
+	return ask(ctx, c, func(r result) (Header, error) {
+		if r.Time <= 0 || r.Height == nil {
+			return Header{}, errors.New("no time and height in it")
+		}
+		return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous)}, nil
+	}, "getblockheader", hash, true)
+}
+
+// Block asks for a block (getblock). The error is ErrPruned where the node has thrown it away.
+func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
+	return ask(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) {
+		r, block := bytes.NewReader(raw), new(wire.MsgBlock)
+		if err := block.Deserialize(r); err != nil {
+			return nil, fmt.Errorf("no block: %w", err)
+		}
+		if r.Len() > 0 || block.BlockHash() != hash {
+			return nil, fmt.Errorf("block %v and %d bytes in place of block %v", block.BlockHash(), r.Len(), hash)
+		}
+		return block, nil
+	}, "getblock", hash, 0)
+}
+
+// BlockIDs asks which transactions are in a block, the coinbase first (getblock 1).
+func (c *Client) BlockIDs(ctx context.Context, hash chainhash.Hash) ([]chainhash.Hash, error) {
+	return ask(ctx, c, func(answer struct {
+		Tx []txid `json:"tx"`
+	}) ([]chainhash.Hash, error) {
+		if len(answer.Tx) == 0 {
+			return nil, errors.New("a block without transactions")
+		}
+		ids := make([]chainhash.Hash, len(answer.Tx))
+		for i, id := range answer.Tx {
+			ids[i] = chainhash.Hash(id)
+		}
+		return ids, nil
+	}, "getblock", hash, 1)
+}
+
+// A Notification is one kind of message that the node publishes over ZMQ.
+type Notification struct {
+	Topic     string // such as rawtx, for the setting zmqpubrawtx=
+	Address   string // where the node publishes it, such as tcp://127.0.0.1:28332
+	HighWater int    // messages that wait for one subscriber before the node drops some
+}
+
+// Notifications asks what the node publishes over ZMQ (getzmqnotifications). The error is ErrMethod where it was built
+// without.
+func (c *Client) Notifications(ctx context.Context) ([]Notification, error) {
+	type result []struct {
+		Type    string `json:"type"`
+		Address string `json:"address"`
+		HWM     int    `json:"hwm"`
+	}
+	return ask(ctx, c, func(r result) ([]Notification, error) {
+		if r == nil {
+			return nil, errors.New("no list in it")
+		}
+		var list []Notification
+		for _, n := range r {
+			list = append(list, Notification{strings.TrimPrefix(n.Type, "pub"), n.Address, n.HWM})
+		}
+		return list, nil
+	}, "getzmqnotifications")
+}
+
+// Version asks what the node calls itself (getnetworkinfo), such as /Satoshi:28.1.0/.
+func (c *Client) Version(ctx context.Context) (string, error) {
+	type result struct {
+		Subversion string `json:"subversion"`
+	}
+	return ask(ctx, c, func(r result) (string, error) {
+		if r.Subversion == "" {
+			return "", errors.New("no subversion in it")
+		}
+		return r.Subversion, nil
+	}, "getnetworkinfo")
+}

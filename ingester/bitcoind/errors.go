@@ -1,0 +1,95 @@
+package bitcoind
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A kind is what an error says by errors.Is. The advice goes to whoever set the node or us up; the label to metrics.
+type kind struct{ text, label, advice string }
+
+func (k *kind) Error() string { return k.text }
+
+// because makes an error of this kind. The causes stay reachable.
+func (k *kind) because(cause error) error {
+	if k.advice == "" {
+		return fmt.Errorf("%w: %w", k, cause)
+	}
+	return fmt.Errorf("%w: %w; %s", k, cause, k.advice)
+}
+
+func (k *kind) becausef(format string, args ...any) error {
+	return k.because(fmt.Errorf(format, args...))
+}
+
+var (
+	unreachable = &kind{"no answer", "unreachable", "is bitcoind running with server=1, and is --rpc right? " +
+		"The default ports are 8332 main, 18332 testnet, 48332 testnet4, 38332 signet, 18443 regtest"}
+	credentials = &kind{"no valid user and password", "credentials", "--rpc-cookie must name the .cookie of this node's " +
+		"data directory (there in testnet4/, signet/ or regtest/ if it is such a node), or --rpc-user and --rpc-password " +
+		"must be of the node's rpcauth= or rpcuser="}
+	forbidden = &kind{"forbidden", "forbidden", "the node's rpcallowip= must cover our address and its rpcwhitelist=, " +
+		"if it has one, this method"}
+	warmingUp = &kind{"the node is starting", "warming_up", ""}
+	busy      = &kind{"the node is busy", "busy", "its rpcworkqueue= says how many calls may wait"}
+	pruned    = &kind{"the node has pruned the block", "pruned", "its prune= says how much it keeps"}
+	notFound  = &kind{"not found", "not_found", ""}
+	badAnswer = &kind{"not an answer of bitcoind", "answer", "is --rpc the RPC port, and not the P2P or ZMQ one?"}
+	noMethod  = &kind{"the node lacks this method", "method", "it is too old, or built without what the method is about, " +
+		"such as ZMQ"}
+)
+
+// The kinds of errors, for errors.Is. The first three may pass by themselves and come back only after several tries.
+var (
+	ErrUnreachable error = unreachable // refused, no such host, reset, timeout, a 5xx that is no JSON
+	ErrBusy        error = busy        // the node's queue of calls is full
+	ErrWarmingUp   error = warmingUp   // RPC error -28, with the node's words on what it is doing
+	ErrCredentials error = credentials // HTTP 401, or the cookie file does not hold any
+	ErrForbidden   error = forbidden   // HTTP 403
+	ErrPruned      error = pruned      // the block was there once
+	ErrNotFound    error = notFound    // RPC error -5: no such block or transaction
+	ErrAnswer      error = badAnswer   // what came is not JSON-RPC, not what the method gives, or too large
+	ErrMethod      error = noMethod    // RPC error -32601
+)
+
+// The RPC error codes that mean something to us, from bitcoind's rpc/protocol.h.
+const (
+	codeMisc     = -1 // also pruned blocks
+	codeNotFound = -5
+	codeWarmUp   = -28
+	codeMethod   = -32601
+)
+
+// An Error is what bitcoind itself said was wrong, for errors.As.
+type Error struct {
+	Method  string `json:"-"`       // that was called
+	Code    int    `json:"code"`    // as in bitcoind's rpc/protocol.h
+	Message string `json:"message"` // the node's words, several lines of help among them
+}
+
+// Error gives the first line of the message: the rest is help for bitcoin-cli.
+func (e *Error) Error() string {
+	line, _, _ := strings.Cut(e.Message, "\n")
+	return fmt.Sprintf("%.200s (RPC error %d)", line, e.Code)
+}
+
+// sort gives the error its kind, if it is of one.
+func (e *Error) sort() error {
+	switch {
+	case e.Code == codeWarmUp:
+		return warmingUp.because(e)
+	case e.Code == codeNotFound:
+		return notFound.because(e)
+	case e.Code == codeMethod:
+		return noMethod.because(e)
+	case e.Code == codeMisc && strings.Contains(e.Message, "pruned data"):
+		return pruned.because(e)
+	}
+	return e
+}
+
+// transient says whether another try may find it gone.
+func transient(err error) bool {
+	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrBusy) || errors.Is(err, ErrWarmingUp)
+}

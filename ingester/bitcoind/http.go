@@ -1,0 +1,120 @@
+package bitcoind
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+)
+
+// post sends body and has read take the answer.
+func (c *Client) post(ctx context.Context, body []byte, read func(*bufio.Reader) error) error {
+	user, password, err := c.login()
+	if err != nil {
+		return credentials.because(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.opts.URL, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.SetBasicAuth(user, password)
+	req.Header.Set("Content-Type", "application/json")
+	res, err := c.http.Do(req)
+	if err != nil {
+		return sortLink(err)
+	}
+	defer res.Body.Close()
+	return c.receive(res, read)
+}
+
+// login gives the user and the password. Its errors do not show what was in the file.
+func (c *Client) login() (user, password string, err error) {
+	if c.opts.Cookie == "" {
+		return c.opts.User, c.opts.Password, nil
+	}
+	line, err := os.ReadFile(c.opts.Cookie)
+	if err != nil {
+		return "", "", fmt.Errorf("%w (bitcoind writes its cookie when it starts and removes it when it stops)", err)
+	}
+	user, password, _ = strings.Cut(strings.TrimSpace(string(line)), ":")
+	if user == "" || password == "" || strings.ContainsAny(password, "\r\n") {
+		return "", "", fmt.Errorf("%s does not hold one line of user:password", c.opts.Cookie)
+	}
+	return user, password, nil
+}
+
+// quoted is how many bytes of a bad answer an error shows.
+const quoted = 80
+
+// receive looks at the status only where bitcoind has nothing more to say: the JSON of an error comes with 500, 404 or
+// 400.
+func (c *Client) receive(res *http.Response, read func(*bufio.Reader) error) error {
+	switch res.StatusCode {
+	case http.StatusUnauthorized:
+		return credentials.becausef("the node refuses ours (HTTP 401)")
+	case http.StatusForbidden:
+		return forbidden.becausef("HTTP 403")
+	}
+	in := bufio.NewReaderSize(link{http.MaxBytesReader(nil, res.Body, c.maxAnswer)}, 64<<10)
+	peeked, _ := in.Peek(quoted)
+	head := strings.TrimSpace(string(peeked)) // a copy: reading on overwrites what was peeked at
+	switch {
+	case strings.Contains(head, "Work queue depth exceeded"): // with 503; with 500 from old nodes
+		return busy.becausef("%s (HTTP %d)", head, res.StatusCode)
+	case res.StatusCode >= 500 && !strings.HasPrefix(head, "{") && !strings.HasPrefix(head, "["):
+		return unreachable.becausef("HTTP %s", res.Status)
+	}
+	err := read(in)
+	var broken *linkError
+	var large *http.MaxBytesError
+	var said *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &said):
+		return said.sort()
+	case errors.As(err, &large):
+		return badAnswer.becausef("it is larger than %d bytes", large.Limit)
+	case errors.As(err, &broken):
+		return unreachable.because(broken.error)
+	}
+	return badAnswer.becausef("%w: HTTP %d, %q", err, res.StatusCode, head)
+}
+
+// A link marks the errors of a connection: the JSON decoder gives io.ErrUnexpectedEOF too, and that is another matter.
+type link struct{ io.Reader }
+
+type linkError struct{ error }
+
+func (e *linkError) Unwrap() error { return e.error }
+
+func (l link) Read(p []byte) (int, error) {
+	n, err := l.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = &linkError{err}
+	}
+	return n, err
+}
+
+// sortLink tells a peer that is not there, or goes away, from one that speaks something else.
+func sortLink(err error) error {
+	var outer *url.Error
+	if errors.As(err, &outer) { // it only repeats our URL
+		err = outer.Err
+	}
+	var record tls.RecordHeaderError
+	var certificate *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &record), errors.As(err, &certificate), errors.Is(err, http.ErrSchemeMismatch),
+		strings.Contains(err.Error(), "malformed HTTP"): // net/http has no type for it
+		return badAnswer.because(err)
+	}
+	return unreachable.because(err)
+}

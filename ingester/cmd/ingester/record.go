@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/record"
+)
+
+type recordCmd struct {
+	ZMQ         []string    `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx, sequence and hashblock. Two, with a comma, if they have addresses of their own."`
+	Blocks      bool        `help:"Record whole blocks too (rawblock); without them a replay puts blocks together from their transactions."`
+	RPC         string      `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone."`
+	RPCCookie   string      `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory."`
+	RPCUser     string      `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
+	RPCPassword string      `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
+	MaxSize     record.Size `default:"1GB" placeholder:"SIZE" help:"Most that is on disk, such as 500MB, 2GB or 1GiB: at half of it the file becomes OUT.1, in place of an older one, and is begun anew."`
+	Out         string      `arg:"" name:"out" help:"File to write, which must not exist yet."`
+	logOptions
+}
+
+func (c *recordCmd) Run(ctx context.Context) error {
+	o := record.Options{ZMQ: c.ZMQ, Blocks: c.Blocks, MaxSize: c.MaxSize, Out: c.Out, Log: c.logger(os.Stderr)}
+	switch {
+	case c.RPC != "":
+		client, err := bitcoind.New(bitcoind.Options{URL: c.RPC, Cookie: c.RPCCookie, User: c.RPCUser, Password: c.RPCPassword})
+		if err != nil {
+			return err
+		}
+		defer client.Close()
+		o.RPC = client
+	case c.RPCCookie != "" || c.RPCUser != "" || c.RPCPassword != "":
+		return errors.New("--rpc-cookie or --rpc-user without --rpc: where is the node? --rpc http://127.0.0.1:8332 is usual")
+	}
+	return record.Run(ctx, o)
+}

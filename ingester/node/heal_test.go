@@ -1,0 +1,212 @@
+package node_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sightglass/ingester/node"
+	"sightglass/ingester/replay"
+	"sightglass/ingester/replay/life"
+	"sightglass/ingester/transcript"
+)
+
+// journal is a log that a test can read while it is written.
+type journal struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Write(p)
+}
+
+func (j *journal) has(text string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return strings.Contains(j.buf.String(), text)
+}
+
+// await waits until the log says something.
+func (w *watch) await(j *journal, text string) {
+	w.t.Helper()
+	w.eventually(func() string {
+		if j.has(text) {
+			return ""
+		}
+		return "the log does not say " + text
+	})
+}
+
+// count reads a metric without labels.
+func (w *watch) count(name string) float64 {
+	w.t.Helper()
+	families, err := w.reg.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue() + f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	w.t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// play plays so many lines.
+func (w *watch) play(n int, f replay.Fault) {
+	w.t.Helper()
+	for range n {
+		w.step(f)
+	}
+}
+
+// TestAQuietNodeIsLeftAlone: silence alone is no fault, on networks where nothing happens.
+func TestAQuietNodeIsLeftAlone(t *testing.T) {
+	var log journal
+	w := newWatch(t, plain(), true, &log)
+	w.ready()
+	w.play(40, replay.Deliver)
+	w.compare("all told")
+	w.await(&log, "the node is quiet, and so is its mempool")
+	if n := w.count("sightglass_node_renewals_total"); n != 0 {
+		t.Errorf("the socket was made anew %v times", n)
+	}
+}
+
+// TestASilentLinkIsMadeAnew: the node's mempool moves, and nobody tells.
+func TestASilentLinkIsMadeAnew(t *testing.T) {
+	var log journal
+	w := newWatch(t, plain(), true, &log)
+	w.ready()
+	w.play(20, replay.Deliver)
+	w.compare("half told")
+	w.play(20, replay.Drop)
+	w.await(&log, "nobody told")
+	w.compare("asked for")
+	w.awaitEvidence(true)
+	if n := w.count("sightglass_node_renewals_total"); n == 0 {
+		t.Error("the socket was not made anew")
+	}
+}
+
+// TestANodeThatIsStarting: while RPC says that the node is warming up, what it tells over ZMQ is its old mempool,
+// whatever the time; it becomes evidence of when it came, which RPC knows.
+func TestANodeThatIsStarting(t *testing.T) {
+	var log journal
+	w := newWatch(t, plain(), true, &log)
+	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -28, Message: "Loading block index…"} })
+	w.ready()
+	w.await(&log, "Loading block index")
+	w.play(40, replay.Deliver)
+	w.eventually(func() string {
+		if held := w.count("sightglass_node_held_transactions_total"); held < 20 {
+			return fmt.Sprint("held only ", held)
+		}
+		return ""
+	})
+	if missing, surplus := w.difference(nil); len(missing)+len(surplus) > 0 {
+		t.Error("there is evidence already")
+	}
+	w.theirs.Fail(nil)
+	w.compare("started")
+	w.awaitEvidence(true)
+}
+
+// TestARPCThatIsAway: a node whose RPC is away is listened to all the same, and asked for the rest later.
+func TestARPCThatIsAway(t *testing.T) {
+	var log journal
+	w := newWatch(t, plain(), true, &log)
+	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -1, Message: "not now"} })
+	w.ready()
+	w.await(&log, "not now")
+	w.play(10, replay.Drop)
+	w.play(30, replay.Deliver)
+	w.eventually(func() string {
+		if _, surplus := w.difference(w.mined); len(surplus) != 15 {
+			return fmt.Sprintf("%d of 15 that were told are evidence", len(surplus))
+		}
+		return ""
+	})
+	w.theirs.Fail(nil)
+	w.compare("asked for")
+	w.awaitEvidence(true)
+}
+
+func TestCountersTellOfGapsAndRepeats(t *testing.T) {
+	w := newWatch(t, plain(), true, t.Output())
+	w.ready()
+	w.play(10, replay.Deliver)
+	w.play(4, replay.Drop)
+	w.play(4, replay.Duplicate)
+	w.compare("some lost, some twice")
+	want := `
+# HELP sightglass_node_missed_messages_total Messages that the node's counters show as sent and that did not arrive; topic mempool: changes that the mempool's own sequence shows.
+# TYPE sightglass_node_missed_messages_total counter
+sightglass_node_missed_messages_total{topic="rawtx"} 2
+sightglass_node_missed_messages_total{topic="sequence"} 2
+# HELP sightglass_node_repeated_messages_total Messages that came more than once.
+# TYPE sightglass_node_repeated_messages_total counter
+sightglass_node_repeated_messages_total{topic="rawtx"} 2
+sightglass_node_repeated_messages_total{topic="sequence"} 2
+`
+	w.eventually(func() string {
+		if err := testutil.GatherAndCompare(w.reg, strings.NewReader(want),
+			"sightglass_node_missed_messages_total", "sightglass_node_repeated_messages_total"); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// TestARestartIsNoGap: counters that begin anew are not counted as lost messages.
+func TestARestartIsNoGap(t *testing.T) {
+	w := newWatch(t, realLife(t), true, t.Output())
+	w.live(none)
+	w.awaitEvidence(true)
+	if n := w.count("sightglass_node_in_step"); n != 1 {
+		t.Error("not in step after the restart")
+	}
+}
+
+// ready waits until the replayed node has its subscriber, and plays the lines before those of plain.
+func (w *watch) ready() {
+	w.t.Helper()
+	w.awaitUs()
+	w.play(len(life.New(1, 0)), replay.Deliver)
+}
+
+// plain is a life of one block, and then of 20 transactions that come: two lines each. Only those two are played by
+// play; the block is before them.
+func plain() []transcript.Line {
+	lines := life.New(1, 0)
+	counters := make(map[string]uint32)
+	for _, l := range lines {
+		counters[l.Topic]++
+	}
+	for i := range 20 {
+		tx := wire.NewMsgTx(2)
+		tx.AddTxIn(wire.NewTxIn(&wire.OutPoint{Hash: chainhash.Hash{1, byte(i)}}, nil, nil))
+		tx.AddTxOut(wire.NewTxOut(100_000, make([]byte, 22)))
+		var body bytes.Buffer
+		if err := tx.Serialize(&body); err != nil {
+			panic(err) // into memory
+		}
+		change := transcript.Sequence{Hash: tx.TxHash(), Letter: transcript.Added, Number: uint64(i + 1)}
+		for _, l := range []transcript.Line{{Topic: node.TopicRawTx, Body: body.Bytes()}, {Topic: node.TopicSequence, Body: change.Body()}} {
+			l.T, l.Counter = 10+float64(i)/100, counters[l.Topic]
+			counters[l.Topic]++
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}

@@ -1,0 +1,340 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/node"
+	"sightglass/ingester/rawtx"
+	"sightglass/ingester/replay"
+	"sightglass/ingester/replay/life"
+	"sightglass/ingester/testblock"
+	"sightglass/ingester/transcript"
+)
+
+// quiet is how soon these tests notice that the last message was lost: nothing else would show it.
+const quiet = 250 * time.Millisecond
+
+// A watch is a replayed bitcoind and our view of it.
+type watch struct {
+	t      *testing.T
+	lines  []transcript.Line
+	block  []chainhash.Hash        // since the last coinbase
+	mined  map[chainhash.Hash]bool // false: and taken back
+	theirs *replay.Node
+	ours   *node.Node
+	reg    *prometheus.Registry
+
+	mu   sync.Mutex
+	held map[chainhash.Hash]bool // evidence: seen and not gone
+}
+
+func newWatch(t *testing.T, lines []transcript.Line, withRPC bool, log io.Writer) *watch {
+	t.Helper()
+	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	o := replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", Log: logger}
+	if withRPC {
+		o.RPCListen = "127.0.0.1:0"
+	}
+	var err error
+	if w.theirs, err = replay.NewNode(o, lines); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.theirs.Close)
+	no := node.Options{ZMQ: []string{w.theirs.Endpoint()}, Window: 3 * time.Hour, Quiet: quiet, Log: logger}
+	if withRPC {
+		if no.RPC, err = bitcoind.New(bitcoind.Options{URL: w.theirs.RPCURL(), User: "u", Password: "p"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.ours, err = node.New(no, node.NewMetrics(w.reg)); err != nil {
+		t.Fatal(err)
+	}
+	w.run()
+	return w
+}
+
+func (w *watch) run() {
+	events, ended := make(chan node.Event, 64), make(chan error, 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		ended <- w.ours.Run(ctx, events)
+		close(events)
+	}()
+	collected := make(chan struct{})
+	go func() {
+		defer close(collected)
+		for ev := range events {
+			w.mu.Lock()
+			w.held[ev.ID] = ev.Kind == node.Seen
+			w.mu.Unlock()
+		}
+	}()
+	w.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			w.t.Error(err)
+		}
+		<-collected
+	})
+}
+
+// fault is what happens to the n-th line on its way.
+type fault func(n int) (f replay.Fault, cut bool)
+
+func none(int) (replay.Fault, bool) { return replay.Deliver, false }
+
+// live plays the whole life, and compares the mempools wherever the recording says what the node answered.
+func (w *watch) live(happens fault) {
+	w.t.Helper()
+	w.awaitUs()
+	for n := 0; ; n++ {
+		f, cut := happens(n)
+		if f != replay.Deliver || cut {
+			w.t.Log("line", n, "fault", f, "cut", cut)
+		}
+		if cut {
+			if err := w.theirs.Cut(); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		line, ok := w.step(f)
+		if !ok {
+			return
+		}
+		if line.Method == "getrawmempool" && string(line.Params) != "[true]" {
+			w.compare(fmt.Sprintf("line %d, t=%v", n, line.T))
+		}
+	}
+}
+
+// awaitUs waits until the replayed node has its subscriber.
+func (w *watch) awaitUs() {
+	w.t.Helper()
+	if err := w.theirs.AwaitSubscriber(w.t.Context(), node.TopicSequence); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// step plays a line, and keeps account of what blocks hold.
+func (w *watch) step(f replay.Fault) (line transcript.Line, ok bool) {
+	w.t.Helper()
+	line, ok, err := w.theirs.Step(f)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	switch line.Topic {
+	case node.TopicRawTx:
+		tx := transaction(w.t, line.Body)
+		if tx.TxIn[0].PreviousOutPoint.Index == wire.MaxPrevOutIndex {
+			w.block = nil
+		}
+		w.block = append(w.block, tx.TxHash())
+	case node.TopicSequence:
+		s, err := transcript.ParseSequence(line.Body)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if s.Letter == transcript.Connected || s.Letter == transcript.Disconnected {
+			for _, id := range w.block {
+				w.mined[id] = s.Letter == transcript.Connected
+			}
+		}
+	}
+	return line, ok
+}
+
+// eventually tries until it holds, or fails with what try says.
+func (w *watch) eventually(try func() (problem string)) {
+	w.t.Helper()
+	again := time.NewTicker(2 * time.Millisecond)
+	defer again.Stop()
+	giveUp := time.After(20 * time.Second)
+	for {
+		problem := try()
+		if problem == "" {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-giveUp:
+			w.t.Fatal(problem)
+		}
+	}
+}
+
+// compare waits until our mempool is the node's own.
+func (w *watch) compare(where string) {
+	w.t.Helper()
+	want, sequence := w.theirs.Mempool()
+	w.eventually(func() string {
+		got, err := w.ours.View(w.t.Context())
+		if err != nil {
+			return err.Error()
+		}
+		slices.SortFunc(got.IDs, func(a, b chainhash.Hash) int { return bytes.Compare(a[:], b[:]) })
+		if slices.Equal(got.IDs, want) && got.Sequence == sequence {
+			return ""
+		}
+		return fmt.Sprintf("%s: our mempool has %d transactions at %d (in step: %v), the node's %d at %d\nours %v\ntheirs %v",
+			where, len(got.IDs), got.Sequence, got.InStep, len(want), sequence, got.IDs, want)
+	})
+}
+
+// awaitEvidence waits until what is held is what the node has, and what was paid.
+func (w *watch) awaitEvidence(exact bool) {
+	w.t.Helper()
+	pooled, _ := w.theirs.Mempool()
+	want := maps.Clone(w.mined)
+	for _, id := range pooled {
+		want[id] = true
+	}
+	maps.DeleteFunc(want, func(_ chainhash.Hash, paid bool) bool { return !paid })
+	w.eventually(func() string {
+		missing, surplus := w.difference(want)
+		if len(missing) == 0 && (len(surplus) == 0 || !exact) {
+			return ""
+		}
+		problem := "no evidence, or evidence that should not be:"
+		for _, id := range append(missing, surplus...) {
+			problem += fmt.Sprintf("\n%v %v", id, w.story(id))
+		}
+		return problem
+	})
+}
+
+// story tells what the recording says of a transaction, for whoever has to find out what went wrong.
+func (w *watch) story(id chainhash.Hash) (told []string) {
+	for n, line := range w.lines {
+		switch {
+		case line.Topic == node.TopicRawTx && transaction(w.t, line.Body).TxHash() == id:
+			told = append(told, fmt.Sprintf("%d: rawtx", n))
+		case line.Topic == node.TopicSequence:
+			if s, err := transcript.ParseSequence(line.Body); err == nil && s.Hash == id {
+				told = append(told, fmt.Sprintf("%d: %c", n, s.Letter))
+			}
+		}
+	}
+	return told
+}
+
+// difference lists the transactions whose evidence is not what it should be.
+func (w *watch) difference(want map[chainhash.Hash]bool) (missing, surplus []chainhash.Hash) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id := range want {
+		if !w.held[id] {
+			missing = append(missing, id)
+		}
+	}
+	for id, held := range w.held {
+		if held && !want[id] {
+			surplus = append(surplus, id)
+		}
+	}
+	return missing, surplus
+}
+
+func transaction(t *testing.T, body []byte) *wire.MsgTx {
+	t.Helper()
+	tx, err := rawtx.Decode(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+func realLife(t *testing.T) []transcript.Line {
+	t.Helper()
+	lines, err := transcript.ReadFiles(testblock.Data(t, "bitcoind/zmq.jsonl"), testblock.Data(t, "bitcoind/rpc.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lines
+}
+
+// The faults that the way from a node may have.
+func faults(seed uint64) map[string]fault {
+	twice, cuts, all := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)), rand.New(rand.NewPCG(seed, 3))
+	return map[string]fault{
+		"nothing lost": none,
+		"every tenth lost": func(n int) (replay.Fault, bool) {
+			if n%10 == int(seed%10) {
+				return replay.Drop, false
+			}
+			return replay.Deliver, false
+		},
+		"some twice": func(int) (replay.Fault, bool) {
+			if twice.IntN(3) == 0 {
+				return replay.Duplicate, false
+			}
+			return replay.Deliver, false
+		},
+		"cut at times": func(int) (replay.Fault, bool) { return replay.Deliver, cuts.IntN(40) == 0 },
+		"all of it": func(int) (replay.Fault, bool) {
+			return []replay.Fault{replay.Drop, replay.Duplicate, replay.Deliver, replay.Deliver, replay.Deliver}[all.IntN(5)], all.IntN(100) == 0
+		},
+	}
+}
+
+// TestTheRealLife plays what a real bitcoind said, with the link at its best and at its worst: at every moment at
+// which the node was asked for its mempool, ours is the same.
+func TestTheRealLife(t *testing.T) {
+	lines := realLife(t)
+	for name, happens := range faults(7) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWatch(t, lines, true, t.Output())
+			w.live(happens)
+			w.awaitEvidence(name == "nothing lost" || name == "some twice")
+		})
+	}
+}
+
+// TestTheRealLifeWithoutRPC: who listens from the node's start knows its mempool from ZMQ alone.
+func TestTheRealLifeWithoutRPC(t *testing.T) {
+	w := newWatch(t, untilRestart(realLife(t)), false, t.Output())
+	w.live(none)
+}
+
+func untilRestart(lines []transcript.Line) []transcript.Line {
+	var last uint32
+	for i, l := range lines {
+		if l.Topic == node.TopicRawTx {
+			if l.Counter < last {
+				return lines[:i]
+			}
+			last = l.Counter
+		}
+	}
+	return lines
+}
+
+// TestMadeUpLives: the same for lives with all that a bitcoind does, one for each seed.
+func TestMadeUpLives(t *testing.T) {
+	for seed := range uint64(4) {
+		for name, happens := range faults(seed) {
+			t.Run(fmt.Sprintf("%d, %s", seed, name), func(t *testing.T) {
+				t.Parallel()
+				w := newWatch(t, life.New(seed, 150), true, t.Output())
+				w.live(happens)
+				w.awaitEvidence(false)
+			})
+		}
+	}
+}

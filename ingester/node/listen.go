@@ -1,0 +1,216 @@
+package node
+
+import (
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/zmqsub"
+)
+
+// link is how the connection does.
+type link struct {
+	up     int // connections that are there: one for each endpoint
+	heard  time.Time
+	silent bool                // and an operator was told
+	topics map[string]struct{} // heard on this socket
+
+	bodiless int // A's in a row whose rawtx did not come
+	untold   int // rawtx's in a row whose A did not come
+}
+
+func (n *Node) take(m zmqsub.Message) {
+	switch m.Kind {
+	case zmqsub.Up:
+		n.link.up++
+		n.metrics.connected.Set(1)
+		n.log.Info("connected to the node")
+		n.resync("connected", m.At)
+	case zmqsub.Down:
+		n.link.up = max(0, n.link.up-1)
+		if n.link.up == 0 {
+			n.metrics.connected.Set(0)
+		}
+		n.run.end()
+		n.log.Warn("the node's connection is lost; trying to get it back")
+	case zmqsub.Data:
+		n.hear(m)
+	}
+}
+
+// hear takes in a notification. One that is broken is counted and passed over.
+func (n *Node) hear(raw zmqsub.Message) {
+	m, err := decode(raw.Frames)
+	m.at = raw.At
+	if m.topic != "" && !n.follow(&m, raw.Frames[1]) { // of a broken one too: it did arrive
+		n.metrics.repeated.WithLabelValues(m.topic).Inc()
+		return
+	}
+	if err != nil {
+		n.metrics.badMessages.WithLabelValues(reason(err)).Inc()
+		n.often.Do(func() { n.log.Warn("passed over a broken message", "err", err) })
+		return
+	}
+	n.metrics.messages.WithLabelValues(m.topic).Inc()
+	n.notSilent(&m)
+	if m.topic == TopicRawTx {
+		n.run.ended = nil
+	}
+	switch m.letter {
+	case 0:
+		n.transaction(&m)
+	case added:
+		n.added(&m)
+	case removed:
+		n.removed(&m)
+	case connected:
+		n.connected(&m)
+	case disconnected:
+		n.disconnected(&m)
+	}
+}
+
+// follow watches a topic's counter. It reports false for a message that came before.
+func (n *Node) follow(m *message, body []byte) bool {
+	verdict, missing := n.counters[m.topic].check(m.counter, body)
+	switch verdict {
+	case repeated:
+		return false
+	case restarted:
+		n.restarted(m)
+	case gap:
+		n.metrics.missed.WithLabelValues(m.topic).Add(float64(missing))
+		n.often.Do(func() {
+			n.log.Warn("messages were lost on the way from the node", "topic", m.topic, "missed", missing)
+		})
+		n.lost(m)
+	}
+	return true
+}
+
+// lost heals a gap before m. A lost transaction shows when its A comes, or breaks the run that it belongs to; without
+// the topic sequence nothing shows it but the node's list.
+func (n *Node) lost(m *message) {
+	n.run.whole = false
+	if c := n.run.ended; c != nil && m.topic == TopicRawTx {
+		n.askBlock(*c) // the block's last ones may be among the lost, which did not show until now
+	}
+	if m.topic == TopicSequence || !n.sequenced() {
+		n.sync.inStep = false
+		n.resync("gap", m.at)
+	}
+}
+
+// restarted is called for the first message of a node that began anew. Its mempool is another one, which it reads from
+// its file and tells as if all of it came now; so nothing it tells is believed to be new until RPC says that this is over.
+func (n *Node) restarted(m *message) {
+	n.log.Info("the node started again", "topic", m.topic)
+	n.metrics.restarts.Inc()
+	for topic, c := range n.counters {
+		if topic != m.topic {
+			*c = counter{}
+		}
+	}
+	n.run.end()
+	n.sync.forget()
+	if n.rpc == nil {
+		n.pool.reset()
+		return
+	}
+	n.pool.next = 0
+	n.sync.hold = true
+	n.resync("restart", m.at)
+}
+
+// sequenced reports whether the node publishes the topic sequence, as far as is known.
+func (n *Node) sequenced() bool {
+	return n.counters[TopicSequence].begun || n.chain.publishes(TopicSequence)
+}
+
+// transaction takes in a rawtx: of the mempool, or of a block.
+func (n *Node) transaction(m *message) {
+	switch {
+	case isCoinbase(m.tx) && n.sequenced():
+		n.abandonRun()
+		n.run.start(m)
+	case n.run.open:
+		if n.run.take(m); len(n.run.ids) > mostInRun {
+			n.abandonRun()
+		}
+	default:
+		n.unconfirmed(m.id, m.tx, m.at)
+	}
+}
+
+// unconfirmed passes a transaction on that came as if into the mempool.
+func (n *Node) unconfirmed(id chainhash.Hash, tx *wire.MsgTx, at time.Time) {
+	if n.sync.hold || n.chain.behind && !n.sequenced() {
+		n.metrics.held.Inc() // the fill asks for it, and when it came
+		return
+	}
+	n.link.untold++
+	n.pool.hear(id)
+	n.emit(Event{Kind: Seen, ID: id, Tx: tx, At: at, Heard: at})
+}
+
+func (n *Node) added(m *message) {
+	if n.run.open { // no A comes inside a block: its C was lost
+		tx := n.run.pop(m.id)
+		n.abandonRun()
+		if tx != nil {
+			n.unconfirmed(m.id, tx, m.at)
+		}
+	}
+	delete(n.chain.orphans, m.id)
+	delete(n.chain.vanished, m.id)
+	n.sync.note(m, nil)
+	n.sync.heard = max(n.sync.heard, m.number)
+	if !n.pool.add(m.id, m.number) {
+		n.drifted(m)
+		return
+	}
+	if n.link.untold = 0; !n.pool.lacks(m.id) {
+		n.link.bodiless = 0
+		return
+	}
+	if !n.sync.hold {
+		n.link.bodiless++
+	}
+	n.fill.want(m.id)
+}
+
+func (n *Node) removed(m *message) {
+	delete(n.chain.vanished, m.id)
+	n.sync.note(m, nil)
+	n.sync.heard = max(n.sync.heard, m.number)
+	if !n.pool.remove(m.id, m.number) {
+		n.drifted(m)
+	}
+	n.emit(Event{Kind: Gone, ID: m.id, At: m.at, Heard: m.at})
+}
+
+// endRunInTime gives up on a block whose C or D does not come.
+func (n *Node) endRunInTime(now time.Time) {
+	if n.run.open && now.Sub(n.run.last) > runTimeout {
+		n.abandonRun()
+	}
+}
+
+// runTimeout: the C comes right behind the transactions, so a second is long.
+const runTimeout = 2 * time.Second
+
+// abandonRun ends a run whose C or D was lost. With RPC the gap that it left gets the block; without it, what may be
+// transactions of the mempool is taken for that.
+func (n *Node) abandonRun() {
+	if !n.run.open {
+		return
+	}
+	ids, txs, _ := n.run.end()
+	if n.rpc != nil {
+		return
+	}
+	for i, tx := range txs {
+		n.unconfirmed(ids[i], tx, n.run.last)
+	}
+}

@@ -1,0 +1,250 @@
+package node
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+
+	"sightglass/ingester/bitcoind"
+)
+
+// syncer is how far our view of the mempool is known to be the node's.
+type syncer struct {
+	inStep bool
+	hold   bool      // transactions that come now may be old ones that the node reads from its file
+	due    time.Time // when the node's list is to be asked for; zero: not
+	done   time.Time // when it last was had
+	asking bool
+	asked  int      // counts what was asked, so that an answer that is out of date is known
+	notes  []change // what came since it was asked for
+	listed uint64   // the number that the list was just before
+	heard  uint64   // the highest number that came
+
+	skipped time.Time           // since when numbers of the mempool are unexplained
+	told    map[string]struct{} // complaints since the last answer
+}
+
+// A change is a message of the topic sequence, as the pool takes it.
+type change struct {
+	letter byte
+	id     chainhash.Hash
+	number uint64
+	mined  []chainhash.Hash // of a block
+}
+
+const (
+	// spacing is the least time between two lists of the mempool, which take the node some work each.
+	spacing = 500 * time.Millisecond
+	// retry is how long the node is left alone when it gave no answer. With the client's own tries inside, it is
+	// asked every few seconds.
+	retry = time.Second
+	// mostNotes bounds what is kept while a list is on its way: at a hundred times mainnet's rate an answer that
+	// takes longer than this does is no use.
+	mostNotes = 500_000
+)
+
+// resync has the node's list asked for soon.
+func (n *Node) resync(why string, now time.Time) {
+	if n.rpc == nil {
+		return
+	}
+	n.metrics.resyncs.WithLabelValues(why).Inc()
+	n.sync.want(now)
+}
+
+func (s *syncer) want(at time.Time) {
+	if at.Before(s.done.Add(spacing)) {
+		at = s.done.Add(spacing)
+	}
+	if s.due.IsZero() || at.Before(s.due) {
+		s.due = at
+	}
+}
+
+// forget gives up on an answer that is on its way.
+func (s *syncer) forget() {
+	s.asked++
+	s.asking, s.notes = false, nil
+	s.inStep, s.heard, s.listed = false, 0, 0
+}
+
+// note keeps a change, if a list is on its way that may not know it.
+func (s *syncer) note(m *message, mined []chainhash.Hash) {
+	if !s.asking {
+		return
+	}
+	if len(s.notes) >= mostNotes {
+		s.forget()
+		s.want(m.at)
+		return
+	}
+	s.notes = append(s.notes, change{letter: m.letter, id: m.id, number: m.number, mined: slices.Clone(mined)})
+}
+
+// ask asks whatever is due, a question of each kind at a time.
+func (n *Node) ask() {
+	if n.rpc == nil {
+		return
+	}
+	now := time.Now()
+	if s := &n.sync; !s.asking && !s.due.IsZero() && !now.Before(s.due) {
+		n.askList()
+	}
+	n.askWalk(now)
+	n.askBodies(now)
+}
+
+// list is the node's mempool, and what else has to be known with it.
+type list struct {
+	bitcoind.Mempool
+	loaded    bool
+	chain     bitcoind.Chain
+	published []bitcoind.Notification
+}
+
+func (n *Node) askList() {
+	s := &n.sync
+	s.asked++
+	s.asking, s.due, s.notes = true, time.Time{}, nil
+	asked, needed := s.asked, n.chain.published == nil || s.hold
+	n.pool.begin()
+	n.question(func(ctx context.Context) func() {
+		l, err := n.getList(ctx, needed)
+		return func() {
+			if asked == n.sync.asked {
+				n.listed(l, err)
+			}
+		}
+	})
+}
+
+// getList asks for the chain last: the tip is then no older than the list.
+func (n *Node) getList(ctx context.Context, publishedToo bool) (l list, err error) {
+	if l.loaded, err = n.rpc.MempoolLoaded(ctx); err != nil {
+		return l, err
+	}
+	if l.Mempool, err = n.rpc.Mempool(ctx); err != nil {
+		return l, err
+	}
+	if l.chain, err = n.rpc.Chain(ctx); err != nil {
+		return l, err
+	}
+	if publishedToo {
+		l.published, err = n.rpc.Notifications(ctx)
+	}
+	return l, err
+}
+
+// listed brings the pool in step with the node's list and what came since.
+func (n *Node) listed(l list, err error) {
+	s, now := &n.sync, time.Now()
+	notes := s.notes
+	s.asking, s.notes, s.done = false, nil, now
+	if err != nil {
+		n.complain(err)
+		s.hold = s.hold && isStarting(err)
+		s.want(afterRetry(now))
+		return
+	}
+	n.answered(l, now)
+	if s.hold = s.hold && !l.loaded; s.hold {
+		s.want(now.Add(retry))
+		return
+	}
+	s.listed = l.Sequence
+	unlisted := n.pool.replace(l.IDs, l.Sequence)
+	n.pool.apply(newerThan(notes, l.Sequence))
+	for _, id := range n.pool.settle(unlisted) {
+		n.chain.vanished[id] = struct{}{}
+	}
+	lacking := n.fill.begin(&n.pool, now)
+	n.chain.walk = walk{next: l.chain.Best, active: true}
+	first := !s.inStep
+	s.inStep, s.skipped = true, time.Time{}
+	n.metrics.inStep.Set(1)
+	if first || lacking > 0 {
+		n.log.Info("in step with the node's mempool", "transactions", n.pool.size, "sequence", n.pool.next,
+			"to_fetch", lacking, "gone", len(n.chain.vanished))
+	}
+}
+
+// newerThan leaves out the changes that a list has in it already. A block's change has no number, but taking out what
+// is not there does no harm: it is left out only if something with a number shows that it is older.
+func newerThan(notes []change, number uint64) []change {
+	for i := len(notes) - 1; i >= 0; i-- {
+		if c := notes[i]; c.mined == nil && c.number < number {
+			return notes[i+1:]
+		}
+	}
+	return notes
+}
+
+// apply takes in changes once more.
+func (p *pool) apply(changes []change) {
+	for _, c := range changes {
+		switch c.letter {
+		case added:
+			p.add(c.id, c.number)
+		case removed:
+			p.remove(c.id, c.number)
+		default:
+			p.mine(c.mined)
+		}
+	}
+}
+
+// caughtUp reports whether what comes now is surely newer than the list. RPC overtakes ZMQ easily.
+func (s *syncer) caughtUp() bool { return s.heard+1 >= s.listed }
+
+// drifted is called for a change whose number is of the past: before the list, as it should be, or after it, which
+// means that our account of what blocks took is wrong.
+func (n *Node) drifted(m *message) {
+	if n.sync.inStep && m.number >= n.sync.listed {
+		n.log.Warn("the mempool's sequence went back: asking for all of it", "number", m.number, "expected", n.pool.next)
+		n.sync.inStep = false
+		n.resync("drift", m.at)
+	}
+}
+
+// watchSequence gives numbers of the mempool that no message had some time to be explained by a block, and then takes
+// them for lost.
+func (n *Node) watchSequence(now time.Time) {
+	s := &n.sync
+	switch {
+	case !s.inStep || s.asking || n.pool.skipped == 0:
+		s.skipped = time.Time{}
+	case s.skipped.IsZero():
+		s.skipped = now
+	case now.Sub(s.skipped) > explainWithin:
+		n.log.Warn("changes of the mempool were not told", "missed", n.pool.skipped)
+		n.metrics.missed.WithLabelValues(missedChanges).Add(float64(n.pool.skipped))
+		s.inStep = false
+		n.resync("mempool", now)
+	}
+	if !s.inStep {
+		n.metrics.inStep.Set(0)
+	}
+}
+
+// explainWithin: the C of a block comes within milliseconds of the removals for it, unless the node is very busy.
+const explainWithin = time.Second
+
+// complain tells what RPC has against us, each thing once until it answers again.
+func (n *Node) complain(err error) {
+	n.metrics.failures.Inc()
+	text := err.Error()
+	if _, told := n.sync.told[text]; told || n.ctx.Err() != nil || len(n.sync.told) >= mostComplaints {
+		return
+	}
+	n.sync.told[text] = struct{}{}
+	n.log.Warn("the node's RPC gives no answer", "err", err)
+}
+
+// mostComplaints bounds what is told of one failure.
+const mostComplaints = 20
+
+// afterRetry is when to ask again: up to half of retry later, so that many ingesters do not ask at once.
+func afterRetry(now time.Time) time.Time { return now.Add(retry + rand.N(retry/2)) }

@@ -1,0 +1,176 @@
+// Package record writes down what a live node says, as a transcript that package replay can play.
+package record
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+
+	"sightglass/ingester/transcript"
+	"sightglass/ingester/zmqsub"
+)
+
+// Options say what is recorded, and where to.
+type Options struct {
+	ZMQ     []string     // the node's endpoints, one or several
+	Blocks  bool         // whole blocks too, which are about as large as all else together
+	RPC     Asker        // nil: no answers
+	MaxSize Size         // of the two files together; see transcript.NewWriter
+	Out     string       // path of the file, which must not exist yet
+	Log     *slog.Logger // what goes wrong on the way is told here
+}
+
+const (
+	// every is the time between two checks of the mempool. A mainnet node's list has some 5 MB.
+	every = time.Minute
+	// settle is how long after its connection a subscription is certain to be there: the node is asked only then, so
+	// that nothing happens between its answer and the first notification.
+	settle = time.Second
+	// flushEvery is how much is lost at most when we are killed.
+	flushEvery = time.Second
+	// leastSize holds the answers about a large mempool a few times.
+	leastSize = 10 * MB
+)
+
+// Run records until ctx ends. The node may come and go, and a failed RPC call is logged and leaves a gap. The returned
+// error is about the settings, the socket or the file; what was written before it is whole.
+func Run(ctx context.Context, o Options) error {
+	if o.MaxSize < leastSize {
+		return fmt.Errorf("a size of %v: want %v or more", o.MaxSize, leastSize)
+	}
+	return newRecorder(o).run(ctx)
+}
+
+// A recorder has one goroutine for the file, one for the socket, and one that asks.
+type recorder struct {
+	opts          Options
+	every, settle time.Duration
+	start         time.Time
+	often         rate.Sometimes // keeps a flood of the same complaint out of the log
+
+	file     *transcript.Writer
+	heard    atomic.Int64 // notifications that were written
+	answered int          // answers that were
+	messages chan zmqsub.Message
+	calling  sync.Mutex
+	wishes   chan wish
+	answers  chan transcript.Line
+}
+
+// queue is how much may wait: a block's transactions, and the blocks of a node that catches up.
+const queue = 4096
+
+func newRecorder(o Options) *recorder {
+	return &recorder{
+		opts: o, every: every, settle: settle,
+		start:    time.Now(),
+		often:    rate.Sometimes{Interval: time.Second},
+		messages: make(chan zmqsub.Message, queue),
+		wishes:   make(chan wish, queue),
+		answers:  make(chan transcript.Line),
+	}
+}
+
+func (r *recorder) run(ctx context.Context) (err error) {
+	topics := []string{transcript.TopicRawTx, transcript.TopicSequence, transcript.TopicHashBlock}
+	if r.opts.Blocks {
+		topics = append(topics, transcript.TopicRawBlock)
+	}
+	listener, err := zmqsub.New(r.opts.ZMQ, topics, r.opts.Log)
+	if err != nil {
+		return err
+	}
+	begun := false
+	r.file, err = transcript.NewWriter(r.opts.Out, int64(r.opts.MaxSize), func() ([]transcript.Line, error) {
+		if !begun { // the link is not up yet
+			begun = true
+			return nil, nil
+		}
+		r.opts.Log.Info("record: the file is begun anew", "older", r.opts.Out+".1")
+		return r.baseline(ctx), nil
+	})
+	if err != nil {
+		return err
+	}
+	r.opts.Log.Info("record: writing", "file", r.opts.Out, "zmq", r.opts.ZMQ)
+	if r.opts.RPC == nil {
+		r.opts.Log.Warn("record: without RPC the recording will lack the mempool as it is now, the headers of blocks, and what a replay checks itself by")
+	}
+	defer func() {
+		err = errors.Join(err, r.file.Close())
+		r.opts.Log.Info("record: done", "notifications", r.heard.Load(), "answers", r.answered)
+	}()
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return listener.Run(ctx, r.messages) })
+	g.Go(func() error { r.ask(ctx); return nil })
+	g.Go(func() error { return r.write(ctx) })
+	return g.Wait()
+}
+
+// write is the goroutine that owns the file.
+func (r *recorder) write(ctx context.Context) error {
+	flush, check := time.NewTicker(flushEvery), time.NewTicker(r.every)
+	defer flush.Stop()
+	defer check.Stop()
+	var settled <-chan time.Time
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return nil
+		case m := <-r.messages:
+			if m.Kind == zmqsub.Up {
+				settled = time.After(r.settle)
+			}
+			err = r.writeMessage(m)
+		case line := <-r.answers:
+			r.answered++
+			err = r.file.Write(line)
+		case <-settled:
+			r.wish(r.baseline)
+		case <-check.C:
+			r.wish(r.mempool)
+		case <-flush.C:
+			err = r.file.Flush()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (r *recorder) writeMessage(m zmqsub.Message) error {
+	switch {
+	case m.Kind == zmqsub.Up:
+		r.opts.Log.Info("record: the node is there")
+		return nil
+	case m.Kind == zmqsub.Down:
+		r.opts.Log.Warn("record: the node is gone; waiting for it")
+		return nil
+	case len(m.Frames) != 3 || len(m.Frames[0]) == 0 || len(m.Frames[2]) != 4:
+		r.often.Do(func() { r.opts.Log.Warn("record: passed over a message that is no notification of bitcoind's") })
+		return nil
+	}
+	line := transcript.Line{
+		T: r.at(m.At), Topic: string(m.Frames[0]), Body: m.Frames[1], Counter: binary.LittleEndian.Uint32(m.Frames[2]),
+	}
+	if s, err := transcript.ParseSequence(line.Body); err == nil && line.Topic == transcript.TopicSequence && s.Letter == transcript.Connected {
+		r.wish(func(ctx context.Context) []transcript.Line { return r.call(ctx, nil, "getblockheader", s.Hash) })
+	}
+	r.heard.Add(1)
+	return r.file.Write(line)
+}
+
+// at gives the T of a moment, to the microsecond.
+func (r *recorder) at(t time.Time) float64 {
+	return math.Round(t.Sub(r.start).Seconds()*1e6) / 1e6
+}

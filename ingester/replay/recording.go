@@ -1,0 +1,298 @@
+package replay
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/transcript"
+)
+
+// Restart is the Method of a line that a Node puts in by itself, where the recorded node started again.
+const Restart = "restart"
+
+// An event is a line to play.
+type event struct {
+	transcript.Line
+	lost bool // notifications of its topic are missing before it
+}
+
+// A recording is a transcript, looked through before it is played.
+type recording struct {
+	events   []event
+	chain    chain // with all blocks of which anything is recorded, and the tip at the start
+	topics   []string
+	info     json.RawMessage // the first answer to getblockchaininfo
+	about    json.RawMessage // the first answer to getnetworkinfo
+	marks    map[string]int  // high-water marks of topics, from the first answer to getzmqnotifications
+	start    *checkpoint     // the mempool at the start, for a recording that begins within a life; nil: empty or unknown
+	born     bool            // it begins with the life: the mempool is empty at the start
+	numbered bool            // a number of the mempool's was seen
+	latest   *block          // that connects, with a header
+	end      float64         // when it did
+}
+
+// look reads what must be known before the first line is played.
+func look(lines []transcript.Line) (*recording, error) {
+	r := &recording{chain: newChain()}
+	s := splitter{counters: make(map[string]uint32)}
+	for _, line := range lines {
+		if line.Topic == "" {
+			if s.answer(line) {
+				r.restart(line.T)
+			}
+			r.lookAtAnswer(line)
+			r.events = append(r.events, event{Line: line})
+			continue
+		}
+		if err := r.lookAtNotification(&s, line); err != nil {
+			return nil, fmt.Errorf("the recording at t=%g: %w", line.T, err)
+		}
+	}
+	r.lookAtChain()
+	return r, nil
+}
+
+func (r *recording) lookAtNotification(s *splitter, line transcript.Line) error {
+	if !slices.Contains(r.topics, line.Topic) {
+		r.topics = append(r.topics, line.Topic)
+	}
+	var seq transcript.Sequence
+	var err error
+	switch line.Topic {
+	case transcript.TopicSequence:
+		seq, err = transcript.ParseSequence(line.Body)
+	case transcript.TopicRawBlock:
+		err = r.lookAtBlock(line.Body)
+	}
+	if err != nil {
+		return err
+	}
+	restarts, lost := s.next(line, seq.Number)
+	if restarts {
+		r.restart(line.T)
+	}
+	r.events = append(r.events, event{Line: line, lost: lost})
+	if seq.Number != 0 && !r.numbered {
+		r.numbered, r.born = true, seq.Number == 1 && r.start == nil
+	}
+	return nil
+}
+
+// restart puts one in, whose first sign is at time sign: a second before that, so that subscribers can come back, but
+// after all that came before.
+func (r *recording) restart(sign float64) {
+	t := max(sign-1, r.events[len(r.events)-1].T)
+	r.events = append(r.events, event{Line: transcript.Line{T: t, Method: Restart}})
+}
+
+// A splitter finds where lives begin and where notifications are missing.
+type splitter struct {
+	counters map[string]uint32 // the last of each topic in this life
+	again    bool              // this life is not the first
+	number   uint64            // the last of the mempool's numbers
+	answered uint64            // the last that was answered
+}
+
+// answer takes an answer. A mempool's number that goes down is another life's, of which nothing was published yet.
+func (s *splitter) answer(line transcript.Line) (restarts bool) {
+	var a struct {
+		Next uint64 `json:"mempool_sequence"`
+	}
+	if line.Method != "getrawmempool" || json.Unmarshal(line.Result, &a) != nil || a.Next == 0 {
+		return false
+	}
+	if restarts = a.Next < s.answered; restarts {
+		*s = splitter{counters: make(map[string]uint32), again: true}
+	}
+	s.answered = a.Next
+	return restarts
+}
+
+// next takes a notification, with its number if it has one. A counter or a number that does not go up is another
+// life's.
+func (s *splitter) next(line transcript.Line, number uint64) (restarts, lost bool) {
+	last, known := s.counters[line.Topic]
+	restarts = known && int32(line.Counter-last) <= 0 || number != 0 && number <= s.number
+	if restarts {
+		*s = splitter{counters: make(map[string]uint32), again: true}
+		known = false
+	}
+	switch {
+	case known:
+		lost = line.Counter != last+1
+	case s.again:
+		lost = line.Counter != 0
+	}
+	s.counters[line.Topic] = line.Counter
+	s.number = max(s.number, number)
+	return restarts, lost
+}
+
+// lookAtBlock takes in a block from its serialisation.
+func (r *recording) lookAtBlock(raw []byte) error {
+	var msg wire.MsgBlock
+	if err := msg.Deserialize(bytes.NewReader(raw)); err != nil {
+		return fmt.Errorf("not a block: %w", err)
+	}
+	b := r.chain.block(msg.BlockHash())
+	b.header, b.whole = &msg.Header, raw
+	b.txids = make([]chainhash.Hash, 0, len(msg.Transactions))
+	for _, tx := range msg.Transactions {
+		b.txids = append(b.txids, tx.TxHash())
+	}
+	if len(msg.Transactions) > 0 && isCoinbase(msg.Transactions[0]) {
+		b.height = coinbaseHeight(msg.Transactions[0])
+	}
+	return nil
+}
+
+// lookAtMarks notes how many messages the node kept for a slow subscriber.
+func (r *recording) lookAtMarks(answer json.RawMessage) {
+	var published []struct {
+		Type string `json:"type"`
+		HWM  int    `json:"hwm"`
+	}
+	if r.marks != nil || json.Unmarshal(answer, &published) != nil {
+		return
+	}
+	r.marks = make(map[string]int)
+	for _, p := range published {
+		r.marks[strings.TrimPrefix(p.Type, "pub")] = p.HWM
+	}
+}
+
+// lookAtAnswer takes in what an RPC answer tells of before its time. One that makes no sense is passed over: only what
+// was published is played.
+func (r *recording) lookAtAnswer(line transcript.Line) {
+	switch line.Method {
+	case "getblock", "getblockheader":
+		var text string
+		if json.Unmarshal(line.Result, &text) != nil {
+			r.lookAtBlockJSON(line.Result)
+		} else if raw, err := hex.DecodeString(text); err == nil {
+			_ = r.lookAtBlock(raw) // fails for a bare header, which tells less than the same in JSON
+		}
+	case "getblockchaininfo":
+		if r.info == nil {
+			r.info = line.Result
+		}
+	case "getnetworkinfo":
+		if r.about == nil {
+			r.about = line.Result
+		}
+	case "getzmqnotifications":
+		r.lookAtMarks(line.Result)
+	case "getrawmempool":
+		if r.start != nil || r.born {
+			return
+		}
+		if c, ok := checkpointOf(line); ok {
+			r.start = &c
+		}
+	}
+}
+
+// lookAtBlockJSON takes in what getblockheader, or getblock with a verbosity of 1, answered.
+func (r *recording) lookAtBlockJSON(result json.RawMessage) {
+	var a struct {
+		Hash, PreviousBlockHash, MerkleRoot chainhash.Hash
+		Height, Time                        int64
+		Version                             int32
+		Nonce                               uint32
+		Bits                                string
+		Tx                                  []chainhash.Hash
+	}
+	if json.Unmarshal(result, &a) != nil {
+		return
+	}
+	bits, err := strconv.ParseUint(a.Bits, 16, 32)
+	h := wire.BlockHeader{Version: a.Version, PrevBlock: a.PreviousBlockHash, MerkleRoot: a.MerkleRoot,
+		Timestamp: time.Unix(a.Time, 0), Bits: uint32(bits), Nonce: a.Nonce}
+	if err != nil || h.BlockHash() != a.Hash {
+		return
+	}
+	b := r.chain.block(a.Hash)
+	b.header, b.height = &h, a.Height
+	if len(a.Tx) > 0 {
+		b.txids = a.Tx
+	}
+}
+
+// checkpointOf reads an answer to getrawmempool false true; not ok if it is of another form.
+func checkpointOf(line transcript.Line) (c checkpoint, ok bool) {
+	var a struct {
+		IDs  []chainhash.Hash `json:"txids"`
+		Next uint64           `json:"mempool_sequence"`
+	}
+	if line.Method != "getrawmempool" || json.Unmarshal(line.Result, &a) != nil || a.Next == 0 {
+		return c, false
+	}
+	c = checkpoint{t: line.T, next: a.Next, ids: make(map[chainhash.Hash]float64, len(a.IDs))}
+	for _, id := range a.IDs {
+		c.ids[id] = line.T
+	}
+	return c, true
+}
+
+// lookAtChain finds the tip at the start, and the block by which the recording's clock is set.
+func (r *recording) lookAtChain() {
+	first := true
+	for _, e := range r.events {
+		if e.Topic != transcript.TopicSequence {
+			continue
+		}
+		s, _ := transcript.ParseSequence(e.Body) // it was read before
+		if s.Letter != transcript.Connected && s.Letter != transcript.Disconnected {
+			continue
+		}
+		b := r.chain.block(s.Hash)
+		if first {
+			r.beginBefore(s.Letter, b)
+			first = false
+		}
+		if s.Letter == transcript.Connected && b.header != nil {
+			r.latest, r.end = b, e.T
+		}
+	}
+	if r.chain.tip == unknown {
+		r.beginAsAnswered()
+	}
+}
+
+// beginBefore makes the tip what it must have been before the first notification about a block, if that is known.
+func (r *recording) beginBefore(letter byte, b *block) {
+	if b.header == nil || b.height == unknown || letter == transcript.Connected && b.header.PrevBlock == (chainhash.Hash{}) {
+		return
+	}
+	if letter == transcript.Connected {
+		before := r.chain.block(b.header.PrevBlock)
+		before.height = b.height - 1
+		b = before
+	}
+	r.chain.begin(b, r.events[0].T)
+}
+
+func (r *recording) beginAsAnswered() {
+	var a struct {
+		Blocks        int64
+		BestBlockHash chainhash.Hash
+	}
+	if r.info == nil || json.Unmarshal(r.info, &a) != nil {
+		return
+	}
+	b := r.chain.block(a.BestBlockHash)
+	b.height = a.Blocks
+	r.chain.begin(b, r.events[0].T)
+}
+
+var errEmpty = errors.New("the recording is empty: want at least one line")

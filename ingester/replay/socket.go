@@ -1,0 +1,164 @@
+package replay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	zmq "github.com/pebbe/zmq4"
+)
+
+// sendHighWater bounds what waits for a slow subscriber, in messages.
+const sendHighWater = 100_000
+
+// linger is how long the last messages may take to go out, once all are published.
+const linger = time.Second
+
+// An xpub is a bound XPUB socket: on the wire the same as bitcoind's PUB, but it tells when somebody has subscribed.
+// It is for one goroutine.
+type xpub struct {
+	zctx       *zmq.Context
+	socket     *zmq.Socket
+	lossless   bool            // wait for a slow subscriber; otherwise messages are dropped, as by bitcoind
+	bound      string          // the endpoint, with the port that was free
+	subscribed map[string]bool // the prefixes that somebody wants
+}
+
+func newXPUB(endpoint string, lossless bool) (*xpub, error) {
+	zctx, err := zmq.NewContext()
+	if err != nil {
+		return nil, fmt.Errorf("ZMQ: %w", err)
+	}
+	x := &xpub{zctx: zctx, lossless: lossless}
+	if err := x.bind(endpoint); err != nil {
+		x.close(0)
+		return nil, fmt.Errorf("cannot publish on %s: %w", endpoint, err)
+	}
+	return x, nil
+}
+
+// poll is how long a call may take to notice that its context has ended.
+const poll = 100 * time.Millisecond
+
+func (x *xpub) bind(endpoint string) (err error) {
+	x.subscribed = make(map[string]bool)
+	if x.socket, err = x.zctx.NewSocket(zmq.XPUB); err != nil {
+		return err
+	}
+	err = errors.Join(
+		x.socket.SetLinger(0),
+		x.socket.SetSndhwm(sendHighWater),
+		x.socket.SetXpubNodrop(x.lossless),
+		x.socket.SetRcvtimeo(poll),
+		x.socket.SetSndtimeo(poll),
+		x.socket.Bind(endpoint),
+	)
+	if err != nil {
+		return err
+	}
+	x.bound, err = x.socket.GetLastEndpoint()
+	return err
+}
+
+// rebindWithin is far more than libzmq's own thread takes to give the port back.
+const rebindWithin = 5 * time.Second
+
+// rebind closes the socket, which ends every connection, and binds another one at the same port. What was sent before
+// still arrives.
+func (x *xpub) rebind() error {
+	_ = x.socket.SetLinger(linger)
+	for start := time.Now(); ; {
+		x.socket.Close()
+		err := x.bind(x.bound)
+		switch {
+		case err == nil:
+			return nil
+		case !isErrno(err, syscall.EADDRINUSE) || time.Since(start) > rebindWithin:
+			return fmt.Errorf("cannot publish on %s again: %w", x.bound, err)
+		}
+		time.Sleep(time.Millisecond) // libzmq does not tell when a port is free
+	}
+}
+
+// await returns when somebody has subscribed to the topic, or when ctx ends.
+func (x *xpub) await(ctx context.Context, topic string) error {
+	for ctx.Err() == nil && !x.wanted(topic) {
+		if _, err := x.hear(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitAny returns when somebody has subscribed and is done with it, or when ctx ends.
+func (x *xpub) awaitAny(ctx context.Context) error {
+	for ctx.Err() == nil {
+		more, err := x.hear()
+		if err != nil || !more && len(x.subscribed) > 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+func (x *xpub) wanted(topic string) bool {
+	for prefix := range x.subscribed {
+		if strings.HasPrefix(topic, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// hear takes what a subscriber tells: a byte that says whether it begins or ends, and the topic's prefix. It reports
+// false if there was nothing for a while.
+func (x *xpub) hear() (bool, error) {
+	told, err := x.socket.RecvBytes(0)
+	switch {
+	case isErrno(err, syscall.EAGAIN):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("ZMQ: %w", err)
+	case len(told) > 0 && told[0] == 1:
+		x.subscribed[string(told[1:])] = true
+	case len(told) > 0 && told[0] == 0:
+		delete(x.subscribed, string(told[1:]))
+	}
+	return true, nil
+}
+
+// send publishes frames. When it is lossless it waits for a subscriber that has not taken sendHighWater messages yet,
+// until ctx ends.
+func (x *xpub) send(ctx context.Context, frames ...[]byte) error {
+	for {
+		_, err := x.socket.SendMessage(frames)
+		switch {
+		case err == nil:
+			return nil
+		case !isErrno(err, syscall.EAGAIN):
+			return fmt.Errorf("ZMQ: %w", err)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+	}
+}
+
+// close frees the socket. What is not on the wire yet gets the time to go there.
+func (x *xpub) close(d time.Duration) {
+	if x.socket != nil {
+		_ = x.socket.SetLinger(d) // without it the last messages may be lost, which is no reason to fail now
+		x.socket.Close()
+		x.socket = nil
+	}
+	x.zctx.Term()
+}
+
+// isErrno looks through joined errors too, which zmq.AsErrno does not. libzmq's type has no way to say that it is one of
+// the system's.
+func isErrno(err error, errno syscall.Errno) bool {
+	e, ok := errors.AsType[zmq.Errno](err)
+	return ok && e == zmq.Errno(errno)
+}

@@ -1,0 +1,119 @@
+package transcript
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+)
+
+// A Writer writes a transcript to a file, and begins it anew when it is large. It is for one goroutine.
+type Writer struct {
+	path     string
+	half     int64
+	baseline func() ([]Line, error)
+	rotates  bool
+
+	file    *os.File
+	written int64 // bytes of whole lines in the file
+	base    int64 // bytes of baseline at the file's start; it is no reason to rotate
+	pending bytes.Buffer
+}
+
+// flushAt is how many bytes wait before they are written unasked.
+const flushAt = 64 << 10
+
+// NewWriter begins the file at path, which must not exist yet or be empty. The Writer starts with the lines that
+// baseline gives; its error is returned as it is. When the file passes half of maxSize bytes it is renamed to path.1,
+// in place of an older path.1, and begun anew with a new baseline: at most about maxSize is on disk, and each of the
+// two files can be replayed by itself. A path that is no regular file, such as a pipe, is never renamed.
+func NewWriter(path string, maxSize int64, baseline func() ([]Line, error)) (*Writer, error) {
+	w := &Writer{path: path, half: maxSize / 2, baseline: baseline}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		w.rotates = true
+	case err != nil:
+		return nil, err
+	case info.Mode().IsRegular() && info.Size() > 0:
+		return nil, fmt.Errorf("%s exists already: name another file, or move it away", path)
+	default:
+		w.rotates = info.Mode().IsRegular()
+	}
+	lines, err := baseline()
+	if err != nil {
+		return nil, err
+	}
+	return w, w.begin(lines)
+}
+
+// begin opens the file and puts the baseline in it.
+func (w *Writer) begin(lines []Line) (err error) {
+	if w.file, err = os.OpenFile(w.path, os.O_WRONLY|os.O_CREATE, 0o644); err != nil {
+		return err
+	}
+	w.written = 0
+	for _, l := range lines {
+		if err := appendLine(&w.pending, l); err != nil {
+			return fmt.Errorf("%s: %w", w.path, err)
+		}
+	}
+	w.base = int64(w.pending.Len())
+	return w.Flush()
+}
+
+// Write adds a line. It is on disk after Flush, or before. An error names the path; the lines that were written
+// before stay whole.
+func (w *Writer) Write(l Line) error {
+	before := w.pending.Len()
+	if err := appendLine(&w.pending, l); err != nil {
+		return fmt.Errorf("%s: %w", w.path, err)
+	}
+	if w.rotates && w.written+int64(w.pending.Len()) > max(w.half, w.base+flushAt) {
+		line := bytes.Clone(w.pending.Bytes()[before:])
+		w.pending.Truncate(before)
+		if err := w.rotate(); err != nil {
+			return err
+		}
+		w.pending.Write(line)
+	}
+	if w.pending.Len() >= flushAt {
+		return w.Flush()
+	}
+	return nil
+}
+
+// Flush writes what waits. What a full disk leaves of a line is cut off again.
+func (w *Writer) Flush() error {
+	n, err := w.file.Write(w.pending.Bytes())
+	if err == nil {
+		w.written += int64(n)
+		w.pending.Reset()
+		return nil
+	}
+	w.written += int64(bytes.LastIndexByte(w.pending.Bytes()[:n], '\n') + 1)
+	w.pending.Reset()
+	if w.rotates {
+		_, seekErr := w.file.Seek(w.written, io.SeekStart)
+		err = errors.Join(err, w.file.Truncate(w.written), seekErr)
+	}
+	return fmt.Errorf("cannot write the transcript: %w", err) // an error of package os names the path
+}
+
+// rotate asks for the baseline first: without it the old file goes on.
+func (w *Writer) rotate() error {
+	lines, err := w.baseline()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(w.Close(), os.Rename(w.path, w.path+".1")); err != nil {
+		return err
+	}
+	return w.begin(lines)
+}
+
+// Close flushes and closes the file.
+func (w *Writer) Close() error {
+	return errors.Join(w.Flush(), w.file.Close())
+}
