@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
@@ -209,4 +210,37 @@ func plain() []transcript.Line {
 		}
 	}
 	return lines
+}
+
+// TestBlocksOfACatchUpAreNoEvidence: a node that was away for a day tells that day's blocks as it gets them. Only RPC
+// knows how old they are.
+func TestBlocksOfACatchUpAreNoEvidence(t *testing.T) {
+	lines := realLife(t)[:440] // 110 blocks
+	for name, c := range map[string]struct {
+		age      time.Duration
+		evidence bool
+	}{
+		"of a day ago": {24 * time.Hour, false},
+		"of just now":  {0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWatchAt(t, lines, time.Now().Add(-c.age), t.Output())
+			w.awaitUs()
+			w.play(len(lines), replay.Deliver)
+			if c.evidence {
+				w.awaitEvidence(true)
+				return
+			}
+			w.eventually(func() string {
+				if old := w.count("sightglass_node_old_transactions_total"); old == 0 {
+					return "no transaction was found to be old"
+				}
+				return ""
+			})
+			w.compare("caught up")
+			if _, surplus := w.difference(nil); len(surplus) > 0 {
+				t.Errorf("%d transactions of a day ago are evidence", len(surplus))
+			}
+		})
+	}
 }

@@ -45,9 +45,20 @@ type watch struct {
 
 func newWatch(t *testing.T, lines []transcript.Line, withRPC bool, log io.Writer) *watch {
 	t.Helper()
+	return watchNode(t, lines, replay.NodeOptions{}, withRPC, log)
+}
+
+// newWatchAt is for a life that began at a time.
+func newWatchAt(t *testing.T, lines []transcript.Line, start time.Time, log io.Writer) *watch {
+	t.Helper()
+	return watchNode(t, lines, replay.NodeOptions{Start: start}, true, log)
+}
+
+func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer) *watch {
+	t.Helper()
 	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	o := replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", Log: logger}
+	o.Endpoint, o.Log = "tcp://127.0.0.1:*", logger
 	if withRPC {
 		o.RPCListen = "127.0.0.1:0"
 	}
