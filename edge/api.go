@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"encoding/json"
 	"strconv"
 	"sync/atomic"
 
@@ -33,7 +34,7 @@ func (e *Edge) mountAPI(app *fiber.App) {
 	for path, handler := range map[string]fiber.Handler{
 		"/api/v1/snapshot":   a.snapshot,
 		"/api/v1/history":    a.past.history,
-		"/api/v1/about":      e.about,
+		"/api/v1/about":      about(e.opts.Notice).send,
 		"/api/openapi.json":  document(spec.OpenAPI).send,
 		"/api/asyncapi.json": document(spec.AsyncAPI).send,
 	} {
@@ -44,6 +45,15 @@ func (e *Edge) mountAPI(app *fiber.App) {
 
 // document is the answer with one of our descriptions. They change with releases only.
 func document(body []byte) *answer { return fixed(body, jsonType, "public, max-age=3600") }
+
+// about is the answer with what this edge's operator has to say.
+func about(notice string) *answer {
+	body, err := json.Marshal(map[string]string{"notice": notice})
+	if err != nil {
+		panic(err) // any text has a JSON
+	}
+	return fixed(body, jsonType, "no-cache")
+}
 
 // snapshot answers /api/v1/snapshot.
 func (a *api) snapshot(c *fiber.Ctx) error {

@@ -61,7 +61,8 @@ func checkOrigins(name string, origins []string) error {
 			continue
 		}
 		u, err := url.Parse(origin)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.Scheme+"://"+strings.ToLower(u.Host) != origin {
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
+			u.Scheme+"://"+strings.ToLower(u.Host) != origin {
 			return fmt.Errorf("--%s %q: want * alone, or origins such as https://example.com (no path, no trailing slash)",
 				name, origin)
 		}

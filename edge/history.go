@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -48,7 +49,7 @@ func (p *past) history(c *fiber.Ctx) error {
 	if err != nil {
 		return fiber.NewError(fiber.StatusBadRequest, err.Error())
 	}
-	course, err := p.archive.Read(c.Context(), now)
+	course, err := p.archive.Read(context.Background(), now) // the client's timeouts bound it; the request is used again
 	if errors.Is(err, archive.ErrUnavailable) {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(archive.Fresh.Seconds())))
 		return fiber.NewError(fiber.StatusServiceUnavailable, "no history yet")

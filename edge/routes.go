@@ -97,14 +97,6 @@ func (e *Edge) stream() fiber.Handler {
 	})
 }
 
-// about tells the dashboard what this edge's operator has to say.
-func (e *Edge) about(c *fiber.Ctx) error {
-	c.Set(fiber.HeaderCacheControl, "no-cache")
-	return c.JSON(struct {
-		Notice string `json:"notice"`
-	}{e.opts.Notice})
-}
-
 // answerError gives every error one shape, and never more than its status tells when it was not ours.
 func answerError(c *fiber.Ctx, err error) error {
 	status, message := fiber.StatusInternalServerError, "internal error"

@@ -28,9 +28,14 @@ import (
 const began = 1556771670
 
 // publisher runs an ingester's publisher until stop is called.
-func publisher(t *testing.T, server *redistest.Server) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
+func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher, *prometheus.Registry, func()) {
 	t.Helper()
-	client, err := redispublish.Open(server.URL())
+	return publisherAt(t, server.URL())
+}
+
+func publisherAt(t *testing.T, url string) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
+	t.Helper()
+	client, err := redispublish.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,6 +202,33 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	if err := client.Del(t.Context(), keys.History).Err(); err != nil {
 		t.Fatal(err)
 	}
+	p.Record(priced(began+10, 110))
+	expectStored(t, client, 100, 110)
+}
+
+// TestTheRightsThatRedisMustGive are those that the changelog names.
+func TestTheRightsThatRedisMustGive(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	const base = "on >secret resetkeys resetchannels ~sightglass:* &sightglass:* -@all +set +get +publish +multi +exec +ping +hello +client|setname"
+	setUser := func(rights string) {
+		t.Helper()
+		args := []any{"ACL", "SETUSER", "ingester"}
+		for right := range strings.FieldsSeq(rights) {
+			args = append(args, right)
+		}
+		if err := client.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setUser(base)
+	p, reg, stop := publisherAt(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1))
+	defer stop()
+	p.Record(priced(began, 100))
+	until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
+	p.Put([]byte(encode("5", 1)), nil)
+	until(t, "the snapshot", func() bool { return latest(t, server) != nil })
+	setUser("+zadd +zremrangebyscore +zremrangebyrank")
 	p.Record(priced(began+10, 110))
 	expectStored(t, client, 100, 110)
 }

@@ -153,6 +153,7 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		{e: live, path: "/static/{file}", asked: "/static/app.js", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/snapshot", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/history", header: whatever, want: "304"},
+		{e: live, path: "/api/v1/about", header: whatever, want: "304"},
 		{e: live, path: "/api/openapi.json", header: whatever, want: "304"},
 		{e: live, path: "/api/asyncapi.json", header: whatever, want: "304"},
 		{e: live, method: "OPTIONS", path: "/api/v1/snapshot", want: "204"},
