@@ -24,8 +24,8 @@ type answer struct {
 }
 
 func (a *answer) gzip() []byte {
-	// The fastest level: it leaves a fifth more than the usual one and takes a quarter of the time, which clients of the
-	// stream would wait for.
+	// The fastest level: a day of history comes out a seventh larger than with the usual one, in two thirds of the time,
+	// which on one core the clients of the stream would wait for.
 	a.once.Do(func() { a.packed = fasthttp.AppendGzipBytesLevel(nil, a.body, fasthttp.CompressBestSpeed) })
 	return a.packed
 }
