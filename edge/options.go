@@ -23,6 +23,7 @@ type Options struct {
 	PingInterval   time.Duration `default:"20s" help:"Time between pings to a client, 1s to 5m. Keep it under the idle timeout of the proxies in front."`
 	WriteTimeout   time.Duration `default:"30s" help:"A client that takes nothing for so long is dropped, 1s to 5m."`
 	Grace          time.Duration `default:"5s" help:"On SIGTERM, how long clients get to leave before they are cut off."`
+	CORSOrigins    []string      `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ from a browser, such as https://example.com. *: any. Empty: none but our own."`
 	Notice         string        `default:"" help:"Shown on top of the dashboard."`
 
 	Log *slog.Logger `kong:"-"` // nil: slog.Default
@@ -49,6 +50,7 @@ func (o Options) Validate() error {
 		inRange("ping-interval", o.PingInterval, time.Second, 5*time.Minute),
 		inRange("write-timeout", o.WriteTimeout, time.Second, 5*time.Minute),
 		inRange("grace", o.Grace, 0, 10*time.Minute),
+		checkOrigins("cors-origins", o.CORSOrigins),
 	)
 }
 

@@ -2,17 +2,11 @@ package edge
 
 import (
 	"errors"
-	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/etag"
-	"github.com/gofiber/fiber/v2/middleware/filesystem"
 
-	"sightglass/edge/feed"
-	"sightglass/edge/web"
 	"sightglass/shared/snapshot"
 )
 
@@ -30,17 +24,15 @@ func (e *Edge) routes() *fiber.App {
 		ReadBufferSize:        4096, // also the most bytes of headers
 		ErrorHandler:          answerError,
 	})
+	beStrict(app)
 	app.Server().KeepHijackedConns = true // or Close on a WebSocket does nothing; the hub closes each itself
 
 	app.Get("/livez", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
 	app.Get("/readyz", e.ready)
 	app.Get("/health", e.health)
 	app.Get("/ws/mempool", e.admit, e.stream())
-	app.Get("/api/v1/snapshot", e.latest)
-	app.Get("/api/v1/about", e.about)
-	app.Use(securePage, etag.New(), filesystem.New(filesystem.Config{
-		Root: http.FS(web.Files()), Index: "index.html",
-	}))
+	e.mountAPI(app)
+	e.mountPage(app)
 	return app
 }
 
@@ -105,48 +97,14 @@ func (e *Edge) stream() fiber.Handler {
 	})
 }
 
-func (e *Edge) latest(c *fiber.Ctx) error {
-	frame := e.feed.Latest()
-	if frame == nil {
-		c.Set(fiber.HeaderRetryAfter, "1")
-		return fiber.NewError(fiber.StatusServiceUnavailable, "no snapshot yet")
-	}
-	tag := entityTag(frame)
-	c.Set(fiber.HeaderETag, tag)
-	c.Set(fiber.HeaderCacheControl, "no-cache")
-	if c.Get(fiber.HeaderIfNoneMatch) == tag {
-		return c.SendStatus(fiber.StatusNotModified)
-	}
-	c.Set(fiber.HeaderContentType, fiber.MIMEApplicationJSONCharsetUTF8)
-	return c.Send(frame.JSON)
-}
-
-func entityTag(f *feed.Frame) string {
-	s := f.Snapshot
-	return `"` + string(s.Epoch) + "-" + strconv.FormatUint(s.Seq, 10) + "-" + string(s.Status) + `"`
-}
-
-// about tells the dashboard what this edge's operator has to say.
-func (e *Edge) about(c *fiber.Ctx) error {
-	c.Set(fiber.HeaderCacheControl, "no-cache")
-	return c.JSON(struct {
-		Notice string `json:"notice"`
-	}{e.opts.Notice})
-}
-
-func securePage(c *fiber.Ctx) error {
-	c.Set(fiber.HeaderContentSecurityPolicy, web.ContentSecurityPolicy)
-	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
-	c.Set(fiber.HeaderCacheControl, "no-cache")
-	return c.Next()
-}
-
 // answerError gives every error one shape, and never more than its status tells when it was not ours.
 func answerError(c *fiber.Ctx, err error) error {
 	status, message := fiber.StatusInternalServerError, "internal error"
 	if ours, ok := errors.AsType[*fiber.Error](err); ok {
 		status, message = ours.Code, ours.Message
+	}
+	if status == fiber.StatusNotFound {
+		message = "no such path" // Fiber's repeats what was asked
 	}
 	var answer struct {
 		Error struct {
@@ -156,5 +114,6 @@ func answerError(c *fiber.Ctx, err error) error {
 	}
 	answer.Error.Code, answer.Error.Message = status, message
 	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	return c.Status(status).JSON(answer)
 }

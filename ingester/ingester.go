@@ -118,6 +118,7 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 				saved, state = now, in.engine.price.State()
 			}
 			in.publisher.Put(in.engine.tick(now), state)
+			in.publisher.Record(&in.engine.snapshot)
 		}
 	}
 }

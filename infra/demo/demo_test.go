@@ -34,6 +34,7 @@ func TestTheDemoComesUpAndGoesDown(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
 	awaitPrice(t, d.URLs()[1], testblock.Price574200)
+	awaitHistory(t, d.URLs()[1])
 	cancel()
 	if err := <-ended; err != nil {
 		t.Error(err)
@@ -66,6 +67,31 @@ func awaitPrice(t *testing.T, url string, truth float64) {
 		s, bad := snapshot.Decode(body.Bytes())
 		if err == nil && bad == nil && s.Status == snapshot.Live && s.Confidence > 0.9 && math.Abs(s.Price/truth-1) < 0.01 {
 			return
+		}
+	}
+}
+
+// awaitHistory waits for a first point of the line that a fresh page draws.
+func awaitHistory(t *testing.T, url string) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	poll := time.NewTicker(50 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		answer, err := http.Get(url + "api/v1/history")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var body bytes.Buffer
+		_, err = body.ReadFrom(answer.Body)
+		answer.Body.Close()
+		if err == nil && strings.Contains(body.String(), `"points":[[`) {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("no point in a minute: %s", body.String())
+		case <-poll.C:
 		}
 	}
 }

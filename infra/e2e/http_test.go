@@ -82,7 +82,7 @@ func TestHTTP(t *testing.T) {
 		"no websocket":       {"GET", "/ws/mempool", 426},
 		"a script":           {"GET", "/static/app.js", 200},
 		"about the operator": {"GET", "/api/v1/about", 200},
-		"a folder":           {"GET", "/static/", 403},
+		"a folder":           {"GET", "/static/", 404},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := request(t, c.method, e, c.path, nil).StatusCode; got != c.want {

@@ -9,17 +9,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/time/rate"
 )
 
 // A Publisher carries snapshots from the goroutine that computes them to Redis. It holds one: when Redis is slow or
 // gone, newer ones replace it, and nobody waits.
 type Publisher struct {
 	client  redis.UniversalClient
-	log     *slog.Logger
 	metrics *metrics
-	failing bool
-	remind  rate.Sometimes
+	outage  outage
+	history *recorder
 
 	mu      sync.Mutex
 	waiting parcel        // the newest; without a snapshot if it was taken
@@ -41,10 +39,10 @@ type metrics struct {
 func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *Publisher {
 	with := promauto.With(reg)
 	return &Publisher{
-		client: client,
-		log:    log,
-		remind: rate.Sometimes{Interval: time.Minute},
-		wake:   make(chan struct{}, 1),
+		client:  client,
+		outage:  outage{log: log},
+		history: newRecorder(client, log, reg),
+		wake:    make(chan struct{}, 1),
 		metrics: &metrics{
 			published: with.NewCounter(prometheus.CounterOpts{
 				Name: "sightglass_publish_snapshots_total", Help: "Snapshots that Redis has accepted.",
@@ -89,9 +87,11 @@ func (p *Publisher) take(sent parcel) parcel {
 	return waiting
 }
 
-// Run publishes until ctx ends. A failure is counted and told once when it begins, once a minute while it lasts and
-// once when it is over; the next snapshot is the next try.
+// Run publishes until ctx ends. A failure is counted and told; the next snapshot is the next try.
 func (p *Publisher) Run(ctx context.Context) {
+	var recording sync.WaitGroup
+	defer recording.Wait()
+	recording.Go(func() { p.history.run(ctx) })
 	var sending parcel
 	for {
 		select {
@@ -113,19 +113,12 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	}
 	if err != nil {
 		p.metrics.failures.Inc()
-		if !p.failing {
-			p.remind = rate.Sometimes{Interval: time.Minute}
-		}
-		p.failing = true
-		p.remind.Do(func() {
-			p.log.Error("redis does not take snapshots; going on, and trying with each new one", "err", err)
-		})
+		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
 		return
 	}
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
-	if p.failing {
-		p.failing = false
-		p.log.Info("redis takes snapshots again")
+	if p.outage.isOver("redis takes snapshots again") {
+		p.history.nudge()
 	}
 }

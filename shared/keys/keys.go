@@ -10,6 +10,10 @@ const (
 	// Latest holds the newest snapshot, the same JSON, written in the same MULTI as the PUBLISH on Channel.
 	Latest = "sightglass:latest"
 
+	// History holds the price's course: a sorted set, its members entries of package history, its scores their times.
+	// `redis-cli ZRANGE sightglass:history -6 -1` shows the last minute.
+	History = "sightglass:history"
+
 	// Engine holds what a restarted ingester resumes from: the engine's state, binary, for the ingester alone.
 	Engine = "sightglass:engine"
 )

@@ -1,0 +1,108 @@
+package edge
+
+import (
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/gofiber/fiber/v2"
+
+	"sightglass/edge/spec"
+)
+
+// TestTheDocumentHasEveryRoute, and no other: what is not described is not there. HEAD goes without saying wherever
+// there is a GET.
+func TestTheDocumentHasEveryRoute(t *testing.T) {
+	o := Defaults()
+	o.Listen, o.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
+	e, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.public.Close()
+	defer e.redis.Close()
+
+	got, want := make(map[string]bool), described(t)
+	for _, route := range e.app.GetRoutes(true) {
+		if route.Method != fiber.MethodHead {
+			got[strings.ToLower(route.Method)+" "+strings.Replace(route.Path, "*", "{file}", 1)] = true
+		}
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("the edge has %v\nopenapi.json has %v", sorted(got), sorted(want))
+	}
+}
+
+func described(t *testing.T) map[string]bool {
+	t.Helper()
+	var document struct {
+		Paths map[string]map[string]any
+	}
+	if err := json.Unmarshal(spec.OpenAPI, &document); err != nil {
+		t.Fatal(err)
+	}
+	all := make(map[string]bool)
+	for path, methods := range document.Paths {
+		for method := range methods {
+			all[method+" "+path] = true
+		}
+	}
+	return all
+}
+
+func sorted(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }
+
+func TestMatches(t *testing.T) {
+	for header, want := range map[string]bool{
+		``: false, `"a"`: true, `W/"a"`: true, `"a-gzip"`: true, `W/"a-gzip"`: true, `*`: true, ` * `: true,
+		`"b", W/"c" ,"a"`: true, `"b","c"`: false, `a`: false, `"ab"`: false, `w/"a"`: false, `"a-br"`: false,
+	} {
+		if got := matches(header, "a"); got != want {
+			t.Errorf("If-None-Match: %s: got %v", header, got)
+		}
+	}
+}
+
+func TestTakesGzip(t *testing.T) {
+	for header, want := range map[string]bool{
+		``: false, `gzip`: true, `GZIP`: true, `x-gzip`: true, `br, gzip;q=0.1`: true, `gzip;q=0`: false, `gzip; q=0.000`: false,
+		`deflate, br`: false, `identity`: false, `*`: true, `*;q=0`: false, `gzip;q=0, *`: false, `*;q=0, gzip`: true,
+	} {
+		if got := takesGzip(header); got != want {
+			t.Errorf("Accept-Encoding: %s: got %v", header, got)
+		}
+	}
+}
+
+func TestCheckOrigins(t *testing.T) {
+	for name, c := range map[string]struct {
+		origins []string
+		good    bool
+	}{
+		"any":             {[]string{"*"}, true},
+		"none":            {nil, true},
+		"some":            {[]string{"https://example.com", "http://localhost:3000"}, true},
+		"a slash":         {[]string{"https://example.com/"}, false},
+		"a path":          {[]string{"https://example.com/page"}, false},
+		"no scheme":       {[]string{"example.com"}, false},
+		"another scheme":  {[]string{"ftp://example.com"}, false},
+		"any and another": {[]string{"*", "https://example.com"}, false},
+		"part of a name":  {[]string{"*.example.com"}, false},
+		"an empty one":    {[]string{""}, false},
+		"the null origin": {[]string{"null"}, false},
+		"upper case":      {[]string{"https://Example.com"}, false}, // no browser sends it
+		"a user":          {[]string{"https://me@example.com"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := Defaults()
+			o.CORSOrigins = c.origins
+			err := o.Validate()
+			if (err == nil) != c.good || err != nil && !strings.Contains(err.Error(), "--cors-origins") {
+				t.Errorf("%v: %v", c.origins, err)
+			}
+		})
+	}
+}

@@ -1,0 +1,14 @@
+// Package spec holds the API's description in machines' terms. Tests hold it against what an edge answers.
+package spec
+
+import _ "embed"
+
+// OpenAPI describes the HTTP paths, in OpenAPI 3.1 (JSON).
+//
+//go:embed openapi.json
+var OpenAPI []byte
+
+// AsyncAPI describes the WebSocket's messages, in AsyncAPI 3.0 (JSON).
+//
+//go:embed asyncapi.json
+var AsyncAPI []byte

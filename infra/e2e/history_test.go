@@ -1,0 +1,340 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"sightglass/edge/archive"
+	"sightglass/edge/feed"
+	"sightglass/infra/internal/redistest"
+	redispublish "sightglass/ingester/publish"
+	"sightglass/shared/history"
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// began is the first second of a slot, long ago.
+const began = 1556771670
+
+// publisher runs an ingester's publisher until stop is called.
+func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher, *prometheus.Registry, func()) {
+	t.Helper()
+	return publisherAt(t, server.URL())
+}
+
+func publisherAt(t *testing.T, url string) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
+	t.Helper()
+	client, err := redispublish.Open(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg = prometheus.NewRegistry()
+	p = redispublish.New(client, slog.New(slog.DiscardHandler), reg)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); p.Run(ctx) }()
+	stop = func() { cancel(); <-ended; client.Close() }
+	return p, reg, stop
+}
+
+func priced(at, price float64) *snapshot.Snapshot {
+	return &snapshot.Snapshot{
+		Timestamp: at, Price: price, Low: price * 0.9, High: price * 1.1, Confidence: 0.9, Status: snapshot.Live, Seq: 1, Epoch: "5",
+	}
+}
+
+// stored gives the history's prices, in the order of their times.
+func stored(t *testing.T, client *redis.Client) (prices []float64) {
+	t.Helper()
+	members, err := client.ZRange(t.Context(), keys.History, 0, -1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, member := range members {
+		e, err := history.Decode([]byte(member))
+		if err != nil {
+			t.Fatal(err)
+		}
+		prices = append(prices, e.Price)
+	}
+	return prices
+}
+
+func expectStored(t *testing.T, client *redis.Client, want ...float64) {
+	t.Helper()
+	until(t, fmt.Sprintf("the history to be %v", want), func() bool { return slices.Equal(stored(t, client), want) })
+}
+
+// TestOneEntryASlot: whoever writes, however often, and whatever the clock does.
+func TestOneEntryASlot(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	first, _, stop := publisher(t, server)
+	warming := priced(began-10, 90)
+	warming.Status = snapshot.Warming
+	first.Record(warming)
+	for _, after := range []float64{0, 0.5, 9.999, 10, 10.5, 20} { // ticks
+		first.Record(priced(began+after, 100+after))
+	}
+	expectStored(t, client, 100, 110, 120)
+	if got := client.ZRange(t.Context(), keys.History, 0, 0).Val()[0]; got != "[1556771670,100.00,90.00,110.00,0.900]" {
+		t.Errorf("redis-cli shows %s", got)
+	}
+	if score := client.ZRangeWithScores(t.Context(), keys.History, 0, 0).Val()[0].Score; score != began {
+		t.Errorf("the score is %v, want the time", score)
+	}
+
+	second, _, stopSecond := publisher(t, server) // beside the first
+	second.Record(priced(began+23, 223))
+	second.Record(priced(began+30, 230))
+	expectStored(t, client, 100, 110, 223, 230)
+	stop()
+	stopSecond()
+
+	restarted, _, stop := publisher(t, server)
+	defer stop()
+	restarted.Record(priced(began+35, 335))
+	expectStored(t, client, 100, 110, 223, 335)
+	restarted.Record(priced(began+12, 412)) // the clock stepped back
+	restarted.Record(priced(began+22, 422))
+	expectStored(t, client, 100, 412, 422, 335)
+}
+
+// TestTheHistoryIsBounded: in Redis the oldest leave.
+func TestTheHistoryIsBounded(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	fill(t, client, began, history.MaxEntries)
+	p, _, stop := publisher(t, server)
+	defer stop()
+	p.Record(priced(began+history.MaxEntries*history.Slot, 7))
+	until(t, "the new entry", func() bool {
+		prices := stored(t, client)
+		return len(prices) == history.MaxEntries && prices[len(prices)-1] == 7
+	})
+	if oldest := client.ZRangeWithScores(t.Context(), keys.History, 0, 0).Val()[0].Score; oldest != began+history.Slot {
+		t.Errorf("the oldest is of %v, want the first to have left", oldest)
+	}
+}
+
+// fill writes n entries, a slot apart; the price of each says which it is, from 1.
+func fill(t testing.TB, client *redis.Client, from int64, n int) {
+	t.Helper()
+	members := make([]redis.Z, n)
+	for i := range members {
+		e := history.Entry{Timestamp: from + int64(i)*history.Slot, Price: float64(i + 1)}
+		members[i] = redis.Z{Score: float64(e.Timestamp), Member: e.AppendJSON(nil)}
+	}
+	if err := client.ZAdd(t.Context(), keys.History, members...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAnHourWithoutRedisIsWrittenLater, and what is older is lost.
+func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	p, reg, stop := publisher(t, server)
+	defer stop()
+	server.Kill()
+	const missed, hour = 400, 360
+	for i := range missed {
+		p.Record(priced(float64(began+i*history.Slot), float64(i+1)))
+	}
+	p.Put([]byte(encode("5", 1)), nil)
+	until(t, "a snapshot that Redis did not take", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
+	server.Start()
+	until(t, "the hour to be written", func() bool {
+		p.Put([]byte(encode("5", 2)), nil)
+		return len(stored(t, client)) == hour
+	})
+	if prices := stored(t, client); prices[0] != missed-hour+1 || prices[hour-1] != missed {
+		t.Errorf("entries %v to %v are there, want the last hour", prices[0], prices[hour-1])
+	}
+	if lost := value(t, reg, "sightglass_history_lost_total"); lost != missed-hour {
+		t.Errorf("%v are counted as lost, want %v", lost, missed-hour)
+	}
+}
+
+// value is a counter's, from what an operator sees.
+func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetCounter().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// TestAHistoryThatRedisRefusesCostsNoSnapshot: somebody has used its name for something else.
+func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	if err := client.Set(t.Context(), keys.History, "mine", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	p, reg, stop := publisher(t, server)
+	defer stop()
+	p.Record(priced(began, 100))
+	until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
+	p.Put([]byte(encode("5", 1)), nil)
+	until(t, "the snapshot", func() bool { return latest(t, server) != nil })
+	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 {
+		t.Errorf("%v snapshots failed", n)
+	}
+	if err := client.Del(t.Context(), keys.History).Err(); err != nil {
+		t.Fatal(err)
+	}
+	p.Record(priced(began+10, 110))
+	expectStored(t, client, 100, 110)
+}
+
+// TestTheRightsThatRedisMustGive are those that the changelog names.
+func TestTheRightsThatRedisMustGive(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	const base = "on >secret resetkeys resetchannels ~sightglass:* &sightglass:* -@all +set +get +publish +multi +exec +ping +hello +client|setname"
+	setUser := func(rights string) {
+		t.Helper()
+		args := []any{"ACL", "SETUSER", "ingester"}
+		for right := range strings.FieldsSeq(rights) {
+			args = append(args, right)
+		}
+		if err := client.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setUser(base)
+	p, reg, stop := publisherAt(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1))
+	defer stop()
+	p.Record(priced(began, 100))
+	until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
+	p.Put([]byte(encode("5", 1)), nil)
+	until(t, "the snapshot", func() bool { return latest(t, server) != nil })
+	setUser("+zadd +zremrangebyscore +zremrangebyrank")
+	p.Record(priced(began+10, 110))
+	expectStored(t, client, 100, 110)
+}
+
+func newArchive(t *testing.T, server *redistest.Server) (*archive.Archive, *prometheus.Registry) {
+	t.Helper()
+	opts, err := feed.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, reg := redis.NewClient(opts), prometheus.NewRegistry()
+	t.Cleanup(func() { client.Close() })
+	return archive.New(client, slog.New(slog.DiscardHandler), reg), reg
+}
+
+// TestRedisIsAskedOnce, however many ask an edge.
+func TestRedisIsAskedOnce(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	fill(t, client, began, 8640)
+	a, reg := newArchive(t, server)
+	now := time.Unix(2e9, 0)
+	var g errgroup.Group
+	for range 50 {
+		g.Go(func() error {
+			course, err := a.Read(t.Context(), now)
+			if err == nil && len(course.Entries) != 8640 {
+				err = fmt.Errorf("%d entries", len(course.Entries))
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	expectReads := func(want int, when string) {
+		t.Helper()
+		stats := client.Info(t.Context(), "commandstats").Val()
+		if !strings.Contains(stats, fmt.Sprintf("cmdstat_zrange:calls=%d,", want)) || value(t, reg, "sightglass_archive_reads_total") != float64(want) {
+			t.Errorf("%s: want %d reads, redis tells of\n%s", when, want, stats)
+		}
+	}
+	expectReads(1, "at first")
+	before, _ := a.Read(t.Context(), now.Add(archive.Fresh-time.Millisecond))
+	expectReads(1, "while it is fresh")
+	same, _ := a.Read(t.Context(), now.Add(archive.Fresh))
+	expectReads(2, "when it is not")
+	if same != before {
+		t.Error("what has not changed is another course: answers are built anew for nothing")
+	}
+	fill(t, client, began+86400, 1)
+	if course, err := a.Read(t.Context(), now); err != nil || len(course.Entries) != 8641 {
+		t.Errorf("after the clock stepped back: %v", err)
+	}
+}
+
+// TestAnEdgeWithoutRedisShowsWhatItKnows, and tries again no more often than with one.
+func TestAnEdgeWithoutRedisShowsWhatItKnows(t *testing.T) {
+	server := redistest.Start(t)
+	fill(t, server.Client(), began, 3)
+	known, _ := newArchive(t, server)
+	unknown, reg := newArchive(t, server)
+	now := time.Unix(2e9, 0)
+	if _, err := known.Read(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	server.Kill()
+	if course, err := known.Read(t.Context(), now.Add(time.Hour)); err != nil || len(course.Entries) != 3 {
+		t.Errorf("got %v, want the three that are known", err)
+	}
+	for range 10 {
+		if _, err := unknown.Read(t.Context(), now); !errors.Is(err, archive.ErrUnavailable) {
+			t.Errorf("got %v, want that there is none", err)
+		}
+	}
+	if n := value(t, reg, "sightglass_archive_reads_total"); n != 1 {
+		t.Errorf("%v tries in the same moment", n)
+	}
+	server.Start()
+	if course, err := unknown.Read(t.Context(), now.Add(archive.Fresh)); err != nil || len(course.Entries) != 0 {
+		t.Errorf("got %v, want an empty course", err)
+	}
+}
+
+// TestBadEntriesArePassedOver: they are counted, and the others are there.
+func TestBadEntriesArePassedOver(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	fill(t, client, began, 3)
+	for score, member := range map[float64]string{
+		1: "nonsense", began + 5: "[]", began + 12: `["1556771682",1,1,1,0]`,
+		began + 25:   "[1556771670,9.00,9.00,9.00,0.900]", // of another time than its score
+		began + 1000: strings.Repeat("x", 1<<20),
+	} {
+		if err := client.ZAdd(t.Context(), keys.History, redis.Z{Score: score, Member: member}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, reg := newArchive(t, server)
+	course, err := a.Read(t.Context(), time.Unix(2e9, 0))
+	if err != nil || len(course.Entries) != 3 {
+		t.Fatalf("got %+v, %v, want the three that are good", course, err)
+	}
+	const counted = "# HELP sightglass_archive_refused_total Entries of the history that were passed over.\n" +
+		"# TYPE sightglass_archive_refused_total counter\nsightglass_archive_refused_total 5\n"
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(counted), "sightglass_archive_refused_total"); err != nil {
+		t.Error(err)
+	}
+}
