@@ -32,12 +32,12 @@ type Limiter interface {
 
 // Options bound what clients may do.
 type Options struct {
-	MaxPerAddress int           // connections for an IPv4 address or an IPv6 /64
-	Limiter       Limiter       // bounds connections by address instead; nil: MaxPerAddress, on this edge alone
-	MaxClients    int           // connections in all
-	PingInterval  time.Duration // between pings to a client; it is gone if it answers none in over two of them
-	WriteTimeout  time.Duration // how long a client may take nothing
-	Refused       *refusal.Counter
+	MaxPerAddress int              // connections for an IPv4 address or an IPv6 /64
+	Limiter       Limiter          // bounds connections by address instead; nil: MaxPerAddress, on this edge alone
+	MaxClients    int              // connections in all
+	PingInterval  time.Duration    // between pings to a client; it is gone if it answers none in over two of them
+	WriteTimeout  time.Duration    // how long a client may take nothing
+	Refused       *refusal.Counter // counts those who are turned away; may be nil
 	Log           *slog.Logger
 }
 

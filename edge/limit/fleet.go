@@ -182,9 +182,9 @@ func (f *Fleet) Run(ctx context.Context) {
 		case <-renew.C:
 			err = f.renew(ctx)
 		case <-f.wake:
-			err = f.giveBack(ctx)
+			err = f.giveBack()
 		case <-ctx.Done():
-			f.giveBack(context.WithoutCancel(ctx)) //nolint:errcheck // what is not given back ends by itself
+			f.giveBack() //nolint:errcheck // what is not given back ends by itself
 			return
 		}
 		if err != nil && ctx.Err() == nil {
@@ -249,8 +249,9 @@ func (f *Fleet) renewSome(ctx context.Context, leases []lease) error {
 	return err
 }
 
-// giveBack frees what was released. It is done by the goroutine that renews, so no renewal comes after it.
-func (f *Fleet) giveBack(ctx context.Context) error {
+// giveBack frees what was released. It is done by the goroutine that renews, so no renewal comes after it, and is not
+// broken off when Run ends, as what it has begun with would be lost.
+func (f *Fleet) giveBack() error {
 	for {
 		leases := f.takeFreed()
 		if len(leases) == 0 {
@@ -259,7 +260,7 @@ func (f *Fleet) giveBack(ctx context.Context) error {
 		if f.away.Load() { // they end by themselves
 			continue
 		}
-		if err := f.remove(ctx, leases); err != nil {
+		if err := f.remove(leases); err != nil {
 			return err
 		}
 	}
@@ -274,8 +275,8 @@ func (f *Fleet) takeFreed() []lease {
 	return some
 }
 
-func (f *Fleet) remove(ctx context.Context, leases []lease) error {
-	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+func (f *Fleet) remove(leases []lease) error {
+	ctx, cancel := context.WithTimeout(context.Background(), roundTimeout)
 	defer cancel()
 	_, err := f.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, l := range leases {
