@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sightglass/edge/feed"
+	"sightglass/edge/guard"
 	"sightglass/edge/hub"
 )
 
@@ -29,9 +30,10 @@ type Edge struct {
 	metrics  *prometheus.Registry
 	redis    *redis.Client
 	feed     *feed.Feed
+	limits   limits
 	hub      *hub.Hub
 	app      *fiber.App
-	public   net.Listener
+	public   *guard.Listener
 	internal net.Listener // nil without InternalListen
 	started  time.Time
 	draining atomic.Bool
@@ -52,21 +54,30 @@ func New(o Options) (*Edge, error) {
 	e := &Edge{opts: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
 	e.redis = redis.NewClient(redisOptions)
 	e.feed = feed.New(e.redis, o.Log, e.metrics)
+	if e.limits, err = e.newLimits(); err != nil {
+		return nil, errors.Join(err, e.redis.Close())
+	}
 	e.hub = hub.New(hub.Options{
-		MaxPerAddress: o.MaxPerAddress, MaxClients: o.MaxClients,
-		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Log: o.Log,
+		Limiter: e.limits.limiter(), MaxClients: o.MaxClients,
+		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Refused: e.limits.refused, Log: o.Log,
 	}, e.metrics)
 	e.app = e.routes()
 	if err := e.bind(); err != nil {
 		return nil, errors.Join(err, e.redis.Close())
 	}
+	e.gauges()
 	return e, nil
 }
 
 func (e *Edge) bind() (err error) {
-	if e.public, err = listenPublic(e.opts.Listen); err != nil {
+	ln, err := listenPublic(e.opts.Listen)
+	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
+	e.public = guard.New(ln, guard.Options{
+		MaxPerAddress: e.opts.maxSockets(), Proxies: e.limits.proxies, ProxyProtocol: e.opts.ProxyProtocol,
+		HeaderTimeout: e.opts.HeaderTimeout, Refused: e.limits.refused,
+	})
 	if e.opts.InternalListen == "" {
 		return nil
 	}
@@ -90,6 +101,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	defer stopFeeding()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { e.feed.Run(feeding, e.hub.Broadcast); return nil })
+	if e.limits.fleet != nil {
+		g.Go(func() error { e.limits.fleet.Run(feeding); return nil })
+	}
 	g.Go(func() error { return e.app.Listener(e.public) })
 	if e.internal != nil {
 		g.Go(func() error { return serveInternal(feeding, e.internal, e.metrics) })

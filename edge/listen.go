@@ -19,7 +19,7 @@ import (
 const sendBuffer = 64 << 10
 
 // listenPublic listens on IPv4 and IPv6, with bounded send buffers, which accepted connections inherit.
-func listenPublic(addr string) (net.Listener, error) {
+func listenPublic(addr string) (*net.TCPListener, error) {
 	config := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) error {
 		var failed error
 		err := raw.Control(func(fd uintptr) {
@@ -27,7 +27,11 @@ func listenPublic(addr string) (net.Listener, error) {
 		})
 		return errors.Join(err, failed)
 	}}
-	return config.Listen(context.Background(), "tcp", addr)
+	ln, err := config.Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return ln.(*net.TCPListener), nil
 }
 
 // serveInternal serves what operators need, on a listener that is not for the public, until ctx ends.

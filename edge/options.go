@@ -1,10 +1,13 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -15,16 +18,29 @@ import (
 // Options are all settings of an edge. The tags hold the defaults and the help: this is their only place. On the
 // command line a setting is --listen, in the environment SIGHTGLASS_LISTEN.
 type Options struct {
-	Listen         string        `default:"127.0.0.1:8080" help:"Where browsers connect. :8080 is every address of the machine."`
-	InternalListen string        `default:"" help:"Serve /metrics and /debug/pprof here, for operators only. Empty: not at all."`
-	Redis          string        `default:"redis://127.0.0.1:6379" help:"Where snapshots come from: redis://, rediss:// or unix://, with user and password in the URL."`
-	MaxPerAddress  int           `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
-	MaxClients     int           `default:"20000" help:"Most WebSockets in all."`
-	PingInterval   time.Duration `default:"20s" help:"Time between pings to a client, 1s to 5m. Keep it under the idle timeout of the proxies in front."`
-	WriteTimeout   time.Duration `default:"30s" help:"A client that takes nothing for so long is dropped, 1s to 5m."`
-	Grace          time.Duration `default:"5s" help:"On SIGTERM, how long clients get to leave before they are cut off."`
-	CORSOrigins    []string      `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ from a browser, such as https://example.com. *: any. Empty: none but our own."`
-	Notice         string        `default:"" help:"Shown on top of the dashboard."`
+	Listen         string   `default:"127.0.0.1:8080" help:"Where browsers connect. :8080 is every address of the machine."`
+	InternalListen string   `default:"" help:"Serve /metrics and /debug/pprof here, for operators only. Empty: not at all."`
+	Redis          string   `default:"redis://127.0.0.1:6379" help:"Where snapshots come from: redis://, rediss:// or unix://, with user and password in the URL."`
+	CORSOrigins    []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ from a browser, such as https://example.com. *: any. Empty: none but our own."`
+	MaxPerAddress  int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
+	MaxClients     int      `default:"20000" help:"Most WebSockets in all."`
+
+	LimitScope           string        `default:"edge" enum:"edge,cluster" help:"What --max-per-address counts on: this edge, or all edges (cluster), through Redis."`
+	LimitLease           time.Duration `default:"10s" help:"With --limit-scope cluster: how long the clients of an edge that died count on, 3s to 5m."`
+	HandshakesPerMinute  int           `default:"0" help:"Most WebSocket handshakes a minute from one address; as many may come at once. 0: 60 for each of --max-per-address."`
+	MaxSocketsPerAddress int           `default:"0" help:"Most TCP connections from one address, WebSockets or not. 0: ten for each of --max-per-address."`
+	MaxHeaderBytes       int           `default:"4096" help:"Most bytes of a request's headers, 1024 to 65536. Each client holds a buffer of this size."`
+	HeaderTimeout        time.Duration `default:"10s" help:"How long a request may take to come, 100ms to 1m."`
+
+	AllowedOrigins  []string `help:"Origins of web pages that may connect besides this host's own, such as https://example.org. *: any."`
+	TrustedProxies  []string `help:"Addresses and CIDRs of the proxies in front, whose word about a client's address is believed."`
+	ForwardedHeader string   `default:"any" enum:"any,x-forwarded-for,forwarded" help:"The header in which the proxies say it: x-forwarded-for, forwarded, or any: X-Forwarded-For if it is there, else Forwarded."`
+	ProxyProtocol   bool     `help:"The proxies say it by the PROXY protocol, v1 or v2, at the start of each connection."`
+
+	PingInterval time.Duration `default:"20s" help:"Time between pings to a client, 1s to 5m. Keep it under the idle timeout of the proxies in front."`
+	WriteTimeout time.Duration `default:"30s" help:"A client that takes nothing for so long is dropped, 1s to 5m."`
+	Grace        time.Duration `default:"5s" help:"On SIGTERM, how long clients get to leave before they are cut off."`
+	Notice       string        `default:"" help:"Shown on top of the dashboard."`
 
 	Log *slog.Logger `kong:"-"` // nil: slog.Default
 }
@@ -41,12 +57,22 @@ func Defaults() Options {
 // Validate names every setting that is wrong and what it may be.
 func (o Options) Validate() error {
 	_, redisErr := feed.ParseURL(o.Redis)
+	_, proxiesErr := o.proxies()
+	_, originsErr := o.origins()
 	return errors.Join(
 		checkListen("listen", o.Listen, false),
 		checkListen("internal-listen", o.InternalListen, true),
 		redisErr,
 		positive("max-per-address", o.MaxPerAddress),
 		positive("max-clients", o.MaxClients),
+		oneOf("limit-scope", o.LimitScope, scopeEdge, scopeCluster),
+		inRange("limit-lease", o.LimitLease, 3*time.Second, 5*time.Minute),
+		notNegative("handshakes-per-minute", o.HandshakesPerMinute),
+		o.checkSockets(),
+		inRange("max-header-bytes", o.MaxHeaderBytes, 1<<10, 1<<16),
+		inRange("header-timeout", o.HeaderTimeout, 100*time.Millisecond, time.Minute),
+		originsErr, proxiesErr, o.checkProxies(),
+		oneOf("forwarded-header", o.ForwardedHeader, headerAny, headerForwardedFor, headerForwarded),
 		inRange("ping-interval", o.PingInterval, time.Second, 5*time.Minute),
 		inRange("write-timeout", o.WriteTimeout, time.Second, 5*time.Minute),
 		inRange("grace", o.Grace, 0, 10*time.Minute),
@@ -71,9 +97,23 @@ func positive(name string, n int) error {
 	return nil
 }
 
-func inRange(name string, d, least, most time.Duration) error {
-	if d < least || d > most {
-		return fmt.Errorf("--%s %v: want %v to %v", name, d, least, most)
+func notNegative(name string, n int) error {
+	if n < 0 {
+		return fmt.Errorf("--%s %d: want 0 or more", name, n)
+	}
+	return nil
+}
+
+func inRange[T cmp.Ordered](name string, v, least, most T) error {
+	if v < least || v > most {
+		return fmt.Errorf("--%s %v: want %v to %v", name, v, least, most)
+	}
+	return nil
+}
+
+func oneOf(name, value string, values ...string) error {
+	if !slices.Contains(values, value) {
+		return fmt.Errorf("--%s %q: want %s", name, value, strings.Join(values, " or "))
 	}
 	return nil
 }

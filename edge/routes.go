@@ -2,6 +2,7 @@ package edge
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"github.com/gofiber/contrib/websocket"
@@ -17,12 +18,12 @@ const readyWithin = 5 * time.Second
 func (e *Edge) routes() *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage: true,
-		ReadTimeout:           10 * time.Second, // for a whole request: slow headers hold nothing for longer
+		ReadTimeout:           e.opts.HeaderTimeout, // for a whole request: slow headers hold nothing for longer
 		WriteTimeout:          10 * time.Second,
 		IdleTimeout:           time.Minute,
 		BodyLimit:             1024, // no request of ours has a body
-		ReadBufferSize:        4096, // also the most bytes of headers
-		ErrorHandler:          answerError,
+		ReadBufferSize:        e.opts.MaxHeaderBytes,
+		ErrorHandler:          e.countRefusals(answerError),
 	})
 	beStrict(app)
 	app.Server().KeepHijackedConns = true // or Close on a WebSocket does nothing; the hub closes each itself
@@ -72,20 +73,12 @@ type health struct {
 	UptimeSeconds    int64  `json:"uptime_seconds"` // of this edge
 }
 
-// admit turns away what cannot become a WebSocket.
-func (e *Edge) admit(c *fiber.Ctx) error {
-	if !websocket.IsWebSocketUpgrade(c) {
-		c.Set(fiber.HeaderUpgrade, "websocket")
-		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
-	}
-	if e.draining.Load() {
-		return fiber.NewError(fiber.StatusServiceUnavailable, "draining")
-	}
-	return c.Next()
-}
-
 func (e *Edge) stream() fiber.Handler {
-	return websocket.New(func(c *websocket.Conn) { e.hub.Serve(c.Conn) }, websocket.Config{
+	serve := func(c *websocket.Conn) {
+		addr, _ := c.Locals(localAddr).(netip.Addr)
+		e.hub.Serve(c.Conn, addr)
+	}
+	return websocket.New(serve, websocket.Config{
 		EnableCompression: true,
 		ReadBufferSize:    512,
 		WriteBufferSize:   512, // for pongs; snapshots are written as they were prepared

@@ -8,7 +8,6 @@ package hub
 import (
 	"context"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -19,21 +18,33 @@ import (
 
 	"sightglass/edge/feed"
 	"sightglass/edge/limit"
+	"sightglass/edge/refusal"
 )
+
+// A Limiter bounds connections by client address. It may ask others, but must not take long, and is safe for concurrent
+// use. If it does not know, it lets the client in.
+type Limiter interface {
+	// Acquire takes one of the address's connections. It reports false if none is left; if true, Release must follow.
+	Acquire(ctx context.Context, addr netip.Addr) bool
+	// Release gives back what Acquire took. It does not wait.
+	Release(addr netip.Addr)
+}
 
 // Options bound what clients may do.
 type Options struct {
-	MaxPerAddress int           // connections for an IPv4 address or an IPv6 /64
-	MaxClients    int           // connections in all
-	PingInterval  time.Duration // between pings to a client; it is gone if it answers none in over two of them
-	WriteTimeout  time.Duration // how long a client may take nothing
+	MaxPerAddress int              // connections for an IPv4 address or an IPv6 /64
+	Limiter       Limiter          // bounds connections by address instead; nil: MaxPerAddress, on this edge alone
+	MaxClients    int              // connections in all
+	PingInterval  time.Duration    // between pings to a client; it is gone if it answers none in over two of them
+	WriteTimeout  time.Duration    // how long a client may take nothing
+	Refused       *refusal.Counter // counts those who are turned away; may be nil
 	Log           *slog.Logger
 }
 
 // A Hub is safe for concurrent use.
 type Hub struct {
 	opts      Options
-	addresses *limit.Addresses
+	addresses Limiter
 	metrics   *metrics
 	latest    atomic.Pointer[feed.Frame]
 
@@ -47,9 +58,12 @@ type Hub struct {
 func New(o Options, reg prometheus.Registerer) *Hub {
 	h := &Hub{
 		opts:      o,
-		addresses: limit.NewAddresses(o.MaxPerAddress),
+		addresses: o.Limiter,
 		clients:   make(map[*client]struct{}),
 		empty:     make(chan struct{}),
+	}
+	if h.addresses == nil {
+		h.addresses = limit.NewAddresses(o.MaxPerAddress, o.Refused, refusal.Address)
 	}
 	h.metrics = newMetrics(reg, h)
 	return h
@@ -72,12 +86,13 @@ func (h *Hub) Broadcast(f *feed.Frame) {
 	}
 }
 
-// Serve holds a connection until it ends, for whatever reason, and closes it. It must be called by the goroutine
-// that the connection was handed to: the server takes the connection's memory back when that returns.
-func (h *Hub) Serve(conn *websocket.Conn) {
+// Serve holds a connection until it ends, for whatever reason, and closes it. addr is the client's, by which it is
+// counted. It must be called by the goroutine that the connection was handed to: the server takes the connection's
+// memory back when that returns.
+func (h *Hub) Serve(conn *websocket.Conn, addr netip.Addr) {
 	defer conn.Close()
-	addr := address(conn)
-	if !h.addresses.Acquire(addr) {
+	// Counted only here: a handshake that breaks before the answer is out never comes so far, and would never be released.
+	if !h.addresses.Acquire(context.Background(), addr) {
 		h.refuse(conn, addr, tooManyFromAddress)
 		return
 	}
@@ -91,22 +106,16 @@ func (h *Hub) Serve(conn *websocket.Conn) {
 	c.serve()
 }
 
-func address(conn *websocket.Conn) netip.Addr {
-	tcp, ok := conn.NetConn().RemoteAddr().(*net.TCPAddr)
-	if !ok {
-		return netip.Addr{}
-	}
-	return tcp.AddrPort().Addr()
-}
-
 // join reports why the client may not, or a reason without a code.
 func (h *Hub) join(c *client) reason {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.draining:
+		h.opts.Refused.Count(refusal.Draining)
 		return goingAway
 	case len(h.clients) >= h.opts.MaxClients:
+		h.opts.Refused.Count(refusal.Full)
 		return edgeFull
 	}
 	h.clients[c] = struct{}{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,7 @@ func serve(t testing.TB, o hub.Options) (*hub.Hub, string, *prometheus.Registry)
 	h := hub.New(o, reg)
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.Server().KeepHijackedConns = true
-	app.Get("/", fiberws.New(func(c *fiberws.Conn) { h.Serve(c.Conn) }, fiberws.Config{EnableCompression: true}))
+	app.Get("/", fiberws.New(func(c *fiberws.Conn) { h.Serve(c.Conn, loopback) }, fiberws.Config{EnableCompression: true}))
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -59,6 +60,8 @@ func serve(t testing.TB, o hub.Options) (*hub.Hub, string, *prometheus.Registry)
 	})
 	return h, "ws://" + ln.Addr().String() + "/", reg
 }
+
+var loopback = netip.MustParseAddr("127.0.0.1")
 
 func patient() hub.Options {
 	return hub.Options{MaxPerAddress: 100, MaxClients: 100, PingInterval: time.Minute, WriteTimeout: time.Minute}

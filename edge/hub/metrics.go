@@ -18,9 +18,6 @@ func newMetrics(reg prometheus.Registerer, h *Hub) *metrics {
 	with.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sightglass_clients", Help: "Clients that are connected.",
 	}, func() float64 { return float64(h.Len()) })
-	with.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sightglass_client_addresses", Help: "Addresses that hold connections.",
-	}, func() float64 { return float64(h.addresses.Len()) })
 	return &metrics{
 		accepted: counter("sightglass_clients_accepted_total", "Clients that were let in."),
 		frames:   counter("sightglass_client_frames_total", "Snapshots written to clients."),

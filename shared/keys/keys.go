@@ -16,4 +16,9 @@ const (
 
 	// Engine holds what a restarted ingester resumes from: the engine's state, binary, for the ingester alone.
 	Engine = "sightglass:engine"
+
+	// LimitPrefix and a client's address (192.0.2.1, or 2001:db8:: for its /64) name a sorted set of the connections that
+	// the address has on all edges, each under a lease: its score is when it ends, in unix milliseconds by Redis's clock.
+	// Only edges with --limit-scope cluster write it.
+	LimitPrefix = "sightglass:limit:"
 )

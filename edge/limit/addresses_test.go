@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"sightglass/edge/limit"
+	"sightglass/edge/refusal"
 )
 
 func TestWhoSharesACount(t *testing.T) {
@@ -21,11 +22,11 @@ func TestWhoSharesACount(t *testing.T) {
 		"the same link-local zone": {"fe80::1%eth0", "fe80::1%eth1", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := limit.NewAddresses(1)
-			if !a.Acquire(netip.MustParseAddr(c.first)) {
+			a := newAddresses(1)
+			if !a.Acquire(t.Context(), netip.MustParseAddr(c.first)) {
 				t.Fatal("the first connection was refused")
 			}
-			if got := a.Acquire(netip.MustParseAddr(c.second)); got == c.shared {
+			if got := a.Acquire(t.Context(), netip.MustParseAddr(c.second)); got == c.shared {
 				t.Errorf("the second connection: accepted %v", got)
 			}
 		})
@@ -33,41 +34,43 @@ func TestWhoSharesACount(t *testing.T) {
 }
 
 func TestUnknownAddressesAreLimitedToo(t *testing.T) {
-	a := limit.NewAddresses(1)
-	if !a.Acquire(netip.Addr{}) || a.Acquire(netip.Addr{}) {
+	a := newAddresses(1)
+	if !a.Acquire(t.Context(), netip.Addr{}) || a.Acquire(t.Context(), netip.Addr{}) {
 		t.Error("want the first accepted and the second refused")
 	}
 }
 
 func TestReleaseMakesRoom(t *testing.T) {
-	a, addr := limit.NewAddresses(10), netip.MustParseAddr("192.0.2.1")
+	a, addr := newAddresses(10), netip.MustParseAddr("192.0.2.1")
 	for range 10 {
-		if !a.Acquire(addr) {
+		if !a.Acquire(t.Context(), addr) {
 			t.Fatal("refused before the tenth")
 		}
 	}
-	if a.Acquire(addr) {
+	if a.Acquire(t.Context(), addr) {
 		t.Fatal("the eleventh was accepted")
 	}
 	a.Release(addr)
-	if !a.Acquire(addr) {
+	if !a.Acquire(t.Context(), addr) {
 		t.Error("no room after one left")
 	}
 }
 
 func TestCountsEndAtZero(t *testing.T) {
-	a := limit.NewAddresses(3)
+	a := newAddresses(3)
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
 			addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 7)})
-			if a.Acquire(addr) {
+			if a.Acquire(t.Context(), addr) {
 				a.Release(addr)
 			}
 		})
 	}
 	wg.Wait()
-	if n := a.Len(); n != 0 {
-		t.Errorf("%d addresses still hold connections", n)
+	if n, total := a.Len(), a.Total(); n != 0 || total != 0 {
+		t.Errorf("%d addresses still hold %d connections", n, total)
 	}
 }
+
+func newAddresses(most int) *limit.Addresses { return limit.NewAddresses(most, nil, refusal.Address) }

@@ -1,0 +1,196 @@
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/gofiber/contrib/websocket"
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"sightglass/edge/hub"
+	"sightglass/edge/limit"
+	"sightglass/edge/origin"
+	"sightglass/edge/realip"
+	"sightglass/edge/refusal"
+)
+
+// The values of --limit-scope.
+const (
+	scopeEdge    = "edge"
+	scopeCluster = "cluster"
+)
+
+// The values of --forwarded-header. With any, X-Forwarded-For wins: nearly every proxy writes it and passes a Forwarded
+// on as it came, so where both are there Forwarded is likely the client's own. Where the proxies write only Forwarded
+// it is the other way round, and they must be set to drop X-Forwarded-For or the setting to forwarded.
+const (
+	headerAny          = "any"
+	headerForwardedFor = "x-forwarded-for"
+	headerForwarded    = "forwarded"
+)
+
+const (
+	// handshakesPerPlace is how many handshakes a minute an address may make for each WebSocket that it may hold: one a
+	// second is more than any client that reconnects with backoff makes, and an edge takes thousands a second.
+	handshakesPerPlace = 60
+	// socketsPerPlace is how many TCP connections an address may have open for each WebSocket that it may hold: a browser
+	// has up to six for a page and its files, and those who are told why they cannot stay need one too.
+	socketsPerPlace = 10
+)
+
+// limits is what stands between the public and the hub.
+type limits struct {
+	refused    *refusal.Counter
+	proxies    realip.Proxies
+	origins    origin.Allowed
+	handshakes *limit.Rate
+	addresses  *limit.Addresses // WebSockets on this edge
+	fleet      *limit.Fleet     // nil with the scope edge
+}
+
+func (o Options) proxies() (realip.Proxies, error) {
+	p, err := realip.ParseProxies(o.TrustedProxies)
+	if err != nil {
+		return p, fmt.Errorf("--trusted-proxies: %w", err)
+	}
+	return p, nil
+}
+
+func (o Options) origins() (origin.Allowed, error) {
+	a, err := origin.Parse(o.AllowedOrigins)
+	if err != nil {
+		return a, fmt.Errorf("--allowed-origins: %w", err)
+	}
+	return a, nil
+}
+
+func (o Options) checkProxies() error {
+	if o.ProxyProtocol && len(o.TrustedProxies) == 0 {
+		return errors.New("--proxy-protocol: want --trusted-proxies too, as nobody else's word is believed")
+	}
+	return nil
+}
+
+// checkSockets refuses a limit that nobody could live with: each WebSocket is a TCP connection.
+func (o Options) checkSockets() error {
+	if o.MaxSocketsPerAddress != 0 && o.MaxSocketsPerAddress < o.MaxPerAddress {
+		return fmt.Errorf("--max-sockets-per-address %d: want --max-per-address (%d) or more, or 0", o.MaxSocketsPerAddress, o.MaxPerAddress)
+	}
+	return nil
+}
+
+func (o Options) handshakesPerMinute() int {
+	if o.HandshakesPerMinute == 0 {
+		return handshakesPerPlace * o.MaxPerAddress
+	}
+	return o.HandshakesPerMinute
+}
+
+func (o Options) maxSockets() int {
+	if o.MaxSocketsPerAddress == 0 {
+		return socketsPerPlace * o.MaxPerAddress
+	}
+	return o.MaxSocketsPerAddress
+}
+
+// newLimits makes what e.opts ask for. They are valid.
+func (e *Edge) newLimits() (l limits, err error) {
+	l.refused = refusal.NewCounter(e.metrics)
+	l.handshakes = limit.NewRate(e.opts.handshakesPerMinute(), l.refused, refusal.HandshakeRate)
+	l.addresses = limit.NewAddresses(e.opts.MaxPerAddress, l.refused, refusal.Address)
+	if e.opts.LimitScope == scopeCluster {
+		l.fleet = limit.NewFleet(e.redis, limit.FleetOptions{
+			Local: l.addresses, Most: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Refused: l.refused, Log: e.log,
+		}, e.metrics)
+	}
+	if l.proxies, err = e.opts.proxies(); err != nil {
+		return l, err
+	}
+	l.origins, err = e.opts.origins()
+	return l, err
+}
+
+// limiter is what the hub asks.
+func (l limits) limiter() hub.Limiter {
+	if l.fleet != nil {
+		return l.fleet
+	}
+	return l.addresses
+}
+
+// gauges registers what is held now.
+func (e *Edge) gauges() {
+	gauge := func(name, help string, value func() int) {
+		promauto.With(e.metrics).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
+	}
+	gauge("sightglass_client_addresses", "Addresses that hold WebSockets.", e.limits.addresses.Len)
+	gauge("sightglass_edge_handshake_addresses", "Addresses whose handshakes are remembered.", e.limits.handshakes.Len)
+	gauge("sightglass_edge_sockets", "TCP connections, without those of proxies.", func() int { n, _ := e.public.Held(); return n })
+	gauge("sightglass_edge_socket_addresses", "Addresses that hold TCP connections.", func() int { _, n := e.public.Held(); return n })
+}
+
+// admit turns away what cannot or may not become a WebSocket. Nothing is counted here that would have to be given back:
+// a handshake can still break before a WebSocket comes of it. The origin is looked at before the rate, so that a page
+// elsewhere cannot use up what its visitors' address may do here.
+func (e *Edge) admit(c *fiber.Ctx) error {
+	switch {
+	case !websocket.IsWebSocketUpgrade(c):
+		c.Set(fiber.HeaderUpgrade, "websocket")
+		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
+	case e.draining.Load():
+		e.limits.refused.Count(refusal.Draining)
+		return fiber.NewError(fiber.StatusServiceUnavailable, "draining")
+	case !e.originAllowed(c):
+		e.limits.refused.Count(refusal.Origin)
+		return fiber.NewError(fiber.StatusForbidden, "pages of this origin may not connect")
+	}
+	addr := e.clientAddr(c)
+	if wait := e.limits.handshakes.Take(time.Now(), addr); wait > 0 {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+		return fiber.NewError(fiber.StatusTooManyRequests, "too many handshakes from your address")
+	}
+	c.Locals(localAddr, addr)
+	return c.Next()
+}
+
+// localAddr is the name under which a request's netip.Addr goes on to the WebSocket that it becomes.
+const localAddr = "addr"
+
+func (e *Edge) originAllowed(c *fiber.Ctx) bool {
+	var origins []string
+	for _, line := range c.Request().Header.PeekAll(fiber.HeaderOrigin) {
+		origins = append(origins, string(line))
+	}
+	return e.limits.origins.Allow(origins, string(c.Request().Header.Host()))
+}
+
+// clientAddr is the address that a request's client has in truth: a copy, which outlives the request.
+func (e *Edge) clientAddr(c *fiber.Ctx) netip.Addr {
+	peer, header := realip.Of(c.Context().RemoteAddr()), &c.Request().Header
+	if e.opts.ForwardedHeader != headerForwarded {
+		lines := header.PeekAll(fiber.HeaderXForwardedFor)
+		if len(lines) > 0 || e.opts.ForwardedHeader == headerForwardedFor {
+			return e.limits.proxies.ForwardedFor(peer, lines)
+		}
+	}
+	return e.limits.proxies.Forwarded(peer, header.PeekAll(fiber.HeaderForwarded))
+}
+
+// countRefusals counts the requests that the server gave up before any of our handlers saw them.
+func (e *Edge) countRefusals(answer fiber.ErrorHandler) fiber.ErrorHandler {
+	return func(c *fiber.Ctx, err error) error {
+		switch {
+		case errors.Is(err, fiber.ErrRequestTimeout):
+			e.limits.refused.Count(refusal.HeaderTime)
+		case errors.Is(err, fiber.ErrRequestHeaderFieldsTooLarge):
+			e.limits.refused.Count(refusal.HeaderSize)
+		}
+		return answer(c, err)
+	}
+}

@@ -1,0 +1,89 @@
+// Package limit bounds what one client address may take: connections, and handshakes a minute.
+package limit
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+
+	"sightglass/edge/refusal"
+)
+
+// prefix6 is the network that one IPv6 client holds: providers hand out at least a /64, so single addresses would
+// limit nobody.
+const prefix6 = 64
+
+// Addresses bounds how many connections one address may hold at a time. The zero value refuses everyone.
+type Addresses struct {
+	most    int
+	why     refusal.Reason
+	refused *refusal.Counter
+
+	mu    sync.Mutex
+	held  map[netip.Addr]int
+	total int
+}
+
+// NewAddresses allows most connections for each IPv4 address or IPv6 /64, and counts as why whom it refuses.
+func NewAddresses(most int, refused *refusal.Counter, why refusal.Reason) *Addresses {
+	return &Addresses{most: most, why: why, refused: refused, held: make(map[netip.Addr]int)}
+}
+
+// Acquire takes one of the address's connections. It reports false if none is left; if true, Release must follow. It
+// never waits.
+func (a *Addresses) Acquire(_ context.Context, addr netip.Addr) bool {
+	if !a.take(key(addr)) {
+		a.refused.Count(a.why)
+		return false
+	}
+	return true
+}
+
+func (a *Addresses) take(k netip.Addr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.held[k] >= a.most {
+		return false
+	}
+	a.held[k]++
+	a.total++
+	return true
+}
+
+// Release gives back what Acquire took.
+func (a *Addresses) Release(addr netip.Addr) {
+	k := key(addr)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.total--
+	if a.held[k]--; a.held[k] <= 0 {
+		delete(a.held, k)
+	}
+}
+
+// Len is the number of addresses that hold connections.
+func (a *Addresses) Len() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.held)
+}
+
+// Total is the number of connections that are held.
+func (a *Addresses) Total() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.total
+}
+
+// key is what is counted as one: an IPv4 address, or the network of an IPv6 address.
+func key(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if addr.Is4() {
+		return addr
+	}
+	p, err := addr.Prefix(prefix6)
+	if err != nil {
+		return addr // the zero address: unknown clients share one count
+	}
+	return p.Addr()
+}
