@@ -103,7 +103,7 @@ var goingAway = []byte{1001 >> 8, 1001 & 0xff}
 func (g *Generator) Stall(n int) error {
 	return g.do(func() {
 		for _, c := range g.clients {
-			if n > 0 && c.state == open && c.role == steady && c != g.namer {
+			if n > 0 && c.state == open && c.role == steady && !c.namer {
 				g.counts.steady.Add(-1)
 				g.stall(c)
 				n--

@@ -27,6 +27,8 @@ type Options struct {
 	Points   int           `default:"8" env:"POINTS" help:"New points in a snapshot, on average, 0 to 500. Mainnet has about 8."`
 	Churn    int           `default:"0" env:"CHURN" help:"Clients a minute that come and go beside the others; also shows what the edge holds meanwhile."`
 	Stalled  int           `default:"0" env:"STALLED" help:"Of the clients, so many stop reading, and the others are measured once more."`
+	Grow     int           `default:"0" env:"GROW" help:"After each stretch so many more clients, until p99 is over 100 ms: what a core can carry."`
+	Rounds   int           `default:"1" env:"ROUNDS" help:"Measure so often and keep the best, 1 to 20: for a machine that has other work."`
 	Floor    bool          `default:"true" negatable:"" env:"FLOOR" help:"Measure the floor, too."`
 
 	Progress func(fmt.Stringer) `kong:"-"` // is told of what is done, and of each look during churn; nil: nobody
@@ -47,6 +49,8 @@ func (o Options) Validate() error {
 	check("rate", o.Rate, 0.1, 100)
 	check("points", float64(o.Points), 0, 500)
 	check("churn", float64(o.Churn), 0, 10_000)
+	check("grow", float64(o.Grow), 0, mostClients)
+	check("rounds", float64(o.Rounds), 1, 20)
 	check("stalled", float64(o.Stalled), 0, float64(o.Clients-1))
 	if o.Duration <= 0 {
 		errs = append(errs, fmt.Errorf("--duration %v: want more than 0", o.Duration))
@@ -61,7 +65,7 @@ func (o Options) Validate() error {
 
 func (o Options) load(protocol string) Load {
 	return Load{
-		Clients: o.Clients, Stalled: o.Stalled, Churn: o.Churn, Stay: Stay, Rate: o.Rate, Points: o.Points,
+		Clients: o.Clients, Grow: o.Grow, Stalled: o.Stalled, Churn: o.Churn, Stay: Stay, Rate: o.Rate, Points: o.Points,
 		Duration: o.Duration, Protocol: Protocols[protocol], Progress: o.Progress,
 	}
 }
@@ -106,20 +110,24 @@ func Compare(ctx context.Context, o Options) (report *Report, err error) {
 
 func (c *comparison) compare(ctx context.Context, protocol string) (Comparison, error) {
 	result := Comparison{Protocol: protocol}
-	var err error
-	c.say(protocol, "the edge")
-	if result.Edge, err = c.measureEdge(ctx, protocol); errors.Is(err, ErrNotOffered) {
-		result.NotOffered = true
-		return result, nil
-	}
-	if err != nil {
-		return result, fmt.Errorf("edge: %w", err)
-	}
-	if c.opts.Floor {
-		c.say(protocol, "the floor")
-		if result.Floor, err = c.measureFloor(ctx, protocol); err != nil {
+	for range c.opts.Rounds {
+		edge, err := c.measureEdge(ctx, protocol)
+		if errors.Is(err, ErrNotOffered) {
+			result.NotOffered = true
+			return result, nil
+		}
+		if err != nil {
+			return result, fmt.Errorf("edge: %w", err)
+		}
+		result.Edge = better(result.Edge, edge)
+		if !c.opts.Floor {
+			continue
+		}
+		floor, err := c.measureFloor(ctx, protocol)
+		if err != nil {
 			return result, fmt.Errorf("floor: %w", err)
 		}
+		result.Floor = better(result.Floor, floor)
 	}
 	return result, nil
 }
@@ -136,6 +144,7 @@ type step string
 func (s step) String() string { return string(s) }
 
 func (c *comparison) measureEdge(ctx context.Context, protocol string) (run *Run, err error) {
+	c.say(protocol, "the edge")
 	addr, metrics, err := freeAddrs()
 	if err != nil {
 		return nil, err
@@ -161,6 +170,7 @@ func (c *comparison) measureEdge(ctx context.Context, protocol string) (run *Run
 const FloorCommand = "floor"
 
 func (c *comparison) measureFloor(ctx context.Context, protocol string) (run *Run, err error) {
+	c.say(protocol, "the floor")
 	addr, _, err := freeAddrs()
 	if err != nil {
 		return nil, err

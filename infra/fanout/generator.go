@@ -43,7 +43,7 @@ type Generator struct {
 	// The loop's own.
 	epoll      int
 	clients    map[int]*client
-	namer      *client // inflates, if they are deflated
+	namers     int // clients that inflate, if they are deflated
 	names      *names
 	tails      tails
 	batch      batch
@@ -86,6 +86,7 @@ type client struct {
 	role    role
 	state   state
 	leaving bool
+	namer   bool // holds whole messages, to name those that nobody has named yet
 	since   time.Time
 	head    []byte // the handshake's answer so far
 	unsent  []byte // what the socket would not take
@@ -317,8 +318,8 @@ func (g *Generator) lose(c *client, why error) {
 	if !c.leaving {
 		g.count(c.role, why)
 	}
-	if g.namer == c {
-		g.namer = nil
+	if c.namer {
+		g.namers--
 	}
 	delete(g.clients, c.fd)
 	c.parser.done()

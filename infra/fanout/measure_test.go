@@ -163,6 +163,24 @@ func TestStalledAndPassingClients(t *testing.T) {
 	}
 }
 
+// TestGrowing: more clients come until there are too many of them, or no more fit.
+func TestGrowing(t *testing.T) {
+	load := smallLoad("delta", 10)
+	load.Duration, load.Grow = time.Second, mostClients-5
+	r, err := Measure(t.Context(), startFloor(t, load.Protocol), load)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(r.Stretches); n != 1 {
+		t.Errorf("%d stretches, want one: the next would have too many clients", n)
+	}
+	good := Figures{Clients: 10, P99: 5, Delivered: 1}
+	slow, lossy := Figures{Clients: 20, P99: 100, Delivered: 1}, Figures{Clients: 30, P99: 5, Delivered: 0.99}
+	if n := (&Run{Stretches: []Figures{good, slow, lossy}}).Carries(); n != 10 {
+		t.Errorf("%d clients were served well, want 10", n)
+	}
+}
+
 // TestRefusedClientsAreAnError: a run with fewer clients than asked for would look too good.
 func TestRefusedClientsAreAnError(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -277,7 +295,7 @@ func TestCoresAreSplit(t *testing.T) {
 }
 
 func TestOptionsNameWhatIsWrong(t *testing.T) {
-	good := Options{Clients: 10, Rate: 2, Points: 8, Duration: time.Second, Protocol: []string{"plain"}}
+	good := Options{Clients: 10, Rounds: 1, Rate: 2, Points: 8, Duration: time.Second, Protocol: []string{"plain"}}
 	if err := good.Validate(); err != nil {
 		t.Error(err)
 	}
@@ -287,7 +305,7 @@ func TestOptionsNameWhatIsWrong(t *testing.T) {
 		error
 		Unwrap() []error
 	}](err)
-	if !ok || len(joined.Unwrap()) != 7 {
-		t.Errorf("got %v, want seven things that are wrong", err)
+	if !ok || len(joined.Unwrap()) != 8 {
+		t.Errorf("got %v, want eight things that are wrong", err)
 	}
 }

@@ -11,8 +11,8 @@ import (
 // namesKept bounds what names remembers: a second's worth of messages at the highest rate, half a minute's at ours.
 const namesKept = 64
 
-// names tell deflated messages apart without inflating each. A message is the same bytes for every client, so one
-// client inflates it and names it for all; those that came before that are held until then.
+// names tell deflated messages apart without inflating each. A message is the same bytes for every client, so the first
+// that holds it whole names it for all; arrivals before that wait until then.
 type names struct {
 	seed    maphash.Seed
 	order   []uint64 // hashes, oldest first

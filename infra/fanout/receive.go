@@ -14,6 +14,8 @@ const (
 	firstRead = 4 << 10
 	// worthSkipping is how much must be left of a message for another system call to cost less than copying it.
 	worthSkipping = 8 << 10
+	// mostNamers is how many clients can name a deflated message: one that is slow skips some that others get.
+	mostNamers = 16
 )
 
 // read takes what a client's socket has.
@@ -94,8 +96,9 @@ func (g *Generator) opened(c *client) {
 		g.stall(c)
 	case steady:
 		g.counts.steady.Add(1)
-		if g.proto.Deflate && g.namer == nil {
-			g.namer, c.parser.keep = c, maxPayload
+		if g.proto.Deflate && g.namers < mostNamers {
+			g.namers++
+			c.namer, c.parser.keep = true, maxPayload
 		}
 	}
 }
@@ -117,12 +120,8 @@ func (g *Generator) takeMessage(c *client, at int64) {
 	g.counts.payload.Add(int64(p.size))
 	switch {
 	case c.role == passing:
-	case c == g.namer && p.deflated:
-		g.name(p.tail, at)
 	case p.deflated:
-		if timestamp, ok := g.names.arrived(p.tail, at); ok {
-			g.tally.arrived(timestamp, at)
-		}
+		g.takeDeflated(c, at)
 	default:
 		g.takeTimestamp(p.tail, at)
 	}
@@ -137,14 +136,21 @@ func (g *Generator) takeTimestamp(tail []byte, at int64) {
 	g.tally.arrived(timestamp, at)
 }
 
-func (g *Generator) name(message []byte, at int64) {
-	timestamp, waited, err := g.names.name(message)
+func (g *Generator) takeDeflated(c *client, at int64) {
+	timestamp, ok := g.names.arrived(c.parser.tail, at)
+	if ok {
+		g.tally.arrived(timestamp, at)
+		return
+	}
+	if !c.namer {
+		return
+	}
+	timestamp, waited, err := g.names.name(c.parser.tail)
 	if err != nil {
 		g.tally.unknown()
 		return
 	}
-	for _, earlier := range waited {
-		g.tally.arrived(timestamp, earlier)
+	for _, at := range waited {
+		g.tally.arrived(timestamp, at)
 	}
-	g.tally.arrived(timestamp, at)
 }

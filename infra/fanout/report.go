@@ -6,6 +6,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -49,47 +50,69 @@ func (r *Report) WriteText(w io.Writer) {
 		fmt.Fprintln(w, "there is only one core, which the servers share with their clients: only the ratios mean something")
 	}
 	fmt.Fprintln(w)
-	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf(row, "", "", "message", "client", "CPU s per", "latency ms", "", "", "spread ms", "", "memory", "deli-"), " "))
-	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf(row, "protocol", "server", "B", "B/s", "M messages", "p50", "p99", "max", "p50", "p99", "KiB/client", "vered"), " "))
+	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf(row, "", "", "", "message", "client", "CPU s per", "latency ms", "", "", "spread ms", "", "memory", "deli-"), " "))
+	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf(row, "protocol", "server", "clients", "B", "B/s", "M messages", "p50", "p99", "max", "p50", "p99", "KiB/client", "vered"), " "))
 	for _, c := range r.Protocols {
 		c.write(w)
 	}
 	r.warn(w)
 }
 
-const row = "%-14s %-15s %8s %8s %10s %10s %7s %7s %10s %7s %11s %7s"
+const row = "%-14s %-13s %7s %8s %8s %10s %10s %7s %7s %10s %7s %11s %7s"
 
 func (c Comparison) write(w io.Writer) {
 	if c.NotOffered {
-		fmt.Fprintf(w, "%-14s edge            not offered\n", c.Protocol)
+		fmt.Fprintf(w, "%-14s edge          not offered\n", c.Protocol)
 		return
 	}
 	if c.Floor != nil {
-		writeRow(w, c.Protocol, "floor", c.Floor.Stretches[0])
+		for _, f := range c.Floor.Stretches {
+			writeRow(w, c.Protocol, "floor", f)
+		}
 	}
-	for i, f := range c.Edge.Stretches {
-		name := "edge"
+	for _, f := range c.Edge.Stretches {
+		writeRow(w, c.Protocol, strings.TrimSuffix("edge, "+f.Phase, ", "), f)
 		if f.Phase != "" {
-			name += ", " + f.Phase
-		}
-		writeRow(w, c.Protocol, name, f)
-		if i > 0 {
 			writeRatio(w, "to before", f, c.Edge.Stretches[0])
-		} else if c.Floor != nil {
-			writeRatio(w, "to the floor", f, c.Floor.Stretches[0])
+		} else if floor := c.floorWith(f.Clients); floor != nil {
+			writeRatio(w, "to the floor", f, *floor)
 		}
 	}
+	if len(c.Edge.Stretches) > 1 && c.Edge.last().Phase == "" {
+		c.writeCapacity(w)
+	}
+}
+
+// floorWith is the floor's stretch with so many clients, or nil.
+func (c Comparison) floorWith(clients int) *Figures {
+	if c.Floor == nil {
+		return nil
+	}
+	i := slices.IndexFunc(c.Floor.Stretches, func(f Figures) bool { return f.Clients == clients })
+	if i < 0 {
+		return nil
+	}
+	return &c.Floor.Stretches[i]
+}
+
+// writeCapacity compares how many clients were served well.
+func (c Comparison) writeCapacity(w io.Writer) {
+	fmt.Fprintf(w, "%-14s clients with p99 under %d ms: edge %d", c.Protocol, goodLatency, c.Edge.Carries())
+	if c.Floor != nil && c.Floor.Carries() > 0 {
+		fmt.Fprintf(w, ", floor %d, x %.2f", c.Floor.Carries(), float64(c.Edge.Carries())/float64(c.Floor.Carries()))
+	}
+	fmt.Fprintln(w)
 }
 
 func writeRow(w io.Writer, protocol, name string, f Figures) {
 	n := func(decimals int, v float64) string { return fmt.Sprintf("%.*f", decimals, v) }
-	fmt.Fprintf(w, row+"\n", protocol, name, n(0, f.MessageBytes), n(0, f.ClientBytes), n(1, f.CPUPerMillion),
+	fmt.Fprintf(w, row+"\n", protocol, name, strconv.Itoa(f.Clients), n(0, f.MessageBytes), n(0, f.ClientBytes), n(1, f.CPUPerMillion),
 		n(1, f.P50), n(1, f.P99), n(1, f.Max), n(1, f.SpreadP50), n(1, f.SpreadP99), n(1, f.Memory), n(4, f.Delivered))
 }
 
 func writeRatio(w io.Writer, name string, f, to Figures) {
 	n := func(a, b float64) string { return fmt.Sprintf("x %.2f", a/b) }
-	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf(row, "", name, n(f.MessageBytes, to.MessageBytes), "",
+	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf(row, "", name, "", n(f.MessageBytes, to.MessageBytes), "",
 		n(f.CPUPerMillion, to.CPUPerMillion), n(f.P50, to.P50), n(f.P99, to.P99), n(f.Max, to.Max),
 		n(f.SpreadP50, to.SpreadP50), n(f.SpreadP99, to.SpreadP99), "", ""), " "))
 }
