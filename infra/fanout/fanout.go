@@ -51,7 +51,7 @@ func (o Options) Validate() error {
 	check("churn", float64(o.Churn), 0, 10_000)
 	check("grow", float64(o.Grow), 0, mostClients)
 	check("rounds", float64(o.Rounds), 1, 20)
-	check("stalled", float64(o.Stalled), 0, float64(o.Clients-1))
+	check("stalled", float64(o.Stalled), 0, float64(max(o.Clients-1, 0)))
 	if o.Duration <= 0 {
 		errs = append(errs, fmt.Errorf("--duration %v: want more than 0", o.Duration))
 	}

@@ -141,7 +141,7 @@ func (r *Run) warn(w io.Writer, prefix string) {
 			fmt.Fprintf(w, "%sthe generator used %.0f %% of a core: it is measured, too\n", prefix, 100*f.Generator)
 		}
 		if f.Others > busyOthers {
-			fmt.Fprintf(w, "%sothers (and interrupts) used %.0f %% of the server's core: only ratios mean something\n", prefix, 100*f.Others)
+			fmt.Fprintf(w, "%sothers (and interrupts) used %.0f %% of the server's core: latencies are theirs, too; ROUNDS=5 helps\n", prefix, 100*f.Others)
 		}
 		if f.Untimed > 0 {
 			fmt.Fprintf(w, "%s%d messages were no snapshot that was sent\n", prefix, f.Untimed)
