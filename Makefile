@@ -1,7 +1,8 @@
 # make demo   the whole of Sightglass on real transactions, nothing else needed
 # make test   everything that a change must pass
 # make build  bin/ingester and bin/edge
-# make bench  what things cost
+# make bench  what things cost, also the fan-out to 2,000 clients beside the least that it could cost
+# make loadtest   the fan-out alone, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
 # make bench-accuracy DATA=../shared/data   how right the price is, on real data whose truth is known
 # make pictures                             draws docs/*.svg
 # make fuzz   each fuzz test for a while
@@ -21,7 +22,7 @@ BLOCK2    = $(BLOCKS)/block-00000000000000000021868c2cefc52a480d173c849412fe81c4
 FUZZTIME ?= 20s
 DATA     ?= ../shared/data
 
-.PHONY: demo build test lint alone bench bench-accuracy pictures fuzz packages clean
+.PHONY: demo build test lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
 .DEFAULT_GOAL := build
 
 demo: packages
@@ -48,8 +49,17 @@ bin/tools/golangci-lint-%:
 	@mkdir -p bin/tools/$* && GOFLAGS= GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$*
 	@mv bin/tools/$*/golangci-lint $@ && rmdir bin/tools/$*
 
-bench: packages
+bench: packages loadtest-build
 	go test -run '^$$' -bench . -benchmem $(PACKAGES)
+	bin/loadtest
+
+# Its settings are in the environment: `bin/loadtest --help` lists them.
+loadtest: loadtest-build
+	bin/loadtest
+
+loadtest-build: build
+	@infra/install-packages redis-server
+	$(GOBUILD) -o bin/loadtest ./infra/cmd/loadtest
 
 bench-accuracy: packages
 	@mkdir -p bin && $(GOBUILD) -o bin/accuracy ./ingester/cmd/accuracy

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
@@ -52,6 +53,7 @@ func New(o Options) (*Edge, error) {
 		return nil, err
 	}
 	e := &Edge{opts: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
+	e.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.redis = redis.NewClient(redisOptions)
 	e.feed = feed.New(e.redis, o.Log, e.metrics)
 	if e.limits, err = e.newLimits(); err != nil {

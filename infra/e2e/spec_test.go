@@ -133,6 +133,8 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		{e: live, path: "/static/{file}", asked: "/static/none.js", want: "404"},
 		{e: live, path: "/ws/mempool", header: handshake, want: "101"},
 		{e: live, path: "/ws/mempool", want: "426"},
+		{e: live, path: "/ws/mempool", header: withOrigin(handshake, "https://elsewhere.example"), want: "403"},
+		{e: spent(t, server), path: "/ws/mempool", header: handshake, want: "429"},
 		{e: draining(t, server), path: "/ws/mempool", header: handshake, want: "503"},
 		{e: live, path: "/health", want: "200"},
 		{e: empty, path: "/health", want: "200"},
@@ -195,6 +197,22 @@ var (
 		"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="},
 	}
 )
+
+func withOrigin(header http.Header, origin string) http.Header {
+	header = header.Clone()
+	header.Set("Origin", origin)
+	return header
+}
+
+// spent is an edge with which our address has made all handshakes that it may.
+func spent(t *testing.T, server *redistest.Server) *edge.Edge {
+	t.Helper()
+	e := edgeWith(t, server, func(o *edge.Options) { o.HandshakesPerMinute = 1 })
+	if got := ask(t, "GET", e, "/ws/mempool", handshake); got.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("the first handshake is answered %d", got.StatusCode)
+	}
+	return e
+}
 
 // deadServer is where no Redis answers.
 func deadServer(t *testing.T) *redistest.Server {

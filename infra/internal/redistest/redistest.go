@@ -2,55 +2,35 @@
 package redistest
 
 import (
-	"bytes"
-	"net"
-	"os/exec"
-	"strconv"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sightglass/infra/internal/redisproc"
 )
 
 // A Server is a redis-server on a port of its own, without persistence. It ends with the test.
 type Server struct {
-	t      testing.TB
-	port   int
-	cmd    *exec.Cmd
-	output bytes.Buffer
+	*redisproc.Server
+	t testing.TB
 }
 
 // Start starts a server and waits until it answers.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Fatal("redis-server is not installed: run the tests by `make test`, which installs it")
+	process, err := redisproc.New()
+	if err != nil {
+		t.Fatal(err)
 	}
-	s := &Server{t: t, port: freePort(t)}
+	s := &Server{Server: process, t: t}
 	s.Start()
 	t.Cleanup(func() {
-		if s.cmd != nil {
+		if s.Running() {
 			s.Kill()
 		}
 	})
 	return s
 }
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().(*net.TCPAddr).Port
-}
-
-// Addr is host and port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
-
-// URL is what the daemons take.
-func (s *Server) URL() string { return "redis://" + s.Addr() }
 
 // Client connects to the server until the test ends.
 func (s *Server) Client() *redis.Client {
@@ -62,33 +42,15 @@ func (s *Server) Client() *redis.Client {
 // Start starts a server that was killed again, empty, on the same port.
 func (s *Server) Start() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no")
-	s.cmd.Stdout, s.cmd.Stderr = &s.output, &s.output
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	s.awaitAnswer()
-}
-
-func (s *Server) awaitAnswer() {
-	s.t.Helper()
-	client := redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1, DialerRetries: 1})
-	defer client.Close()
-	deadline := time.Now().Add(20 * time.Second)
-	for client.Ping(s.t.Context()).Err() != nil {
-		if time.Now().After(deadline) {
-			s.t.Fatalf("redis-server does not answer on %s:\n%s", s.Addr(), s.output.String())
-		}
+	if err := s.Server.Start(s.t.Context()); err != nil {
+		s.t.Fatalf("%v:\n%s", err, s.Output())
 	}
 }
 
 // Kill ends the server as a crash would.
 func (s *Server) Kill() {
 	s.t.Helper()
-	if err := s.cmd.Process.Kill(); err != nil {
+	if err := s.Server.Kill(); err != nil {
 		s.t.Error(err)
 	}
-	s.cmd.Wait() //nolint:errcheck // it was killed
-	s.cmd = nil
 }

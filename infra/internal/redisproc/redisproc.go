@@ -1,0 +1,86 @@
+// Package redisproc runs real redis-server processes, for tests and for measurements.
+package redisproc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// startWithin is far more than an empty redis-server needs on a busy machine.
+const startWithin = 20 * time.Second
+
+// A Server is a redis-server on a port of its own, without persistence.
+type Server struct {
+	port   int
+	cmd    *exec.Cmd // nil while it does not run
+	output bytes.Buffer
+}
+
+// New picks a port that is free now. Start starts the server.
+func New() (*Server, error) {
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		return nil, errors.New("redis-server is not installed: `make test` and `make bench` install it")
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer ln.Close()
+	return &Server{port: ln.Addr().(*net.TCPAddr).Port}, nil
+}
+
+// Addr is host and port.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+// URL is what the daemons take.
+func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Start starts the server, empty, and waits until it answers. After Kill it may be started again, on the same port.
+func (s *Server) Start(ctx context.Context) error {
+	cmd := exec.Command("redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
+		"--save", "", "--appendonly", "no")
+	cmd.Stdout, cmd.Stderr = &s.output, &s.output
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	s.cmd = cmd
+	if err := s.awaitAnswer(ctx); err != nil {
+		return errors.Join(err, s.Kill())
+	}
+	return nil
+}
+
+func (s *Server) awaitAnswer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startWithin)
+	defer cancel()
+	client := redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	for client.Ping(ctx).Err() != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("redis-server does not answer on %s", s.Addr())
+		}
+	}
+	return nil
+}
+
+// Output is what the server has said. It must not be asked for while the server runs.
+func (s *Server) Output() string { return s.output.String() }
+
+// Running reports whether the server was started and not killed since.
+func (s *Server) Running() bool { return s.cmd != nil }
+
+// Kill ends the server as a crash would. It must run.
+func (s *Server) Kill() error {
+	err := s.cmd.Process.Kill()
+	s.cmd.Wait() //nolint:errcheck // it was killed
+	s.cmd = nil
+	return err
+}
