@@ -20,9 +20,11 @@ type Options struct {
 	Redis          string        `default:"redis://127.0.0.1:6379" help:"Where snapshots come from: redis://, rediss:// or unix://, with user and password in the URL."`
 	MaxPerAddress  int           `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
 	MaxClients     int           `default:"20000" help:"Most WebSockets in all."`
-	PingInterval   time.Duration `default:"20s" help:"Time between pings to a client, 1s to 5m. Keep it under the idle timeout of the proxies in front."`
+	PingInterval   time.Duration `default:"20s" help:"A client that gets nothing for so long is pinged, 1s to 5m. Keep it under the idle timeout of the proxies in front."`
 	WriteTimeout   time.Duration `default:"30s" help:"A client that takes nothing for so long is dropped, 1s to 5m."`
-	Grace          time.Duration `default:"5s" help:"On SIGTERM, how long clients get to leave before they are cut off."`
+	DrainDelay     time.Duration `default:"3s" help:"On SIGTERM, how long /readyz says no before the first client is told to go: as long as load balancers need to notice."`
+	DrainWindow    time.Duration `default:"5s" help:"Then, over how long clients are told to go, one after another, so that they do not all reconnect at once."`
+	Grace          time.Duration `default:"5s" help:"How long a client that was told may take to leave before it is cut off."`
 	Notice         string        `default:"" help:"Shown on top of the dashboard."`
 
 	Log *slog.Logger `kong:"-"` // nil: slog.Default
@@ -48,6 +50,8 @@ func (o Options) Validate() error {
 		positive("max-clients", o.MaxClients),
 		inRange("ping-interval", o.PingInterval, time.Second, 5*time.Minute),
 		inRange("write-timeout", o.WriteTimeout, time.Second, 5*time.Minute),
+		inRange("drain-delay", o.DrainDelay, 0, 10*time.Minute),
+		inRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
 		inRange("grace", o.Grace, 0, 10*time.Minute),
 	)
 }

@@ -2,7 +2,9 @@ package edge
 
 import (
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -12,7 +14,9 @@ import (
 	"github.com/gofiber/fiber/v2/middleware/filesystem"
 
 	"sightglass/edge/feed"
+	"sightglass/edge/hub"
 	"sightglass/edge/web"
+	"sightglass/edge/ws"
 	"sightglass/shared/snapshot"
 )
 
@@ -35,7 +39,7 @@ func (e *Edge) routes() *fiber.App {
 	app.Get("/livez", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
 	app.Get("/readyz", e.ready)
 	app.Get("/health", e.health)
-	app.Get("/ws/mempool", e.admit, e.stream())
+	app.Get("/ws/mempool", e.admit, e.stream)
 	app.Get("/api/v1/snapshot", e.latest)
 	app.Get("/api/v1/about", e.about)
 	app.Use(securePage, etag.New(), filesystem.New(filesystem.Config{
@@ -92,17 +96,30 @@ func (e *Edge) admit(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-func (e *Edge) stream() fiber.Handler {
-	return websocket.New(func(c *websocket.Conn) { e.hub.Serve(c.Conn) }, websocket.Config{
-		EnableCompression: true,
-		ReadBufferSize:    512,
-		WriteBufferSize:   512, // for pongs; snapshots are written as they were prepared
-		RecoverHandler: func(*websocket.Conn) { // the default sends the panic's text to the client
-			if p := recover(); p != nil {
-				e.log.Error("a client's handler panicked", "panic", p)
-			}
-		},
-	})
+// stream makes the request a WebSocket and hands it to the hub.
+func (e *Edge) stream(c *fiber.Ctx) error {
+	addr := peer(c)
+	err := ws.Upgrade(c.Context(), hub.DeltaProtocol, func(conn *ws.Conn) { e.hub.Serve(conn, addr) })
+	switch {
+	case errors.Is(err, ws.ErrNoUpgrade):
+		c.Set(fiber.HeaderUpgrade, "websocket")
+		return fiber.NewError(fiber.StatusUpgradeRequired, err.Error())
+	case errors.Is(err, ws.ErrVersion):
+		c.Set(fiber.HeaderSecWebSocketVersion, ws.Version)
+		return fiber.NewError(fiber.StatusUpgradeRequired, err.Error())
+	case err != nil:
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	return nil
+}
+
+// peer is the address at the other end of the connection; the zero address if it has none.
+func peer(c *fiber.Ctx) netip.Addr {
+	tcp, ok := c.Context().RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	return tcp.AddrPort().Addr()
 }
 
 func (e *Edge) latest(c *fiber.Ctx) error {
