@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,7 +49,7 @@ func serve(t testing.TB, o hub.Options) (*hub.Hub, string, *prometheus.Registry)
 			t.Error(err)
 		}
 	}}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := (&net.ListenConfig{Control: smallBuffer}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,6 +65,15 @@ func serve(t testing.TB, o hub.Options) (*hub.Hub, string, *prometheus.Registry)
 		}
 	})
 	return h, "ws://" + ln.Addr().String() + "/", reg
+}
+
+// smallBuffer bounds what the kernel takes for a client, as the edge does.
+func smallBuffer(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	err := raw.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 64<<10)
+	})
+	return errors.Join(err, failed)
 }
 
 func patient() hub.Options {
