@@ -18,6 +18,7 @@ import (
 	"sightglass/edge"
 	"sightglass/edge/hub"
 	"sightglass/infra/internal/redistest"
+	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
 )
 
@@ -111,7 +112,7 @@ func publishUntilSeen(t *testing.T, client *redis.Client, v *viewer, seq uint64)
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			client.Publish(ctx, "sightglass:snapshot", encode("5", seq)) //nolint:errcheck // it is tried again
+			client.Publish(ctx, keys.Channel, encode("5", seq)) // and again if it fails
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
