@@ -60,7 +60,7 @@ func New(o Options) (*Edge, error) {
 		return nil, errors.Join(err, e.redis.Close())
 	}
 	e.hub = hub.New(hub.Options{
-		Limiter: e.limits.limiter(), MaxClients: o.MaxClients,
+		Limiter: e.limits.limiter(), MaxClients: fitClients(o.MaxClients, o.Log),
 		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Refused: e.limits.refused, Log: o.Log,
 	}, e.metrics)
 	e.app = e.routes()
@@ -72,7 +72,7 @@ func New(o Options) (*Edge, error) {
 }
 
 func (e *Edge) bind() (err error) {
-	ln, err := listenPublic(e.opts.Listen)
+	ln, err := listenPublic(e.opts.Listen, e.opts.WriteTimeout)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
@@ -95,8 +95,8 @@ func (e *Edge) Addr() net.Addr { return e.public.Addr() }
 // Clients is the number of WebSockets that are connected.
 func (e *Edge) Clients() int { return e.hub.Len() }
 
-// Run works until ctx ends, then drains: no longer ready, clients told to reconnect elsewhere, nil when they are
-// gone or Grace is over. Its error is one that it cannot go on with; a Redis that is away is not.
+// Run works until ctx ends, then drains and returns nil: within DrainDelay, DrainWindow and Grace together. Its error
+// is one that it cannot go on with; a Redis that is away is not.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.redis.Close()
 	feeding, stopFeeding := context.WithCancel(context.WithoutCancel(ctx))
@@ -106,6 +106,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	if e.limits.fleet != nil {
 		g.Go(func() error { e.limits.fleet.Run(feeding); return nil })
 	}
+	g.Go(func() error { e.hub.Run(feeding); return nil })
 	g.Go(func() error { return e.app.Listener(e.public) })
 	if e.internal != nil {
 		g.Go(func() error { return serveInternal(feeding, e.internal, e.metrics) })
@@ -122,12 +123,13 @@ func (e *Edge) Run(ctx context.Context) error {
 	return nil
 }
 
+// drain stops serving in three steps: DrainDelay for load balancers to notice that the edge is no longer ready, while
+// clients still get everything; DrainWindow over which clients are told to go; and Grace for the last of them.
 func (e *Edge) drain() error {
 	e.draining.Store(true)
-	e.log.Info("draining", "clients", e.hub.Len())
-	ctx, cancel := context.WithTimeout(context.Background(), e.opts.Grace)
-	defer cancel()
-	e.hub.Drain(ctx)
+	e.log.Info("draining", "clients", e.hub.Len(), "delay", e.opts.DrainDelay, "window", e.opts.DrainWindow)
+	time.Sleep(e.opts.DrainDelay)
+	e.hub.Drain(e.opts.DrainWindow, e.opts.Grace)
 	err := e.app.ShutdownWithTimeout(time.Second)
 	if errors.Is(err, context.DeadlineExceeded) { // a connection that has sent nothing yet, such as a browser's spare one
 		e.log.Debug("left connections without a request behind")

@@ -22,6 +22,7 @@ func serve(t *testing.T, set func(*Options)) *Edge {
 	t.Helper()
 	o := Defaults()
 	o.Listen, o.Redis, o.Log = "127.0.0.1:0", "redis://127.0.0.1:1", slog.New(slog.DiscardHandler)
+	o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
 	set(&o)
 	e, err := New(o)
 	if err != nil {

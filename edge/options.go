@@ -37,9 +37,11 @@ type Options struct {
 	ForwardedHeader string   `default:"any" enum:"any,x-forwarded-for,forwarded" help:"The header in which the proxies say it: x-forwarded-for, forwarded, or any: X-Forwarded-For if it is there, else Forwarded."`
 	ProxyProtocol   bool     `help:"The proxies say it by the PROXY protocol, v1 or v2, at the start of each connection."`
 
-	PingInterval time.Duration `default:"20s" help:"Time between pings to a client, 1s to 5m. Keep it under the idle timeout of the proxies in front."`
+	PingInterval time.Duration `default:"20s" help:"A client that gets nothing for so long is pinged, 1s to 5m. Keep it under the idle timeout of the proxies in front."`
 	WriteTimeout time.Duration `default:"30s" help:"A client that takes nothing for so long is dropped, 1s to 5m."`
-	Grace        time.Duration `default:"5s" help:"On SIGTERM, how long clients get to leave before they are cut off."`
+	DrainDelay   time.Duration `default:"3s" help:"On SIGTERM, how long /readyz says no before the first client is told to go: as long as load balancers need to notice."`
+	DrainWindow  time.Duration `default:"5s" help:"Then, over how long clients are told to go, one after another, so that they do not all reconnect at once."`
+	Grace        time.Duration `default:"5s" help:"How long a client that was told may take to leave before it is cut off."`
 	Notice       string        `default:"" help:"Shown on top of the dashboard."`
 
 	Log *slog.Logger `kong:"-"` // nil: slog.Default
@@ -75,6 +77,8 @@ func (o Options) Validate() error {
 		oneOf("forwarded-header", o.ForwardedHeader, headerAny, headerForwardedFor, headerForwarded),
 		inRange("ping-interval", o.PingInterval, time.Second, 5*time.Minute),
 		inRange("write-timeout", o.WriteTimeout, time.Second, 5*time.Minute),
+		inRange("drain-delay", o.DrainDelay, 0, 10*time.Minute),
+		inRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
 		inRange("grace", o.Grace, 0, 10*time.Minute),
 		checkOrigins("cors-origins", o.CORSOrigins),
 	)

@@ -5,9 +5,10 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
 
+	"sightglass/edge/hub"
+	"sightglass/edge/ws"
 	"sightglass/shared/snapshot"
 )
 
@@ -73,20 +74,11 @@ type health struct {
 	UptimeSeconds    int64  `json:"uptime_seconds"` // of this edge
 }
 
+// stream makes the request a WebSocket and hands it to the hub.
 func (e *Edge) stream() fiber.Handler {
-	serve := func(c *websocket.Conn) {
-		addr, _ := c.Locals(localAddr).(netip.Addr)
-		e.hub.Serve(c.Conn, addr)
-	}
-	return websocket.New(serve, websocket.Config{
-		EnableCompression: true,
-		ReadBufferSize:    512,
-		WriteBufferSize:   512, // for pongs; snapshots are written as they were prepared
-		RecoverHandler: func(*websocket.Conn) { // the default sends the panic's text to the client
-			if p := recover(); p != nil {
-				e.log.Error("a client's handler panicked", "panic", p)
-			}
-		},
+	return ws.Handler(hub.DeltaProtocol, e.log, func(h *ws.Handshake, conn *ws.Conn) {
+		addr, _ := h.Locals(localAddr).(netip.Addr)
+		e.hub.Serve(conn, addr)
 	})
 }
 

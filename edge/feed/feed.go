@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +32,8 @@ type Feed struct {
 	metrics *metrics
 	refused rate.Sometimes // keeps a flood of bad snapshots out of the log
 
-	deliver   func(*Frame)
+	mu        sync.Mutex   // one frame after another, from whoever has one
+	deliver   func(*Frame) // guarded by mu, as is writing the next two
 	latest    atomic.Pointer[Frame]
 	heard     atomic.Int64 // when the latest came, unix nanoseconds
 	connected atomic.Bool
@@ -77,16 +79,18 @@ func (f *Feed) Age() time.Duration { return time.Since(time.Unix(0, f.heard.Load
 func (f *Feed) Connected() bool { return f.connected.Load() }
 
 // Run follows Redis until ctx ends. It calls deliver with every newer frame, and once with a stale one when nothing
-// newer came for StaleAfter. Redis may come and go.
+// newer came for StaleAfter; never two calls at once. Redis may come and go.
 func (f *Feed) Run(ctx context.Context, deliver func(*Frame)) {
 	f.deliver = deliver
+	var watch sync.WaitGroup
+	watch.Go(func() { f.watch(ctx) })
+	defer watch.Wait()
 	failing := false
 	for {
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
 			return
 		}
-		f.checkStale()
 		if errors.Is(err, errSilent) {
 			continue
 		}
@@ -98,9 +102,19 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Frame)) {
 	}
 }
 
+// watch tells the clients when nothing newer has come for too long. It has a clock of its own, because following Redis
+// can hang for longer than that: each step towards a Redis that accepts connections and never answers takes its timeout.
+func (f *Feed) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		pauseFor(ctx, f.checkStale())
+	}
+}
+
 // pause keeps a fleet of edges from coming back to Redis in step.
-func pause(ctx context.Context) {
-	t := time.NewTimer(100*time.Millisecond + rand.N(400*time.Millisecond))
+func pause(ctx context.Context) { pauseFor(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)) }
+
+func pauseFor(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
@@ -136,7 +150,6 @@ func (f *Feed) follow(ctx context.Context) error {
 		case *redis.Message:
 			f.take([]byte(m.Payload))
 		}
-		f.checkStale()
 	}
 }
 
@@ -152,37 +165,37 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	}
 	if err == nil {
 		f.takeStored(payload)
+		f.checkStale() // now, if it was old already
 	}
 	return nil
 }
 
 // takeStored takes a snapshot that may have lain in Redis for long: it came when it says that it was made.
 func (f *Feed) takeStored(payload []byte) {
-	frame, err := NewFrame(payload)
-	if err != nil {
-		f.refuse("invalid", err)
-		return
-	}
-	came := time.Now()
-	if made := time.UnixMilli(int64(frame.Snapshot.Timestamp * 1000)); made.Before(came) {
-		came = made
-	}
-	f.offer(frame, came)
+	f.offer(payload, func(s *snapshot.Snapshot) time.Time {
+		if made := time.UnixMilli(int64(s.Timestamp * 1000)); made.Before(time.Now()) {
+			return made
+		}
+		return time.Now()
+	})
 }
 
 // take takes a snapshot that was published just now.
 func (f *Feed) take(payload []byte) {
-	frame, err := NewFrame(payload)
+	f.offer(payload, func(*snapshot.Snapshot) time.Time { return time.Now() })
+}
+
+// offer delivers a snapshot if it is newer than the latest.
+func (f *Feed) offer(payload []byte, came func(*snapshot.Snapshot) time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	latest := f.latest.Load()
+	frame, err := NewFrame(payload, latest)
 	if err != nil {
 		f.refuse("invalid", err)
 		return
 	}
-	f.offer(frame, time.Now())
-}
-
-// offer delivers a frame if it is newer than the latest.
-func (f *Feed) offer(frame *Frame, came time.Time) {
-	s, latest := frame.Snapshot, f.latest.Load()
+	s := frame.Snapshot
 	if latest != nil && !s.NewerThan(latest.Snapshot) {
 		if old := latest.Snapshot; s.Epoch != old.Epoch || s.Seq != old.Seq { // the same again is what catchUp reads
 			f.refuse("old", fmt.Errorf("epoch %s seq %d after epoch %s seq %d", s.Epoch, s.Seq, old.Epoch, old.Seq))
@@ -190,7 +203,11 @@ func (f *Feed) offer(frame *Frame, came time.Time) {
 		return
 	}
 	f.metrics.received.Inc()
-	f.heard.Store(came.UnixNano())
+	f.heard.Store(came(s).UnixNano())
+	f.publish(frame)
+}
+
+func (f *Feed) publish(frame *Frame) {
 	f.latest.Store(frame)
 	f.deliver(frame)
 }
@@ -200,19 +217,20 @@ func (f *Feed) refuse(reason string, err error) {
 	f.refused.Do(func() { f.log.Warn("passed over a snapshot", "reason", reason, "err", err) })
 }
 
-// checkStale tells the clients, once, when nothing newer has come for too long.
-func (f *Feed) checkStale() {
+// checkStale tells the clients, once, when nothing newer has come for too long. It gives the time until it has to look
+// again.
+func (f *Feed) checkStale() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	latest := f.latest.Load()
-	if latest == nil || latest.Snapshot.Status == snapshot.Stale || f.Age() < StaleAfter {
-		return
+	if latest == nil || latest.Snapshot.Status == snapshot.Stale {
+		return StaleAfter / 6 // whatever comes meanwhile is not stale for longer than that
 	}
-	frame, err := latest.stale()
-	if err != nil {
-		f.refuse("invalid", err)
-		return
+	if left := StaleAfter - f.Age(); left > 0 {
+		return left
 	}
 	f.metrics.stale.Inc()
 	f.log.Warn("no snapshot for 3 s; clients are told")
-	f.latest.Store(frame)
-	f.deliver(frame)
+	f.publish(latest.stale())
+	return StaleAfter / 6
 }

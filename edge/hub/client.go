@@ -4,133 +4,137 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 	"time"
 
-	"github.com/fasthttp/websocket"
-	"golang.org/x/time/rate"
-
-	"sightglass/edge/feed"
+	"sightglass/edge/ws"
 )
 
-const (
-	// maxMessage is the most bytes of a client's message; a ping has about 50.
-	maxMessage = 512
-	// A client may send this many messages a second for long, and this many at once.
-	messageRate  = 2
-	messageBurst = 20
-)
+// maxMessage is the most bytes of a client's message; a ping has about 50.
+const maxMessage = 512
 
-// A client is one connection: its handler's goroutine reads, one goroutine beside it writes.
+// A client is one connection. Its goroutine reads; what is written goes through its writer.
 type client struct {
-	conn   *websocket.Conn
-	addr   netip.Addr
-	hub    *Hub
-	budget *rate.Limiter
-	joined time.Time
+	writer
+	in       *ws.Reader
+	addr     netip.Addr
+	joined   time.Duration // on the hub's clock, as the times below
+	heard    atomic.Int64  // when anything came, a time.Duration
+	messages budget
 
-	wake      chan struct{} // has room for one: there is something to write
-	pongs     chan []byte   // answers to the client's pings; what does not fit was a flood
-	quit      chan struct{} // closed by the reader: the writer must end
-	stuck     atomic.Bool   // the writer gave up: no progress
-	dismissed atomic.Bool   // it must be told to go elsewhere
+	saidClose bool // it sent a close frame, after which it sends nothing
+	garbled   bool // it did not keep to the protocol: what it sends has no meaning any more
+
+	shard *shard // nil while it has not joined
+	place int    // in the shard, guarded by the shard
 }
 
-func newClient(conn *websocket.Conn, addr netip.Addr, h *Hub) *client {
-	return &client{
-		conn: conn, addr: addr, hub: h,
-		budget: rate.NewLimiter(messageRate, messageBurst),
-		joined: time.Now(),
-		wake:   make(chan struct{}, 1),
-		pongs:  make(chan []byte, 4),
-		quit:   make(chan struct{}),
+func newClient(conn *ws.Conn, addr netip.Addr, h *Hub) (*client, error) {
+	socket, ok := conn.Conn.(syscall.Conn)
+	if !ok {
+		return nil, errors.New("the connection is no socket")
 	}
-}
-
-// notify tells the writer that there is something to write. It never blocks.
-func (c *client) notify() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
+	c := &client{in: ws.NewReader(conn, maxMessage), addr: addr, joined: h.clock()}
+	c.heard.Store(int64(c.joined))
+	c.init(conn, raw, h)
+	return c, nil
 }
 
 // serve returns when the connection is over and nothing uses it any more.
 func (c *client) serve() {
-	log := c.hub.opts.Log.With("addr", c.addr)
-	log.Debug("client joined")
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		c.write()
-	}()
+	defer c.stop()
+	log := c.hub.opts.Log
+	log.Debug("client joined", "addr", c.addr, "protocol", c.protocol)
+	c.begin()
 	why := c.read()
-	switch {
-	case c.dismissed.Load():
-		why = goingAway
-	case c.stuck.Load():
-		why = noProgress
-	case why.code != 0:
-		sayGoodbye(c.conn, why)
-		awaitGoodbye(c.conn)
-	}
-	close(c.quit)
-	c.cut() // frees the writer, if the client takes nothing
-	<-written
+	c.dismiss(why, goodbye) // unless that was what ended the reading
+	c.awaitGoodbye()
+	why = c.why()
 	c.hub.metrics.closed.WithLabelValues(why.label()).Inc()
-	log.Debug("client left", "code", why.code, "reason", why.text, "after", time.Since(c.joined).Round(time.Millisecond))
+	log.Debug("client left", "addr", c.addr, "code", why.code, "reason", why.text,
+		"after", (c.hub.clock() - c.joined).Round(time.Millisecond))
 }
 
-// dismiss makes the writer tell the client to go elsewhere.
-func (c *client) dismiss() {
-	c.dismissed.Store(true)
-	c.notify()
+// survive keeps a panic over one client's message from ending all the others' connections.
+func (c *client) survive() {
+	if p := recover(); p != nil {
+		c.hub.opts.Log.Error("a client's handler panicked", "addr", c.addr, "panic", p)
+	}
 }
 
-// cut ends the connection at once. The reader and the writer see an error.
-func (c *client) cut() { c.conn.NetConn().Close() }
+// refuse tells a client that it may not join. It gets a WebSocket only to hear why not: a browser is not told of a
+// refused handshake's reason.
+func (c *client) refuse(why reason) {
+	defer c.stop()
+	c.hub.metrics.closed.WithLabelValues(why.label()).Inc()
+	c.hub.opts.Log.Debug("refused a client", "addr", c.addr, "code", why.code, "reason", why.text)
+	c.dismiss(why, goodbye)
+	c.awaitGoodbye()
+}
 
-// read takes the client's messages until one of them, or the connection's end, is a reason to stop.
+// awaitGoodbye reads on until the client has answered the close frame or hung up, so that it gets to read why it must
+// go: closing over unread bytes would reset the connection and take the frame along. Dismissing has set how long that
+// may take.
+func (c *client) awaitGoodbye() {
+	const most = 2048 // frames: a flooder does not hold us for longer
+	for n := 0; n < most && !c.garbled; n++ {
+		if c.saidClose && !c.isBehind() {
+			return
+		}
+		if _, _, err := c.next(); err != nil && !c.garbled {
+			return
+		}
+	}
+	// What comes is no WebSocket any more, but it must be taken off the socket all the same.
+	io.CopyN(io.Discard, c.conn, most*maxMessage) //nolint:errcheck // it is over either way
+}
+
+// next reads the next frame, and keeps in mind when it was the last one.
+func (c *client) next() (opcode byte, payload []byte, err error) {
+	opcode, payload, err = c.in.Next()
+	_, c.garbled = errors.AsType[*ws.Error](err)
+	c.saidClose = c.saidClose || opcode == ws.Close
+	return opcode, payload, err
+}
+
+// read takes the client's frames until one of them, or the connection's end, is a reason to stop.
 func (c *client) read() reason {
-	c.conn.SetReadLimit(maxMessage)
-	patience := 2*c.hub.opts.PingInterval + c.hub.opts.PingInterval/2
-	alive := func(string) error { return c.conn.SetReadDeadline(time.Now().Add(patience)) }
-	c.conn.SetPongHandler(alive)
 	for {
-		if alive("") != nil {
-			return left
-		}
-		kind, r, err := c.conn.NextReader()
+		opcode, payload, err := c.next()
 		if err != nil {
-			return whyReadFailed(err)
+			return whyFailed(err)
 		}
-		if !c.budget.Allow() {
+		now := c.hub.clock()
+		c.heard.Store(int64(now))
+		if !c.messages.take(now) {
 			return tooManyMessages
 		}
-		if kind != websocket.TextMessage {
+		switch opcode {
+		case ws.Text:
+			c.answer(payload)
+		case ws.Binary:
 			return noBinary
+		case ws.Ping:
+			c.send(ws.AppendFrame(nil, ws.Pong, false, payload))
+		case ws.Close:
+			return c.returnClose(payload)
 		}
-		// The read limit counts bytes on the wire; a compressed message can hold a thousand times as many.
-		message, err := io.ReadAll(io.LimitReader(r, maxMessage+1))
-		if err != nil {
-			return whyReadFailed(err)
-		}
-		if len(message) > maxMessage {
-			return tooLarge
-		}
-		c.answer(message)
 	}
 }
 
-func whyReadFailed(err error) reason {
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return noProgress
+// returnClose answers the client's close frame with its own code.
+func (c *client) returnClose(payload []byte) reason {
+	code, err := ws.CloseCode(payload)
+	if err != nil {
+		return whyFailed(err)
 	}
-	if errors.Is(err, websocket.ErrReadLimit) {
-		return tooLarge
-	}
+	c.end(left, ws.AppendClose(nil, code, ""), goodbye)
 	return left
 }
 
@@ -141,10 +145,7 @@ func (c *client) answer(message []byte) {
 		c.hub.metrics.ignored.Inc()
 		return
 	}
-	select {
-	case c.pongs <- pong:
-	default:
-	}
+	c.send(ws.AppendFrame(nil, ws.Text, false, pong))
 }
 
 // pongTo gives the answer to {"type":"ping"}, with its timestamp if it has one; false if the message is something else.
@@ -163,72 +164,38 @@ func pongTo(message []byte) (pong []byte, ok bool) {
 	return append(pong, '}'), true
 }
 
-// write sends the newest frame whenever there is one, and pings, until the reader or an error ends it.
-func (c *client) write() {
-	defer c.cut() // frees the reader
-	ping := time.NewTicker(c.hub.opts.PingInterval)
-	defer ping.Stop()
-	var sent *feed.Frame
-	for c.deadline() == nil {
-		if c.dismissed.Load() {
-			sayGoodbye(c.conn, goingAway)
-			<-c.quit // the reader hears the answer, or the drain's end
-			return
-		}
-		wake, newest := c.wake, c.hub.latest.Load()
-		if newest != sent {
-			wake = always // but a client that is busy with frames must still hear pings and pongs
-		}
-		var err error
-		select {
-		case pong := <-c.pongs:
-			err = c.conn.WriteMessage(websocket.TextMessage, pong)
-		case <-ping.C:
-			err = c.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(c.hub.opts.WriteTimeout))
-		case <-c.quit:
-			return
-		case <-wake:
-			sent, err = c.writeNewest(sent)
-		}
-		if errors.Is(err, websocket.ErrCloseSent) {
-			<-c.quit // the reader has said goodbye and waits for the answer: cutting now would take the frame along
-			return
-		}
-		if err != nil {
-			timeout, ok := errors.AsType[net.Error](err)
-			c.stuck.Store(ok && timeout.Timeout())
-			return
-		}
-	}
+// A budget is the frames that a client may still send: one in messageEvery for long, and messageBurst at once. It holds
+// the time at which all of the burst will be there again, so the zero value is full and waiting refills it.
+type budget struct{ full time.Duration }
+
+const (
+	messageEvery = 500 * time.Millisecond
+	messageBurst = 20
+)
+
+// take reports false if the client has sent too many.
+func (b *budget) take(now time.Duration) bool {
+	b.full = max(b.full, now) + messageEvery
+	return b.full-now <= messageBurst*messageEvery
 }
 
-// always is a wake that never has to be waited for.
-var always = func() chan struct{} {
-	c := make(chan struct{})
-	close(c)
-	return c
-}()
-
-// writeNewest writes the newest frame if it is not the one sent last, and returns it.
-func (c *client) writeNewest(sent *feed.Frame) (*feed.Frame, error) {
-	newest := c.hub.latest.Load()
-	if newest == sent {
-		return sent, nil
-	}
-	c.countSkipped(sent, newest)
-	c.hub.metrics.frames.Inc()
-	return newest, c.conn.WritePreparedMessage(newest.Plain)
-}
-
-func (c *client) deadline() error {
-	return c.conn.SetWriteDeadline(time.Now().Add(c.hub.opts.WriteTimeout))
-}
-
-func (c *client) countSkipped(sent, latest *feed.Frame) {
-	if sent == nil || sent.Snapshot.Epoch != latest.Snapshot.Epoch {
+// checkSilence pings a client that has had nothing for long, so that proxies on the way do not take the connection for
+// dead, and ends it if it does not answer. While snapshots are written the kernel sees to that (see the listener's
+// socket options).
+func (c *client) checkSilence(now time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.behind || c.ended {
 		return
 	}
-	if skipped := latest.Snapshot.Seq - sent.Snapshot.Seq; skipped > 1 {
-		c.hub.metrics.skipped.Add(float64(skipped - 1))
+	every := c.hub.opts.PingInterval
+	switch heard := time.Duration(c.heard.Load()); {
+	case now-max(c.written, heard) >= 2*every+every/2:
+		c.endWith(noProgress, goodbye)
+	case now-max(c.written, c.pinged) >= every:
+		c.pinged = now
+		c.put(ping)
 	}
 }
+
+var ping = ws.AppendFrame(nil, ws.Ping, false, nil)

@@ -132,7 +132,7 @@ func (d *Demo) addEdge(i int, notice string) error {
 	}
 	o.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	o.Redis, o.Log, o.Notice = d.redisURL, d.opts.Log, notice
-	o.Grace = time.Second // Ctrl-C should feel like one
+	o.DrainDelay, o.DrainWindow, o.Grace = 0, 0, time.Second // Ctrl-C should feel like one
 	e, err := edge.New(o)
 	if err != nil {
 		return fmt.Errorf("edge %d: %w; is the port taken? EDGE_PORT=9090 sets another", i+1, err)

@@ -58,6 +58,7 @@ func edgeWith(t testing.TB, server *redistest.Server, change func(*edge.Options)
 	t.Helper()
 	o := edge.Defaults()
 	o.Listen, o.Redis, o.Log = "127.0.0.1:0", server.URL(), quiet(t)
+	o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
 	change(&o)
 	e, err := edge.New(o)
 	if err != nil {

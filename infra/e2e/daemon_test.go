@@ -97,7 +97,7 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := freeAddr(t)
-	d := launch(t, build(t, "edge", "edge"), "run", "--listen", addr, "--redis", server.URL(), "--grace", "10s")
+	d := launch(t, build(t, "edge", "edge"), "run", "--listen", addr, "--redis", server.URL(), "--drain-delay", "100ms", "--drain-window", "100ms", "--grace", "10s")
 	until(t, "the edge to be alive", func() bool { return alive(addr) })
 	conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", nil)
 	if err != nil {

@@ -32,6 +32,7 @@ func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options
 		o := edge.Defaults()
 		o.Listen, o.Redis, o.Log = "127.0.0.1:0", server.URL(), quiet(t)
 		o.LimitScope, o.LimitLease, o.HandshakesPerMinute = "cluster", 3*time.Second, 1_000_000
+		o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
 		set(&o)
 		e, err := edge.New(o)
 		if err != nil {

@@ -72,6 +72,7 @@ func newEdge(t testing.TB, redisURL string, log *slog.Logger) *edge.Edge {
 	t.Helper()
 	o := edge.Defaults()
 	o.Listen, o.Redis, o.Log = "127.0.0.1:0", redisURL, log
+	o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
 	e, err := edge.New(o)
 	if err != nil {
 		t.Fatal(err)

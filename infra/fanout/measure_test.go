@@ -50,6 +50,7 @@ func startEdge(t *testing.T) Server {
 	o := edge.Defaults()
 	o.Listen, o.Redis, o.Log = "127.0.0.1:0", redis.URL(), slog.New(slog.DiscardHandler)
 	o.InternalListen = freeAddr(t)
+	o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
 	e, err := edge.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -66,19 +66,22 @@ func (s *Sample) scrape(url string) error {
 	}
 	defer answer.Body.Close()
 	wanted := map[string]*int{"go_goroutines": &s.Goroutines, "sightglass_clients": &s.Clients}
+	s.Goroutines, s.Clients = 0, 0
+	found := make(map[string]bool)
 	lines := bufio.NewScanner(answer.Body)
 	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), " ")
+		series, value, _ := strings.Cut(lines.Text(), " ")
+		name, _, _ := strings.Cut(series, "{") // clients are counted by protocol
 		if into := wanted[name]; into != nil {
 			n, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			*into = int(n)
-			delete(wanted, name)
+			*into += int(n)
+			found[name] = true
 		}
 	}
-	if len(wanted) > 0 {
+	if len(found) < len(wanted) {
 		return fmt.Errorf("%s has not all of go_goroutines and sightglass_clients", url)
 	}
 	return lines.Err()

@@ -46,18 +46,7 @@ func (w *wire) snapshot() (*Snapshot, error) {
 		Price: *w.Price, Confidence: *w.Confidence, Transactions: *w.Transactions, Stats: *w.Stats,
 		Timestamp: *w.Timestamp, Low: *w.Low, High: *w.High, Status: *w.Status, Seq: *w.Seq, Epoch: *w.Epoch,
 	}
-	if err := s.Epoch.validate(); err != nil {
-		return nil, fmt.Errorf("epoch: %w", err)
-	}
-	switch s.Status {
-	case Warming, Live, Stale:
-	default:
-		return nil, fmt.Errorf("status: %q is none of warming, live, stale", clip(string(s.Status)))
-	}
-	if n := len(s.Transactions); n > MaxTransactions {
-		return nil, fmt.Errorf("transactions: %d of them, more than %d", n, MaxTransactions)
-	}
-	return s, s.checkRanges()
+	return s, s.validate()
 }
 
 func (w *wire) missing() string {
@@ -84,6 +73,21 @@ func (w *wire) missing() string {
 		return "epoch"
 	}
 	return ""
+}
+
+func (s *Snapshot) validate() error {
+	if err := s.Epoch.validate(); err != nil {
+		return fmt.Errorf("epoch: %w", err)
+	}
+	switch s.Status {
+	case Warming, Live, Stale:
+	default:
+		return fmt.Errorf("status: %q is none of warming, live, stale", clip(string(s.Status)))
+	}
+	if n := len(s.Transactions); n > MaxTransactions {
+		return fmt.Errorf("transactions: %d of them, more than %d", n, MaxTransactions)
+	}
+	return s.checkRanges()
 }
 
 func (s *Snapshot) checkRanges() error {

@@ -6,10 +6,15 @@ import "strconv"
 // reflected over, for two reasons: decimals are fixed by the contract, and a tick allocates nothing once dst is large
 // enough. The caller vouches for finite numbers; Decode is the check.
 func (s *Snapshot) AppendJSON(dst []byte) []byte {
-	dst = append(dst, `{"price":`...)
+	return s.appendMembers(append(dst, '{'))
+}
+
+// appendMembers appends what stands after the opening brace, and the closing one.
+func (s *Snapshot) appendMembers(dst []byte) []byte {
+	dst = append(dst, `"price":`...)
 	dst = appendUSD(dst, s.Price)
 	dst = append(dst, `,"confidence":`...)
-	dst = strconv.AppendFloat(dst, s.Confidence, 'f', 3, 64)
+	dst = appendProbability(dst, s.Confidence)
 	dst = append(dst, `,"transactions":[`...)
 	for i, p := range s.Transactions {
 		if i > 0 {
@@ -52,3 +57,5 @@ func (s Stats) appendJSON(dst []byte) []byte {
 
 func appendUSD(dst []byte, v float64) []byte     { return strconv.AppendFloat(dst, v, 'f', 2, 64) }
 func appendSeconds(dst []byte, v float64) []byte { return strconv.AppendFloat(dst, v, 'f', 3, 64) }
+
+func appendProbability(dst []byte, v float64) []byte { return strconv.AppendFloat(dst, v, 'f', 3, 64) }

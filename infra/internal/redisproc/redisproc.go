@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
 	"time"
@@ -84,3 +85,6 @@ func (s *Server) Kill() error {
 	s.cmd = nil
 	return err
 }
+
+// Signal sends the server a signal. It must run.
+func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }

@@ -2,6 +2,7 @@
 package redistest
 
 import (
+	"syscall"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -52,5 +53,18 @@ func (s *Server) Kill() {
 	s.t.Helper()
 	if err := s.Server.Kill(); err != nil {
 		s.t.Error(err)
+	}
+}
+
+// Pause makes the server hang, as on a machine that is out of memory: it accepts connections and answers nothing.
+func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets it go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) signal(sig syscall.Signal) {
+	s.t.Helper()
+	if err := s.Signal(sig); err != nil {
+		s.t.Fatal(err)
 	}
 }

@@ -1,0 +1,134 @@
+package feed
+
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"sync"
+	"testing"
+
+	"github.com/klauspost/compress/flate"
+
+	"sightglass/shared/snapshot"
+)
+
+// points are n of them from a number on; each has a price of its own.
+func points(from, n int) []snapshot.Point {
+	all := make([]snapshot.Point, n)
+	for i := range all {
+		all[i] = snapshot.Point{Timestamp: 1795439823.5 + float64(from+i), Price: 50000 + float64((from+i)*7919%1000)}
+	}
+	return all
+}
+
+func encoded(epoch snapshot.Epoch, seq uint64, points []snapshot.Point) []byte {
+	s := snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: epoch, Seq: seq, Transactions: points, Timestamp: 1795439823}
+	return s.AppendJSON(nil)
+}
+
+func newFrame(t testing.TB, json []byte, before *Frame) *Frame {
+	t.Helper()
+	f, err := NewFrame(json, before)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// open takes a server's frame apart, as a client does.
+func open(t testing.TB, frame []byte) (json []byte) {
+	t.Helper()
+	if frame[0]&0x8f != 0x81 || frame[1]&0x80 != 0 {
+		t.Fatalf("it begins with %x: want a whole text message without a mask", frame[:2])
+	}
+	payload, length := frame[2:], int(frame[1])
+	switch length {
+	case 126:
+		payload, length = frame[4:], int(binary.BigEndian.Uint16(frame[2:]))
+	case 127:
+		payload, length = frame[10:], int(binary.BigEndian.Uint64(frame[2:]))
+	}
+	if len(payload) != length {
+		t.Fatalf("%d bytes of payload, the header says %d", len(payload), length)
+	}
+	if frame[0]&0x40 == 0 {
+		return payload
+	}
+	in := flate.NewReader(io.MultiReader(bytes.NewReader(payload), bytes.NewReader([]byte("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))))
+	json, err := io.ReadAll(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return json
+}
+
+func TestForms(t *testing.T) {
+	for name, n := range map[string]int{"no points": 0, "two": 2, "500": 500, "1000": 1000} {
+		t.Run(name, func(t *testing.T) {
+			json := encoded("1", 1, points(0, n))
+			f := newFrame(t, json, nil)
+			keyframe := f.Snapshot.AppendKeyframe(nil)
+			for form, want := range map[Form][]byte{Plain: json, PlainDeflated: json, Keyframe: keyframe, KeyframeDeflated: keyframe} {
+				if got := open(t, f.As(form)); !bytes.Equal(got, want) {
+					t.Errorf("%v: got %.100q, want %.100q", form, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestDeflatedIsSmall(t *testing.T) {
+	if got := len(newFrame(t, encoded("1", 1, points(0, 1000)), nil).As(PlainDeflated)); got > 15_000 {
+		t.Errorf("%d bytes, want at most 15,000", got)
+	}
+}
+
+func TestWhoGetsADelta(t *testing.T) {
+	first := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
+	second := newFrame(t, encoded("1", 2, points(8, 1000)), first)
+	stranger := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
+	stale := second.stale()
+	live := newFrame(t, encoded("1", 3, points(16, 1000)), stale)
+	for name, c := range map[string]struct {
+		has, gets *Frame
+		want      bool
+	}{
+		"has the one before":           {first, second, true},
+		"has another with its seq":     {stranger, second, false},
+		"has the same":                 {second, second, false},
+		"the first of all":             {stranger, first, false},
+		"a stale mark":                 {second, stale, false},
+		"has the stale one":            {stale, live, true},
+		"has the one before the stale": {second, live, false},
+		"another epoch":                {live, newFrame(t, encoded("2", 4, points(24, 1000)), live), false},
+		"a seq was skipped":            {live, newFrame(t, encoded("1", 5, points(24, 1000)), live), false},
+		"nothing in common":            {live, newFrame(t, encoded("1", 4, points(5000, 1000)), live), false},
+		"the first points":             {newFrame(t, encoded("1", 1, nil), nil), nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if c.gets == nil {
+				c.gets = newFrame(t, encoded("1", c.has.Snapshot.Seq+1, points(0, 8)), c.has)
+			}
+			got := c.gets.DeltaFrom(c.has.ID)
+			if (got != nil) != c.want {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// TestOneFormIsBuiltOnce: however many ask at once, all are given the same bytes.
+func TestOneFormIsBuiltOnce(t *testing.T) {
+	f := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
+	var got [20]*byte
+	var wg sync.WaitGroup
+	for i := range got {
+		wg.Go(func() { got[i] = &f.As(KeyframeDeflated)[0] })
+	}
+	wg.Wait()
+	for _, p := range got {
+		if p != got[0] {
+			t.Fatal("it was built more than once")
+		}
+	}
+}

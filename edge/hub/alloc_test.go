@@ -1,0 +1,141 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sightglass/edge/feed"
+	"sightglass/edge/ws"
+	"sightglass/shared/snapshot"
+)
+
+// crowd makes a hub with so many clients of each protocol. Nobody reads at the other ends: the kernel's buffers do.
+func crowd(tb testing.TB, each int) *Hub {
+	tb.Helper()
+	h := New(Options{
+		MaxPerAddress: 1, MaxClients: each * int(protocols), PingInterval: time.Minute, WriteTimeout: time.Minute,
+		Log: slog.New(slog.DiscardHandler),
+	}, prometheus.NewRegistry())
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer ln.Close()
+	for i := range each * int(protocols) {
+		there, err := net.Dial("tcp", ln.Addr().String())
+		here, err2 := ln.Accept()
+		if err = errors.Join(err, err2); err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { there.Close(); here.Close() })
+		conn := &ws.Conn{Conn: here, Deflate: i%2 == 0}
+		if i%4 < 2 {
+			conn.Subprotocol = DeltaProtocol
+		}
+		c, err := newClient(conn, there.LocalAddr().(*net.TCPAddr).AddrPort().Addr(), h)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		if why := h.join(c); why.code != 0 {
+			tb.Fatal(why)
+		}
+	}
+	return h
+}
+
+// someFrames are successive frames, with the forms built that clients get, as they are for the second client on.
+func someFrames(tb testing.TB, n int) (frames []*feed.Frame) {
+	tb.Helper()
+	var before *feed.Frame
+	for seq := range n {
+		s := snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: "1", Seq: uint64(seq + 1)}
+		f, err := feed.NewFrame(s.AppendJSON(nil), before)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		for form := range feed.Forms {
+			if form != feed.Delta || before != nil {
+				f.As(form)
+			}
+		}
+		frames, before = append(frames, f), f
+	}
+	return frames
+}
+
+// TestFanOutAllocatesNothingForAClient compares ticks for few clients with ticks for many.
+func TestFanOutAllocatesNothingForAClient(t *testing.T) {
+	perTick := func(each int) float64 {
+		const ticks = 20
+		h, frames := crowd(t, each), someFrames(t, ticks+1) // AllocsPerRun makes one more
+		return testing.AllocsPerRun(ticks, func() {
+			h.Broadcast(frames[0])
+			frames = frames[1:]
+			for _, s := range h.shards {
+				s.fanOut()
+			}
+		})
+	}
+	if few, many := perTick(1), perTick(50); many > few {
+		t.Errorf("%v allocations a tick for 4 clients, %v for 200: want no more", few, many)
+	}
+}
+
+// BenchmarkFanOut is the cost of one client and tick: a system call and little else.
+func BenchmarkFanOut(b *testing.B) {
+	h := crowd(b, 100)
+	frames := someFrames(b, 2)
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		h.Broadcast(frames[n%2])
+		for _, s := range h.shards {
+			s.fanOut()
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*400), "ns/client")
+}
+
+func TestShardVisitsEveryoneWhileOthersLeave(t *testing.T) {
+	for _, n := range []int{0, 1, batch - 1, batch, batch + 1, 5 * batch} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			s := newShard(&Hub{began: time.Now()})
+			stays := make(map[*client]int)
+			var goes []*client
+			for i := range n {
+				c := &client{}
+				s.add(c)
+				if i%3 == 0 {
+					goes = append(goes, c)
+				} else {
+					stays[c] = 0
+				}
+			}
+			s.each(func(c *client, _ time.Duration) {
+				if _, ok := stays[c]; ok {
+					stays[c]++
+				}
+				for range 2 { // from both ends of the list
+					if len(goes) > 0 {
+						s.remove(goes[0])
+						goes = goes[1:]
+					}
+				}
+				if len(goes) > 0 {
+					s.remove(goes[len(goes)-1])
+					goes = goes[:len(goes)-1]
+				}
+			})
+			for c, visits := range stays {
+				if visits == 0 {
+					t.Errorf("the one in place %d was passed over", c.place)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,106 @@
+package hub
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+// batch is how many clients a shard takes at a time: enough that its lock costs nothing, few enough that one who joins
+// or leaves waits for a millisecond or two.
+const batch = 64
+
+// sweepsPerPing is how often a shard looks for silent clients in a ping interval.
+const sweepsPerPing = 8
+
+// A shard is the clients that one goroutine writes to.
+type shard struct {
+	hub     *Hub
+	news    chan struct{} // has room for one: there is a newer frame
+	tally   tally         // of the goroutine
+	several [batch]*client
+
+	mu      sync.Mutex
+	clients []*client
+}
+
+func newShard(h *Hub) *shard { return &shard{hub: h, news: make(chan struct{}, 1)} }
+
+// notify says that there is a newer frame. It never blocks.
+func (s *shard) notify() {
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+func (s *shard) add(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.shard, c.place = s, len(s.clients)
+	s.clients = append(s.clients, c)
+}
+
+// remove puts the last client in the place of the one that left.
+func (s *shard) remove(c *client) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.clients) - 1
+	s.clients[c.place] = s.clients[last]
+	s.clients[c.place].place = c.place
+	s.clients[last] = nil
+	s.clients = s.clients[:last]
+}
+
+func (s *shard) appendTo(clients []*client) []*client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(clients, s.clients...)
+}
+
+// run gives the clients each newer frame until ctx ends, and looks for silent ones.
+func (s *shard) run(ctx context.Context) {
+	sweep := time.NewTicker(s.hub.opts.PingInterval / sweepsPerPing)
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.news:
+			s.fanOut()
+		case <-sweep.C:
+			s.each((*client).checkSilence)
+		}
+	}
+}
+
+func (s *shard) fanOut() {
+	begun := s.hub.latest.Load().at
+	s.each(func(c *client, now time.Duration) { c.offer(now, &s.tally) })
+	s.hub.metrics.add(&s.tally)
+	s.hub.metrics.fanOut.Observe(time.Since(begun).Seconds())
+}
+
+// each calls f for every client that is here from beginning to end. It goes from the last to the first: so a client
+// that is put in the place of one that left has had its turn already, or still has it.
+func (s *shard) each(f func(*client, time.Duration)) {
+	for end := math.MaxInt; end > 0; {
+		var several []*client
+		several, end = s.before(end)
+		now := s.hub.clock()
+		for _, c := range several {
+			f(c, now)
+		}
+	}
+	clear(s.several[:]) // or one who left would be held here
+}
+
+// before gives the last clients before a place, and the place of the first of them.
+func (s *shard) before(end int) ([]*client, int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end = min(end, len(s.clients))
+	begin := max(0, end-batch)
+	return s.several[:copy(s.several[:], s.clients[begin:end])], begin
+}

@@ -1,0 +1,304 @@
+package hub_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sightglass/edge/feed"
+	"sightglass/edge/hub"
+	"sightglass/shared/snapshot"
+)
+
+// A reign makes up snapshots as an ingester might, and remembers what the plain protocol carries for each.
+type reign struct {
+	rng    *rand.Rand
+	last   *snapshot.Snapshot
+	frame  *feed.Frame
+	points int
+
+	mu    sync.Mutex
+	plain map[string]string // by name
+}
+
+// name is what a snapshot is told from others by.
+func name(s *snapshot.Snapshot) string { return fmt.Sprint(s.Epoch, "/", s.Seq, "/", s.Status) }
+
+func newReign(seed uint64) *reign {
+	return &reign{
+		rng: rand.New(rand.NewPCG(seed, 1)), plain: make(map[string]string),
+		last: &snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: "1"},
+	}
+}
+
+// next makes the next frame. Mostly it follows the one before; sometimes it is the same one gone stale, or a seq was
+// lost on the way to the edge, or a transaction in the middle was replaced, or a new epoch has begun.
+func (r *reign) next(t testing.TB) *feed.Frame {
+	s := *r.last
+	what := r.rng.IntN(12)
+	switch {
+	case what == 0 && s.Status == snapshot.Live && s.Seq > 0:
+		s.Status = snapshot.Stale
+		return r.take(t, &s)
+	case what == 1:
+		s.Epoch, s.Seq = s.Epoch+"0", 0
+	case what == 2:
+		s.Seq++
+	}
+	s.Seq++
+	s.Status = snapshot.Live
+	s.Timestamp++
+	all := append([]snapshot.Point(nil), s.Transactions...)
+	if n := len(all); what == 3 && n > 2 {
+		all = append(all[:n/2], all[n/2+1:]...)
+	}
+	for range r.rng.IntN(20) {
+		r.points++
+		all = append(all, snapshot.Point{Timestamp: s.Timestamp, Price: float64(r.points) / 4})
+	}
+	s.Transactions = all[max(0, len(all)-snapshot.MaxTransactions):]
+	return r.take(t, &s)
+}
+
+func (r *reign) take(t testing.TB, s *snapshot.Snapshot) *feed.Frame {
+	f, err := feed.NewFrame(s.AppendJSON(nil), r.frame)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.last, r.frame = s, f
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.plain[name(s)] = string(f.JSON)
+	return f
+}
+
+func (r *reign) carried(s *snapshot.Snapshot) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plain[name(s)]
+}
+
+// A spectator checks all that one client is given.
+type spectator struct {
+	conn    *websocket.Conn
+	replica *snapshot.Replica // nil: the plain protocol
+	last    *snapshot.Snapshot
+	kinds   map[string]int
+}
+
+// next reads a message. Whatever the protocol, it must make exactly the bytes that the plain one carries.
+func (v *spectator) next(t testing.TB, r *reign) (*snapshot.Snapshot, error) {
+	message, code := read(t, v.conn)
+	if code != 0 {
+		return nil, fmt.Errorf("closed with %d", code)
+	}
+	s, err := v.decode([]byte(message))
+	if err != nil {
+		return nil, err
+	}
+	if got, want := string(s.AppendJSON(nil)), r.carried(s); got != want {
+		return nil, fmt.Errorf("%s is %.100q, the plain protocol has %.100q", name(s), got, want)
+	}
+	if v.last != nil && !s.NewerThan(v.last) && s.Status != snapshot.Stale {
+		return nil, fmt.Errorf("%s came after %s", name(s), name(v.last))
+	}
+	v.last = s
+	return s, nil
+}
+
+func (v *spectator) decode(message []byte) (*snapshot.Snapshot, error) {
+	if v.replica == nil {
+		return snapshot.Decode(message)
+	}
+	if len(message) > 20 {
+		v.kinds[string(message[:16])]++
+	}
+	return v.replica.Take(message)
+}
+
+// narrowBuffer holds a frame or two, in bytes. Less than the loopback's segments would make every read wait for a timer
+// of the kernel's.
+const narrowBuffer = 64 << 10
+
+// watch connects a client. A narrow one has a receive buffer that is soon full.
+func watch(t testing.TB, url string, delta, deflate, narrow bool) *spectator {
+	t.Helper()
+	dialer := &websocket.Dialer{EnableCompression: deflate, NetDial: func(network, addr string) (net.Conn, error) {
+		conn, err := net.Dial(network, addr)
+		if err == nil && narrow {
+			err = conn.(*net.TCPConn).SetReadBuffer(narrowBuffer)
+		}
+		return conn, err
+	}}
+	v := &spectator{kinds: make(map[string]int)}
+	if delta {
+		dialer.Subprotocols, v.replica = []string{hub.DeltaProtocol}, new(snapshot.Replica)
+	}
+	conn, answer, err := dialer.Dial(url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	t.Cleanup(func() { conn.Close() })
+	if delta && conn.Subprotocol() != hub.DeltaProtocol {
+		t.Errorf("the subprotocol agreed on is %q", conn.Subprotocol())
+	}
+	v.conn = conn
+	return v
+}
+
+// TestEveryProtocolCarriesTheSame: whatever the snapshots do and however slowly a client reads, what it has is at each
+// message what the plain protocol carries, byte for byte, and in the end the newest. Half of the clients read all the
+// time, half of them only now and then, so that they are behind in the middle of a frame.
+func TestEveryProtocolCarriesTheSame(t *testing.T) {
+	for seed := range uint64(4) {
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			h, url, reg := serve(t, patient())
+			r := newReign(seed)
+			var quick, slow []*spectator
+			for protocol := range 4 {
+				delta, deflate := protocol&1 != 0, protocol&2 != 0
+				quick = append(quick, watch(t, url, delta, deflate, false))
+				slow = append(slow, watch(t, url, delta, deflate, true))
+			}
+			until(t, "all to join", func() bool { return h.Len() == 8 })
+			var reading sync.WaitGroup
+			for range 150 {
+				f := r.next(t)
+				h.Broadcast(f)
+				for _, v := range quick {
+					expectUpTo(t, v, r, f)
+				}
+				v := slow[r.rng.IntN(len(slow))]
+				if has := v.last; r.rng.IntN(4) == 0 && (has == nil || name(has) != name(f.Snapshot)) {
+					if _, err := v.next(t, r); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			last := r.next(t)
+			h.Broadcast(last)
+			for _, v := range append(quick, slow...) {
+				reading.Go(func() { expectUpTo(t, v, r, last) })
+			}
+			reading.Wait()
+			until(t, "nobody to be behind", func() bool { return gauge(t, reg, "sightglass_clients_behind") == 0 })
+			if gauge(t, reg, "sightglass_client_skipped_total") == 0 {
+				t.Error("nobody was ever behind")
+			}
+			if n := quick[1].kinds[`{"type":"delta",`]; n < 50 {
+				t.Errorf("a client that takes everything got %d deltas: %v", n, quick[1].kinds)
+			}
+		})
+	}
+}
+
+// expectUpTo reads until the client has a frame's snapshot.
+func expectUpTo(t testing.TB, v *spectator, r *reign, f *feed.Frame) {
+	t.Helper()
+	for {
+		s, err := v.next(t, r)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if name(s) == name(f.Snapshot) {
+			return
+		}
+	}
+}
+
+// gauge adds up a metric's series.
+func gauge(t testing.TB, reg prometheus.Gatherer, name string) (sum float64) {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			sum += m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		}
+	}
+	return sum
+}
+
+// TestPongsWaitForTheirTurn: a client that is in the middle of a frame is answered after it, not within it, and still
+// gets the newest in the end.
+func TestPongsWaitForTheirTurn(t *testing.T) {
+	h, url, reg := serve(t, patient())
+	v := watch(t, url, false, false, true)
+	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	for seq := uint64(1); gauge(t, reg, "sightglass_clients_behind") == 0; seq++ {
+		h.Broadcast(frame(t, seq, 1000))
+	}
+	if err := v.conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping","timestamp":7}`)); err != nil {
+		t.Fatal(err)
+	}
+	newest := frame(t, 1_000_000, 1000)
+	h.Broadcast(newest)
+	ponged := false
+	for {
+		message, code := read(t, v.conn)
+		switch {
+		case code != 0:
+			t.Fatalf("closed with %d", code)
+		case message == `{"type":"pong","timestamp":7}`:
+			ponged = true
+		case message == string(newest.JSON) && ponged:
+			return
+		case message == string(newest.JSON):
+			newest = frame(t, newest.Snapshot.Seq+1, 1000) // the ping was not read yet
+			h.Broadcast(newest)
+		}
+	}
+}
+
+// TestAClientBehindThatSendsOnIsAFlood: its answers would have to be kept.
+func TestAClientBehindThatSendsOnIsAFlood(t *testing.T) {
+	h, url, reg := serve(t, patient())
+	v := watch(t, url, false, false, true)
+	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	for seq := uint64(1); gauge(t, reg, "sightglass_clients_behind") == 0; seq++ {
+		h.Broadcast(frame(t, seq, 1000))
+	}
+	for range 15 { // fewer than its budget, but 15 × 127 bytes
+		if err := v.conn.WriteControl(websocket.PingMessage, make([]byte, 125), time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expectClosed(t, reg, `sightglass_client_closed_total{code="1008"} 1`)
+}
+
+// TestDrainIsSpread: clients are told to go one after another, over the window.
+func TestDrainIsSpread(t *testing.T) {
+	const n, window = 5, 200 * time.Millisecond
+	h, url, _ := serve(t, patient())
+	told := make(chan time.Time, n)
+	for range n {
+		conn := dial(t, url, false)
+		go func() {
+			read(t, conn)
+			told <- time.Now()
+		}()
+	}
+	until(t, "all to join", func() bool { return h.Len() == n })
+	begun := time.Now()
+	h.Drain(window, time.Minute)
+	var last time.Duration
+	for range n {
+		last = max(last, (<-told).Sub(begun))
+	}
+	if least := window * (n - 1) / n; last < least {
+		t.Errorf("the last was told after %v, want %v at least", last, least)
+	}
+}

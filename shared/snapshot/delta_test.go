@@ -1,0 +1,180 @@
+package snapshot_test
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+
+	"sightglass/shared/snapshot"
+)
+
+// successor is what follows example: one point went, two came. testdata/delta.json makes it.
+func successor() *snapshot.Snapshot {
+	s := example()
+	s.Seq++
+	s.Price, s.Confidence, s.Low, s.High, s.Timestamp = 5313.6, 0.988, 5301.2, 5326, 1556771673
+	s.Stats = snapshot.Stats{TotalReceived: 3319, TotalFiltered: 813, ActiveInWindow: 2506, UptimeSeconds: 62}
+	s.Transactions = append(s.Transactions[1:len(s.Transactions):len(s.Transactions)],
+		snapshot.Point{Timestamp: 1556771672.75, Price: 5315}, snapshot.Point{Timestamp: 1556771672.9, Price: 5312.3})
+	return s
+}
+
+func goldenMessage(t testing.TB, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile("testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bytes.TrimSpace(data)
+}
+
+func delta(t testing.TB, old, s *snapshot.Snapshot) []byte {
+	t.Helper()
+	d, ok := snapshot.DeltaBetween(old, s)
+	if !ok {
+		t.Fatalf("no delta from seq %d to seq %d", old.Seq, s.Seq)
+	}
+	return d.AppendJSON(nil)
+}
+
+func TestDeltaProtocolIsTheGoldenFiles(t *testing.T) {
+	for name, got := range map[string][]byte{
+		"keyframe.json": example().AppendKeyframe(nil),
+		"delta.json":    delta(t, example(), successor()),
+	} {
+		if want := goldenMessage(t, name); !bytes.Equal(got, want) {
+			t.Errorf("%s: the encoding changed, and with it the public contract\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+func TestReplicaRebuildsTheSnapshot(t *testing.T) {
+	var r snapshot.Replica
+	expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
+	expectReplica(t, &r, goldenMessage(t, "delta.json"), successor())
+}
+
+func expectReplica(t testing.TB, r *snapshot.Replica, message []byte, want *snapshot.Snapshot) {
+	t.Helper()
+	got, err := r.Take(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := got.AppendJSON(nil), want.AppendJSON(nil); !bytes.Equal(got, want) {
+		t.Fatalf("got %s\nwant %s", got, want)
+	}
+}
+
+// TestAnyReignIsRebuilt: whatever goes and comes at the ends of the list, a replica that takes each message has the
+// same bytes as a client of the plain protocol.
+func TestAnyReignIsRebuilt(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		var r snapshot.Replica
+		s, deltas := example(), 0
+		expectReplica(t, &r, s.AppendKeyframe(nil), s)
+		for range 50 {
+			old := s
+			s = follow(rng, old)
+			d, ok := snapshot.DeltaBetween(old, s)
+			if !ok {
+				expectReplica(t, &r, s.AppendKeyframe(nil), s)
+				continue
+			}
+			deltas++
+			expectReplica(t, &r, d.AppendJSON(nil), s)
+		}
+		if deltas == 0 {
+			t.Errorf("seed %d: not one delta", seed)
+		}
+	}
+}
+
+// follow makes up a next snapshot: some points go, some come, now and then one in the middle goes.
+func follow(rng *rand.Rand, old *snapshot.Snapshot) *snapshot.Snapshot {
+	s := *old
+	s.Seq++
+	s.Price, s.Timestamp = cents(rng), old.Timestamp+0.5
+	kept := old.Transactions[rng.IntN(len(old.Transactions)+1):]
+	s.Transactions = append([]snapshot.Point(nil), kept...)
+	if n := len(s.Transactions); n > 2 && rng.IntN(10) == 0 {
+		s.Transactions = append(s.Transactions[:n/2], s.Transactions[n/2+1:]...)
+	}
+	for range rng.IntN(5) {
+		s.Transactions = append(s.Transactions, snapshot.Point{Timestamp: s.Timestamp, Price: cents(rng)})
+	}
+	return &s
+}
+
+func cents(rng *rand.Rand) float64 { return float64(rng.IntN(10_000_000)) / 100 }
+
+func TestNoDeltaWhereNoneApplies(t *testing.T) {
+	for name, change := range map[string]func(*snapshot.Snapshot){
+		"another epoch":     func(s *snapshot.Snapshot) { s.Epoch = "1556771611001" },
+		"a seq was skipped": func(s *snapshot.Snapshot) { s.Seq++ },
+		"the same seq":      func(s *snapshot.Snapshot) { s.Seq-- },
+		"nothing in common": func(s *snapshot.Snapshot) { s.Transactions = s.Transactions[1:] },
+		"all points went":   func(s *snapshot.Snapshot) { s.Transactions = nil },
+		"the newest went":   func(s *snapshot.Snapshot) { s.Transactions = example().Transactions[:1] },
+		"the order is other": func(s *snapshot.Snapshot) {
+			s.Transactions[0], s.Transactions[1] = s.Transactions[1], s.Transactions[0]
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := successor()
+			change(s)
+			if d, ok := snapshot.DeltaBetween(example(), s); ok {
+				t.Errorf("got %+v, want none", d)
+			}
+		})
+	}
+}
+
+func TestDeltaFitsOneSegment(t *testing.T) {
+	old := example()
+	old.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
+	for i := range old.Transactions {
+		old.Transactions[i] = snapshot.Point{Timestamp: 1795439823.5 + float64(i), Price: 100000.25}
+	}
+	s := *old
+	s.Seq++
+	for i := range 8 { // what comes in half a second
+		s.Transactions = append(s.Transactions[1:], snapshot.Point{Timestamp: 1795449823.5 + float64(i), Price: 100000.25})
+	}
+	if got := len(delta(t, old, &s)); got > 650 {
+		t.Errorf("%d bytes, want at most 650", got)
+	}
+}
+
+func TestReplicaNamesWhatIsWrong(t *testing.T) {
+	whole := string(goldenMessage(t, "delta.json"))
+	for name, c := range map[string]struct{ message, want string }{
+		"not JSON":             {"<html>", "not JSON"},
+		"another type":         {`{"type":"pong"}`, `type: "pong" is neither keyframe nor delta`},
+		"a plain snapshot":     {string(golden(t)), `type: "" is neither`},
+		"a gap":                {strings.Replace(whole, `"seq":124`, `"seq":125`, 1), "a delta to seq 125 cannot follow seq 123"},
+		"the same again":       {strings.Replace(whole, `"seq":124`, `"seq":123`, 1), "cannot follow"},
+		"drops too many":       {strings.Replace(whole, `"drop":1`, `"drop":3`, 1), "drop: 3 of 2 transactions"},
+		"drops less than 0":    {strings.Replace(whole, `"drop":1`, `"drop":-1`, 1), "drop: -1 of 2"},
+		"a point of one":       {strings.Replace(whole, `,5315.00]`, `]`, 1), "add: number 0 is no [timestamp, price]"},
+		"a point of text":      {strings.Replace(whole, `5315.00`, `"5315"`, 1), "add: a JSON string where a number belongs"},
+		"an unknown status":    {strings.Replace(whole, `"live"`, `"dead"`, 1), `status: "dead"`},
+		"a keyframe cut short": {`{"type":"keyframe","price":1}`, "missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r snapshot.Replica
+			expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
+			if _, err := r.Take([]byte(c.message)); !errors.Is(err, snapshot.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+			}
+			expectReplica(t, &r, []byte(whole), successor()) // what was wrong has changed nothing
+		})
+	}
+	var fresh snapshot.Replica
+	if _, err := fresh.Take([]byte(whole)); err == nil {
+		t.Error("a delta before the first keyframe was taken")
+	}
+}
