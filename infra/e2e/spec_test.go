@@ -412,7 +412,7 @@ func TestAsyncAPIIsWhatTheStreamSends(t *testing.T) {
 	if channel["address"] != "/ws/mempool" {
 		t.Errorf("the address is %v", channel["address"])
 	}
-	for _, code := range []string{"1001", "1003", "1007", "1008", "1009", "4008", "4029", "4030"} {
+	for _, code := range []string{"1001", "1002", "1003", "1007", "1008", "1009", "4008", "4029", "4030"} {
 		if !strings.Contains(channel["description"].(string), "- "+code+":") {
 			t.Errorf("close code %s is not described", code)
 		}
@@ -438,6 +438,24 @@ func TestAsyncAPIIsWhatTheStreamSends(t *testing.T) {
 		} else {
 			snapshots++
 		}
+		if err := doc.valid(t, "#/components/messages/"+kind+"/payload", message); err != nil {
+			t.Errorf("%v\n%.500s", err, data)
+		}
+	}
+}
+
+// TestAsyncAPIIsWhatDeltaClientsGet: on the wire, with the subprotocol.
+func TestAsyncAPIIsWhatDeltaClientsGet(t *testing.T) {
+	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
+	conn := dialDelta(t, start(t, 1).edges[0])
+	for kinds := make(map[string]int); kinds["keyframe"] < 1 || kinds["delta"] < 3; {
+		data, err := read(t.Context(), conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		message := parse(t, data)
+		kind, _ := message.(map[string]any)["type"].(string)
+		kinds[kind]++
 		if err := doc.valid(t, "#/components/messages/"+kind+"/payload", message); err != nil {
 			t.Errorf("%v\n%.500s", err, data)
 		}
