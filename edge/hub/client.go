@@ -191,7 +191,7 @@ func (c *client) checkSilence(now time.Duration) {
 	every := c.hub.opts.PingInterval
 	switch heard := time.Duration(c.heard.Load()); {
 	case now-max(c.written, heard) >= 2*every+every/2:
-		c.endWith(noProgress, goodbye)
+		c.dismissLocked(noProgress, goodbye)
 	case now-max(c.written, c.pinged) >= every:
 		c.pinged = now
 		c.put(ping)

@@ -96,7 +96,7 @@ func (w *writer) send(frame []byte) {
 	switch {
 	case w.ended:
 	case len(w.waiting)+len(frame) > maxWaiting:
-		w.endWith(tooManyMessages, goodbye)
+		w.dismissLocked(tooManyMessages, goodbye)
 	default:
 		w.put(frame)
 	}
@@ -205,10 +205,10 @@ func (w *writer) caughtUp() {
 func (w *writer) dismiss(why reason, patience time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.endWith(why, patience)
+	w.dismissLocked(why, patience)
 }
 
-func (w *writer) endWith(why reason, patience time.Duration) {
+func (w *writer) dismissLocked(why reason, patience time.Duration) {
 	if w.ended {
 		return
 	}
