@@ -42,8 +42,7 @@ func newClient(conn *ws.Conn, addr netip.Addr, h *Hub) (*client, error) {
 	}
 	c := &client{in: ws.NewReader(conn, maxMessage), addr: addr, joined: h.clock()}
 	c.heard.Store(int64(c.joined))
-	c.init(conn, raw, h)
-	return c, nil
+	return c, c.init(conn, raw, h)
 }
 
 // serve returns when the connection is over and nothing uses it any more.
