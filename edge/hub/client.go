@@ -42,8 +42,7 @@ func newClient(conn *ws.Conn, addr netip.Addr, h *Hub) (*client, error) {
 	}
 	c := &client{in: ws.NewReader(conn, maxMessage), addr: addr, joined: h.clock()}
 	c.heard.Store(int64(c.joined))
-	c.init(conn, raw, h)
-	return c, nil
+	return c, c.init(conn, raw, h)
 }
 
 // serve returns when the connection is over and nothing uses it any more.
@@ -191,7 +190,7 @@ func (c *client) checkSilence(now time.Duration) {
 	every := c.hub.opts.PingInterval
 	switch heard := time.Duration(c.heard.Load()); {
 	case now-max(c.written, heard) >= 2*every+every/2:
-		c.endWith(noProgress, goodbye)
+		c.dismissLocked(noProgress, goodbye)
 	case now-max(c.written, c.pinged) >= every:
 		c.pinged = now
 		c.put(ping)

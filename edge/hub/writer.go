@@ -22,7 +22,7 @@ type writer struct {
 	raw      syscall.RawConn
 	hub      *Hub
 	protocol protocol
-	try      func(fd uintptr) bool // writeSome; made once, or each write would make it anew
+	fd       uintptr // raw's; open as long as not ended, see stop
 
 	mu         sync.Mutex
 	rest       []byte // what the kernel has not taken of a frame that is being written; shared, not ours
@@ -31,7 +31,7 @@ type writer struct {
 	behind     bool          // catchUp is at work: nobody else writes
 	ended      bool          // nothing more may be written after what waits
 	reason     reason        // why it ended
-	failure    error         // of writeSome
+	failure    error         // of writeAll
 	written    time.Duration // when the last snapshot was begun
 	pinged     time.Duration // when the last ping was
 	catchingUp sync.WaitGroup
@@ -44,9 +44,9 @@ type version struct {
 	seq   uint64
 }
 
-func (w *writer) init(conn *ws.Conn, raw syscall.RawConn, h *Hub) {
+func (w *writer) init(conn *ws.Conn, raw syscall.RawConn, h *Hub) error {
 	w.conn, w.raw, w.hub, w.protocol, w.written = conn, raw, h, protocolOf(conn), h.clock()
-	w.try = w.writeSome
+	return raw.Control(func(fd uintptr) { w.fd = fd })
 }
 
 // begin gives a client that has joined the newest frame.
@@ -96,7 +96,7 @@ func (w *writer) send(frame []byte) {
 	switch {
 	case w.ended:
 	case len(w.waiting)+len(frame) > maxWaiting:
-		w.endWith(tooManyMessages, goodbye)
+		w.dismissLocked(tooManyMessages, goodbye)
 	default:
 		w.put(frame)
 	}
@@ -111,12 +111,12 @@ func (w *writer) put(frame []byte) {
 	w.push()
 }
 
-// push writes what the kernel takes at once. If that is not all the client is behind.
+// push writes what the kernel takes at once. If that is not all the client is behind. It goes to the descriptor itself:
+// raw.Write would lock it against being closed, which mu does, and look after timers that a write without waiting does
+// not have. For ten thousand clients that is memory of theirs that need not be touched.
 func (w *writer) push() {
-	err := w.raw.Write(w.try)
-	if err == nil {
-		err = w.failure
-	}
+	var err error
+	w.rest, err = send(w.fd, w.rest)
 	switch {
 	case err != nil:
 		w.fail(err)
@@ -125,11 +125,6 @@ func (w *writer) push() {
 		w.hub.metrics.behind.Inc()
 		w.catchingUp.Go(w.catchUp)
 	}
-}
-
-func (w *writer) writeSome(fd uintptr) bool {
-	w.rest, w.failure = send(fd, w.rest)
-	return true
 }
 
 // catchUp finishes what the client has not taken, then what waits, then the newest frame, until there is nothing left.
@@ -205,10 +200,10 @@ func (w *writer) caughtUp() {
 func (w *writer) dismiss(why reason, patience time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.endWith(why, patience)
+	w.dismissLocked(why, patience)
 }
 
-func (w *writer) endWith(why reason, patience time.Duration) {
+func (w *writer) dismissLocked(why reason, patience time.Duration) {
 	if w.ended {
 		return
 	}
@@ -271,7 +266,8 @@ func (w *writer) isBehind() bool {
 	return w.behind
 }
 
-// stop closes the connection and returns when nobody writes to it any more.
+// stop closes the connection and returns when nobody writes to it any more. Nobody else may close it: whoever holds mu
+// and finds it not ended relies on its descriptor.
 func (w *writer) stop() {
 	w.dismiss(left, 0)
 	w.conn.Close()
