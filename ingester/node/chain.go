@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -25,15 +24,6 @@ type chain struct {
 	orphanedAt time.Time
 }
 
-// walk goes back from the tip through the blocks of the window.
-type walk struct {
-	next   chainhash.Hash
-	active bool
-	asking bool
-	steps  int
-	retry  time.Time
-}
-
 func newChain() chain {
 	return chain{
 		done:     make(map[chainhash.Hash]struct{}),
@@ -45,8 +35,6 @@ func newChain() chain {
 const (
 	// mostDone bounds the memory of blocks: two weeks of them.
 	mostDone = 2000
-	// mostSteps bounds a walk: the blocks of 24 h, the longest window, three times over.
-	mostSteps = 500
 	// mostDating bounds the blocks that wait for their time. A node that catches up tells more at once; they are
 	// older than the window, nearly all.
 	mostDating = 8
@@ -231,145 +219,3 @@ func (n *Node) settleOrphans(now time.Time) {
 	}
 	clear(n.chain.orphans)
 }
-
-// askWalk takes the next step back from the tip: for a block that is new here all of it, for another its header.
-func (n *Node) askWalk(now time.Time) {
-	w := &n.chain.walk
-	if !w.active || w.asking || len(n.fill.backlog) > mostBacklog || now.Before(w.retry) {
-		return
-	}
-	w.asking = true
-	hash, oldest := w.next, now.Add(-n.opts.Window)
-	part := all
-	if _, done := n.chain.done[hash]; done {
-		part = nothing
-		if len(n.chain.vanished) > 0 {
-			part = onlyIDs
-		}
-	}
-	n.question(func(ctx context.Context) func() {
-		s, err := n.getStep(ctx, hash, part, oldest)
-		return func() { n.stepped(hash, s, err) }
-	})
-}
-
-// step is what a walk learns of one block.
-type step struct {
-	previous chainhash.Hash
-	at       time.Time
-	block    *wire.MsgBlock // nil if it is not wanted, or too old
-	ids      []chainhash.Hash
-}
-
-// part is how much of a block is wanted, beside its header.
-type part uint8
-
-const (
-	nothing part = iota
-	onlyIDs      // which transactions it has
-	all
-)
-
-// getStep asks for a block's header, and for what is wanted of the block if it is not older than a time.
-func (n *Node) getStep(ctx context.Context, hash chainhash.Hash, wanted part, oldest time.Time) (s step, err error) {
-	h, err := n.rpc.Header(ctx, hash)
-	if err != nil {
-		return s, err
-	}
-	s.previous, s.at = h.Previous, h.Time
-	switch {
-	case h.Time.Before(oldest):
-	case wanted == onlyIDs:
-		s.ids, err = n.rpc.BlockIDs(ctx, hash)
-	case wanted == all:
-		if s.block, err = n.rpc.Block(ctx, hash); err == nil {
-			s.ids = idsOf(s.block)
-		}
-	}
-	return s, err
-}
-
-func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
-	w, now := &n.chain.walk, time.Now()
-	w.asking = false
-	switch {
-	case w.next != hash: // a newer walk has begun meanwhile
-		return
-	case errors.Is(err, bitcoind.ErrPruned):
-		n.complain(err)
-		n.chain.walk = walk{}
-		clear(n.chain.vanished) // they may have been mined there, so they stay evidence
-		return
-	case errors.Is(err, bitcoind.ErrNotFound): // the chain is another one by now
-		n.chain.walk = walk{}
-		n.sync.want(afterRetry(now))
-		return
-	case err != nil:
-		n.complain(err)
-		w.retry = afterRetry(now)
-		return
-	}
-	if s.ids != nil {
-		n.chain.pass(hash, s.ids)
-	}
-	if s.block != nil {
-		n.passOn(s.block.Transactions, s.at)
-		n.fill.blocks++
-	}
-	w.next, w.steps = s.previous, w.steps+1
-	if now.Sub(s.at) > n.opts.Window || s.previous == (chainhash.Hash{}) || w.steps >= mostSteps {
-		n.endWalk(now)
-	}
-}
-
-// endWalk: what vanished and is in none of the window's blocks was removed, or is too old to matter.
-func (n *Node) endWalk(now time.Time) {
-	n.chain.walk = walk{}
-	for id := range n.chain.vanished {
-		n.emit(Event{Kind: Gone, ID: id, At: now})
-	}
-	clear(n.chain.vanished)
-}
-
-// answered takes in what came with the node's list.
-func (n *Node) answered(l list, now time.Time) {
-	clear(n.sync.told)
-	c := &n.chain
-	if l.published != nil {
-		c.published = l.published
-		n.warnOfTopics()
-	}
-	if c.network != l.chain.Network {
-		c.network = l.chain.Network
-		n.log.Info("the node's chain", "network", c.network, "blocks", l.chain.Blocks)
-		if c.network != mainnet {
-			n.log.Warn("a price means something on mainnet only: on this network coins are given away", "network", c.network)
-		}
-	}
-	if behind := l.chain.InitialBlockDownload; behind != c.behind {
-		c.behind = behind
-		n.log.Info("initial block download", "running", behind, "blocks", l.chain.Blocks, "headers", l.chain.Headers)
-	}
-	if c.behind {
-		n.sync.want(now.Add(behindEvery))
-	}
-}
-
-// mainnet is what bitcoind calls it.
-const mainnet = "main"
-
-// behindEvery is how often a node that catches up is asked whether it has.
-const behindEvery = 10 * time.Second
-
-// warnOfTopics says which setting of the node is missing.
-func (n *Node) warnOfTopics() {
-	for _, topic := range []string{TopicRawTx, TopicSequence} {
-		if !n.chain.publishes(topic) {
-			n.log.Warn("the node does not publish a topic: add it to bitcoin.conf and restart the node",
-				"missing", topic, "setting", "zmqpub"+topic+"="+n.opts.ZMQ[0])
-		}
-	}
-}
-
-// isStarting reports whether an error is a node's that has only begun.
-func isStarting(err error) bool { return errors.Is(err, bitcoind.ErrWarmingUp) }

@@ -1,0 +1,123 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/bitcoind"
+)
+
+// walk goes back from the tip through the blocks of the window.
+type walk struct {
+	next   chainhash.Hash
+	active bool
+	asking bool
+	steps  int
+	retry  time.Time
+}
+
+// mostSteps bounds a walk: the blocks of 24 h, the longest window, three times over.
+const mostSteps = 500
+
+// askWalk takes the next step back from the tip: for a block that is new here all of it, for another its header.
+func (n *Node) askWalk(now time.Time) {
+	w := &n.chain.walk
+	if !w.active || w.asking || len(n.fill.backlog) > mostBacklog || now.Before(w.retry) {
+		return
+	}
+	w.asking = true
+	hash, oldest := w.next, now.Add(-n.opts.Window)
+	part := all
+	if _, done := n.chain.done[hash]; done {
+		part = nothing
+		if len(n.chain.vanished) > 0 {
+			part = onlyIDs
+		}
+	}
+	n.question(func(ctx context.Context) func() {
+		s, err := n.getStep(ctx, hash, part, oldest)
+		return func() { n.stepped(hash, s, err) }
+	})
+}
+
+// step is what a walk learns of one block.
+type step struct {
+	previous chainhash.Hash
+	at       time.Time
+	block    *wire.MsgBlock // nil if it is not wanted, or too old
+	ids      []chainhash.Hash
+}
+
+// part is how much of a block is wanted, beside its header.
+type part uint8
+
+const (
+	nothing part = iota
+	onlyIDs      // which transactions it has
+	all
+)
+
+// getStep asks for a block's header, and for what is wanted of the block if it is not older than a time.
+func (n *Node) getStep(ctx context.Context, hash chainhash.Hash, wanted part, oldest time.Time) (s step, err error) {
+	h, err := n.rpc.Header(ctx, hash)
+	if err != nil {
+		return s, err
+	}
+	s.previous, s.at = h.Previous, h.Time
+	switch {
+	case h.Time.Before(oldest):
+	case wanted == onlyIDs:
+		s.ids, err = n.rpc.BlockIDs(ctx, hash)
+	case wanted == all:
+		if s.block, err = n.rpc.Block(ctx, hash); err == nil {
+			s.ids = idsOf(s.block)
+		}
+	}
+	return s, err
+}
+
+func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
+	w, now := &n.chain.walk, time.Now()
+	w.asking = false
+	switch {
+	case w.next != hash: // a newer walk has begun meanwhile
+		return
+	case errors.Is(err, bitcoind.ErrPruned):
+		n.complain(err)
+		n.chain.walk = walk{}
+		clear(n.chain.vanished) // they may have been mined there, so they stay evidence
+		return
+	case errors.Is(err, bitcoind.ErrNotFound): // the chain is another one by now
+		n.chain.walk = walk{}
+		n.sync.want(afterRetry(now))
+		return
+	case err != nil:
+		n.complain(err)
+		w.retry = afterRetry(now)
+		return
+	}
+	if s.ids != nil {
+		n.chain.pass(hash, s.ids)
+	}
+	if s.block != nil {
+		n.passOn(s.block.Transactions, s.at)
+		n.fill.blocks++
+	}
+	w.next, w.steps = s.previous, w.steps+1
+	if now.Sub(s.at) > n.opts.Window || s.previous == (chainhash.Hash{}) || w.steps >= mostSteps {
+		n.endWalk(now)
+	}
+}
+
+// endWalk: what vanished and is in none of the window's blocks was removed, or is too old to matter.
+func (n *Node) endWalk(now time.Time) {
+	n.chain.walk = walk{}
+	for id := range n.chain.vanished {
+		n.emit(Event{Kind: Gone, ID: id, At: now})
+	}
+	clear(n.chain.vanished)
+}
