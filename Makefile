@@ -37,7 +37,7 @@ build: packages
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
 test: packages alone lint web
-	@infra/install-packages redis-server
+	@infra/install-packages redis-server curl python3-websockets
 	go test -race -count=1 $(PACKAGES)
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
