@@ -40,11 +40,11 @@ export function roundTicks(low, high, most) {
 /**
  * Clock times from low to high, in unix seconds, at most most of them, and the step between them.
  * @param {number} low @param {number} high @param {number} most
+ * @param {number} zone seconds that UTC is ahead of the reader's clock: a reader's hours, not those of Greenwich
  */
-export function timeTicks(low, high, most) {
+export function timeTicks(low, high, most, zone) {
   const least = (high - low) / Math.max(1, most);
   const step = TIME_STEPS.find((s) => s >= least) ?? 24 * HOUR * Math.ceil(least / (24 * HOUR));
-  const zone = new Date(high * 1000).getTimezoneOffset() * MINUTE; // a reader's hours, not those of Greenwich
   return { step, ticks: multiples(low, high, step, zone) };
 }
 
@@ -56,10 +56,10 @@ function multiples(low, high, step, offset) {
 }
 
 /**
- * The value that share of values are not above; 0 if there are none.
- * @param {number[]} values @param {number} share
+ * The value that share of values are not above; 0 if there are none. It sorts them.
+ * @param {Float64Array} values @param {number} share
  */
 export function quantile(values, share) {
-  const sorted = Float64Array.from(values).sort();
+  const sorted = values.sort();
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
 }
