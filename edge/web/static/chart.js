@@ -20,6 +20,9 @@ const FONT = 13; // CSS pixels
 const SILENCE = 150; // seconds without an estimate leave a gap: more than two steps of the coarsest history
 const DAY = 24 * 3600;
 
+/** @type {uPlot.Scale} */
+const asTold = { auto: false, range: (_, low, high) => [low, high] };
+
 const ruler = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
 
 /** @param {string} text in CSS pixels */
@@ -44,7 +47,7 @@ export class Chart {
       cursor: { show: false },
       legend: { show: false },
       select: { show: false, left: 0, top: 0, width: 0, height: 0 },
-      scales: { x: { time: false, auto: false }, y: { auto: false, range: (_, low, high) => [low, high] } },
+      scales: { x: { ...asTold, time: false }, y: asTold },
       axes: [timeAxis(), priceAxis(() => this.#tag)],
       series: [{}, edge(), edge(), { ...edge(), stroke: () => colors.accent, width: 2 }],
       bands: [{ series: [2, 1], fill: () => colors.band }],
@@ -68,7 +71,7 @@ export class Chart {
       this.plot.setData([times, lows, highs, prices], false);
       this.plot.setScale("x", { min: time.from, max: time.to });
       this.plot.setScale("y", { min: price.low, max: price.high });
-      this.plot.redraw(); // paths and axes, also where no scale changed
+      this.plot.redraw(false, true); // labels, too: the zone may be another
     });
   }
 

@@ -5,7 +5,7 @@ const MINUTE = 60;
 const HOUR = 3600;
 
 /** Spans of the time axis, in seconds. */
-export const TIME_SPANS = [1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50].map((m) => m * MINUTE)
+export const TIME_SPANS = [0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50].map((m) => m * MINUTE)
   .concat([1, 1.5, 2, 3, 4, 6, 9, 12, 24, 48, 96, 192, 384].map((h) => h * HOUR));
 
 /** Half the height of the price axis, as a share of the estimate. */
