@@ -3,11 +3,11 @@
 
 import { StreamClient } from "./client.js";
 import { Course } from "./course.js";
-import { time, useUTC } from "./format.js";
+import { instant, time, useUTC } from "./format.js";
 import { listenToGestures } from "./gestures.js";
 import { loadDay, loadSince } from "./history.js";
 import { listenToKeys } from "./keys.js";
-import { linkTo, rangeOf, readLink, share } from "./link.js";
+import { dropLink, linkTo, rangeOf, readLink, share } from "./link.js";
 import { onSystemColors, readColors } from "./palette.js";
 import { Announcer, byId, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
 import { savePicture } from "./picture.js";
@@ -108,7 +108,9 @@ function showView() {
   if (view.following && document.activeElement === byId("follow")) byId("cloud").focus({ preventScroll: true });
   byId("follow").hidden = view.following || view.paused;
   const { from, to } = view.range;
-  const range = view.following ? "" : `${time(from)} – ${time(to)}`;
+  const recent = from > view.limits.now - 12 * HOUR;
+  const word = recent ? time : instant;
+  const range = view.following ? "" : `${word(from)} – ${word(to)}`;
   write("range", view.paused ? `Paused: ${range}` : range);
 }
 
@@ -116,6 +118,7 @@ function showView() {
 function look(change) {
   if (!client.snapshot) return;
   change();
+  dropLink();
   showView();
   redraw();
 }
@@ -143,13 +146,23 @@ byId("show-table").addEventListener("click", () => {
   byId("show-table").setAttribute("aria-expanded", String(table.shown));
 });
 byId("export").addEventListener("click", () => {
-  if (!client.snapshot) return write("told", "There is nothing to save yet.");
+  if (!client.snapshot) return tell("There is nothing to save yet.");
   savePicture(plot, client.snapshot, stateOf(client, Date.now()).words);
-  write("told", "Image saved.");
+  tell("Image saved.");
 });
 byId("permalink").addEventListener("click", async () => {
-  write("told", await share(linkTo(view.following ? null : view.range, settings)));
+  tell(await share(linkTo(view.following ? null : view.range, settings)));
 });
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let told;
+
+/** What a button did; it need not stay. @param {string} text */
+function tell(text) {
+  write("told", text);
+  clearTimeout(told);
+  told = setTimeout(() => write("told", ""), 6000);
+}
 
 /** After another theme or zone. */
 function repaint() {
@@ -157,11 +170,15 @@ function repaint() {
   applyTheme();
   readColors();
   reading.again();
+  table.again(client.snapshot?.price ?? 0);
   showView();
   redraw();
 }
 
-onSetting(repaint);
+onSetting(() => {
+  dropLink();
+  repaint();
+});
 onSystemColors(repaint);
 closeTipsOnEscape();
 addEventListener("hashchange", () => {

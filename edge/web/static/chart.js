@@ -2,7 +2,7 @@
 // uPlot behind what this page needs of it: two axes, the estimate's line and its band. Nothing else knows uPlot.
 
 import uPlot from "./vendor/uplot-1.6.32.esm.js";
-import { clock, day, dollars, zoneOffset } from "./format.js";
+import { clock, day, dollars, hour, zoneOffset } from "./format.js";
 import { colors } from "./palette.js";
 import { roundTicks, timeTicks } from "./scale.js";
 
@@ -110,36 +110,34 @@ const axis = {
 
 /** @returns {uPlot.Axis} */
 function timeAxis() {
-  let exactly = false;
+  /** @type {(t: number) => string} */
+  let label = hour;
   return {
     ...axis,
     size: 2.2 * FONT,
     gap: 8,
     splits: (u, _, from, to) => {
-      const fit = fitTimes(from, to, u.bbox.width / uPlot.pxRatio);
-      exactly = fit.step < 60;
-      return fit.ticks;
+      const width = u.bbox.width / uPlot.pxRatio;
+      label = labelFor(from, to, width);
+      return fitTimes(from, to, width, label).ticks;
     },
-    values: (u, ticks) => ticks.map((t) => (isCutOff(u, t, exactly) ? "" : timeLabel(t, exactly))),
+    values: (u, ticks) => ticks.map((t) => {
+      const text = (t - zoneOffset(t)) % DAY === 0 ? day(t) : label(t); // midnight is better known by its date
+      return u.valToPos(t, "x") < widthOf(text) / 2 ? "" : text; // it would be cut off
+    }),
   };
 }
 
-/** As many as there is room for; with seconds only if needed, since those take room. @param {number} from @param {number} to @param {number} width */
-function fitTimes(from, to, width) {
-  const fit = (/** @type {boolean} */ exactly) =>
-    timeTicks(from, to, width / (widthOf(clock(0, exactly)) + 2 * FONT), zoneOffset(to));
-  const short = fit(false);
-  return short.step < 60 ? fit(true) : short;
+/** Short ones, as those take less room: seconds only if needed, AM and PM only over half a day. @param {number} from @param {number} to @param {number} width */
+function labelFor(from, to, width) {
+  if (to - from > DAY / 2) return hour;
+  const minutes = (/** @type {number} */ t) => clock(t, false);
+  return fitTimes(from, to, width, minutes).step < 60 ? (/** @type {number} */ t) => clock(t, true) : minutes;
 }
 
-/** @param {uPlot} u @param {number} t @param {boolean} exactly */
-function isCutOff(u, t, exactly) {
-  return u.valToPos(t, "x") < widthOf(timeLabel(t, exactly)) / 2;
-}
-
-/** Midnight is better known by its date. @param {number} t @param {boolean} exactly */
-function timeLabel(t, exactly) {
-  return (t - zoneOffset(t)) % DAY === 0 ? day(t) : clock(t, exactly);
+/** As many as there is room for. @param {number} from @param {number} to @param {number} width @param {(t: number) => string} label */
+function fitTimes(from, to, width, label) {
+  return timeTicks(from, to, width / (widthOf(label(to)) + 2 * FONT), zoneOffset(to));
 }
 
 /** @param {() => number} tag @returns {uPlot.Axis} */
@@ -170,7 +168,9 @@ function drawTag(u, tag) {
   const right = Math.round(box.left + box.width);
   c.save();
   c.fillStyle = colors.accent;
-  for (let x = Math.round(box.left); x < right; x += font / 2) c.fillRect(Math.round(x), y, font / 6, Math.max(1, Math.round(uPlot.pxRatio)));
+  c.globalAlpha = 0.5; // the course counts, this only leads the eye
+  c.fillRect(box.left, y, box.width, Math.max(1, Math.round(uPlot.pxRatio)));
+  c.globalAlpha = 1;
   c.fillRect(right, y - Math.round(0.8 * font), c.canvas.width - right, Math.round(1.6 * font));
   c.fillStyle = colors.paper;
   c.font = `600 ${font}px ${colors.font}`;

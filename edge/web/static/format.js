@@ -77,6 +77,9 @@ export function clock(t, exactly) {
   return parts.filter((p) => p.type !== "dayPeriod").map((p) => p.value).join("").trim();
 }
 
+/** A reader's clock, with AM and PM if that is how they read it. @param {number} t unix */
+export const hour = (t) => times.minutes.format(t * 1000);
+
 /** A reader's clock to the second. @param {number} t unix */
 export const time = (t) => withZone(times.seconds.format(t * 1000));
 

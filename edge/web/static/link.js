@@ -36,3 +36,8 @@ export async function share(url) {
     return "The link is in the address bar.";
   }
 }
+
+/** What is seen is no longer what the link said. */
+export function dropLink() {
+  if (location.hash) history.replaceState(null, "", location.pathname + location.search);
+}

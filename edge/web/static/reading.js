@@ -62,7 +62,7 @@ export class Reading {
   #describe(p) {
     const then = this.plot.course.priceAt(p.timestamp);
     const estimate = then || this.estimate();
-    const off = estimate > 0 ? `${change(p.price / estimate - 1)} from the estimate${then ? " of then" : ""}` : "";
+    const off = estimate > 0 ? `${change(p.price / estimate - 1)} off the estimate${then ? " of that time" : ""}` : "";
     return [cents(p.price), time(p.timestamp), off];
   }
 }

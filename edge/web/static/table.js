@@ -23,6 +23,11 @@ export class Table {
   /** @param {number} price the estimate */
   toggle(price) {
     this.table.hidden = this.shown;
+    this.again(price);
+  }
+
+  /** At once: times are in another zone, say. @param {number} price */
+  again(price) {
     this.#shownAt = 0;
     this.update(price, Date.now());
   }

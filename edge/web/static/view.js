@@ -26,7 +26,7 @@ export class View {
   /** @param {number} factor under 1 comes nearer @param {number} at stays where it is */
   zoom(factor, at) {
     const { from, to } = this.range;
-    const longest = Math.min(LONGEST, 1.1 * Math.max(to - from, this.limits.now - this.limits.oldest));
+    const longest = Math.min(LONGEST, Math.max(to - from, 1.1 * (this.limits.now - this.limits.oldest)));
     const span = Math.min(longest, Math.max(SHORTEST, (to - from) * factor));
     const start = at - ((at - from) / (to - from)) * span;
     this.choose({ from: start, to: start + span });
@@ -42,7 +42,7 @@ export class View {
   choose({ from, to }) {
     const { oldest, now } = this.limits;
     const span = to - from;
-    const end = now > 0 ? Math.max(oldest + span / 4, Math.min(to, now + span / 4)) : to;
+    const end = now > 0 ? Math.max(oldest + span / 4, Math.min(to, now + span / 20)) : to;
     this.#chosen = this.range = { from: end - span, to: end };
   }
 
