@@ -37,14 +37,14 @@ build: packages
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
 test: packages alone lint web
-	@infra/install-packages redis-server
+	@infra/install-packages redis-server curl python3-websockets
 	go test -race -count=1 $(PACKAGES)
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
 web: $(NODE_MODULES)
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
-	cd infra/browser && node --test client.test.js
+	cd infra/browser && node --test client.test.js sparkline.test.js
 
 $(NODE_MODULES): infra/browser/package-lock.json
 	@command -v npm >/dev/null || infra/install-packages nodejs npm
