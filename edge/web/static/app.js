@@ -34,13 +34,7 @@ const plot = new Plot(byId("cloud"), points, course, view);
 const reading = new Reading(plot, () => client.snapshot?.price ?? 0);
 const table = new Table(/** @type {HTMLTableElement} */ (byId("table")), points);
 const announcer = new Announcer();
-const client = new StreamClient(streamURL());
-
-function streamURL() {
-  const url = new URL("/ws/mempool", location.href);
-  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-  return url;
-}
+const client = new StreamClient();
 
 /** Shows what a link asks for. @param {URLSearchParams} link */
 function restore(link) {
