@@ -71,7 +71,10 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
 }
 
-/** A reader's clock, without AM and PM: it labels a few hours at most. @param {number} t unix @param {boolean} exactly */
+/**
+ * A reader's clock, without AM and PM: it labels a few hours at most.
+ * @param {number} t unix @param {boolean} exactly
+ */
 export function clock(t, exactly) {
   const parts = (exactly ? times.seconds : times.minutes).formatToParts(t * 1000);
   return parts.filter((p) => p.type !== "dayPeriod").map((p) => p.value).join("").trim();
