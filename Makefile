@@ -44,7 +44,7 @@ test: packages alone lint web
 web: $(NODE_MODULES)
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
-	cd infra/browser && node --test client.test.js sparkline.test.js
+	cd infra/browser && node --test client.test.js sparkline.test.js stores.test.js
 
 $(NODE_MODULES): infra/browser/package-lock.json
 	@command -v npm >/dev/null || infra/install-packages nodejs npm
