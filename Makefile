@@ -1,5 +1,6 @@
 # make demo   the whole of Sightglass on real transactions, nothing else needed
 # make test   everything that a change must pass
+# make web    the dashboard's scripts alone: their types, their tests
 # make build  bin/ingester and bin/edge
 # make bench  what things cost, also the fan-out to 2,000 clients beside the least that it could cost
 # make loadtest   the fan-out alone, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
@@ -22,7 +23,9 @@ BLOCK2    = $(BLOCKS)/block-00000000000000000021868c2cefc52a480d173c849412fe81c4
 FUZZTIME ?= 20s
 DATA     ?= ../shared/data
 
-.PHONY: demo build test lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
+NODE_MODULES := infra/browser/node_modules/.package-lock.json
+
+.PHONY: demo build test web lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
 .DEFAULT_GOAL := build
 
 demo: packages
@@ -33,9 +36,20 @@ build: packages
 	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
-test: packages alone lint
+test: packages alone lint web
 	@infra/install-packages redis-server
 	go test -race -count=1 $(PACKAGES)
+
+# The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
+web: $(NODE_MODULES)
+	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
+	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
+	cd infra/browser && node --test client.test.js
+
+$(NODE_MODULES): infra/browser/package-lock.json
+	@command -v npm >/dev/null || infra/install-packages nodejs npm
+	cd infra/browser && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 # Each module must build by itself, as it does for someone who takes only that one.
 alone: packages
