@@ -14,8 +14,8 @@ export { EDGE, EMPTY_EDGE, CONTROL };
 const ARGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-/** Far more than anything takes, even on a busy machine. */
-export const PATIENCE = 45_000;
+/** Far more than anything takes, even on a busy machine; in ms. */
+export const PATIENCE = Number(process.env.PATIENCE ?? 30_000);
 
 export const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ARGS });
 after(() => browser.close());
@@ -27,7 +27,7 @@ export async function control(path) {
 }
 
 /** What runs in every page before its own scripts do. */
-function watch() {
+export function watch() {
   const seen = { violations: [], states: [], messages: 0, draws: 0, firstPrice: 0, sockets: [] };
   window.seen = seen;
   addEventListener("securitypolicyviolation", (e) => seen.violations.push(`${e.violatedDirective}: ${e.blockedURI}`));
