@@ -40,13 +40,14 @@ build: packages
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
 test: packages alone lint web browser-packages
+	@infra/install-packages curl python3-websockets
 	go test -race -count=1 $(PACKAGES)
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
 web: $(NODE_MODULES)
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
-	cd infra/browser && node --test client.test.js
+	cd infra/browser && node --test client.test.js sparkline.test.js
 
 # The page in Chromium, before a real edge, Redis and ingester. `make test` does this too.
 browser: packages browser-packages

@@ -21,7 +21,7 @@ type Options struct {
 	Listen         string   `default:"127.0.0.1:8080" help:"Where browsers connect. :8080 is every address of the machine."`
 	InternalListen string   `default:"" help:"Serve /metrics and /debug/pprof here, for operators only. Empty: not at all."`
 	Redis          string   `default:"redis://127.0.0.1:6379" help:"Where snapshots come from: redis://, rediss:// or unix://, with user and password in the URL."`
-	CORSOrigins    []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ from a browser, such as https://example.com. *: any. Empty: none but our own."`
+	CORSOrigins    []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js from a browser, such as https://example.com. *: any. Empty: none but our own."`
 	MaxPerAddress  int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
 	MaxClients     int      `default:"20000" help:"Most WebSockets in all."`
 

@@ -12,10 +12,13 @@ import (
 	"sightglass/edge/web"
 )
 
-// mountPage adds the dashboard and its files.
+// mountPage adds the pages and their files.
 func (e *Edge) mountPage(app *fiber.App) {
 	files := readFiles(web.Files())
 	app.Get("/", securePage, files["/index.html"].send)
+	app.Get("/clock", securePage, files["/clock.html"].send)
+	app.Get("/embed", securePage, framable, files["/embed.html"].send)
+	app.Use(web.Client, e.cors, importable)
 	app.Get("/static/*", securePage, func(c *fiber.Ctx) error {
 		if file := files[c.Path()]; file != nil {
 			return file.send(c)
@@ -53,5 +56,19 @@ func fixed(body []byte, contentType, cacheControl string) *answer {
 func securePage(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentSecurityPolicy, web.ContentSecurityPolicy)
 	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
+	return c.Next()
+}
+
+// framable lets any page frame the answer, also one with Cross-Origin-Embedder-Policy: require-corp, which wants the same
+// of what it frames.
+func framable(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderContentSecurityPolicy, web.EmbedPolicy)
+	c.Set("Cross-Origin-Embedder-Policy", "require-corp")
+	return importable(c)
+}
+
+// importable lets pages of other origins load the answer; what they may read of it is for CORS to say.
+func importable(c *fiber.Ctx) error {
+	c.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	return c.Next()
 }

@@ -81,11 +81,11 @@ test("any sequence of keyframes and deltas rebuilds the plain snapshots, and dro
     for (let i = 0; i < 60; i++) {
       const next = chance() < 0.03 ? snapshotOf(1, [], String(seed + i), chance) : following(s, chance);
       const change = next.epoch === s.epoch ? delta(s, next) : null;
-      const isNext = sent === s;
+      /** @type {boolean} */ const isNext = sent === s;
       s = next;
       if (chance() < 0.15) continue; // the client was slow
       if (!isNext && change) assert.throws(() => replica.take(JSON.parse(change)), `seed ${seed}: a delta after a gap`);
-      const message = isNext && chance() > 0.05 ? change ?? keyframe(s) : keyframe(s);
+      /** @type {string} */ const message = isNext && chance() > 0.05 ? change ?? keyframe(s) : keyframe(s);
       assert.deepEqual(replica.take(JSON.parse(message)), s, `seed ${seed}, message ${i}`);
       points = points.slice(replica.drop).concat(replica.add);
       assert.deepEqual(points, s.transactions, `seed ${seed}, message ${i}: drop and add`);

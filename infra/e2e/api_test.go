@@ -158,6 +158,7 @@ func TestConditionalAndCompressed(t *testing.T) {
 	}
 	for _, path := range []string{
 		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
+		"/static/client.js",
 	} {
 		t.Run(path, func(t *testing.T) {
 			whole := ask(t, "GET", e, path, nil)
@@ -233,6 +234,7 @@ func TestCORS(t *testing.T) {
 			}
 			for path, status := range map[string]int{
 				"/api/v1/about": 200, "/api/v1/history": 200, "/api/v1/snapshot": 503, "/api/v1/history?step=1": 400, "/api/nothing": 404,
+				"/static/client.js": 200,
 			} {
 				got := ask(t, "GET", e, path, header)
 				if got.StatusCode != status || got.Header.Get("Access-Control-Allow-Origin") != c.want {
@@ -269,7 +271,7 @@ func TestMethods(t *testing.T) {
 	const api, page = "GET, HEAD, OPTIONS", "GET, HEAD"
 	for path, allow := range map[string]string{
 		"/api/v1/snapshot": api, "/api/v1/history": api, "/api/v1/about": api, "/api/openapi.json": api, "/api/asyncapi.json": api,
-		"/": page, "/static/app.js": page, "/health": page, "/livez": page, "/readyz": page,
+		"/": page, "/embed": page, "/clock": page, "/static/app.js": page, "/static/client.js": page, "/health": page, "/livez": page, "/readyz": page,
 	} {
 		get, head := ask(t, "GET", e, path, nil), ask(t, "HEAD", e, path, nil)
 		if head.StatusCode != http.StatusOK || len(head.body) > 0 || head.ContentLength != int64(len(get.body)) {

@@ -128,6 +128,8 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		method, want string
 	}{
 		{e: live, path: "/", want: "200"},
+		{e: live, path: "/embed", want: "200"},
+		{e: live, path: "/clock", asked: "/clock?theme=dark", want: "200"},
 		{e: live, path: "/static/{file}", asked: "/static/app.js", want: "200"},
 		{e: live, path: "/static/{file}", asked: "/static/style.css", want: "200"},
 		{e: live, path: "/static/{file}", asked: "/static/icon.svg", want: "200"},
@@ -153,6 +155,8 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		{e: live, path: "/api/openapi.json", want: "200"},
 		{e: live, path: "/api/asyncapi.json", want: "200"},
 		{e: live, path: "/", header: whatever, want: "304"},
+		{e: live, path: "/embed", header: whatever, want: "304"},
+		{e: live, path: "/clock", header: whatever, want: "304"},
 		{e: live, path: "/static/{file}", asked: "/static/app.js", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/snapshot", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/history", header: whatever, want: "304"},

@@ -5,14 +5,42 @@ const usd = /** @type {const} */ ({ style: "currency", currency: "USD", currency
 const exact = new Intl.NumberFormat(undefined, usd);
 const whole = new Intl.NumberFormat(undefined, { ...usd, maximumFractionDigits: 0 });
 const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
+const signed = new Intl.NumberFormat(undefined, {
+  style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "exceptZero",
+});
 const numeral = new Intl.NumberFormat();
-const minutes = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const seconds = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 
 export const NONE = "–";
 
+let utc = false;
+let times = formatters();
+
+/** What all times are in from now on: UTC, or the reader's own. @param {boolean} inUTC */
+export function useUTC(inUTC) {
+  if (inUTC === utc) return;
+  utc = inUTC;
+  times = formatters();
+}
+
+function formatters() {
+  /** @param {Intl.DateTimeFormatOptions} o */
+  const format = (o) => new Intl.DateTimeFormat(undefined, utc ? { ...o, timeZone: "UTC" } : o);
+  return {
+    minutes: format({ timeStyle: "short" }),
+    seconds: format({ timeStyle: "medium" }),
+    day: format({ day: "numeric", month: "short" }),
+    instant: format({ dateStyle: "medium", timeStyle: "medium" }),
+  };
+}
+
+/** Seconds that UTC is ahead of the clock that is shown. @param {number} t unix */
+export const zoneOffset = (t) => (utc ? 0 : new Date(t * 1000).getTimezoneOffset() * 60);
+
 /** Without cents, unless bitcoin is as cheap as it once was. @param {number} price */
 export const dollars = (price) => (price >= 100 ? whole : exact).format(price);
+
+/** @param {number} price */
+export const cents = (price) => exact.format(price);
 
 /** @param {number} price with cents, in parts */
 export const dollarParts = (price) => exact.formatToParts(price);
@@ -22,6 +50,9 @@ export const integer = (n) => numeral.format(n);
 
 /** Nothing is certain, so never 100%. @param {number} p */
 export const probability = (p) => percent.format(Math.min(p, 0.999));
+
+/** With its sign: so much more, or less. @param {number} share */
+export const change = (share) => signed.format(share);
 
 /** @param {number} p */
 export function confidenceWord(p) {
@@ -42,6 +73,21 @@ export function duration(seconds) {
 
 /** A reader's clock, without AM and PM: it labels a few hours at most. @param {number} t unix @param {boolean} exactly */
 export function clock(t, exactly) {
-  const parts = (exactly ? seconds : minutes).formatToParts(t * 1000);
+  const parts = (exactly ? times.seconds : times.minutes).formatToParts(t * 1000);
   return parts.filter((p) => p.type !== "dayPeriod").map((p) => p.value).join("").trim();
 }
+
+/** A reader's clock, with AM and PM if that is how they read it. @param {number} t unix */
+export const hour = (t) => times.minutes.format(t * 1000);
+
+/** A reader's clock to the second. @param {number} t unix */
+export const time = (t) => withZone(times.seconds.format(t * 1000));
+
+/** Date and time. @param {number} t unix */
+export const instant = (t) => withZone(times.instant.format(t * 1000));
+
+/** @param {number} t unix */
+export const day = (t) => times.day.format(t * 1000);
+
+/** @param {string} text */
+const withZone = (text) => (utc ? `${text} UTC` : text);

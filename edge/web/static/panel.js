@@ -1,7 +1,7 @@
 // @ts-check
 // Everything on the page that is text.
 
-import { NONE, confidenceWord, dollarParts, dollars, duration, integer, probability } from "./format.js";
+import { NONE, change, confidenceWord, dollarParts, dollars, duration, integer, probability } from "./format.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 /** @typedef {import("./state.js").State} State */
@@ -10,10 +10,10 @@ const ANNOUNCE_EVERY = 30_000;
 const ANNOUNCE_MOVE = 0.0025; // a smaller move of the price is not worth interrupting anyone for
 
 /** @param {string} id */
-const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
 /** @param {string} id @param {string} text */
-function write(id, text) {
+export function write(id, text) {
   const node = byId(id);
   if (node.textContent !== text) node.textContent = text;
 }
@@ -46,6 +46,13 @@ export function showSnapshot(s) {
   write("filtered", integer(s.stats.total_filtered));
   write("active", integer(s.stats.active_in_window));
   write("uptime", duration(s.stats.uptime_seconds));
+}
+
+/** @param {"change-1h" | "change-24h"} id @param {number} price now @param {number} before 0 if it is not known */
+export function showChange(id, price, before) {
+  const known = price > 0 && before > 0;
+  write(id, known ? change(price / before - 1) : NONE);
+  write(`${id}-from`, known ? `from ${dollars(before)}` : "not known yet");
 }
 
 /** Cents are there, but small: they move all the time and mean little. @param {number} price */

@@ -5,7 +5,7 @@ const MINUTE = 60;
 const HOUR = 3600;
 
 /** Spans of the time axis, in seconds. */
-export const TIME_SPANS = [1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50].map((m) => m * MINUTE)
+export const TIME_SPANS = [0.25, 0.5, 0.75, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30, 40, 50].map((m) => m * MINUTE)
   .concat([1, 1.5, 2, 3, 4, 6, 9, 12, 24, 48, 96, 192, 384].map((h) => h * HOUR));
 
 /** Half the height of the price axis, as a share of the estimate. */
@@ -40,11 +40,11 @@ export function roundTicks(low, high, most) {
 /**
  * Clock times from low to high, in unix seconds, at most most of them, and the step between them.
  * @param {number} low @param {number} high @param {number} most
+ * @param {number} zone seconds that UTC is ahead of the reader's clock: a reader's hours, not those of Greenwich
  */
-export function timeTicks(low, high, most) {
+export function timeTicks(low, high, most, zone) {
   const least = (high - low) / Math.max(1, most);
   const step = TIME_STEPS.find((s) => s >= least) ?? 24 * HOUR * Math.ceil(least / (24 * HOUR));
-  const zone = new Date(high * 1000).getTimezoneOffset() * MINUTE; // a reader's hours, not those of Greenwich
   return { step, ticks: multiples(low, high, step, zone) };
 }
 
@@ -56,10 +56,10 @@ function multiples(low, high, step, offset) {
 }
 
 /**
- * The value that share of values are not above; 0 if there are none.
- * @param {number[]} values @param {number} share
+ * The value that share of values are not above; 0 if there are none. It sorts them.
+ * @param {Float64Array} values @param {number} share
  */
 export function quantile(values, share) {
-  const sorted = Float64Array.from(values).sort();
+  const sorted = values.sort();
   return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
 }

@@ -72,7 +72,7 @@ export function hintOf(client, state) {
   }
   switch (state.name) {
     case "connecting": return "Waiting for the first snapshot.";
-    case "stale": return "The edge has no snapshot yet: is the ingester running?";
+    case "stale": return "The edge has no snapshot yet: is the ingester running? This page fills as soon as there is one.";
     case "refused": return "Close other tabs that show this page, or wait.";
     case "closed": return "Reload the page to try again.";
     default: return `${WHY_AWAY.get(client.code) ?? "The edge does not answer: is it running?"} This page keeps trying.`;

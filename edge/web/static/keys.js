@@ -1,0 +1,88 @@
+// @ts-check
+// The chart by keyboard: from point to point, nearer, farther, back and forth in time.
+
+/**
+ * @typedef {object} Hands what keys can do
+ * @property {(factor: number) => void} zoom
+ * @property {(share: number) => void} pan by a share of what is seen
+ * @property {() => void} live
+ */
+
+/** @param {import("./reading.js").Reading} reading @param {Hands} hands */
+export function listenToKeys(reading, hands) {
+  const { plot } = reading;
+  /** @type {Record<string, () => void>} */
+  const actions = {
+    ArrowLeft: () => step(-1),
+    ArrowRight: () => step(1),
+    ArrowUp: () => climb(1),
+    ArrowDown: () => climb(-1),
+    Home: () => go(neighbour(plot, -1, 1)),
+    End: () => go(neighbour(plot, plot.points.length, -1)),
+    "Shift+ArrowLeft": () => hands.pan(-0.2),
+    "Shift+ArrowRight": () => hands.pan(0.2),
+    "+": () => hands.zoom(0.7),
+    "-": () => hands.zoom(1 / 0.7),
+    0: () => hands.live(),
+    Escape: () => go(-1),
+  };
+  actions["="] = actions["+"];
+
+  /** @param {number} i */
+  function go(i) {
+    reading.read(i);
+    reading.say();
+  }
+
+  /** @param {1 | -1} direction */
+  function step(direction) {
+    const found = neighbour(plot, current() ?? (direction > 0 ? -1 : plot.points.length), direction);
+    if (found >= 0) go(found);
+  }
+
+  /** @param {1 | -1} direction */
+  function climb(direction) {
+    const from = current() ?? neighbour(plot, plot.points.length, -1);
+    const found = from < 0 ? -1 : above(plot, from, direction);
+    if (found >= 0) go(found);
+  }
+
+  /** Which of the points is read; a place may be another's by now. */
+  function current() {
+    const p = reading.current;
+    if (!p || !plot.locate(p.timestamp, p.price)) return null;
+    let i = plot.points.firstAt(p.timestamp);
+    while (i + 1 < plot.points.length && plot.points.price(i) !== p.price && plot.points.time(i + 1) === p.timestamp) i++;
+    return Math.min(i, plot.points.length - 1);
+  }
+
+  plot.host.addEventListener("keydown", (e) => {
+    const shift = e.shiftKey && e.key.startsWith("Arrow") ? "Shift+" : "";
+    const act = e.ctrlKey || e.altKey || e.metaKey ? undefined : actions[shift + e.key];
+    if (!act) return;
+    e.preventDefault();
+    act();
+  });
+}
+
+/** The next point in sight, in time; -1 if there is none. @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction */
+function neighbour(plot, i, direction) {
+  const { points } = plot;
+  for (let k = i + direction; k >= 0 && k < points.length; k += direction) {
+    if (plot.locate(points.time(k), points.price(k))) return k;
+  }
+  return -1;
+}
+
+/** The point in sight that is next in price. @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction */
+function above({ points, view }, i, direction) {
+  const price = points.price(i);
+  const [first, end] = [points.firstAt(view.range.from), points.firstAt(view.range.to)];
+  let found = -1;
+  let least = Infinity;
+  for (let k = first; k < end; k++) {
+    const distance = direction * (points.price(k) - price);
+    if (distance > 0 && distance < least) [found, least] = [k, distance];
+  }
+  return found;
+}

@@ -1,0 +1,62 @@
+// @ts-check
+// The newest points as a table, for those who read better than they look. It costs nothing while it is hidden.
+
+import { NONE, cents, change, time } from "./format.js";
+
+const ROWS = 50;
+const EVERY = 3000; // ms: rows that jump cannot be read
+
+export class Table {
+  #shownAt = 0;
+  /** @type {HTMLTableRowElement[]} */ #rows = [];
+
+  /** @param {HTMLTableElement} table @param {import("./points.js").Points} points */
+  constructor(table, points) {
+    this.table = table;
+    this.points = points;
+  }
+
+  get shown() {
+    return !this.table.hidden;
+  }
+
+  /** @param {number} price the estimate */
+  toggle(price) {
+    this.table.hidden = this.shown;
+    this.again(price);
+  }
+
+  /** At once: times are in another zone, say. @param {number} price */
+  again(price) {
+    this.#shownAt = 0;
+    this.update(price, Date.now());
+  }
+
+  /** @param {number} price @param {number} now */
+  update(price, now) {
+    if (!this.shown || now - this.#shownAt < EVERY) return;
+    this.#shownAt = now;
+    const { length } = this.points;
+    this.#fit(Math.min(ROWS, length));
+    this.#rows.forEach((row, k) => this.#fill(row, length - 1 - k, price));
+  }
+
+  /** @param {number} count */
+  #fit(count) {
+    while (this.#rows.length > count) this.#rows.pop()?.remove();
+    while (this.#rows.length < count) {
+      const row = this.table.tBodies[0].insertRow();
+      for (let k = 0; k < 3; k++) row.insertCell();
+      this.#rows.push(row);
+    }
+  }
+
+  /** @param {HTMLTableRowElement} row @param {number} i @param {number} price */
+  #fill(row, i, price) {
+    const implied = this.points.price(i);
+    const texts = [time(this.points.time(i)), cents(implied), price > 0 ? change(implied / price - 1) : NONE];
+    texts.forEach((text, k) => {
+      if (row.cells[k].textContent !== text) row.cells[k].textContent = text;
+    });
+  }
+}

@@ -1,0 +1,90 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/hex"
+	"io/fs"
+	"path"
+	"strings"
+	"testing"
+)
+
+// TestVendored finds what is not the file that was taken from its project, and what was added without saying so.
+func TestVendored(t *testing.T) {
+	const folder = "static/vendor"
+	sums := checksums(t, folder+"/sha256sums.txt")
+	entries, err := fs.ReadDir(Files(), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		name := entry.Name()
+		if name == "sha256sums.txt" {
+			continue
+		}
+		sum := sha256.Sum256(read(t, path.Join(folder, name)))
+		if got := hex.EncodeToString(sum[:]); got != sums[name] {
+			t.Errorf("%s: got %s, sha256sums.txt has %q", name, got, sums[name])
+		}
+		delete(sums, name)
+	}
+	for name := range sums {
+		t.Errorf("%s is in sha256sums.txt, and not there", name)
+	}
+}
+
+// TestSize holds the page to what it may cost on a phone's first visit. Types and licences are not fetched by it.
+func TestSize(t *testing.T) {
+	const most = 100_000 // bytes
+	total := 0
+	err := fs.WalkDir(Files(), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(name, ".d.ts") || strings.HasSuffix(name, ".txt") {
+			return err
+		}
+		total += gzipped(t, read(t, name))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes gzipped", total)
+	if total >= most {
+		t.Errorf("the pages and all they fetch have %d bytes gzipped, want under %d", total, most)
+	}
+}
+
+// checksums reads what sha256sum wrote, by the file's name.
+func checksums(t *testing.T, name string) map[string]string {
+	t.Helper()
+	sums := make(map[string]string)
+	for line := range strings.Lines(string(read(t, name))) {
+		if sum, file, ok := strings.Cut(strings.TrimSpace(line), "  "); ok && !strings.HasPrefix(line, "#") {
+			sums[file] = sum
+		}
+	}
+	return sums
+}
+
+func read(t *testing.T, name string) []byte {
+	t.Helper()
+	body, err := fs.ReadFile(Files(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func gzipped(t *testing.T, body []byte) int {
+	t.Helper()
+	var out bytes.Buffer
+	w := gzip.NewWriter(&out)
+	if _, err := w.Write(body); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Len()
+}
