@@ -39,6 +39,6 @@ func end(w *world, p *programs.Process, signal syscall.Signal) {
 // frame is a page that frames another.
 func frame(rw http.ResponseWriter, r *http.Request) {
 	rw.Header().Set("Content-Type", "text/html; charset=utf-8")
-	fmt.Fprintf(rw, `<!doctype html><title>Another site</title><iframe width="400" height="300" src="%s"></iframe>`,
+	fmt.Fprintf(rw, `<!doctype html><title>Another site</title><link rel="icon" href="data:,"><iframe width="400" height="300" src="%s"></iframe>`,
 		html.EscapeString(r.FormValue("url")))
 }
