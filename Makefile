@@ -1,6 +1,8 @@
 # make demo   the whole of Sightglass on real transactions, nothing else needed
 # make test   everything that a change must pass
 # make web    the dashboard's scripts alone: their types, their tests
+# make browser   the dashboard in Chromium, before a real edge, Redis and ingester
+# make bench-browser MINUTES=10             what it costs there: scripting for a frame, longest block, heap
 # make build  bin/ingester and bin/edge
 # make bench  what things cost, also the fan-out to 2,000 clients beside the least that it could cost
 # make loadtest   the fan-out alone, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
@@ -22,10 +24,11 @@ BLOCK2    = $(BLOCKS)/block-00000000000000000021868c2cefc52a480d173c849412fe81c4
 
 FUZZTIME ?= 20s
 DATA     ?= ../shared/data
+MINUTES  ?= 1
 
 NODE_MODULES := infra/browser/node_modules/.package-lock.json
 
-.PHONY: demo build test web lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
+.PHONY: demo build test web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
 .DEFAULT_GOAL := build
 
 demo: packages
@@ -36,8 +39,8 @@ build: packages
 	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
-test: packages alone lint web
-	@infra/install-packages redis-server curl python3-websockets
+test: packages alone lint web browser-packages
+	@infra/install-packages curl python3-websockets
 	go test -race -count=1 $(PACKAGES)
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
@@ -45,6 +48,17 @@ web: $(NODE_MODULES)
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
 	cd infra/browser && node --test client.test.js sparkline.test.js stores.test.js
+
+# The page in Chromium, before a real edge, Redis and ingester. `make test` does this too.
+browser: packages browser-packages
+	go test -count=1 -v ./infra/browser
+
+# What the page costs there: MINUTES=10 watches the heap for so long.
+bench-browser: packages browser-packages
+	MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run TestFigures ./infra/browser
+
+browser-packages: $(NODE_MODULES)
+	@infra/install-packages redis-server chromium
 
 $(NODE_MODULES): infra/browser/package-lock.json
 	@command -v npm >/dev/null || infra/install-packages nodejs npm

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sightglass/edge"
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
@@ -151,7 +152,7 @@ func TestConditionalAndCompressed(t *testing.T) {
 	fill(t, client, began, 1000)
 	e, other := edgeWith(t, server, unchanged), edgeWith(t, server, unchanged)
 	for _, one := range []*edge.Edge{e, other} { // the snapshot stays as it is: stale
-		until(t, "the snapshot", func() bool {
+		programs.Until(t, "the snapshot", func() bool {
 			return strings.Contains(string(ask(t, "GET", one, "/api/v1/snapshot", nil).body), "stale")
 		})
 	}
@@ -266,7 +267,7 @@ func TestMethods(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := edgeWith(t, server, unchanged)
-	until(t, "the edge to be ready", func() bool { return ask(t, "GET", e, "/readyz", nil).StatusCode == http.StatusOK })
+	programs.Until(t, "the edge to be ready", func() bool { return ask(t, "GET", e, "/readyz", nil).StatusCode == http.StatusOK })
 	const api, page = "GET, HEAD, OPTIONS", "GET, HEAD"
 	for path, allow := range map[string]string{
 		"/api/v1/snapshot": api, "/api/v1/history": api, "/api/v1/about": api, "/api/openapi.json": api, "/api/asyncapi.json": api,

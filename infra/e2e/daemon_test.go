@@ -1,94 +1,22 @@
 package e2e
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/keys"
 )
-
-// build makes one of the programs.
-func build(t *testing.T, module, name string) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), name)
-	cmd := exec.Command("go", "build", "-o", program, "./cmd/"+name)
-	cmd.Dir = filepath.Join("..", "..", module)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", name, err, out)
-	}
-	return program
-}
-
-// A daemon is a running program of ours.
-type daemon struct {
-	cmd    *exec.Cmd
-	output bytes.Buffer
-	ended  chan struct{} // closed when it has ended
-	err    error         // how, then
-}
-
-func launch(t *testing.T, program string, args ...string) *daemon {
-	t.Helper()
-	d := &daemon{cmd: exec.Command(program, args...), ended: make(chan struct{})}
-	d.cmd.Stdout, d.cmd.Stderr = &d.output, &d.output
-	d.cmd.Env = append(os.Environ(), "SIGHTGLASS_LOG_LEVEL=debug")
-	if err := d.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(d.ended)
-		d.err = d.cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		if err := d.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			t.Error(err)
-		}
-		<-d.ended
-	})
-	return d
-}
-
-// stop sends SIGTERM and expects exit status 0.
-func (d *daemon) stop(t *testing.T) {
-	t.Helper()
-	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-d.ended:
-		if d.err != nil {
-			t.Errorf("%v after SIGTERM:\n%s", d.err, d.output.String())
-		}
-	case <-time.After(30 * time.Second):
-		t.Errorf("still running 30 s after SIGTERM:\n%s", d.output.String())
-	}
-}
-
-// freeAddr gives an address that nobody listens on right now.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}
 
 // TestSIGTERMDrainsAnEdge: the real program tells its clients to go elsewhere and exits with 0.
 func TestSIGTERMDrainsAnEdge(t *testing.T) {
@@ -96,9 +24,9 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
-	d := launch(t, build(t, "edge", "edge"), "run", "--listen", addr, "--redis", server.URL(), "--drain-delay", "100ms", "--drain-window", "100ms", "--grace", "10s")
-	until(t, "the edge to be alive", func() bool { return alive(addr) })
+	addr := programs.FreeAddr(t)
+	d := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", server.URL(), "--drain-delay", "100ms", "--drain-window", "100ms", "--grace", "10s")
+	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 	conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +41,7 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	}
 	defer spare.Close()
 	stopped := make(chan struct{})
-	go func() { defer close(stopped); d.stop(t) }()
+	go func() { defer close(stopped); d.Stop(t) }()
 	for err == nil {
 		_, err = read(t.Context(), conn)
 	}
@@ -123,32 +51,16 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	<-stopped
 }
 
-func alive(addr string) bool {
-	answer, err := http.Get("http://" + addr + "/livez")
-	if err != nil {
-		return false
-	}
-	answer.Body.Close()
-	return answer.StatusCode == http.StatusOK
-}
-
 // TestTheProgramsTogether: replay, ingester and edge as three processes, as an operator runs them.
 func TestTheProgramsTogether(t *testing.T) {
 	server := redistest.Start(t)
-	ingester, edge := build(t, "ingester", "ingester"), build(t, "edge", "edge")
-	zmq, addr, metrics := "tcp://"+freeAddr(t), freeAddr(t), freeAddr(t)
-	replayer := launch(t, ingester, "replay", "--zmq", zmq, "--rate", "2000", "--loop", testblock.Path(t, testblock.Block574200))
-	computer := launch(t, ingester, "run", "--zmq", zmq, "--redis", server.URL(), "--internal-listen", metrics)
-	relay := launch(t, edge, "run", "--redis", server.URL(), "--listen", addr)
-	until(t, "the edge to be ready", func() bool {
-		answer, err := http.Get("http://" + addr + "/readyz")
-		if err != nil {
-			return false
-		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
-	})
-	until(t, "the metrics to show a price", func() bool {
+	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
+	zmq, addr, metrics := "tcp://"+programs.FreeAddr(t), programs.FreeAddr(t), programs.FreeAddr(t)
+	replayer := programs.Launch(t, ingester, "replay", "--zmq", zmq, "--rate", "2000", "--loop", testblock.Path(t, testblock.Block574200))
+	computer := programs.Launch(t, ingester, "run", "--zmq", zmq, "--redis", server.URL(), "--internal-listen", metrics)
+	relay := programs.Launch(t, edge, "run", "--redis", server.URL(), "--listen", addr)
+	programs.Until(t, "the edge to be ready", func() bool { return programs.Ready(addr) })
+	programs.Until(t, "the metrics to show a price", func() bool {
 		answer, err := http.Get("http://" + metrics + "/metrics")
 		if err != nil {
 			return false
@@ -157,8 +69,8 @@ func TestTheProgramsTogether(t *testing.T) {
 		text, err := io.ReadAll(answer.Body)
 		return err == nil && gauge(string(text), "sightglass_price_usd") > 0
 	})
-	for _, d := range []*daemon{relay, computer, replayer} {
-		d.stop(t)
+	for _, d := range []*programs.Process{relay, computer, replayer} {
+		d.Stop(t)
 	}
 }
 
@@ -176,7 +88,7 @@ func gauge(metrics, name string) float64 {
 
 // TestBadSettingsAreNamed: the programs say what is wrong and what to do, and exit with a status that is not 0.
 func TestBadSettingsAreNamed(t *testing.T) {
-	ingester, edge := build(t, "ingester", "ingester"), build(t, "edge", "edge")
+	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

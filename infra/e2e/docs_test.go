@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/shared/keys"
 )
@@ -73,7 +74,7 @@ func TestTheSnippetsForClients(t *testing.T) {
 func awaitHistory(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	client := server.Client()
-	until(t, "an entry with the price in the history", func() bool {
+	programs.Until(t, "an entry with the price in the history", func() bool {
 		newest, err := client.ZRange(t.Context(), keys.History, -1, -1).Result()
 		return err == nil && len(newest) == 1 && strings.Contains(newest[0], ",5")
 	})

@@ -17,6 +17,7 @@ import (
 
 	"sightglass/edge"
 	"sightglass/edge/hub"
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
@@ -92,14 +93,14 @@ func TestARedisThatHangsIsStale(t *testing.T) {
 	if s.Status != snapshot.Stale || s.Seq != 10 {
 		t.Errorf("got seq %d, %s, want the last one, stale", s.Seq, s.Status)
 	}
-	until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
+	programs.Until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
 	var health struct{ Status string }
 	if getJSON(t, e, "/health", &health); health.Status != "degraded" {
 		t.Errorf("/health says %s, want degraded", health.Status)
 	}
 	server.Resume()
 	publishUntilSeen(t, client, v, 11)
-	until(t, "the edge to be ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusOK })
+	programs.Until(t, "the edge to be ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusOK })
 }
 
 // publishUntilSeen publishes a snapshot again and again, as the edge may not have subscribed yet. The edge passes it on
@@ -142,7 +143,7 @@ func TestDrainingComesInSteps(t *testing.T) {
 	v := &viewer{conn: dial(t, e, source(0))}
 	publishUntilSeen(t, client, v, 10)
 	terminate()
-	until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
+	programs.Until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
 	_, answer, err := websocket.Dial(t.Context(), "ws://"+e.Addr().String()+"/ws/mempool", nil)
 	if err == nil || answer.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a new client got %v, want 503", answer)
@@ -197,7 +198,7 @@ func TestHandshakesThatAreNone(t *testing.T) {
 			}
 		})
 	}
-	until(t, "all to have left", func() bool { return e.Clients() == 0 })
+	programs.Until(t, "all to have left", func() bool { return e.Clients() == 0 })
 }
 
 // rawAnswer sends a request and gives the answer's head.

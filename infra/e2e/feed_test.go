@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/edge/feed"
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
@@ -56,7 +57,7 @@ func TestBadSnapshotsHarmNoOthers(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	f, frames, reg := follow(t, server.URL())
-	until(t, "the subscription", f.Connected)
+	programs.Until(t, "the subscription", f.Connected)
 
 	publish(t, client, encode("5", 10))
 	for _, bad := range []string{
@@ -114,7 +115,7 @@ func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	f, frames, _ := follow(t, server.URL())
-	until(t, "the subscription", f.Connected)
+	programs.Until(t, "the subscription", f.Connected)
 	publish(t, client, encode("5", 10))
 	expectSeq(t, frames, "5", 10)
 

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/edge"
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/shared/keys"
 )
@@ -40,7 +41,7 @@ func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options
 		}
 		run(t, e.Run)
 		edges[i] = e
-		until(t, "the edge to have the snapshot", func() bool { code, _ := get(t, e, "/api/v1/snapshot"); return code == http.StatusOK })
+		programs.Until(t, "the edge to have the snapshot", func() bool { code, _ := get(t, e, "/api/v1/snapshot"); return code == http.StatusOK })
 	}
 	return edges
 }
@@ -86,7 +87,7 @@ func mustJoin(t *testing.T, n int, from net.IP, addrs ...net.Addr) []*websocket.
 func mustNotJoin(t *testing.T, from net.IP, addrs ...net.Addr) {
 	t.Helper()
 	for i, addr := range addrs {
-		until(t, fmt.Sprintf("edge %d to refuse one too many from %v", i+1, from), func() bool {
+		programs.Until(t, fmt.Sprintf("edge %d to refuse one too many from %v", i+1, from), func() bool {
 			conn, code := join(t, addr, from)
 			conn.CloseNow()
 			return code == tooMany
@@ -105,7 +106,7 @@ func TestTheEleventhOnAnyEdge(t *testing.T) {
 	// Renewed, the leases outlast the time for which they are given.
 	client, key := server.Client(), keys.LimitPrefix+source(0).String()
 	given := client.ZRangeWithScores(t.Context(), key, 0, -1).Val()
-	until(t, "all leases to be renewed", func() bool {
+	programs.Until(t, "all leases to be renewed", func() bool {
 		last := given[len(given)-1].Score
 		return client.ZCount(t.Context(), key, "("+strconv.FormatFloat(last, 'f', -1, 64), "+inf").Val() == perAddress
 	})
@@ -114,7 +115,7 @@ func TestTheEleventhOnAnyEdge(t *testing.T) {
 	if err := ten[0].Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the place to be free", func() bool { return client.ZCard(t.Context(), key).Val() == perAddress-1 })
+	programs.Until(t, "the place to be free", func() bool { return client.ZCard(t.Context(), key).Val() == perAddress-1 })
 	mustJoin(t, 1, source(0), b)
 	mustNotJoin(t, source(0), a, b)
 }
@@ -123,32 +124,30 @@ func TestTheEleventhOnAnyEdge(t *testing.T) {
 func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 	server := redistest.Start(t)
 	survivor := fleet(t, server, 1, asIs)[0].Addr()
-	program := build(t, "edge", "edge")
+	program := programs.Build(t, "edge", "edge")
 	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
-			addr := freeAddr(t)
-			d := launch(t, program, "run", "--listen", addr, "--redis", server.URL(), "--limit-scope", "cluster", "--limit-lease", "3s")
-			until(t, "the edge to be alive", func() bool { return alive(addr) })
+			addr := programs.FreeAddr(t)
+			d := programs.Launch(t, program, "run", "--listen", addr, "--redis", server.URL(), "--limit-scope", "cluster", "--limit-lease", "3s")
+			programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 			dying, err := net.ResolveTCPAddr("tcp", addr)
 			if err != nil {
 				t.Fatal(err)
 			}
 			mustJoin(t, perAddress, source(0), dying)
 			mustNotJoin(t, source(0), survivor)
-			if err := d.cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
-			<-d.ended
+			d.Signal(t, signal)
+			d.Wait()
 			client := server.Client()
 			if signal == syscall.SIGTERM && client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() != 0 {
 				t.Error("an edge that stopped has left its leases behind")
 			}
-			until(t, "a place on the other edge", func() bool {
+			programs.Until(t, "a place on the other edge", func() bool {
 				conn, code := join(t, survivor, source(0))
 				conn.CloseNow()
 				return code == 0
 			})
-			until(t, "it to be free again", func() bool { return client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 0 })
+			programs.Until(t, "it to be free again", func() bool { return client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 0 })
 		})
 	}
 }
@@ -166,7 +165,7 @@ func TestWithoutRedisEachEdgeCountsAlone(t *testing.T) {
 	mustNotJoin(t, source(0), b)
 	server.Start()
 	client := server.Client()
-	until(t, "redis to know of all", func() bool {
+	programs.Until(t, "redis to know of all", func() bool {
 		return client.ZCard(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 2*perAddress
 	})
 	mustJoin(t, perAddress, source(1), a)
@@ -204,7 +203,7 @@ func TestTheRightsThatAClusterLimitNeeds(t *testing.T) {
 	for _, conn := range conns {
 		conn.CloseNow()
 	}
-	until(t, "the leases to be given back", func() bool { return client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 0 })
+	programs.Until(t, "the leases to be given back", func() bool { return client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 0 })
 	denied, err := client.Do(t.Context(), "ACL", "LOG").Slice()
 	if err != nil || len(denied) != 0 {
 		t.Errorf("redis denied something: %v %v", denied, err)

@@ -17,6 +17,7 @@ import (
 
 	"sightglass/edge/archive"
 	"sightglass/edge/feed"
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	redispublish "sightglass/ingester/publish"
 	"sightglass/shared/history"
@@ -73,7 +74,7 @@ func stored(t *testing.T, client *redis.Client) (prices []float64) {
 
 func expectStored(t *testing.T, client *redis.Client, want ...float64) {
 	t.Helper()
-	until(t, fmt.Sprintf("the history to be %v", want), func() bool { return slices.Equal(stored(t, client), want) })
+	programs.Until(t, fmt.Sprintf("the history to be %v", want), func() bool { return slices.Equal(stored(t, client), want) })
 }
 
 // TestOneEntryASlot: whoever writes, however often, and whatever the clock does.
@@ -119,7 +120,7 @@ func TestTheHistoryIsBounded(t *testing.T) {
 	p, _, stop := publisher(t, server)
 	defer stop()
 	p.Record(priced(began+history.MaxEntries*history.Slot, 7))
-	until(t, "the new entry", func() bool {
+	programs.Until(t, "the new entry", func() bool {
 		prices := stored(t, client)
 		return len(prices) == history.MaxEntries && prices[len(prices)-1] == 7
 	})
@@ -153,9 +154,9 @@ func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
 		p.Record(priced(float64(began+i*history.Slot), float64(i+1)))
 	}
 	p.Put([]byte(encode("5", 1)), nil)
-	until(t, "a snapshot that Redis did not take", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
+	programs.Until(t, "a snapshot that Redis did not take", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
 	server.Start()
-	until(t, "the hour to be written", func() bool {
+	programs.Until(t, "the hour to be written", func() bool {
 		p.Put([]byte(encode("5", 2)), nil)
 		return len(stored(t, client)) == hour
 	})
@@ -193,9 +194,9 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	p, reg, stop := publisher(t, server)
 	defer stop()
 	p.Record(priced(began, 100))
-	until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
+	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
 	p.Put([]byte(encode("5", 1)), nil)
-	until(t, "the snapshot", func() bool { return latest(t, server) != nil })
+	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 {
 		t.Errorf("%v snapshots failed", n)
 	}
@@ -225,9 +226,9 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 	p, reg, stop := publisherAt(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1))
 	defer stop()
 	p.Record(priced(began, 100))
-	until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
+	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
 	p.Put([]byte(encode("5", 1)), nil)
-	until(t, "the snapshot", func() bool { return latest(t, server) != nil })
+	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
 	setUser("+zadd +zremrangebyscore +zremrangebyrank")
 	p.Record(priced(began+10, 110))
 	expectStored(t, client, 100, 110)

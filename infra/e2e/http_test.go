@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/shared/snapshot"
 )
@@ -45,7 +46,7 @@ func TestHTTP(t *testing.T) {
 	t.Run("the same snapshot is not sent again", func(t *testing.T) {
 		w.redis.Kill() // so that none comes in between
 		defer w.redis.Start()
-		until(t, "the edge to say stale", func() bool {
+		programs.Until(t, "the edge to say stale", func() bool {
 			code, body := get(t, e, "/api/v1/snapshot")
 			s, err := snapshot.Decode(body)
 			return code == http.StatusOK && err == nil && s.Status == snapshot.Stale

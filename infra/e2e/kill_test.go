@@ -6,6 +6,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"sightglass/infra/internal/programs"
 	"sightglass/shared/snapshot"
 )
 
@@ -13,9 +14,9 @@ import (
 // state at once, and never an older one than before.
 func TestAnEdgeIsKilled(t *testing.T) {
 	w := start(t, 1)
-	addr := freeAddr(t)
-	doomed := launch(t, build(t, "edge", "edge"), "run", "--listen", addr, "--redis", w.redis.URL())
-	until(t, "the edge to be alive", func() bool { return alive(addr) })
+	addr := programs.FreeAddr(t)
+	doomed := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", w.redis.URL())
+	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 	var viewers []*viewer
 	for range 5 {
 		conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", nil)
@@ -29,9 +30,7 @@ func TestAnEdgeIsKilled(t *testing.T) {
 		}
 		viewers = append(viewers, v)
 	}
-	if err := doomed.cmd.Process.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	doomed.Signal(t, syscall.SIGKILL)
 	for n, v := range viewers {
 		var err error
 		for err == nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sightglass/edge"
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/shared/keys"
 )
@@ -90,7 +91,7 @@ func TestCountsEndAtZero(t *testing.T) {
 	const workers, rounds, sources = 32, 8, 2
 	for _, scope := range []string{"edge", "cluster"} {
 		t.Run(scope, func(t *testing.T) {
-			server, metrics := redistest.Start(t), freeAddr(t)
+			server, metrics := redistest.Start(t), programs.FreeAddr(t)
 			e := fleet(t, server, 1, func(o *edge.Options) {
 				o.LimitScope, o.InternalListen, o.MaxSocketsPerAddress = scope, metrics, perAddress+4
 			})[0]
@@ -114,9 +115,9 @@ func TestCountsEndAtZero(t *testing.T) {
 			if opened.Load() == 0 {
 				t.Error("no WebSocket came of any handshake")
 			}
-			until(t, "all counts to be zero", func() bool { return e.Clients() == 0 && allZero(t, metrics) })
+			programs.Until(t, "all counts to be zero", func() bool { return e.Clients() == 0 && allZero(t, metrics) })
 			client := server.Client()
-			until(t, "redis to count nobody", func() bool { return len(client.Keys(t.Context(), keys.LimitPrefix+"*").Val()) == 0 })
+			programs.Until(t, "redis to count nobody", func() bool { return len(client.Keys(t.Context(), keys.LimitPrefix+"*").Val()) == 0 })
 			for n := range sources {
 				mustJoin(t, perAddress, source(n), e.Addr())
 				mustNotJoin(t, source(n), e.Addr())
@@ -158,9 +159,9 @@ func scrape(t *testing.T, addr string) string {
 
 // TestRunningOutOfDescriptorsEndsNothing: more connect than the process may have files, and when they leave it goes on.
 func TestRunningOutOfDescriptorsEndsNothing(t *testing.T) {
-	addr, metrics := freeAddr(t), freeAddr(t)
-	launch(t, "/bin/sh", "-c", `ulimit -n 64; exec "$0" run --listen "$1" --internal-listen "$2"`, build(t, "edge", "edge"), addr, metrics)
-	until(t, "the edge to be alive", func() bool { return alive(addr) })
+	addr, metrics := programs.FreeAddr(t), programs.FreeAddr(t)
+	programs.Launch(t, "/bin/sh", "-c", `ulimit -n 64; exec "$0" run --listen "$1" --internal-listen "$2"`, programs.Build(t, "edge", "edge"), addr, metrics)
+	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 	var all []net.Conn
 	for n := range 120 {
 		conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: source(n / 20)}}).DialContext(t.Context(), "tcp", addr)
@@ -174,7 +175,7 @@ func TestRunningOutOfDescriptorsEndsNothing(t *testing.T) {
 	for _, conn := range all {
 		conn.Close()
 	}
-	until(t, "the edge to be alive again", func() bool { return alive(addr) })
+	programs.Until(t, "the edge to be alive again", func() bool { return programs.Alive(addr) })
 	if n, ok := metric(scrape(t, metrics), refused); !ok || n == 0 {
 		t.Error("the process never ran out of descriptors")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/edge"
+	"sightglass/infra/internal/programs"
 )
 
 // misbehave connects one client of each bad kind. They come from addresses of their own, and stay.
@@ -100,7 +101,7 @@ func TestCloseCodes(t *testing.T) {
 			}
 		})
 	}
-	until(t, "all to have left", func() bool { return e.Clients() == 0 })
+	programs.Until(t, "all to have left", func() bool { return e.Clients() == 0 })
 }
 
 func repeat(s string, n int) []string {
@@ -173,7 +174,7 @@ func TestTheEleventhIsToldWhy(t *testing.T) {
 	if err := ten[0].conn.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the place to be free", func() bool { return e.Clients() == perAddress })
+	programs.Until(t, "the place to be free", func() bool { return e.Clients() == perAddress })
 	if _, err := read(t.Context(), dial(t, e, source(0))); err != nil {
 		t.Errorf("no place although one left: %v", err)
 	}

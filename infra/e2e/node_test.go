@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester"
 	"sightglass/ingester/node"
@@ -136,7 +137,7 @@ func TestProbeTellsWhatIsRightAndWrong(t *testing.T) {
 	theirs, _ := recorded(t)
 	redis := redistest.Start(t)
 	step(t, theirs, 460) // to where the node is asked what it publishes
-	program := build(t, "ingester", "ingester")
+	program := programs.Build(t, "ingester", "ingester")
 	probe := func(args ...string) (string, error) {
 		out, err := exec.Command(program, append([]string{"checkconfig", "--probe"}, args...)...).CombinedOutput()
 		return string(out), err

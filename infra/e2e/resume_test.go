@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester"
 	"sightglass/ingester/payment"
@@ -60,7 +61,7 @@ func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger, near float64) 
 
 // TestARestartResumes: neither ingester hears of a transaction, and both have the price of the one before.
 func TestARestartResumes(t *testing.T) {
-	server, log, zmq := redistest.Start(t), quiet(t), "tcp://"+freeAddr(t) // nobody publishes there
+	server, log, zmq := redistest.Start(t), quiet(t), "tcp://"+programs.FreeAddr(t) // nobody publishes there
 	client, state := server.Client(), stateOfTheBlock(t)
 	if err := client.Set(t.Context(), keys.Engine, state, 0).Err(); err != nil {
 		t.Fatal(err)
@@ -68,7 +69,7 @@ func TestARestartResumes(t *testing.T) {
 	epoch := snapshot.Epoch("1")
 	for range 2 {
 		stop := ingest(t, zmq, server.URL(), log, 0)
-		until(t, "a snapshot of its own", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
+		programs.Until(t, "a snapshot of its own", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
 		s := latest(t, server)
 		epoch = s.Epoch
 		if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
@@ -77,7 +78,7 @@ func TestARestartResumes(t *testing.T) {
 		if err := client.Del(t.Context(), keys.Engine).Err(); err != nil {
 			t.Fatal(err)
 		}
-		until(t, "it to keep a state of its own", func() bool { return client.Exists(t.Context(), keys.Engine).Val() == 1 })
+		programs.Until(t, "it to keep a state of its own", func() bool { return client.Exists(t.Context(), keys.Engine).Val() == 1 })
 		stop()
 	}
 }
@@ -91,8 +92,8 @@ func TestAClockSetBackEndsNoReign(t *testing.T) {
 	}
 	_, frames, _ := follow(t, server.URL())
 	expectSeq(t, frames, ahead, 10)
-	ingest(t, "tcp://"+freeAddr(t), server.URL(), quiet(t), 0)
-	until(t, "an edge to take the new reign's", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
+	ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), quiet(t), 0)
+	programs.Until(t, "an edge to take the new reign's", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
 }
 
 // TestAHintBeatsTheState: an operator who knows better gets away from a wrong state.
@@ -101,8 +102,8 @@ func TestAHintBeatsTheState(t *testing.T) {
 	if err := server.Client().Set(t.Context(), keys.Engine, stateOfTheBlock(t), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	ingest(t, "tcp://"+freeAddr(t), server.URL(), quiet(t), 9000)
-	until(t, "a snapshot", func() bool { return latest(t, server) != nil })
+	ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), quiet(t), 9000)
+	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
 	if s := latest(t, server); s.Price != 0 || s.Status != snapshot.Warming {
 		t.Errorf("it starts at %v (%s), want no price before the first transaction", s.Price, s.Status)
 	}
@@ -135,8 +136,8 @@ func TestAStateThatCannotBeUsedIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
-	stop := ingest(t, "tcp://"+freeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&said, nil)), 0)
-	until(t, "a snapshot", func() bool { return latest(t, server) != nil })
+	stop := ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&said, nil)), 0)
+	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
 	if s := latest(t, server); s.Status != snapshot.Warming || s.Price != 0 {
 		t.Errorf("got %+v, want no price", s)
 	}

@@ -19,6 +19,7 @@ import (
 
 	"sightglass/edge"
 	"sightglass/edge/spec"
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 )
 
@@ -116,7 +117,7 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 	doc := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, strictly)
 	server := redistest.Start(t)
 	live, empty, cut := start(t, 1).edges[0], edgeWith(t, server, unchanged), edgeWith(t, deadServer(t), unchanged)
-	until(t, "a point of the history", func() bool {
+	programs.Until(t, "a point of the history", func() bool {
 		return !strings.Contains(string(ask(t, "GET", live, "/api/v1/history", nil).body), "[]")
 	})
 	seen := make(map[string]bool) // method path status
@@ -244,9 +245,9 @@ func draining(t *testing.T, server *redistest.Server) *edge.Edge {
 			t.Error(err)
 		}
 	})
-	until(t, "the client to be in", func() bool { return e.Clients() == 1 })
+	programs.Until(t, "the client to be in", func() bool { return e.Clients() == 1 })
 	stop()
-	until(t, "the edge to drain", func() bool {
+	programs.Until(t, "the edge to drain", func() bool {
 		return strings.Contains(string(ask(t, "GET", e, "/readyz", nil).body), "draining")
 	})
 	return e

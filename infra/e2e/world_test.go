@@ -9,11 +9,11 @@ import (
 	"log/slog"
 	"net/http"
 	"testing"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"sightglass/edge"
+	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester"
 	"sightglass/ingester/replay"
@@ -98,7 +98,7 @@ func run(t testing.TB, runs ...func(context.Context) error) {
 // awaitLive waits until an edge has a live price from the whole block.
 func awaitLive(t testing.TB, e *edge.Edge) {
 	t.Helper()
-	until(t, "a live price on "+e.Addr().String(), func() bool {
+	programs.Until(t, "a live price on "+e.Addr().String(), func() bool {
 		code, body := get(t, e, "/api/v1/snapshot")
 		if code != http.StatusOK {
 			return false
@@ -109,21 +109,6 @@ func awaitLive(t testing.TB, e *edge.Edge) {
 		}
 		return s.Status == snapshot.Live && s.Stats.TotalReceived == 3315
 	})
-}
-
-// until polls a condition of the running system, and fails the test if it does not come true in a minute.
-func until(t testing.TB, what string, met func() bool) {
-	t.Helper()
-	deadline := time.After(time.Minute)
-	poll := time.NewTicker(20 * time.Millisecond)
-	defer poll.Stop()
-	for !met() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited a minute for %s", what)
-		case <-poll.C:
-		}
-	}
 }
 
 func get(t testing.TB, e *edge.Edge, path string) (code int, body []byte) {

@@ -1,0 +1,173 @@
+// What the scripts share: the browser, pages that watch themselves, and the means to change the world around them.
+
+import assert from "node:assert/strict";
+import { after } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
+import { chromium } from "playwright-core";
+
+/** @typedef {import("playwright-core").Page} Page */
+
+const { EDGE, EMPTY_EDGE, CONTROL } = process.env;
+if (!EDGE || !CONTROL) throw new Error("EDGE and CONTROL are not set: `make browser` runs these");
+export { EDGE, EMPTY_EDGE, CONTROL };
+
+const ARGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+
+/** Far more than anything takes, even on a busy machine; in ms. */
+export const PATIENCE = Number(process.env.PATIENCE ?? 30_000);
+
+export const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ARGS });
+after(() => browser.close());
+
+/** Changes the world: "/edge/kill", for example. @param {string} path */
+export async function control(path) {
+  const answer = await fetch(CONTROL + path, { method: "POST" });
+  assert.ok(answer.ok, `${path}: ${answer.status}`);
+}
+
+/** What runs in every page before its own scripts do. */
+export function watch() {
+  const seen = { violations: [], states: [], messages: 0, draws: 0, firstPrice: 0, sockets: [] };
+  window.seen = seen;
+  addEventListener("securitypolicyviolation", (e) => seen.violations.push(`${e.violatedDirective}: ${e.blockedURI}`));
+
+  const RealSocket = WebSocket;
+  window.WebSocket = class extends RealSocket {
+    constructor(...args) {
+      super(...args);
+      const socket = { protocol: "", kinds: [], first: null };
+      seen.sockets.push(socket);
+      this.addEventListener("message", (e) => {
+        const message = JSON.parse(e.data);
+        if (message.type === "pong") return;
+        seen.messages++;
+        seen.seq = message.seq;
+        socket.protocol = this.protocol;
+        socket.first ??= { type: message.type, transactions: message.transactions?.length, seq: message.seq };
+      });
+    }
+  };
+
+  const clear = CanvasRenderingContext2D.prototype.clearRect;
+  CanvasRenderingContext2D.prototype.clearRect = function (...args) {
+    seen.draws++;
+    return clear.apply(this, args);
+  };
+
+  addEventListener("DOMContentLoaded", () => {
+    const look = () => {
+      const price = document.getElementById("price")?.textContent ?? "";
+      if (!seen.firstPrice && /\d/.test(price)) seen.firstPrice = performance.now();
+      const state = document.getElementById("state")?.textContent?.trim();
+      if (state && state !== seen.states.at(-1)) seen.states.push(state);
+    };
+    look();
+    new MutationObserver(look).observe(document.body, { childList: true, characterData: true, subtree: true });
+  });
+}
+
+/**
+ * Opens a page of its own browser context. When the test ends, the page must have had no console error, no violation of
+ * its policy and no request to anywhere but its edge; expected are those errors that the test itself provokes.
+ * @param {import("node:test").TestContext} t
+ * @param {{url?: string, context?: object, expected?: RegExp[]}} [options]
+ */
+export async function open(t, { url = EDGE + "/", context: settings = {}, expected = [] } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: "en-US", ...settings });
+  await context.addInitScript(watch);
+  const problems = [];
+  const page = await context.newPage();
+  guard(page, new URL(url).host, problems, expected);
+  t.after(async () => {
+    const violations = page.isClosed() ? [] : await page.evaluate(() => window.seen?.violations ?? []);
+    await context.close();
+    assert.deepEqual([...problems, ...violations], [], `what went wrong on ${url} meanwhile`);
+  });
+  page.setDefaultTimeout(PATIENCE);
+  await page.goto(url);
+  return page;
+}
+
+/** @param {Page} page @param {string} host @param {string[]} problems @param {RegExp[]} expected */
+function guard(page, host, problems, expected) {
+  const note = (/** @type {string} */ text) => expected.some((e) => e.test(text)) || problems.push(text);
+  page.on("console", (m) => m.type() === "error" && note(`console: ${m.text()}`));
+  page.on("pageerror", (e) => note(`exception: ${e.stack}`));
+  page.on("request", (r) => {
+    const { protocol, host: to } = new URL(r.url());
+    if (to !== host && protocol !== "data:" && protocol !== "blob:") note(`request to ${r.url()}`);
+  });
+  page.on("websocket", (s) => new URL(s.url()).host === host || note(`socket to ${s.url()}`));
+}
+
+/** Waits for a state in words. @param {Page} page @param {RegExp} words */
+export async function state(page, words) {
+  await page.waitForFunction((source) => new RegExp(source).test(document.getElementById("state")?.textContent?.trim() ?? ""),
+    words.source);
+}
+
+export const LIVE = /^live/;
+
+/** Opens the dashboard and waits until it is live, with a picture. @param {any} t @param {any} [options] */
+export async function dashboard(t, options) {
+  const page = await open(t, options);
+  await state(page, LIVE);
+  await drawn(page);
+  return page;
+}
+
+/** Waits until the chart shows something. @param {Page} page */
+export async function drawn(page) {
+  await page.waitForFunction(chartHash, null);
+}
+
+/** Waits for n more updates of the stream. @param {Page} page */
+export async function updates(page, n = 3) {
+  const before = await page.evaluate(() => window.seen.messages);
+  await page.waitForFunction((least) => window.seen.messages >= least, before + n);
+  await page.evaluate(() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r))));
+}
+
+/** The chart's canvas: the largest. @param {Page} page */
+export function chart(page) {
+  return page.evaluateHandle(() => {
+    const area = (/** @type {HTMLCanvasElement} */ c) => c.clientWidth * c.clientHeight;
+    return [...document.querySelectorAll("canvas")].sort((a, b) => area(b) - area(a))[0];
+  });
+}
+
+/** A hash of what the chart shows, or of its lowest rows, where the time axis is; 0 if it shows nothing. */
+function chartHash(/** @type {number | null} */ rows) {
+  const area = (/** @type {HTMLCanvasElement} */ c) => c.clientWidth * c.clientHeight;
+  const canvas = [...document.querySelectorAll("canvas")].sort((a, b) => area(b) - area(a))[0];
+  if (!canvas || !canvas.width) return 0;
+  const height = rows ?? canvas.height;
+  const { data } = canvas.getContext("2d").getImageData(0, canvas.height - height, canvas.width, height);
+  let hash = 0;
+  let painted = false;
+  for (const word of new Uint32Array(data.buffer)) {
+    painted ||= word !== 0;
+    hash = (Math.imul(hash, 31) + word) | 0;
+  }
+  return painted ? hash || 1 : 0;
+}
+
+/** @param {Page} page */
+export const picture = (page) => page.evaluate(chartHash, null);
+
+const AXIS_ROWS = 20; // of pixels: the labels of the time axis, and nothing else
+
+/** What tells one range of the time axis from another: its labels. @param {Page} page */
+export const timeAxis = (page) => page.evaluate(chartHash, AXIS_ROWS);
+
+/** Polls until met gives what is not false. @param {() => Promise<any>} met @param {string} what */
+export async function until(met, what) {
+  const end = Date.now() + PATIENCE;
+  for (;;) {
+    const got = await met();
+    if (got) return got;
+    assert.ok(Date.now() < end, `waited ${PATIENCE / 1000} s for ${what}`);
+    await pause(50);
+  }
+}

@@ -1,0 +1,127 @@
+// What the page shows while all is well, and in which words it says that something is not.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { EDGE, EMPTY_EDGE, LIVE, PATIENCE, browser, chart, control, dashboard, open, picture, state, updates } from "./harness.mjs";
+
+const REFUSED_SOCKET = /WebSocket connection to .* failed|Failed to load resource: net::ERR_CONNECTION_REFUSED/;
+
+test("a fresh page has the price, and says when", async (t) => {
+  const page = await open(t);
+  await page.waitForFunction(() => window.seen.firstPrice > 0);
+  const snapshot = await (await fetch(`${EDGE}/api/v1/snapshot`)).json();
+  const shown = Number((await page.textContent("#price")).replace(/[^\d.]/g, ""));
+  assert.ok(Math.abs(shown / snapshot.price - 1) < 0.02, `shown ${shown}, the API has ${snapshot.price}`);
+  assert.match(await page.title(), /\$\d/);
+  t.diagnostic(`first price ${Math.round(await page.evaluate(() => window.seen.firstPrice))} ms after navigation`);
+});
+
+test("the chart has points, as pixels", async (t) => {
+  const page = await dashboard(t);
+  const blobs = await page.waitForFunction(countBlobs, await chart(page));
+  t.diagnostic(`${await blobs.jsonValue()} pixels belong to something as small as a point`);
+});
+
+/**
+ * Counts pixels of things that are small both ways: neither lines nor areas, and no labels, which are outside. They must
+ * be all over the height, where a line that wiggles is not.
+ * @param {HTMLCanvasElement} canvas
+ */
+function countBlobs(canvas) {
+  const { width, height } = canvas;
+  const data = new Uint32Array(canvas.getContext("2d").getImageData(0, 0, width, height).data.buffer);
+  const reach = Math.round(8 * devicePixelRatio);
+  const differs = (i, step) => data[i] !== data[i - step] && data[i] !== data[i + step];
+  let found = 0;
+  const twentieths = new Set();
+  for (let y = Math.round(height * 0.05); y < height * 0.88; y++) {
+    for (let x = Math.round(width * 0.08); x < width * 0.92; x++) {
+      const i = y * width + x;
+      if (!differs(i, reach) || !differs(i, reach * width)) continue;
+      found++;
+      twentieths.add(Math.floor((20 * y) / height));
+    }
+  }
+  return found > 200 && twentieths.size >= 12 && found;
+}
+
+test("updates arrive and show", async (t) => {
+  const page = await dashboard(t);
+  const before = await page.evaluate(() => ({ seq: window.seen.seq, received: document.getElementById("received").textContent }));
+  const drawnBefore = await picture(page);
+  await updates(page, 4);
+  const now = await page.evaluate(() => ({ seq: window.seen.seq, received: document.getElementById("received").textContent }));
+  assert.ok(now.seq >= before.seq + 4, `seq ${before.seq}, then ${now.seq}`);
+  assert.notEqual(now.received, before.received);
+  assert.notEqual(await picture(page), drawnBefore);
+  assert.equal(await page.evaluate(() => window.seen.sockets[0].protocol), "sightglass.delta.v1");
+});
+
+test("an edge that is killed: reconnecting, in words, and then all is back", async (t) => {
+  const page = await dashboard(t, { expected: [REFUSED_SOCKET] });
+  await page.evaluate(() => { window.seen.states.length = 0; });
+  const seqBefore = await page.evaluate(() => window.seen.seq);
+  await control("/edge/kill");
+  await state(page, /^reconnecting/);
+  await page.waitForFunction(() => window.seen.states.some((s) => /^reconnecting in \d+ s/.test(s)));
+  assert.ok(/\d/.test(await page.textContent("#price")), "the last price went away");
+  await control("/edge/start");
+  await state(page, LIVE);
+  await updates(page, 2);
+  const { states, first, seq } = await page.evaluate(() => ({
+    states: window.seen.states, first: window.seen.sockets.at(-1).first, seq: window.seen.seq,
+  }));
+  t.diagnostic(`states: ${states.join(" - ")}`);
+  const back = states.findIndex((s) => LIVE.test(s));
+  assert.ok(states.slice(0, back).every((s) => /^(reconnecting|connecting|live|warming|stale)/.test(s)), states.join(" - "));
+  assert.ok(!states.slice(0, states.findLastIndex((s) => s.startsWith("reconnecting"))).some((s) => LIVE.test(s)),
+    `live while the edge was away: ${states.join(" - ")}`);
+  assert.ok(first.transactions > 900, `the first message after it has ${first.transactions} points`);
+  assert.ok(seq > seqBefore);
+  await page.waitForFunction(countBlobs, await chart(page));
+});
+
+test("an edge that stops says so, and the page comes back", async (t) => {
+  const page = await dashboard(t, { expected: [REFUSED_SOCKET] });
+  await control("/edge/stop");
+  await state(page, /^reconnecting/);
+  await control("/edge/start");
+  await state(page, LIVE);
+});
+
+test("an ingester that stops: stale, since when, and never live", async (t) => {
+  const page = await dashboard(t);
+  await control("/ingester/stop");
+  await state(page, /^stale: last update \d+ s ago/);
+  await page.evaluate(() => { window.seen.states.length = 0; });
+  await page.waitForFunction(() => window.seen.states.length >= 3); // it counts
+  const states = await page.evaluate(() => window.seen.states);
+  for (const words of states) assert.match(words, /^stale: last update \d+ s ago/);
+  assert.match(await page.title(), /stale/);
+  const other = await open(t); // who comes only now is not told otherwise
+  await state(other, /^stale/);
+  assert.ok(!(await other.evaluate(() => window.seen.states)).some((s) => LIVE.test(s)));
+  await control("/ingester/start");
+  await state(page, LIVE);
+  await state(other, LIVE);
+});
+
+test("the 11th tab is told that its address has too many", async (t) => {
+  const context = await browser.newContext();
+  t.after(() => context.close());
+  const tabs = await Promise.all(Array.from({ length: 10 }, () => context.newPage()));
+  await Promise.all(tabs.map(async (tab) => {
+    await tab.goto(EDGE + "/");
+    await tab.waitForFunction(() => /^live/.test(document.getElementById("state").textContent.trim()), null, { timeout: PATIENCE });
+  }));
+  const page = await open(t, { expected: [REFUSED_SOCKET] });
+  await state(page, /too many connections from your address/);
+  assert.ok(!(await page.evaluate(() => window.seen.states)).some((s) => LIVE.test(s)));
+});
+
+test("with no data at all the page says what is missing and what to do", async (t) => {
+  const page = await open(t, { url: EMPTY_EDGE + "/", expected: [/503/] }); // the API's way to say the same
+  await page.waitForFunction(() => /ingester/.test(document.getElementById("hint").textContent));
+  assert.ok(await page.isVisible("#hint"));
+  assert.ok(!(await page.evaluate(() => window.seen.states)).some((s) => LIVE.test(s)));
+});
