@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -134,7 +133,7 @@ func (p *probe) topics(o Options, published []bitcoind.Notification) {
 			continue
 		}
 		n := published[at]
-		if !slices.ContainsFunc(o.ZMQ, func(endpoint string) bool { return samePlace(endpoint, n.Address) }) {
+		if !slices.ContainsFunc(o.ZMQ, func(endpoint string) bool { return zmqsub.SamePlace(endpoint, n.Address) }) {
 			p.say(Bad, setting, "the node publishes it at %s, which is not in --zmq %s", n.Address, strings.Join(o.ZMQ, ","))
 			continue
 		}
@@ -157,19 +156,6 @@ func firstAt(published []bitcoind.Notification, address string) (first bitcoind.
 		}
 	}
 	return first
-}
-
-// samePlace compares ports: the node's own address for a socket is often another one than ours, 0.0.0.0 or a name.
-func samePlace(a, b string) bool {
-	ua, errA := url.Parse(a)
-	ub, errB := url.Parse(b)
-	if errA != nil || errB != nil || ua.Scheme != ub.Scheme {
-		return false
-	}
-	if ua.Scheme == "ipc" {
-		return ua.Path == ub.Path
-	}
-	return ua.Port() == ub.Port()
 }
 
 var errProbe = errors.New("not everything works")

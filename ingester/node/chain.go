@@ -18,6 +18,7 @@ type chain struct {
 	done      map[chainhash.Hash]struct{} // blocks whose transactions were passed on
 	walk      walk
 	dating    int // blocks whose time is being asked for
+	asking    int // blocks that are being asked for whole
 
 	vanished   map[chainhash.Hash]struct{} // left the mempool while nobody told: mined or gone
 	orphans    map[chainhash.Hash]struct{} // of blocks that were disconnected: in the mempool again, or gone
@@ -39,15 +40,6 @@ const (
 	// older than the window, nearly all.
 	mostDating = 8
 )
-
-func (c *chain) publishes(topic string) bool {
-	for _, p := range c.published {
-		if p.Topic == topic {
-			return true
-		}
-	}
-	return false
-}
 
 // mined takes a block's transactions out of the mempool. They were paid, so they stay evidence.
 func (n *Node) mined(m *message, ids []chainhash.Hash) {
@@ -142,21 +134,33 @@ func (n *Node) passOn(txs []*wire.MsgTx, mined time.Time) {
 	}
 }
 
-// askBlock asks for a block whose transactions did not all come.
+// askBlock asks for a block whose transactions did not all come. A node that catches up tells many: then the list tells
+// what is in the mempool, and a walk what is in the blocks that matter.
 func (n *Node) askBlock(m message) {
-	if n.rpc == nil {
+	switch {
+	case n.rpc == nil:
+		return
+	case n.chain.behind || n.chain.asking >= mostDating:
+		n.resync("blocks", m.at)
 		return
 	}
+	n.chain.asking++
 	n.question(func(ctx context.Context) func() {
-		s, err := n.getStep(ctx, m.id, all, time.Time{})
+		s, err := n.getStep(ctx, m.id, all, m.at.Add(-n.opts.Window))
+		if err == nil && s.ids == nil {
+			s.ids, err = n.rpc.BlockIDs(ctx, m.id)
+		}
 		return func() {
+			n.chain.asking--
 			if err != nil {
 				n.complain(err)
 				n.resync("blocks", time.Now())
 				return
 			}
 			n.mined(&m, s.ids)
-			n.passOn(s.block.Transactions, s.at)
+			if s.block != nil {
+				n.passOn(s.block.Transactions, s.at)
+			}
 		}
 	})
 }

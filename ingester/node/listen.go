@@ -26,12 +26,14 @@ func (n *Node) take(m zmqsub.Message) {
 		n.link.up++
 		n.metrics.connected.Set(1)
 		n.log.Info("connected to the node")
+		n.sync.hold = n.rpc != nil // it may be a node that has only begun, and tells its old mempool
 		n.resync("connected", m.At)
 	case zmqsub.Down:
 		n.link.up = max(0, n.link.up-1)
 		if n.link.up == 0 {
 			n.metrics.connected.Set(0)
 		}
+		n.sync.inStep = false
 		n.run.end()
 		n.log.Warn("the node's connection is lost; trying to get it back")
 	case zmqsub.Data:
@@ -56,6 +58,8 @@ func (n *Node) hear(raw zmqsub.Message) {
 	n.notSilent(&m)
 	if m.topic == TopicRawTx {
 		n.run.ended = nil
+	} else {
+		n.run.unsure = false
 	}
 	switch m.letter {
 	case 0:
@@ -93,6 +97,7 @@ func (n *Node) follow(m *message, body []byte) bool {
 // the topic sequence nothing shows it but the node's list.
 func (n *Node) lost(m *message) {
 	n.run.whole = false
+	n.run.unsure = m.topic == TopicRawTx && n.rpc != nil && n.sequenced()
 	if c := n.run.ended; c != nil && m.topic == TopicRawTx {
 		n.askBlock(*c) // the block's last ones may be among the lost, which did not show until now
 	}
@@ -114,6 +119,7 @@ func (n *Node) restarted(m *message) {
 	}
 	n.run.end()
 	n.sync.forget()
+	n.sync.begunAnew = true
 	if n.rpc == nil {
 		n.pool.reset()
 		return
@@ -125,7 +131,7 @@ func (n *Node) restarted(m *message) {
 
 // sequenced reports whether the node publishes the topic sequence, as far as is known.
 func (n *Node) sequenced() bool {
-	return n.counters[TopicSequence].begun || n.chain.publishes(TopicSequence)
+	return n.counters[TopicSequence].begun || n.publishes(TopicSequence)
 }
 
 // transaction takes in a rawtx: of the mempool, or of a block.
@@ -145,8 +151,8 @@ func (n *Node) transaction(m *message) {
 
 // unconfirmed passes a transaction on that came as if into the mempool.
 func (n *Node) unconfirmed(id chainhash.Hash, tx *wire.MsgTx, at time.Time) {
-	if n.sync.hold || n.chain.behind && !n.sequenced() {
-		n.metrics.held.Inc() // the fill asks for it, and when it came
+	if n.sync.hold || n.chain.behind || n.run.unsure {
+		n.metrics.held.Inc() // if it is in the mempool the fill asks for it, and when it came
 		return
 	}
 	n.link.untold++
@@ -166,11 +172,12 @@ func (n *Node) added(m *message) {
 	delete(n.chain.vanished, m.id)
 	n.sync.note(m, nil)
 	n.sync.heard = max(n.sync.heard, m.number)
+	n.link.untold = 0
 	if !n.pool.add(m.id, m.number) {
 		n.drifted(m)
 		return
 	}
-	if n.link.untold = 0; !n.pool.lacks(m.id) {
+	if !n.pool.lacks(m.id) {
 		n.link.bodiless = 0
 		return
 	}
@@ -200,14 +207,14 @@ func (n *Node) endRunInTime(now time.Time) {
 // runTimeout: the C comes right behind the transactions, so a second is long.
 const runTimeout = 2 * time.Second
 
-// abandonRun ends a run whose C or D was lost. With RPC the gap that it left gets the block; without it, what may be
-// transactions of the mempool is taken for that.
+// abandonRun ends a run whose C or D was lost. With RPC the gap that it left gets the block; without it, or if the topic
+// sequence does not come here after all, what may be transactions of the mempool is taken for that.
 func (n *Node) abandonRun() {
 	if !n.run.open {
 		return
 	}
 	ids, txs, _ := n.run.end()
-	if n.rpc != nil {
+	if n.rpc != nil && n.counters[TopicSequence].begun {
 		return
 	}
 	for i, tx := range txs {

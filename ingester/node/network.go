@@ -2,9 +2,11 @@ package node
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/zmqsub"
 )
 
 // answered takes in what came with the node's list.
@@ -37,11 +39,19 @@ const mainnet = "main"
 // behindEvery is how often a node that catches up is asked whether it has.
 const behindEvery = 10 * time.Second
 
+// publishes reports whether the node says that it publishes a topic where we listen.
+func (n *Node) publishes(topic string) bool {
+	return slices.ContainsFunc(n.chain.published, func(p bitcoind.Notification) bool {
+		here := func(endpoint string) bool { return zmqsub.SamePlace(endpoint, p.Address) }
+		return p.Topic == topic && slices.ContainsFunc(n.opts.ZMQ, here)
+	})
+}
+
 // warnOfTopics says which setting of the node is missing.
 func (n *Node) warnOfTopics() {
 	for _, topic := range []string{TopicRawTx, TopicSequence} {
-		if !n.chain.publishes(topic) {
-			n.log.Warn("the node does not publish a topic: add it to bitcoin.conf and restart the node",
+		if !n.publishes(topic) {
+			n.log.Warn("the node does not publish a topic at an address of --zmq: add it to bitcoin.conf and restart the node, or give its address",
 				"missing", topic, "setting", "zmqpub"+topic+"="+n.opts.ZMQ[0])
 		}
 	}

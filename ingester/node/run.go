@@ -11,12 +11,13 @@ import (
 // transactions, the coinbase first and nothing between them, and then the C or D with the block's hash. Only then is it
 // known which block it was. A node that catches up tells days of blocks that way.
 type run struct {
-	open  bool
-	whole bool // none of it was lost
-	ids   []chainhash.Hash
-	txs   []*wire.MsgTx
-	last  time.Time // when something came
-	ended *message  // the C that ended a whole run, as long as no other transaction came
+	open   bool
+	whole  bool // none of it was lost
+	ids    []chainhash.Hash
+	txs    []*wire.MsgTx
+	last   time.Time // when something came
+	unsure bool      // transactions were lost, maybe a coinbase, so what comes may be a block's: until the topic sequence tells
+	ended  *message  // the C that ended a whole run, as long as no other transaction came
 }
 
 // mostInRun is the most transactions of a run. A block holds 16,000 of the smallest at most.
@@ -24,7 +25,7 @@ const mostInRun = 20_000
 
 // start begins with a coinbase.
 func (r *run) start(m *message) {
-	r.open, r.whole = true, true
+	r.open, r.whole, r.unsure = true, true, false
 	r.ids, r.txs = r.ids[:0], nil // txs are handed on
 	r.take(m)
 }

@@ -27,7 +27,7 @@ func (n *Node) watchSilence(now time.Time) {
 	case quiet:
 		n.link.heard = now // asked once in a while
 		n.audit()
-	case n.rpc != nil && !n.sequenced() && now.Sub(n.sync.done) > n.opts.Quiet:
+	case n.rpc != nil && !n.sequenced() && !n.sync.asking && n.sync.due.IsZero() && now.Sub(n.sync.done) > n.opts.Quiet:
 		n.resync("poll", now) // removals are told by nothing else
 	}
 }
@@ -53,6 +53,8 @@ func (n *Node) renew(now time.Time) {
 	n.metrics.renewals.Inc()
 	n.link = link{heard: now, silent: n.link.silent, topics: make(map[string]struct{})}
 	n.run.end()
+	n.sync.inStep = false
+	n.metrics.connected.Set(0)
 	n.listener.Renew()
 }
 

@@ -13,15 +13,16 @@ import (
 
 // syncer is how far our view of the mempool is known to be the node's.
 type syncer struct {
-	inStep bool
-	hold   bool      // transactions that come now may be old ones that the node reads from its file
-	due    time.Time // when the node's list is to be asked for; zero: not
-	done   time.Time // when it last was had
-	asking bool
-	asked  int      // counts what was asked, so that an answer that is out of date is known
-	notes  []change // what came since it was asked for
-	listed uint64   // the number that the list was just before
-	heard  uint64   // the highest number that came
+	inStep    bool
+	begunAnew bool      // what a node that began anew does not know of was not taken back: its file may be old, or lost
+	hold      bool      // transactions that come now may be old ones that the node reads from its file
+	due       time.Time // when the node's list is to be asked for; zero: not
+	done      time.Time // when it last was had
+	asking    bool
+	asked     int      // counts what was asked, so that an answer that is out of date is known
+	notes     []change // what came since it was asked for
+	listed    uint64   // the number that the list was just before
+	heard     uint64   // the highest number that came
 
 	skipped time.Time           // since when numbers of the mempool are unexplained
 	told    map[string]struct{} // complaints since the last answer
@@ -59,7 +60,7 @@ func (s *syncer) want(at time.Time) {
 	if at.Before(s.done.Add(spacing)) {
 		at = s.done.Add(spacing)
 	}
-	if s.due.IsZero() || at.Before(s.due) {
+	if s.due.IsZero() || at.Before(s.due) || s.due.Before(s.done.Add(spacing)) {
 		s.due = at
 	}
 }
@@ -123,8 +124,8 @@ func (n *Node) askList() {
 
 // getList asks for the chain last: the tip is then no older than the list.
 func (n *Node) getList(ctx context.Context, publishedToo bool) (l list, err error) {
-	if l.loaded, err = n.rpc.MempoolLoaded(ctx); err != nil {
-		return l, err
+	if l.loaded, err = n.rpc.MempoolLoaded(ctx); err != nil || !l.loaded {
+		return l, err // half of a list is of no use
 	}
 	if l.Mempool, err = n.rpc.Mempool(ctx); err != nil {
 		return l, err
@@ -134,6 +135,7 @@ func (n *Node) getList(ctx context.Context, publishedToo bool) (l list, err erro
 	}
 	if publishedToo {
 		l.published, err = n.rpc.Notifications(ctx)
+		l.published = append([]bitcoind.Notification{}, l.published...) // none is an answer, too
 	}
 	return l, err
 }
@@ -143,23 +145,30 @@ func (n *Node) listed(l list, err error) {
 	s, now := &n.sync, time.Now()
 	notes := s.notes
 	s.asking, s.notes, s.done = false, nil, now
+	if !s.due.IsZero() {
+		s.want(s.due) // not sooner than spacing allows from now on
+	}
 	if err != nil {
 		n.complain(err)
 		s.hold = s.hold && isStarting(err)
 		s.want(afterRetry(now))
 		return
 	}
-	n.answered(l, now)
-	if s.hold = s.hold && !l.loaded; s.hold {
+	if s.hold = !l.loaded; s.hold {
 		s.want(now.Add(retry))
 		return
 	}
+	n.answered(l, now)
+	s.begunAnew = s.begunAnew || l.Sequence < n.pool.next
 	s.listed = l.Sequence
 	unlisted := n.pool.replace(l.IDs, l.Sequence)
 	n.pool.apply(newerThan(notes, l.Sequence))
-	for _, id := range n.pool.settle(unlisted) {
-		n.chain.vanished[id] = struct{}{}
+	if gone := n.pool.settle(unlisted); !s.begunAnew {
+		for _, id := range gone {
+			n.chain.vanished[id] = struct{}{}
+		}
 	}
+	s.begunAnew = false
 	lacking := n.fill.begin(&n.pool, now)
 	n.chain.walk = walk{next: l.chain.Best, active: true}
 	first := !s.inStep
@@ -214,7 +223,7 @@ func (n *Node) drifted(m *message) {
 func (n *Node) watchSequence(now time.Time) {
 	s := &n.sync
 	switch {
-	case !s.inStep || s.asking || n.pool.skipped == 0:
+	case !s.inStep || s.asking || n.chain.asking > 0 || n.pool.skipped == 0:
 		s.skipped = time.Time{}
 	case s.skipped.IsZero():
 		s.skipped = now

@@ -117,6 +117,9 @@ func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
 func (n *Node) endWalk(now time.Time) {
 	n.chain.walk = walk{}
 	for id := range n.chain.vanished {
+		if n.pool.marks[id].pooled {
+			continue // a later list has it again
+		}
 		n.emit(Event{Kind: Gone, ID: id, At: now})
 	}
 	clear(n.chain.vanished)

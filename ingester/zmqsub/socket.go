@@ -17,18 +17,21 @@ const (
 	maxMessage = 8 << 20
 	// reconnectMost is the longest wait between two tries, so that a node is heard soon after its return.
 	reconnectMost = time.Second
+	// connectWithin is how long a host may take to answer. The kernel's own tries are up to a minute apart.
+	connectWithin = 2 * time.Second
 )
 
 // socket is a SUB socket, and the PAIR socket on which libzmq tells how its links do.
 type socket struct {
 	data, news *zmq.Socket
 	poller     *zmq.Poller
+	up         map[string]bool // links that are there, by address
 }
 
 // connect makes the number-th socket of a context. The number is in the address for its news, as libzmq frees the one
 // before only some time after it was closed.
 func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
-	s := &socket{poller: zmq.NewPoller()}
+	s := &socket{poller: zmq.NewPoller(), up: make(map[string]bool)}
 	newsAddress := fmt.Sprintf("inproc://news-%d", number)
 	var err error
 	if s.data, err = zctx.NewSocket(zmq.SUB); err != nil {
@@ -44,6 +47,7 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 		s.data.SetMaxmsgsize(maxMessage),
 		s.data.SetReconnectIvl(100*time.Millisecond),
 		s.data.SetReconnectIvlMax(reconnectMost),
+		s.data.SetConnectTimeout(connectWithin),
 		s.data.SetTcpKeepalive(1), // a firewall that forgets an idle link says nothing to either side
 		s.data.SetTcpKeepaliveIdle(30),
 		s.data.SetTcpKeepaliveIntvl(10),

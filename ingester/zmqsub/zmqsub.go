@@ -64,6 +64,19 @@ func CheckEndpoints(endpoints []string) error {
 	return nil
 }
 
+// SamePlace reports whether an endpoint of ours is the address that the node gives. It compares ports: the node's own address for a socket is often another one than ours, 0.0.0.0 or a name.
+func SamePlace(a, b string) bool {
+	ua, errA := url.Parse(a)
+	ub, errB := url.Parse(b)
+	if errA != nil || errB != nil || ua.Scheme != ub.Scheme {
+		return false
+	}
+	if ua.Scheme == "ipc" {
+		return ua.Path == ub.Path
+	}
+	return ua.Port() == ub.Port()
+}
+
 // Renew asks Run to throw its socket away and make another: the way out of a link that is dead and does not know it.
 func (l *Listener) Renew() {
 	select {
@@ -152,6 +165,10 @@ func (l *Listener) receiveNews(ctx context.Context, s *socket, out chan<- Messag
 		if event == zmq.EVENT_HANDSHAKE_SUCCEEDED {
 			kind = Up
 		}
+		if s.up[address] == (kind == Up) {
+			continue // somebody who accepts connections and hangs up is no link that was lost
+		}
+		s.up[address] = kind == Up
 		l.log.Debug("ZMQ link", "up", kind == Up, "address", address)
 		if !send(ctx, out, Message{Kind: kind, At: time.Now()}) {
 			return nil
@@ -182,7 +199,7 @@ func Try(ctx context.Context, endpoint string, timeout time.Duration) error {
 	news, ended := make(chan Message), make(chan error, 1)
 	go func() { ended <- l.Run(ctx, news) }()
 	select {
-	case <-news: // without a subscription there is only news of the link
+	case <-news: // without a subscription there is only news of the link, and the first is that it is there
 		cancel()
 		return <-ended
 	case err := <-ended:
