@@ -112,7 +112,7 @@ function showView() {
 
 /** @param {() => void} change of the view */
 function look(change) {
-  if (!client.snapshot) return;
+  if (view.range.to <= view.range.from) return; // nothing is drawn yet
   change();
   dropLink();
   showView();

@@ -28,6 +28,7 @@ function formatters() {
   return {
     minutes: format({ timeStyle: "short" }),
     seconds: format({ timeStyle: "medium" }),
+    exact: format({ hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }),
     day: format({ day: "numeric", month: "short" }),
     instant: format({ dateStyle: "medium", timeStyle: "medium" }),
   };
@@ -85,6 +86,9 @@ export const hour = (t) => times.minutes.format(t * 1000);
 
 /** A reader's clock to the second. @param {number} t unix */
 export const time = (t) => withZone(times.seconds.format(t * 1000));
+
+/** To the millisecond, as payments of one second are told apart. @param {number} t unix */
+export const moment = (t) => withZone(times.exact.format(t * 1000));
 
 /** Date and time. @param {number} t unix */
 export const instant = (t) => withZone(times.instant.format(t * 1000));

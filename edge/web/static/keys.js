@@ -36,7 +36,9 @@ export function listenToKeys(reading, hands) {
 
   /** @param {1 | -1} direction */
   function step(direction) {
-    const found = neighbour(plot, current() ?? (direction > 0 ? -1 : plot.points.length), direction);
+    const from = current();
+    let found = neighbour(plot, from ?? (direction > 0 ? -1 : plot.points.length), direction);
+    while (from !== null && found >= 0 && isSame(plot, from, found)) found = neighbour(plot, found, direction);
     if (found >= 0) go(found);
   }
 
@@ -47,14 +49,11 @@ export function listenToKeys(reading, hands) {
     if (found >= 0) go(found);
   }
 
-  /** Which of the points is read; a place may be another's by now. */
+  /** Which of the points is read; null if none is in sight. */
   function current() {
     const p = reading.current;
     if (!p || !plot.locate(p.timestamp, p.price)) return null;
-    const { points } = plot;
-    let i = points.firstAt(p.timestamp);
-    while (i + 1 < points.length && points.price(i) !== p.price && points.time(i + 1) === p.timestamp) i++;
-    return Math.min(i, points.length - 1);
+    return reading.index;
   }
 
   plot.host.addEventListener("keydown", (e) => {
@@ -77,6 +76,12 @@ function neighbour(plot, i, direction) {
   }
   return -1;
 }
+
+/**
+ * Whether there is nothing new to tell: two payments of one transaction, say.
+ * @param {import("./plot.js").Plot} plot @param {number} i @param {number} k
+ */
+const isSame = ({ points }, i, k) => points.time(i) === points.time(k) && points.price(i) === points.price(k);
 
 /**
  * The point in sight that is next in price.
