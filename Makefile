@@ -47,7 +47,7 @@ test: packages alone lint web browser-packages
 web: $(NODE_MODULES)
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
-	cd infra/browser && node --test client.test.js sparkline.test.js
+	cd infra/browser && node --test client.test.js sparkline.test.js stores.test.js
 
 # The page in Chromium, before a real edge, Redis and ingester. `make test` does this too.
 browser: packages browser-packages

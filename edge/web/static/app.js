@@ -9,7 +9,9 @@ import { loadDay, loadSince } from "./history.js";
 import { listenToKeys } from "./keys.js";
 import { dropLink, linkTo, rangeOf, readLink, share } from "./link.js";
 import { onSystemColors, readColors } from "./palette.js";
-import { Announcer, byId, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
+import {
+  Announcer, byId, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write,
+} from "./panel.js";
 import { savePicture } from "./picture.js";
 import { Plot } from "./plot.js";
 import { Points } from "./points.js";
@@ -27,8 +29,7 @@ const DESCRIBE_EVERY = 10_000; // often enough for a text that nobody reads twic
 const points = new Points();
 const course = new Course();
 const view = new View();
-const link = readLink();
-restore(link);
+restore();
 
 const plot = new Plot(byId("cloud"), points, course, view);
 const reading = new Reading(plot, () => client.snapshot?.price ?? 0);
@@ -36,8 +37,9 @@ const table = new Table(/** @type {HTMLTableElement} */ (byId("table")), points)
 const announcer = new Announcer();
 const client = new StreamClient();
 
-/** Shows what a link asks for. @param {URLSearchParams} link */
-function restore(link) {
+/** Shows what a link asks for. */
+function restore() {
+  const link = readLink();
   borrow(link);
   showSettings();
   useUTC(settings.zone === "utc");
@@ -110,7 +112,7 @@ function showView() {
 
 /** @param {() => void} change of the view */
 function look(change) {
-  if (!client.snapshot) return;
+  if (view.range.to <= view.range.from) return; // nothing is drawn yet
   change();
   dropLink();
   showView();
@@ -176,8 +178,9 @@ onSetting(() => {
 onSystemColors(repaint);
 closeTipsOnEscape();
 addEventListener("hashchange", () => {
-  restore(readLink());
+  restore();
   repaint();
+  askHistory();
 });
 new ResizeObserver(([{ contentRect }]) => {
   plot.chart.resize(contentRect.width, contentRect.height);
@@ -213,7 +216,7 @@ function takeHistory(entries) {
 }
 
 async function askHistory() {
-  const from = rangeOf(link)?.from ?? Infinity;
+  const from = rangeOf(readLink())?.from ?? Infinity;
   const aDayAgo = Date.now() / 1000 - 24 * HOUR;
   remembered = await loadDay(from < aDayAgo ? from : 0, takeHistory);
 }

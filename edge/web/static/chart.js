@@ -86,7 +86,10 @@ function edge() {
   return { scale: "y", width: 0, points: { show: false }, gaps: silences };
 }
 
-/** Where the course is not known, in device pixels. @type {(u: uPlot, k: number, i: number, j: number) => [number, number][]} */
+/**
+ * Where the course is not known, in device pixels.
+ * @type {(u: uPlot, k: number, i: number, j: number) => [number, number][]}
+ */
 function silences(u, _, i, j) {
   const times = u.data[0];
   /** @type {[number, number][]} */
@@ -128,14 +131,20 @@ function timeAxis() {
   };
 }
 
-/** Short ones, as those take less room: seconds only if needed, AM and PM only over half a day. @param {number} from @param {number} to @param {number} width */
+/**
+ * Short ones, as those take less room: seconds only if needed, AM and PM only over half a day.
+ * @param {number} from @param {number} to @param {number} width
+ */
 function labelFor(from, to, width) {
   if (to - from > DAY / 2) return hour;
   const minutes = (/** @type {number} */ t) => clock(t, false);
   return fitTimes(from, to, width, minutes).step < 60 ? (/** @type {number} */ t) => clock(t, true) : minutes;
 }
 
-/** As many as there is room for. @param {number} from @param {number} to @param {number} width @param {(t: number) => string} label */
+/**
+ * As many as there is room for.
+ * @param {number} from @param {number} to @param {number} width @param {(t: number) => string} label
+ */
 function fitTimes(from, to, width, label) {
   return timeTicks(from, to, width / (widthOf(label(to)) + 2 * FONT), zoneOffset(to));
 }
@@ -147,7 +156,7 @@ function priceAxis(tag) {
     scale: "y",
     side: 1,
     gap: 9,
-    size: (_, labels) => 8 * Math.ceil((18 + Math.max(24, ...(labels ?? []).map(widthOf))) / 8), // in steps: it must not tremble
+    size: (_, labels) => 8 * Math.ceil((18 + Math.max(24, ...(labels ?? []).map(widthOf))) / 8), // steps: no trembling
     splits: (u, _, low, high) => roundTicks(low, high, u.bbox.height / uPlot.pxRatio / (4 * FONT)),
     values: (u, ticks) => ticks.map((price) => (isTaken(u, price, tag()) ? "" : dollars(price))),
   };

@@ -1,5 +1,5 @@
 // @ts-check
-// The points on the canvas, and which of them is where. All lengths in here are device pixels, so that squares are sharp.
+// The points on the canvas, and which of them is where. All lengths are device pixels, so that squares are sharp.
 
 import { colors } from "./palette.js";
 import { MOST } from "./points.js";
@@ -49,13 +49,19 @@ export class Cloud {
     c.globalAlpha = 1;
   }
 
-  /** The point that is drawn nearest to a place, within reach; -1 if there is none. @param {number} x @param {number} y @param {number} reach */
+  /**
+   * The point that is drawn nearest to a place, within reach; -1 if there is none.
+   * @param {number} x @param {number} y @param {number} reach
+   */
   nearest(x, y, reach) {
     const at = this.#grid.nearest(this.#x, this.#y, this.#count, x, y, reach);
     return at === NOWHERE ? NOWHERE : this.#point[at];
   }
 
-  /** @param {Box} box @param {{from: number, to: number}} time @param {{low: number, high: number}} price @param {number} size */
+  /**
+   * @param {Box} box @param {{from: number, to: number}} time @param {{low: number, high: number}} price
+   * @param {number} size
+   */
   #place(box, time, price, size) {
     const { points, course } = this;
     const perSecond = box.width / (time.to - time.from);
@@ -103,7 +109,10 @@ class Grid {
     this.#cell = 0;
   }
 
-  /** @param {Int16Array} xs @param {Int16Array} ys @param {number} count @param {number} x @param {number} y @param {number} reach */
+  /**
+   * @param {Int16Array} xs @param {Int16Array} ys @param {number} count @param {number} x @param {number} y
+   * @param {number} reach
+   */
   nearest(xs, ys, count, x, y, reach) {
     if (this.#cell !== reach) this.#build(xs, ys, count, reach);
     const [column, row] = [Math.floor(x / reach), Math.floor(y / reach)];
@@ -133,7 +142,9 @@ class Grid {
     const size = this.#columns * this.#rows;
     if (this.#heads.length < size) this.#heads = new Int32Array(size);
     this.#heads.fill(NOWHERE);
-    for (let at = 0; at < count; at++) this.#link(at, Math.floor(ys[at] / cell) * this.#columns + Math.floor(xs[at] / cell));
+    for (let at = 0; at < count; at++) {
+      this.#link(at, Math.floor(ys[at] / cell) * this.#columns + Math.floor(xs[at] / cell));
+    }
   }
 
   /** @param {number} at @param {number} place */

@@ -24,7 +24,10 @@ export class Course {
   /** @param {number} i */
   high(i) { return this.#columns[3][i]; }
 
-  /** The newest, one for each second. @param {number} t @param {number} price @param {number} low @param {number} high */
+  /**
+   * The newest, one for each second.
+   * @param {number} t @param {number} price @param {number} low @param {number} high
+   */
   add(t, price, low, high) {
     const last = this.length - 1;
     if (last >= 0 && t <= this.time(last)) return;
@@ -40,9 +43,11 @@ export class Course {
     const before = this.#columns.map((c) => c.slice(0, this.firstAt(known[0][0])));
     const after = this.#columns.map((c) => c.slice(this.firstAt(known[known.length - 1][0] + 1), this.length));
     const room = Math.max(0, ROOM - known.length - after[0].length);
-    const all = before.map((c, k) => [...c.slice(-room || c.length), ...known.map((e) => e[k]), ...after[k]].slice(-ROOM));
-    all.forEach((c, k) => this.#columns[k].set(c));
-    this.length = all[0].length;
+    before.forEach((c, k) => {
+      const all = [...c.slice(-room || c.length), ...known.map((e) => e[k]), ...after[k]].slice(-ROOM);
+      this.#columns[k].set(all);
+      this.length = all.length;
+    });
   }
 
   /** The first that is not before t; length if there is none. @param {number} t */
@@ -57,7 +62,10 @@ export class Course {
     return low;
   }
 
-  /** The price at t, if an estimate is known from at most patience seconds before or after; else 0. @param {number} t */
+  /**
+   * The price at t, if an estimate is known from at most patience seconds before or after; else 0.
+   * @param {number} t
+   */
   priceAt(t, patience = 120) {
     const after = this.firstAt(t);
     const near = [after - 1, after].filter((i) => i >= 0 && i < this.length && this.#off(i, t) <= patience);
@@ -70,7 +78,7 @@ export class Course {
     return Math.abs(this.time(i) - t);
   }
 
-  /** Keeps of the older half one for each 10 s; if that makes no room, lets the oldest quarter go. */
+  /** Keeps of the older half one for each 10 s; if that makes little room, lets the oldest go: a day stays. */
   #thin() {
     let kept = 0;
     for (let i = 0; i < this.length; i++) {
@@ -79,8 +87,8 @@ export class Course {
     }
     this.length = kept;
     if (kept < 0.9 * ROOM) return;
-    for (const c of this.#columns) c.copyWithin(0, ROOM / 4, kept);
-    this.length = kept - ROOM / 4;
+    for (const c of this.#columns) c.copyWithin(0, ROOM / 8, kept);
+    this.length = kept - ROOM / 8;
   }
 
   /** @param {number} i @param {number} t @param {number} price @param {number} low @param {number} high */

@@ -28,6 +28,7 @@ function formatters() {
   return {
     minutes: format({ timeStyle: "short" }),
     seconds: format({ timeStyle: "medium" }),
+    exact: format({ hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }),
     day: format({ day: "numeric", month: "short" }),
     instant: format({ dateStyle: "medium", timeStyle: "medium" }),
   };
@@ -71,7 +72,10 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
 }
 
-/** A reader's clock, without AM and PM: it labels a few hours at most. @param {number} t unix @param {boolean} exactly */
+/**
+ * A reader's clock, without AM and PM: it labels a few hours at most.
+ * @param {number} t unix @param {boolean} exactly
+ */
 export function clock(t, exactly) {
   const parts = (exactly ? times.seconds : times.minutes).formatToParts(t * 1000);
   return parts.filter((p) => p.type !== "dayPeriod").map((p) => p.value).join("").trim();
@@ -82,6 +86,9 @@ export const hour = (t) => times.minutes.format(t * 1000);
 
 /** A reader's clock to the second. @param {number} t unix */
 export const time = (t) => withZone(times.seconds.format(t * 1000));
+
+/** To the millisecond, as payments of one second are told apart. @param {number} t unix */
+export const moment = (t) => withZone(times.exact.format(t * 1000));
 
 /** Date and time. @param {number} t unix */
 export const instant = (t) => withZone(times.instant.format(t * 1000));

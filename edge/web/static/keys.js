@@ -36,7 +36,9 @@ export function listenToKeys(reading, hands) {
 
   /** @param {1 | -1} direction */
   function step(direction) {
-    const found = neighbour(plot, current() ?? (direction > 0 ? -1 : plot.points.length), direction);
+    const from = current();
+    let found = neighbour(plot, from ?? (direction > 0 ? -1 : plot.points.length), direction);
+    while (from !== null && found >= 0 && isSame(plot, from, found)) found = neighbour(plot, found, direction);
     if (found >= 0) go(found);
   }
 
@@ -47,13 +49,11 @@ export function listenToKeys(reading, hands) {
     if (found >= 0) go(found);
   }
 
-  /** Which of the points is read; a place may be another's by now. */
+  /** Which of the points is read; null if none is in sight. */
   function current() {
     const p = reading.current;
     if (!p || !plot.locate(p.timestamp, p.price)) return null;
-    let i = plot.points.firstAt(p.timestamp);
-    while (i + 1 < plot.points.length && plot.points.price(i) !== p.price && plot.points.time(i + 1) === p.timestamp) i++;
-    return Math.min(i, plot.points.length - 1);
+    return reading.index;
   }
 
   plot.host.addEventListener("keydown", (e) => {
@@ -65,7 +65,10 @@ export function listenToKeys(reading, hands) {
   });
 }
 
-/** The next point in sight, in time; -1 if there is none. @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction */
+/**
+ * The next point in sight, in time; -1 if there is none.
+ * @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction
+ */
 function neighbour(plot, i, direction) {
   const { points } = plot;
   for (let k = i + direction; k >= 0 && k < points.length; k += direction) {
@@ -74,15 +77,26 @@ function neighbour(plot, i, direction) {
   return -1;
 }
 
-/** The point in sight that is next in price. @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction */
-function above({ points, view }, i, direction) {
+/**
+ * Whether there is nothing new to tell: two payments of one transaction, say.
+ * @param {import("./plot.js").Plot} plot @param {number} i @param {number} k
+ */
+const isSame = ({ points }, i, k) => points.time(i) === points.time(k) && points.price(i) === points.price(k);
+
+/**
+ * The point in sight that is next in price.
+ * @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction
+ */
+function above(plot, i, direction) {
+  const { points, view } = plot;
   const price = points.price(i);
   const [first, end] = [points.firstAt(view.range.from), points.firstAt(view.range.to)];
   let found = -1;
   let least = Infinity;
   for (let k = first; k < end; k++) {
     const distance = direction * (points.price(k) - price);
-    if (distance > 0 && distance < least) [found, least] = [k, distance];
+    if (distance <= 0 || distance >= least || !plot.locate(points.time(k), points.price(k))) continue;
+    [found, least] = [k, distance];
   }
   return found;
 }

@@ -47,11 +47,15 @@ export class Plot {
     this.#setLimits(snapshot.timestamp);
     const time = this.view.update(this.#followedSpan());
     this.#price = this.#fitPrice(time, snapshot);
-    this.chart.draw({ columns: this.course.columns, time, price: this.#price, tag: this.view.following ? snapshot.price : 0 });
+    const tag = this.view.following ? snapshot.price : 0;
+    this.chart.draw({ columns: this.course.columns, time, price: this.#price, tag });
     this.#measure(start);
   }
 
-  /** Where a point is, in CSS pixels from the host's corner; null if out of sight. @param {number} t @param {number} price */
+  /**
+   * Where a point is, in CSS pixels from the host's corner; null if out of sight.
+   * @param {number} t @param {number} price
+   */
   locate(t, price) {
     const { box } = this.chart;
     const { from, to } = this.view.range;
@@ -62,7 +66,10 @@ export class Plot {
     return { x: x / this.ratio, y: y / this.ratio };
   }
 
-  /** The point near a place, in CSS pixels from the host's corner; -1 if there is none. @param {number} x @param {number} y */
+  /**
+   * The point near a place, in CSS pixels from the host's corner; -1 if there is none.
+   * @param {number} x @param {number} y
+   */
   nearest(x, y) {
     return this.cloud.nearest(x * this.ratio, y * this.ratio, Math.round(REACH * this.ratio));
   }

@@ -1,13 +1,14 @@
 // @ts-check
 // The point that is read: found by pointer or keyboard, told in a tooltip and, to who listens, in words.
 
-import { cents, change, time } from "./format.js";
+import { cents, change, moment } from "./format.js";
 import { byId } from "./panel.js";
 
 /** @typedef {import("./client.js").Point} Point */
 
 export class Reading {
   /** @type {Point | null} kept as what it is: its place changes with every update */ #point = null;
+  #index = -1; // where it was when it was found; several may have the same time and price
   #words = ["", "", ""];
 
   /** @param {import("./plot.js").Plot} plot @param {() => number} estimate of now, 0 if there is none */
@@ -20,9 +21,21 @@ export class Reading {
     return this.#point;
   }
 
+  /** Which of the points is read, now that others have come and gone; -1 if there is none. */
+  get index() {
+    const { points } = this.plot;
+    const p = this.#point;
+    if (!p) return -1;
+    if (points.time(this.#index) === p.timestamp && points.price(this.#index) === p.price) return this.#index;
+    let i = points.firstAt(p.timestamp);
+    while (i + 1 < points.length && points.price(i) !== p.price && points.time(i + 1) === p.timestamp) i++;
+    return Math.min(i, points.length - 1);
+  }
+
   /** @param {number} i which of the points; -1 for none */
   read(i) {
     const { points } = this.plot;
+    this.#index = i;
     this.#point = i < 0 ? null : { timestamp: points.time(i), price: points.price(i) };
     if (this.#point) this.#words = this.#describe(this.#point);
     this.place();
@@ -63,7 +76,7 @@ export class Reading {
     const then = this.plot.course.priceAt(p.timestamp);
     const estimate = then || this.estimate();
     const off = estimate > 0 ? `${change(p.price / estimate - 1)} off the estimate${then ? " of that time" : ""}` : "";
-    return [cents(p.price), time(p.timestamp), off];
+    return [cents(p.price), moment(p.timestamp), off];
   }
 }
 

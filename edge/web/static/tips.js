@@ -8,7 +8,8 @@ export function closeTipsOnEscape() {
     if (e.key === "Escape") buttons.forEach((b) => (b.dataset.closed = ""));
   });
   for (const button of buttons) {
-    for (const event of ["pointerenter", "focus", "click"]) button.addEventListener(event, () => delete button.dataset.closed);
+    const open = () => delete button.dataset.closed;
+    for (const event of ["pointerenter", "focus", "click"]) button.addEventListener(event, open);
     button.addEventListener("click", () => button.focus()); // Safari does not by itself
   }
 }
