@@ -3,7 +3,9 @@
 import assert from "node:assert/strict";
 import { after } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
-import { chromium } from "playwright-core";
+import { LIVE, launch, state, watch } from "./chromium.mjs";
+
+export { LIVE, state };
 
 /** @typedef {import("playwright-core").Page} Page */
 
@@ -11,60 +13,16 @@ const { EDGE, EMPTY_EDGE, CONTROL } = process.env;
 if (!EDGE || !CONTROL) throw new Error("EDGE and CONTROL are not set: `make browser` runs these");
 export { EDGE, EMPTY_EDGE, CONTROL };
 
-const ARGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-  "--disable-background-networking", "--disable-component-update", "--disable-sync"];
-
 /** Far more than anything takes, even on a busy machine; in ms. */
 export const PATIENCE = Number(process.env.PATIENCE ?? 30_000);
 
-export const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ARGS });
+export const browser = await launch();
 after(() => browser.close());
 
 /** Changes the world: "/edge/kill", for example. @param {string} path */
 export async function control(path) {
   const answer = await fetch(CONTROL + path, { method: "POST" });
   assert.ok(answer.ok, `${path}: ${answer.status}`);
-}
-
-/** What runs in every page before its own scripts do. */
-export function watch() {
-  const seen = { violations: [], states: [], messages: 0, draws: 0, firstPrice: 0, sockets: [] };
-  window.seen = seen;
-  addEventListener("securitypolicyviolation", (e) => seen.violations.push(`${e.violatedDirective}: ${e.blockedURI}`));
-
-  const RealSocket = WebSocket;
-  window.WebSocket = class extends RealSocket {
-    constructor(...args) {
-      super(...args);
-      const socket = { protocol: "", kinds: [], first: null };
-      seen.sockets.push(socket);
-      this.addEventListener("message", (e) => {
-        const message = JSON.parse(e.data);
-        if (message.type === "pong") return;
-        seen.messages++;
-        seen.seq = message.seq;
-        socket.protocol = this.protocol;
-        socket.first ??= { type: message.type, transactions: message.transactions?.length, seq: message.seq };
-      });
-    }
-  };
-
-  const clear = CanvasRenderingContext2D.prototype.clearRect;
-  CanvasRenderingContext2D.prototype.clearRect = function (...args) {
-    seen.draws++;
-    return clear.apply(this, args);
-  };
-
-  addEventListener("DOMContentLoaded", () => {
-    const look = () => {
-      const price = document.getElementById("price")?.textContent ?? "";
-      if (!seen.firstPrice && /\d/.test(price)) seen.firstPrice = performance.now();
-      const state = document.getElementById("state")?.textContent?.trim();
-      if (state && state !== seen.states.at(-1)) seen.states.push(state);
-    };
-    look();
-    new MutationObserver(look).observe(document.body, { childList: true, characterData: true, subtree: true });
-  });
 }
 
 /**
@@ -100,14 +58,6 @@ function guard(page, host, problems, expected) {
   });
   page.on("websocket", (s) => new URL(s.url()).host === host || note(`socket to ${s.url()}`));
 }
-
-/** Waits for a state in words. @param {Page} page @param {RegExp} words */
-export async function state(page, words) {
-  await page.waitForFunction((source) => new RegExp(source).test(document.getElementById("state")?.textContent?.trim() ?? ""),
-    words.source);
-}
-
-export const LIVE = /^live/;
 
 /** Opens the dashboard and waits until it is live, with a picture. @param {any} t @param {any} [options] */
 export async function dashboard(t, options) {

@@ -1,7 +1,8 @@
 // A tab that can be hidden. Playwright makes all its pages believe that they are looked at, so this one is not
 // Playwright's: it speaks to Chromium itself.
 
-import { browser, until, watch } from "./harness.mjs";
+import { watch } from "./chromium.mjs";
+import { browser, until } from "./harness.mjs";
 
 /** @param {import("node:test").TestContext} t @param {string} url */
 export async function openTab(t, url) {

@@ -1,0 +1,127 @@
+// What the page costs: `make bench-browser` prints it.
+
+import { LIVE, launch, state, watch } from "./chromium.mjs";
+
+const { EDGE, FULL_EDGE } = process.env;
+const MINUTES = Number(process.env.MINUTES);
+const FRAMES = 60; // half a minute
+const NAVIGATIONS = 10;
+const MOST = 20_000; // points that the page draws
+const NEW_EACH = 1000; // of them in a snapshot of FULL_EDGE
+
+const browser = await launch();
+
+const median = (/** @type {number[]} */ all) => [...all].sort((a, b) => a - b)[all.length >> 1];
+const ms = (/** @type {number} */ value) => `${value.toFixed(1)} ms`;
+const rows = [];
+const row = (what, value, target) => rows.push([what, value, target]);
+
+async function openPage(url) {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
+  await context.addInitScript(watch);
+  await context.addInitScript(() => {
+    window.blocks = [0];
+    new PerformanceObserver((list) => window.blocks.push(...list.getEntries().map((e) => e.duration))).observe({ type: "longtask", buffered: true });
+    window.drawn = [];
+    new PerformanceObserver((list) => {
+      window.drawn.push(...list.getEntries().filter((e) => e.name === "frame").map((e) => e.duration));
+    }).observe({ type: "measure" });
+  });
+  const page = await context.newPage();
+  await page.goto(url);
+  await state(page, LIVE);
+  return page;
+}
+
+async function firstPrices() {
+  const times = [];
+  for (let i = 0; i < NAVIGATIONS; i++) {
+    const page = await openPage(EDGE + "/");
+    times.push(await page.evaluate(() => window.seen.firstPrice));
+    await page.context().close();
+  }
+  row("first price after navigation, median", ms(median(times)), "under 1000 ms");
+  row("first price after navigation, worst", ms(Math.max(...times)), "under 1000 ms");
+}
+
+/** Seconds of scripting, by the browser's own count. */
+async function scripting(page) {
+  const session = await page.context().newCDPSession(page);
+  await session.send("Performance.enable");
+  return async () => {
+    const { metrics } = await session.send("Performance.getMetrics");
+    return metrics.find((m) => m.name === "ScriptDuration").value;
+  };
+}
+
+/** Waits for n messages more. */
+async function messages(page, n) {
+  const before = await page.evaluate(() => window.seen.messages);
+  await page.waitForFunction((least) => window.seen.messages >= least, before + n, { timeout: 0, polling: 500 });
+}
+
+async function frames(page, points, target) {
+  const read = await scripting(page);
+  await page.evaluate(() => { window.drawn.length = 0; window.blocks.length = 1; });
+  const before = await read();
+  await messages(page, FRAMES);
+  const all = (await read()) - before;
+  const { drawn, blocks } = await page.evaluate(() => ({ drawn: window.drawn, blocks: window.blocks }));
+  row(`${points} points: scripting of a frame, median of ${drawn.length}`, drawn.length ? ms(median(drawn)) : "not measured", target);
+  row(`${points} points: all scripting for an update, mean`, ms((1000 * all) / FRAMES), "");
+  row(`${points} points: longest block of the main thread`, blocks.length > 1 ? ms(Math.max(...blocks)) : "none over 50 ms", "under 100 ms");
+}
+
+async function heap(page) {
+  const session = await page.context().newCDPSession(page);
+  const used = async () => {
+    await session.send("HeapProfiler.collectGarbage");
+    return (await session.send("Runtime.getHeapUsage")).usedSize;
+  };
+  await messages(page, 20); // settled
+  const start = await used();
+  await messages(page, MINUTES * 120);
+  const end = await used();
+  const mb = (/** @type {number} */ bytes) => (bytes / 2 ** 20).toFixed(1);
+  row(`heap after ${MINUTES} min, ${mb(start)} MB before`, `${mb(end)} MB (${((100 * end) / start - 100).toFixed(1)} %)`, "within 20 %");
+}
+
+/** How many rectangles an update draws: nearly all of them points. */
+async function countSquares(page, points) {
+  await page.evaluate(() => {
+    const fill = CanvasRenderingContext2D.prototype.fillRect;
+    window.squares = 0;
+    CanvasRenderingContext2D.prototype.fillRect = function (...args) {
+      window.squares++;
+      return fill.apply(this, args);
+    };
+  });
+  await page.evaluate(() => { window.seen.draws = 0; });
+  await messages(page, 20);
+  const [squares, times] = await page.evaluate(() => [window.squares, window.seen.draws]);
+  row(`${points} points: squares that a frame draws, mean`, String(Math.round(squares / times)), "");
+}
+
+async function opening(url) {
+  const page = await openPage(url);
+  await messages(page, 4);
+  const blocks = await page.evaluate(() => window.blocks);
+  row("longest block of the main thread while it opens", blocks.length > 1 ? ms(Math.max(...blocks)) : "none over 50 ms", "under 100 ms");
+  return page;
+}
+
+await firstPrices();
+const page = await opening(EDGE + "/");
+await frames(page, "1,000", "under 8 ms");
+await heap(page);
+await page.context().close();
+const full = await openPage(FULL_EDGE + "/");
+await messages(full, MOST / NEW_EACH + 2);
+await frames(full, "20,000", "under 40 ms");
+await countSquares(full, "20,000");
+await full.context().close();
+const version = browser.version();
+await browser.close();
+const width = Math.max(...rows.map(([what]) => what.length));
+console.log(`Chromium ${version}, 1280 x 900, no GPU, 2 updates a second`);
+for (const [what, value, target] of rows) console.log(`${what.padEnd(width)}  ${value.padStart(18)}  ${target}`);
