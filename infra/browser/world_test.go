@@ -3,11 +3,14 @@
 package browser
 
 import (
+	"io"
+	"net/http"
 	"testing"
 
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester/testblock"
+	"sightglass/shared/snapshot"
 )
 
 // A world is everything from the node's socket to an edge, each as a process that a script can have ended and started.
@@ -21,7 +24,7 @@ type world struct {
 }
 
 // rate is of transactions, a second: as many as make a price and a full cloud in some seconds, and no mere heap of points.
-const rate = "150"
+const rate = "300"
 
 // start replays the block to an ingester, for as long as the test lasts, and waits until an edge has its price.
 func start(t *testing.T) *world {
@@ -38,8 +41,23 @@ func start(t *testing.T) *world {
 		testblock.Path(t, testblock.Block574200))
 	w.startIngester()
 	w.startEdge()
-	programs.Until(t, "the edge to be ready", func() bool { return programs.Ready(w.addr) })
+	programs.Until(t, "a price that stays where it is", func() bool { return settled(w.addr) })
 	return w
+}
+
+// settled reports whether an edge has a price that no longer jumps about, as it does at first, and a full cloud.
+func settled(addr string) bool {
+	answer, err := http.Get("http://" + addr + "/api/v1/snapshot")
+	if err != nil {
+		return false
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return false
+	}
+	s, err := snapshot.Decode(body)
+	return err == nil && s.Confidence > 0.9 && len(s.Transactions) == snapshot.MaxTransactions
 }
 
 func (w *world) startIngester() {
