@@ -39,9 +39,11 @@ build: packages
 	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
+# The last ones run real programs, hundreds of clients and a browser: one after the other, or they measure each other.
 test: packages alone lint web browser-packages
 	@infra/install-packages curl python3-websockets
-	go test -race -count=1 $(PACKAGES)
+	go test -race -count=1 $(filter-out ./infra/...,$(PACKAGES))
+	go test -race -count=1 -p 1 ./infra/...
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
 web: $(NODE_MODULES)
