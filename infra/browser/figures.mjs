@@ -97,8 +97,8 @@ async function longestTask(page, n) {
   await messages(page, n);
   const { traceEvents } = JSON.parse((await browser.stopTracing()).toString());
   const mains = traceEvents.filter((e) => e.name === "thread_name" && e.args.name === "CrRendererMain").map((e) => `${e.pid} ${e.tid}`);
-  const tasks = traceEvents.filter((e) => e.name.endsWith("RunTask") && mains.includes(`${e.pid} ${e.tid}`));
-  return Math.max(...tasks.map((e) => (e.tdur ?? NaN) / 1000));
+  const tasks = traceEvents.filter((e) => e.name.endsWith("RunTask") && e.tdur !== undefined && mains.includes(`${e.pid} ${e.tid}`));
+  return Math.max(...tasks.map((e) => e.tdur / 1000));
 }
 
 /** How many rectangles an update draws: nearly all of them points. */
