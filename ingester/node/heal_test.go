@@ -132,6 +132,35 @@ func TestANodeThatIsStarting(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
+// TestANodeThatStartsLater: a node that was away when we began, and that reads its mempool from its file when it comes,
+// tells nothing new by that.
+func TestANodeThatStartsLater(t *testing.T) {
+	var log journal
+	w := newWatch(t, plain(), true, &log)
+	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -1, Message: "not there"} })
+	w.ready()
+	w.await(&log, "not there")
+	w.theirs.Loading(true)
+	w.theirs.Fail(nil)
+	if err := w.theirs.Cut(); err != nil {
+		t.Fatal(err)
+	}
+	w.awaitUs()
+	w.play(40, replay.Deliver)
+	w.eventually(func() string {
+		if held := w.count("sightglass_node_held_transactions_total"); held < 20 {
+			return fmt.Sprint("held only ", held)
+		}
+		return ""
+	})
+	if _, surplus := w.difference(w.mined); len(surplus) > 0 {
+		t.Errorf("%d transactions of its file are evidence of now", len(surplus))
+	}
+	w.theirs.Loading(false)
+	w.compare("loaded")
+	w.awaitEvidence(true)
+}
+
 // TestARPCThatIsAway: a node whose RPC is away is listened to all the same, and asked for the rest later.
 func TestARPCThatIsAway(t *testing.T) {
 	var log journal

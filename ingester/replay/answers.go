@@ -72,7 +72,7 @@ func (n *Node) getMempoolInfo(params) (any, error) {
 	for id := range n.pool.ids {
 		size += len(n.bodies[id])
 	}
-	return object{"loaded": true, "size": len(n.pool.ids), "bytes": size, "unbroadcastcount": 0}, nil
+	return object{"loaded": !n.loading, "size": len(n.pool.ids), "bytes": size, "unbroadcastcount": 0}, nil
 }
 
 func (n *Node) getMempoolEntry(p params) (any, error) {

@@ -51,6 +51,7 @@ type Node struct {
 	run     []chainhash.Hash          // what was published since the last coinbase, perhaps a block
 	bodies  map[chainhash.Hash][]byte // transactions, from rawtx
 	fail    func(method string) *RPCError
+	loading bool
 }
 
 // NewNode looks through the recording and binds the sockets. Close it, or Run it, which closes it. The lines must not
@@ -145,6 +146,13 @@ func (n *Node) Fail(f func(method string) *RPCError) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fail = f
+}
+
+// Loading says whether the node is to answer that it still reads its mempool from its file, as it does after a start.
+func (n *Node) Loading(loading bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.loading = loading
 }
 
 // Mempool gives the transactions that are unconfirmed now, in order of their hashes, and the number that the next
