@@ -1,5 +1,6 @@
 # make demo   the whole of Sightglass on real transactions, nothing else needed
 # make test   everything that a change must pass
+# make test-deploy   what operators do, for real: balancers, Redis with Sentinel and Cluster, containers (root, some minutes)
 # make web    the dashboard's scripts alone: their types, their tests
 # make browser   the dashboard in Chromium, before a real edge, Redis and ingester
 # make bench-browser MINUTES=10             what it costs there: scripting for a frame, longest block, heap
@@ -28,7 +29,7 @@ MINUTES  ?= 1
 
 NODE_MODULES := infra/browser/node_modules/.package-lock.json
 
-.PHONY: demo build test web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
+.PHONY: demo build test test-deploy web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
 .DEFAULT_GOAL := build
 
 demo: packages
@@ -44,6 +45,11 @@ test: packages alone lint web browser-packages
 	@infra/install-packages curl python3-websockets
 	go test -race -count=1 $(filter-out ./infra/...,$(PACKAGES))
 	go test -race -count=1 -p 1 ./infra/...
+
+# What operators deploy, run for real: needs root for the containers. One after the other, like the last of make test.
+test-deploy: packages
+	@infra/install-packages redis-server
+	go test -tags deploy -count=1 -timeout 20m -p 1 ./infra/deploy/...
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
 web: $(NODE_MODULES)
