@@ -29,14 +29,21 @@ type engine struct {
 	encoded  []byte
 }
 
-func newEngine(o Options, p *price.Engine, epoch snapshot.Epoch, now time.Time, reg prometheus.Registerer) *engine {
+func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registerer) *engine {
 	return &engine{
-		window:   window.New(o.Window, o.MaxTransactions),
-		price:    p,
-		points:   points.New(),
-		metrics:  newEngineMetrics(reg),
-		started:  now,
-		snapshot: snapshot.Snapshot{Epoch: epoch},
+		window:  window.New(o.Window, o.MaxTransactions),
+		price:   p,
+		points:  points.New(),
+		metrics: newEngineMetrics(reg),
+		started: now,
+	}
+}
+
+// reign tells whose snapshots the next ones are: a new epoch begins with seq 1. An empty one is that of an ingester
+// that stands by, whose snapshots nobody gets.
+func (e *engine) reign(epoch snapshot.Epoch) {
+	if e.snapshot.Epoch != epoch {
+		e.snapshot.Epoch, e.snapshot.Seq = epoch, 0
 	}
 }
 

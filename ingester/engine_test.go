@@ -27,7 +27,9 @@ func testEngine(t testing.TB) *engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newEngine(Defaults(), p, "7", start, prometheus.NewRegistry())
+	e := newEngine(Defaults(), p, start, prometheus.NewRegistry())
+	e.reign("7")
+	return e
 }
 
 func block(t testing.TB) []*wire.MsgTx {

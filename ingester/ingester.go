@@ -20,7 +20,6 @@ import (
 	"sightglass/ingester/node"
 	"sightglass/ingester/price"
 	"sightglass/ingester/publish"
-	"sightglass/shared/snapshot"
 )
 
 // An Ingester is ready to run once: New has checked its options and bound what it binds.
@@ -59,11 +58,11 @@ func New(o Options) (*Ingester, error) {
 		return nil, err
 	}
 	now := time.Now()
-	in.engine = newEngine(o, estimator, snapshot.EpochAt(now), now, in.metrics)
+	in.engine = newEngine(o, estimator, now, in.metrics)
 	if in.redis, err = publish.Open(o.Redis); err != nil {
 		return nil, err
 	}
-	in.publisher = publish.New(in.redis, o.Log, in.metrics)
+	in.publisher = publish.New(in.redis, o.Interval, o.Log, in.metrics)
 	if in.internal, err = listenInternal(o.InternalListen); err != nil {
 		return nil, errors.Join(err, in.redis.Close())
 	}
@@ -101,7 +100,6 @@ const stateEvery = 10 * time.Second
 
 // compute owns the engine: it alone touches it.
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
-	in.beginReign(ctx)
 	in.resume(ctx)
 	saved := time.Now()
 	ticker := time.NewTicker(in.opts.Interval)
@@ -117,19 +115,14 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 			if now.Sub(saved) >= stateEvery {
 				saved, state = now, in.engine.price.State()
 			}
-			in.publisher.Put(in.engine.tick(now), state)
-			in.publisher.Record(&in.engine.snapshot)
+			epoch := in.publisher.Epoch()
+			in.engine.reign(epoch)
+			in.publisher.Put(epoch, in.engine.tick(now), state)
+			if epoch != "" {
+				in.publisher.Record(&in.engine.snapshot)
+			}
 		}
 	}
-}
-
-// beginReign makes sure that no edge takes our snapshots for older than those that are there, whatever the clock says.
-func (in *Ingester) beginReign(ctx context.Context) {
-	old, err := publish.LoadEpoch(ctx, in.redis)
-	if err != nil {
-		in.log.Warn("redis does not tell whose snapshots are there; going by the clock", "err", err)
-	}
-	in.engine.snapshot.Epoch = snapshot.EpochAfter(old, time.Now())
 }
 
 // resume takes up the price where an ingester before this one has left it. Without it the engine starts cold, which

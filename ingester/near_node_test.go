@@ -70,7 +70,7 @@ func newNextTo(t testing.TB, lines []transcript.Line, o replay.NodeOptions, rpc 
 	}
 	return &nextTo{
 		node: theirs, events: make(chan node.Event, pending),
-		engine: newEngine(Defaults(), p, "1", time.Now(), prometheus.NewRegistry()),
+		engine: newEngine(Defaults(), p, time.Now(), prometheus.NewRegistry()),
 	}
 }
 

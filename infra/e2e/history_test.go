@@ -31,22 +31,28 @@ const began = 1556771670
 // publisher runs an ingester's publisher until stop is called.
 func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher, *prometheus.Registry, func()) {
 	t.Helper()
-	return publisherAt(t, server.URL())
+	return publisherWith(t, server.URL(), 500*time.Millisecond, slog.New(slog.DiscardHandler))
 }
 
-func publisherAt(t *testing.T, url string) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
+func publisherWith(t *testing.T, url string, tick time.Duration, log *slog.Logger) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
 	t.Helper()
 	client, err := redispublish.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	reg = prometheus.NewRegistry()
-	p = redispublish.New(client, slog.New(slog.DiscardHandler), reg)
+	p = redispublish.New(client, tick, log, reg)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); p.Run(ctx) }()
 	stop = func() { cancel(); <-ended; client.Close() }
 	return p, reg, stop
+}
+
+// tick hands over a snapshot as an ingester does at each tick, whether it reigns or not.
+func tick(p *redispublish.Publisher, seq uint64) {
+	epoch := p.Epoch()
+	p.Put(epoch, []byte(encode(epoch, seq)), nil)
 }
 
 func priced(at, price float64) *snapshot.Snapshot {
@@ -153,11 +159,11 @@ func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
 	for i := range missed {
 		p.Record(priced(float64(began+i*history.Slot), float64(i+1)))
 	}
-	p.Put([]byte(encode("5", 1)), nil)
+	tick(p, 1)
 	programs.Until(t, "a snapshot that Redis did not take", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
 	server.Start()
 	programs.Until(t, "the hour to be written", func() bool {
-		p.Put([]byte(encode("5", 2)), nil)
+		tick(p, 2)
 		return len(stored(t, client)) == hour
 	})
 	if prices := stored(t, client); prices[0] != missed-hour+1 || prices[hour-1] != missed {
@@ -195,8 +201,7 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	defer stop()
 	p.Record(priced(began, 100))
 	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
-	p.Put([]byte(encode("5", 1)), nil)
-	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
+	programs.Until(t, "the snapshot", func() bool { tick(p, 1); return latest(t, server) != nil })
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 {
 		t.Errorf("%v snapshots failed", n)
 	}
@@ -211,7 +216,7 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 func TestTheRightsThatRedisMustGive(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	const base = "on >secret resetkeys resetchannels ~sightglass:* &sightglass:* -@all +set +get +publish +multi +exec +ping +hello +client|setname"
+	const base = "on >secret resetkeys resetchannels ~sightglass:* &sightglass:* -@all +set +get +del +publish +eval +evalsha +multi +exec +ping +hello +client|setname"
 	setUser := func(rights string) {
 		t.Helper()
 		args := []any{"ACL", "SETUSER", "ingester"}
@@ -223,12 +228,11 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 		}
 	}
 	setUser(base)
-	p, reg, stop := publisherAt(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1))
+	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), 500*time.Millisecond, slog.New(slog.DiscardHandler))
 	defer stop()
 	p.Record(priced(began, 100))
 	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
-	p.Put([]byte(encode("5", 1)), nil)
-	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
+	programs.Until(t, "the snapshot", func() bool { tick(p, 1); return latest(t, server) != nil })
 	setUser("+zadd +zremrangebyscore +zremrangebyrank")
 	p.Record(priced(began+10, 110))
 	expectStored(t, client, 100, 110)

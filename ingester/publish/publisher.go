@@ -9,37 +9,54 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
+
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
 )
 
 // A Publisher carries snapshots from the goroutine that computes them to Redis. It holds one: when Redis is slow or
-// gone, newer ones replace it, and nobody waits.
+// gone, newer ones replace it, and nobody waits. While another ingester reigns it stands by, and asks for the reign
+// with each tick.
 type Publisher struct {
 	client  redis.UniversalClient
+	throne  throne
+	log     *slog.Logger
 	metrics *metrics
 	outage  outage
 	history *recorder
 
 	mu      sync.Mutex
-	waiting parcel        // the newest; without a snapshot if it was taken
-	wake    chan struct{} // has room for one: something is waiting
+	waiting parcel         // the newest; without a snapshot if it was taken
+	epoch   snapshot.Epoch // of our reign; empty while we stand by
+	wake    chan struct{}  // has room for one: something is waiting
+
+	standing bool // that we stand by was told
 }
 
 // A parcel is what is written to Redis at a time.
 type parcel struct {
+	epoch    snapshot.Epoch // in which the snapshot was computed; empty: standing by
 	snapshot []byte
 	state    []byte // of the engine; most of the time empty
 }
 
 type metrics struct {
-	published, replaced, failures prometheus.Counter
-	seconds                       prometheus.Histogram
+	published, replaced, failures, fenced, reigns prometheus.Counter
+	leader                                        prometheus.Gauge
+	seconds                                       prometheus.Histogram
 }
 
-// New makes a publisher that writes to client and registers its metrics with reg.
-func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *Publisher {
+// missed is how many ticks a reigning ingester may miss before another takes over. With those of 500 ms it is 1.5 s,
+// and the first snapshot of the other is there a second later at most: one tick to see it, one to compute.
+const missed = 3
+
+// New makes a publisher that writes to client, once for each tick, and registers its metrics with reg.
+func New(client redis.UniversalClient, tick time.Duration, log *slog.Logger, reg prometheus.Registerer) *Publisher {
 	with := promauto.With(reg)
 	return &Publisher{
 		client:  client,
+		throne:  throne{client: client, lease: missed * tick},
+		log:     log,
 		outage:  outage{log: log},
 		history: newRecorder(client, log, reg),
 		wake:    make(chan struct{}, 1),
@@ -51,7 +68,16 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 				Name: "sightglass_publish_replaced_total", Help: "Snapshots that a newer one replaced before Redis took them.",
 			}),
 			failures: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_publish_failures_total", Help: "Snapshots that Redis did not accept.",
+				Name: "sightglass_publish_failures_total", Help: "Times that Redis failed to take a snapshot, or to say whose turn it is.",
+			}),
+			fenced: with.NewCounter(prometheus.CounterOpts{
+				Name: "sightglass_publish_fenced_total", Help: "Snapshots that Redis refused because our reign was over.",
+			}),
+			reigns: with.NewCounter(prometheus.CounterOpts{
+				Name: "sightglass_reigns_total", Help: "Times that this ingester was granted the reign.",
+			}),
+			leader: with.NewGauge(prometheus.GaugeOpts{
+				Name: "sightglass_leader", Help: "1 while this ingester's snapshots are the ones published, 0 while it stands by.",
 			}),
 			seconds: with.NewHistogram(prometheus.HistogramOpts{
 				Name: "sightglass_publish_seconds", Help: "Time that Redis took to accept a snapshot.",
@@ -61,13 +87,22 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 	}
 }
 
-// Put hands over a snapshot, and the engine's state if it is time to keep it; both are copied. Put never blocks.
-func (p *Publisher) Put(snapshot, state []byte) {
+// Epoch is that of our reign, for the next snapshot; empty while another ingester reigns, or Redis cannot be asked.
+func (p *Publisher) Epoch() snapshot.Epoch {
 	p.mu.Lock()
-	if len(p.waiting.snapshot) > 0 {
+	defer p.mu.Unlock()
+	return p.epoch
+}
+
+// Put hands over a tick's snapshot with its epoch, and the engine's state if it is time to keep it; both are copied.
+// Put never blocks.
+func (p *Publisher) Put(epoch snapshot.Epoch, encoded, state []byte) {
+	p.mu.Lock()
+	if len(p.waiting.snapshot) > 0 && p.waiting.epoch != "" {
 		p.metrics.replaced.Inc()
 	}
-	p.waiting.snapshot = append(p.waiting.snapshot[:0], snapshot...)
+	p.waiting.epoch = epoch
+	p.waiting.snapshot = append(p.waiting.snapshot[:0], encoded...)
 	if len(state) > 0 {
 		p.waiting.state = append(p.waiting.state[:0], state...)
 	}
@@ -87,11 +122,14 @@ func (p *Publisher) take(sent parcel) parcel {
 	return waiting
 }
 
-// Run publishes until ctx ends. A failure is counted and told; the next snapshot is the next try.
+// Run publishes until ctx ends, and then gives up the reign. A failure is counted and told; the next tick is the next
+// try.
 func (p *Publisher) Run(ctx context.Context) {
 	var recording sync.WaitGroup
 	defer recording.Wait()
 	recording.Go(func() { p.history.run(ctx) })
+	defer p.abdicate(ctx)
+	p.claim(ctx)
 	var sending parcel
 	for {
 		select {
@@ -99,26 +137,94 @@ func (p *Publisher) Run(ctx context.Context) {
 			return
 		case <-p.wake:
 		}
-		if sending = p.take(sending); len(sending.snapshot) > 0 {
+		sending = p.take(sending)
+		switch {
+		case len(sending.snapshot) == 0:
+		case p.Epoch() == "":
+			p.claim(ctx)
+		case sending.epoch == p.Epoch(): // else it was computed before the reign began
 			p.publish(ctx, sending)
 		}
 	}
 }
 
-func (p *Publisher) publish(ctx context.Context, sending parcel) {
-	began := time.Now()
-	err := write(ctx, p.client, sending.snapshot, sending.state)
-	if ctx.Err() != nil {
+// claim asks for the reign. The next tick's snapshot is the first of it.
+func (p *Publisher) claim(ctx context.Context) {
+	epoch, err := p.throne.claim(ctx)
+	if p.failed(ctx, err) {
 		return
 	}
-	if err != nil {
-		p.metrics.failures.Inc()
-		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
+	p.recovered()
+	if epoch == "" {
+		if !p.standing {
+			p.log.Info("another ingester publishes; standing by")
+		}
+		p.standing = true
+		return
+	}
+	p.standing = false
+	p.enter(epoch)
+	p.metrics.reigns.Inc()
+	p.log.Info("publishing from now on", "epoch", epoch)
+}
+
+// enter begins a reign, or ends it with an empty epoch.
+func (p *Publisher) enter(epoch snapshot.Epoch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.epoch = epoch
+	p.metrics.leader.Set(0)
+	if epoch != "" {
+		p.metrics.leader.Set(1)
+	}
+}
+
+func (p *Publisher) publish(ctx context.Context, sending parcel) {
+	began := time.Now()
+	ours, err := p.throne.publish(ctx, sending.epoch, sending.snapshot)
+	if p.failed(ctx, err) {
+		return
+	}
+	if !ours {
+		p.metrics.fenced.Inc()
+		p.enter("")
+		p.log.Warn("our reign is over: another ingester publishes, or redis has lost its data", "epoch", sending.epoch)
+		p.claim(ctx)
 		return
 	}
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
+	if len(sending.state) > 0 && p.failed(ctx, p.client.Set(ctx, keys.Engine, sending.state, keep).Err()) {
+		return
+	}
+	p.recovered()
+}
+
+// failed counts and tells an error, but for that of our own end.
+func (p *Publisher) failed(ctx context.Context, err error) bool {
+	if err != nil && ctx.Err() == nil {
+		p.metrics.failures.Inc()
+		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
+	}
+	return err != nil
+}
+
+func (p *Publisher) recovered() {
 	if p.outage.isOver("redis takes snapshots again") {
 		p.history.nudge()
+	}
+}
+
+// abdicate lets another ingester take over at once.
+func (p *Publisher) abdicate(ctx context.Context) {
+	epoch := p.Epoch()
+	if epoch == "" {
+		return
+	}
+	p.enter("")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	defer cancel()
+	if err := p.throne.release(ctx, epoch); err != nil {
+		p.log.Warn("redis does not take back our reign; another ingester waits until it runs out", "err", err)
 	}
 }

@@ -1,4 +1,5 @@
-// Package publish puts snapshots on Redis: the newest always, an older one never after a newer one.
+// Package publish puts snapshots on Redis: the newest always, an older one never after a newer one, and of several
+// ingesters those of one at a time.
 package publish
 
 import (
@@ -10,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
 )
 
 // keep is how long a dead ingester's last snapshot and state stay readable. After the window (3 h) nothing in them
@@ -45,36 +45,6 @@ func Open(url string) (redis.UniversalClient, error) {
 	return redis.NewClient(opts), nil
 }
 
-// write stores and announces a snapshot in one transaction: whoever hears of it and reads the key finds it there. The
-// engine's state goes along when there is one.
-func write(ctx context.Context, client redis.UniversalClient, encoded, state []byte) error {
-	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, keys.Latest, encoded, keep)
-		p.Publish(ctx, keys.Channel, encoded)
-		if len(state) > 0 {
-			p.Set(ctx, keys.Engine, state, keep)
-		}
-		return nil
-	})
-	return err
-}
-
-// LoadEpoch reads the epoch of the newest snapshot in Redis; empty if there is none.
-func LoadEpoch(ctx context.Context, client redis.UniversalClient) (snapshot.Epoch, error) {
-	data, err := client.Get(ctx, keys.Latest).Bytes()
-	if errors.Is(err, redis.Nil) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	latest, err := snapshot.Decode(data)
-	if err != nil {
-		return "", err
-	}
-	return latest.Epoch, nil
-}
-
 // LoadState reads the engine's state that an ingester before this one has stored; nil if there is none.
 func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error) {
 	state, err := client.Get(ctx, keys.Engine).Bytes()
@@ -87,6 +57,12 @@ func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error
 // probeKey is under the same prefix as all others, so that the same rule of an ACL is tried.
 const probeKey = "sightglass:probe"
 
+var trying = redis.NewScript(`
+redis.call('SET', KEYS[1], '', 'PX', 1000)
+redis.call('PUBLISH', KEYS[1], '')
+return 1
+`)
+
 // Try reports whether Redis takes what an ingester writes. It writes a key that nobody reads and that ends in a second.
 func Try(ctx context.Context, url string) error {
 	client, err := Open(url)
@@ -94,16 +70,12 @@ func Try(ctx context.Context, url string) error {
 		return err
 	}
 	defer client.Close()
-	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, probeKey, "", time.Second)
-		p.Publish(ctx, probeKey, "")
-		return nil
-	})
+	err = trying.Run(ctx, client, []string{probeKey}).Err()
 	switch {
 	case err == nil:
 		return nil
 	case redis.IsAuthError(err), redis.IsPermissionError(err):
-		return fmt.Errorf("redis refuses this user: %w (SET and PUBLISH on sightglass:* are needed; user and password are in the URL of --redis)", err)
+		return fmt.Errorf("redis refuses this user: %w (SET, PUBLISH and EVAL on sightglass:* are needed; user and password are in the URL of --redis)", err)
 	default:
 		return fmt.Errorf("redis gives no answer: %w (is it running, and is --redis right?)", err)
 	}

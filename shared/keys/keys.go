@@ -7,7 +7,7 @@ const (
 	// is a monitor. Pub/sub keeps nothing: who was not subscribed reads Latest.
 	Channel = "sightglass:snapshot"
 
-	// Latest holds the newest snapshot, the same JSON, written in the same MULTI as the PUBLISH on Channel.
+	// Latest holds the newest snapshot, the same JSON, written in one step with the PUBLISH on Channel.
 	Latest = "sightglass:latest"
 
 	// History holds the price's course: a sorted set, its members entries of package history, its scores their times.
@@ -16,6 +16,13 @@ const (
 
 	// Engine holds what a restarted ingester resumes from: the engine's state, binary, for the ingester alone.
 	Engine = "sightglass:engine"
+
+	// Leader holds the epoch of the ingester that may publish, and ends by itself if it is not renewed with a snapshot.
+	// The braces put it on the same node of a Redis Cluster as Latest, so that one script can touch both.
+	Leader = "sightglass:leader:{" + Latest + "}"
+
+	// Epoch holds the latest epoch that was ever granted: what an ingester of an earlier one writes is refused.
+	Epoch = "sightglass:epoch:{" + Latest + "}"
 
 	// LimitPrefix and a client's address (192.0.2.1, or 2001:db8:: for its /64) name a sorted set of the connections that
 	// the address has on all edges, each under a lease: its score is when it ends, in unix milliseconds by Redis's clock.

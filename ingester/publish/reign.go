@@ -1,0 +1,133 @@
+package publish
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// claiming grants a reign if none is: the lease is free, and the epoch asked for is later than all before. Epochs are
+// compared as text, by length and then by digits: Lua's numbers do not hold 64 bits.
+//
+// KEYS: Leader, Epoch. ARGV: the epoch asked for, the lease in ms. It answers {1 if granted, the last epoch}.
+var claiming = redis.NewScript(`
+local last = redis.call('GET', KEYS[2]) or ''
+local later = #ARGV[1] > #last or (#ARGV[1] == #last and ARGV[1] > last)
+if not later or not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+  return {0, last}
+end
+redis.call('SET', KEYS[2], ARGV[1])
+return {1, ARGV[1]}
+`)
+
+// publishing stores and announces a snapshot in one step, if nobody was granted a later reign since its own: whoever
+// hears of it and reads the key finds it there, and an ingester that slept through its successor's coming changes
+// nothing. The lease may have run out as long as nobody else took it.
+//
+// KEYS: Leader, Epoch, Latest. ARGV: epoch, lease in ms, snapshot, how long it is kept in ms, channel. It answers 1 if
+// it was published.
+var publishing = redis.NewScript(`
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then
+  return 0
+end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
+redis.call('PUBLISH', ARGV[5], ARGV[3])
+return 1
+`)
+
+// releasing ends a lease before its time, so that who stands by need not wait for it. KEYS: Leader. ARGV: epoch.
+var releasing = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+  redis.call('DEL', KEYS[1])
+end
+return 1
+`)
+
+// A throne is where an ingester gets its reign: at most one has it at a time, and what an earlier one still writes is
+// refused. It is for one goroutine.
+type throne struct {
+	client redis.UniversalClient
+	lease  time.Duration
+	latest snapshot.Epoch // that we know of; empty before the first look
+	looked bool           // at the newest snapshot in Redis
+}
+
+// claim asks for a reign; its epoch is empty if another ingester has it.
+func (t *throne) claim(ctx context.Context) (snapshot.Epoch, error) {
+	if err := t.look(ctx); err != nil {
+		return "", err
+	}
+	for range claims {
+		epoch := snapshot.EpochAfter(t.latest, time.Now())
+		answer, err := claiming.Run(ctx, t.client, []string{keys.Leader, keys.Epoch}, string(epoch), t.lease.Milliseconds()).Slice()
+		if err != nil {
+			return "", err
+		}
+		granted, last, err := readClaim(answer)
+		if err != nil {
+			return "", err
+		}
+		if granted {
+			t.latest = epoch
+			return epoch, nil
+		}
+		if last.After(t.latest) {
+			t.latest = last
+		}
+		if epoch.After(last) { // so it is the lease that another has
+			return "", nil
+		}
+	}
+	return "", fmt.Errorf("no epoch is later than %.40q, which is in %s: DEL it if that is no number of milliseconds", t.latest, keys.Epoch)
+}
+
+// claims is how often in a row an epoch is asked for: a second time if the clock of the one before was ahead of ours,
+// a third if somebody was quicker.
+const claims = 3
+
+func readClaim(answer []any) (granted bool, last snapshot.Epoch, err error) {
+	if len(answer) == 2 {
+		n, isNumber := answer[0].(int64)
+		text, isText := answer[1].(string)
+		if isNumber && isText {
+			return n == 1, snapshot.Epoch(text), nil
+		}
+	}
+	return false, "", fmt.Errorf("redis answers a claim with %v", answer)
+}
+
+// look reads the epoch of the snapshot that is in Redis, so that edges never take ours for older, even where Redis
+// has lost everything but that.
+func (t *throne) look(ctx context.Context) error {
+	if t.looked {
+		return nil
+	}
+	data, err := t.client.Get(ctx, keys.Latest).Bytes()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return err
+	}
+	if s, err := snapshot.Decode(data); err == nil { // what is no snapshot has no edge taken
+		t.latest = s.Epoch
+	}
+	t.looked = true
+	return nil
+}
+
+// publish writes a snapshot of a reign that was granted; false: a later reign has begun, or Redis has lost ours.
+func (t *throne) publish(ctx context.Context, epoch snapshot.Epoch, encoded []byte) (bool, error) {
+	n, err := publishing.Run(ctx, t.client, []string{keys.Leader, keys.Epoch, keys.Latest},
+		string(epoch), t.lease.Milliseconds(), encoded, keep.Milliseconds(), keys.Channel).Int()
+	return n == 1, err
+}
+
+// release gives the reign up.
+func (t *throne) release(ctx context.Context, epoch snapshot.Epoch) error {
+	return releasing.Run(ctx, t.client, []string{keys.Leader}, string(epoch)).Err()
+}
