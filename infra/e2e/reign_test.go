@@ -91,13 +91,13 @@ func (f *court) crowd(t *testing.T, n int) *crowd {
 	for i := range n {
 		v := &viewer{conn: dial(t, f.edge, source(i))}
 		g.Go(func() error {
-			for {
+			for ctx.Err() == nil {
 				before, waited := v.last, time.Now()
 				s, err := v.next(ctx)
-				switch {
-				case ctx.Err() != nil: // the test is over
-					return nil
-				case err != nil:
+				if ctx.Err() != nil { // the test is over
+					break
+				}
+				if err != nil {
 					return fmt.Errorf("client %d: %w", i, err)
 				}
 				c.epochs[i].Store(&s.Epoch)
@@ -105,6 +105,7 @@ func (f *court) crowd(t *testing.T, n int) *crowd {
 					c.silence.Store(max(c.silence.Load(), time.Since(waited).Milliseconds()))
 				}
 			}
+			return nil
 		})
 	}
 	t.Cleanup(func() {
