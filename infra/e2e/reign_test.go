@@ -91,11 +91,11 @@ func (f *court) crowd(t *testing.T, n int) *crowd {
 	for i := range n {
 		v := &viewer{conn: dial(t, f.edge, source(i))}
 		g.Go(func() error {
-			for ctx.Err() == nil {
+			for {
 				before, waited := v.last, time.Now()
 				s, err := v.next(ctx)
-				if ctx.Err() != nil { // the test is over
-					break
+				if ctx.Err() != nil {
+					return nil //nolint:nilerr // the test is over
 				}
 				if err != nil {
 					return fmt.Errorf("client %d: %w", i, err)
@@ -105,7 +105,6 @@ func (f *court) crowd(t *testing.T, n int) *crowd {
 					c.silence.Store(max(c.silence.Load(), time.Since(waited).Milliseconds()))
 				}
 			}
-			return nil
 		})
 	}
 	t.Cleanup(func() {
