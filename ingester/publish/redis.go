@@ -18,33 +18,6 @@ import (
 // resumes.
 const keep = 3 * time.Hour
 
-// timeout bounds each step of one publish: dialling, writing, reading. A link that is half open is given up after it.
-const timeout = 2 * time.Second
-
-// ParseURL reads a Redis URL (redis://, rediss://, unix://) into the options of our client.
-func ParseURL(url string) (*redis.Options, error) {
-	opts, err := redis.ParseURL(url)
-	if err != nil {
-		return nil, fmt.Errorf("redis URL: %w (want redis://, rediss:// or unix://)", err)
-	}
-	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = timeout, timeout, timeout
-	opts.ContextTimeoutEnabled = true
-	opts.MaxRetries = -1 // the next snapshot is the retry
-	opts.DialerRetries = 1
-	opts.ClientName = "sightglass-ingester"
-	opts.DisableIdentity = true // CLIENT SETINFO is unknown before Redis 7.2 and would need a right of its own
-	return opts, nil
-}
-
-// Open makes a client for a URL. It does not connect yet.
-func Open(url string) (redis.UniversalClient, error) {
-	opts, err := ParseURL(url)
-	if err != nil {
-		return nil, err
-	}
-	return redis.NewClient(opts), nil
-}
-
 // write stores and announces a snapshot in one transaction: whoever hears of it and reads the key finds it there. The
 // engine's state goes along when there is one.
 func write(ctx context.Context, client redis.UniversalClient, encoded, state []byte) error {
@@ -88,13 +61,8 @@ func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error
 const probeKey = "sightglass:probe"
 
 // Try reports whether Redis takes what an ingester writes. It writes a key that nobody reads and that ends in a second.
-func Try(ctx context.Context, url string) error {
-	client, err := Open(url)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+func Try(ctx context.Context, client redis.UniversalClient) error {
+	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.Set(ctx, probeKey, "", time.Second)
 		p.Publish(ctx, probeKey, "")
 		return nil
