@@ -22,6 +22,7 @@ import (
 	"sightglass/edge/feed"
 	"sightglass/edge/guard"
 	"sightglass/edge/hub"
+	"sightglass/shared/redisurl"
 )
 
 // An Edge is ready to run once: New has checked its options and bound its addresses.
@@ -29,7 +30,7 @@ type Edge struct {
 	opts     Options
 	log      *slog.Logger
 	metrics  *prometheus.Registry
-	redis    *redis.Client
+	redis    redis.UniversalClient
 	feed     *feed.Feed
 	limits   limits
 	hub      *hub.Hub
@@ -48,13 +49,12 @@ func New(o Options) (*Edge, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	redisOptions, err := feed.ParseURL(o.Redis)
+	client, err := redisurl.Open(o.Redis, o.redis())
 	if err != nil {
 		return nil, err
 	}
-	e := &Edge{opts: o, log: o.Log, metrics: prometheus.NewRegistry(), started: time.Now()}
+	e := &Edge{opts: o, log: o.Log, redis: client, metrics: prometheus.NewRegistry(), started: time.Now()}
 	e.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	e.redis = redis.NewClient(redisOptions)
 	e.feed = feed.New(e.redis, o.Log, e.metrics)
 	if e.limits, err = e.newLimits(); err != nil {
 		return nil, errors.Join(err, e.redis.Close())

@@ -12,18 +12,22 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"sightglass/edge/feed"
+	"sightglass/shared/redisurl"
 )
 
 // Options are all settings of an edge. The tags hold the defaults and the help: this is their only place. On the
 // command line a setting is --listen, in the environment SIGHTGLASS_LISTEN.
 type Options struct {
-	Listen         string   `default:"127.0.0.1:8080" help:"Where browsers connect. :8080 is every address of the machine."`
-	InternalListen string   `default:"" help:"Serve /metrics and /debug/pprof here, for operators only. Empty: not at all."`
-	Redis          string   `default:"redis://127.0.0.1:6379" help:"Where snapshots come from: redis://, rediss:// or unix://, with user and password in the URL."`
-	CORSOrigins    []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js from a browser, such as https://example.com. *: any. Empty: none but our own."`
-	MaxPerAddress  int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
-	MaxClients     int      `default:"20000" help:"Most WebSockets in all."`
+	Listen            string   `default:"127.0.0.1:8080" help:"Where browsers connect. :8080 is every address of the machine."`
+	InternalListen    string   `default:"" help:"Serve /metrics and /debug/pprof here, for operators only. Empty: not at all."`
+	Redis             string   `default:"redis://127.0.0.1:6379" help:"Where snapshots come from: redis://USER:PASSWORD@HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379, redis+cluster://HOST:6379?addr=HOST2:6379; with TLS rediss://, rediss+sentinel://, rediss+cluster://. See docs/redis.md."`
+	RedisPasswordFile string   `name:"redis-password-file" default:"" placeholder:"PATH" help:"A file with Redis's password, instead of one in the URL. It is read anew for each connection, so a new password needs no restart."`
+	RedisCA           string   `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
+	RedisCert         string   `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
+	RedisKey          string   `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
+	CORSOrigins       []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js from a browser, such as https://example.com. *: any. Empty: none but our own."`
+	MaxPerAddress     int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
+	MaxClients        int      `default:"20000" help:"Most WebSockets in all."`
 
 	LimitScope           string        `default:"edge" enum:"edge,cluster" help:"What --max-per-address counts on: this edge, or all edges (cluster), through Redis."`
 	LimitLease           time.Duration `default:"10s" help:"With --limit-scope cluster: how long the clients of an edge that died count on, 3s to 5m."`
@@ -58,13 +62,12 @@ func Defaults() Options {
 
 // Validate names every setting that is wrong and what it may be.
 func (o Options) Validate() error {
-	_, redisErr := feed.ParseURL(o.Redis)
 	_, proxiesErr := o.proxies()
 	_, originsErr := o.origins()
 	return errors.Join(
 		checkListen("listen", o.Listen, false),
 		checkListen("internal-listen", o.InternalListen, true),
-		redisErr,
+		redisurl.Check(o.Redis, o.redis()),
 		positive("max-per-address", o.MaxPerAddress),
 		positive("max-clients", o.MaxClients),
 		oneOf("limit-scope", o.LimitScope, scopeEdge, scopeCluster),
@@ -82,6 +85,12 @@ func (o Options) Validate() error {
 		inRange("grace", o.Grace, 0, 10*time.Minute),
 		checkOrigins("cors-origins", o.CORSOrigins),
 	)
+}
+
+func (o Options) redis() redisurl.Options {
+	return redisurl.Options{
+		Name: "sightglass-edge", PasswordFile: o.RedisPasswordFile, CA: o.RedisCA, Cert: o.RedisCert, Key: o.RedisKey,
+	}
 }
 
 func checkListen(name, addr string, mayBeEmpty bool) error {

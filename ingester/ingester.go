@@ -20,6 +20,7 @@ import (
 	"sightglass/ingester/node"
 	"sightglass/ingester/price"
 	"sightglass/ingester/publish"
+	"sightglass/shared/redisurl"
 )
 
 // An Ingester is ready to run once: New has checked its options and bound what it binds.
@@ -59,7 +60,7 @@ func New(o Options) (*Ingester, error) {
 	}
 	now := time.Now()
 	in.engine = newEngine(o, estimator, now, in.metrics)
-	if in.redis, err = publish.Open(o.Redis); err != nil {
+	if in.redis, err = redisurl.Open(o.Redis, o.redis()); err != nil {
 		return nil, err
 	}
 	in.publisher = publish.New(in.redis, o.Interval, o.Log, in.metrics)

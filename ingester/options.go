@@ -10,25 +10,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/ingester/bitcoind"
-	"sightglass/ingester/publish"
 	"sightglass/ingester/zmqsub"
+	"sightglass/shared/redisurl"
 )
 
 // Options are all settings of an ingester. The tags hold the defaults and the help: this is their only place.
 // On the command line a setting is --zmq, in the environment SIGHTGLASS_ZMQ.
 type Options struct {
-	ZMQ             []string      `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). Two, with a comma, if they have addresses of their own."`
-	RPC             string        `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone, with a slow start and gaps left open."`
-	RPCCookie       string        `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read anew for every call, as a restart of the node changes it."`
-	RPCUser         string        `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
-	RPCPassword     string        `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
-	Redis           string        `default:"redis://127.0.0.1:6379" help:"Where snapshots go: redis://, rediss:// or unix://, with user and password in the URL."`
-	Interval        time.Duration `default:"500ms" help:"Time between snapshots, 100ms to 10s."`
-	Window          time.Duration `default:"3h" help:"How long a transaction stays in the window, 1m to 24h."`
-	MaxTransactions int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
-	Near            float64       `default:"0" help:"The price is known to be near this, within about 10 %. 0: it resumes from the state in Redis, or is found from nothing."`
-	Quiet           time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
-	InternalListen  string        `default:"" help:"Serve /metrics and /mempool here, for operators only. Empty: not at all."`
+	ZMQ               []string      `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). Two, with a comma, if they have addresses of their own."`
+	RPC               string        `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone, with a slow start and gaps left open."`
+	RPCCookie         string        `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read anew for every call, as a restart of the node changes it."`
+	RPCUser           string        `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
+	RPCPassword       string        `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
+	Redis             string        `default:"redis://127.0.0.1:6379" help:"Where snapshots go: redis://USER:PASSWORD@HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379, redis+cluster://HOST:6379?addr=HOST2:6379; with TLS rediss://, rediss+sentinel://, rediss+cluster://. See docs/redis.md."`
+	RedisPasswordFile string        `name:"redis-password-file" default:"" placeholder:"PATH" help:"A file with Redis's password, instead of one in the URL. It is read anew for each connection, so a new password needs no restart."`
+	RedisCA           string        `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
+	RedisCert         string        `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
+	RedisKey          string        `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
+	Interval          time.Duration `default:"500ms" help:"Time between snapshots, 100ms to 10s."`
+	Window            time.Duration `default:"3h" help:"How long a transaction stays in the window, 1m to 24h."`
+	MaxTransactions   int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
+	Near              float64       `default:"0" help:"The price is known to be near this, within about 10 %. 0: it resumes from the state in Redis, or is found from nothing."`
+	Quiet             time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
+	InternalListen    string        `default:"" help:"Serve /metrics and /mempool here, for operators only. Empty: not at all."`
 
 	Log *slog.Logger `kong:"-"` // nil: slog.Default
 }
@@ -44,17 +48,22 @@ func Defaults() Options {
 
 // Validate names every setting that is wrong and what it may be.
 func (o Options) Validate() error {
-	_, redisErr := publish.ParseURL(o.Redis)
 	return errors.Join(
 		zmqsub.CheckEndpoints(o.ZMQ),
 		o.checkRPC(),
-		redisErr,
+		redisurl.Check(o.Redis, o.redis()),
 		inRange("interval", o.Interval, 100*time.Millisecond, 10*time.Second),
 		inRange("quiet", o.Quiet, time.Second, time.Hour),
 		inRange("window", o.Window, time.Minute, 24*time.Hour),
 		atLeast("max-transactions", o.MaxTransactions, 1000),
 		checkNear(o.Near),
 	)
+}
+
+func (o Options) redis() redisurl.Options {
+	return redisurl.Options{
+		Name: "sightglass-ingester", PasswordFile: o.RedisPasswordFile, CA: o.RedisCA, Cert: o.RedisCert, Key: o.RedisKey,
+	}
 }
 
 func (o Options) rpc() bitcoind.Options {

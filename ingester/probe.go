@@ -12,6 +12,7 @@ import (
 	"sightglass/ingester/node"
 	"sightglass/ingester/publish"
 	"sightglass/ingester/zmqsub"
+	"sightglass/shared/redisurl"
 )
 
 // Verdict is how good a Finding is.
@@ -55,7 +56,13 @@ func (p *probe) say(v Verdict, subject, format string, args ...any) {
 func (p *probe) redis(ctx context.Context, o Options) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if err := publish.Try(ctx, o.Redis); err != nil {
+	client, err := redisurl.Open(o.Redis, o.redis())
+	if err != nil {
+		p.say(Bad, "redis", "%v", err)
+		return
+	}
+	defer client.Close()
+	if err := publish.Try(ctx, client); err != nil {
 		p.say(Bad, "redis", "%v", err)
 		return
 	}

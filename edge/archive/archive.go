@@ -41,7 +41,7 @@ func (c *Course) Between(from, to int64) (i, j int) {
 
 // An Archive is safe for concurrent use.
 type Archive struct {
-	client  *redis.Client
+	client  redis.UniversalClient
 	log     *slog.Logger
 	metrics *metrics
 	refused rate.Sometimes // keeps a flood of bad entries out of the log
@@ -60,7 +60,7 @@ type copied struct {
 type metrics struct{ reads, failures, refused prometheus.Counter }
 
 // New makes an archive that reads from client, and registers its metrics with reg.
-func New(client *redis.Client, log *slog.Logger, reg prometheus.Registerer) *Archive {
+func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *Archive {
 	with := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
 		return with.NewCounter(prometheus.CounterOpts{Name: name, Help: help})

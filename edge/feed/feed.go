@@ -27,7 +27,7 @@ const StaleAfter = 3 * time.Second
 
 // A Feed holds the newest snapshot. Its methods may be called from anywhere; Run from one goroutine.
 type Feed struct {
-	client  *redis.Client
+	client  redis.UniversalClient
 	log     *slog.Logger
 	metrics *metrics
 	refused rate.Sometimes // keeps a flood of bad snapshots out of the log
@@ -44,8 +44,8 @@ type metrics struct {
 	refused                       *prometheus.CounterVec
 }
 
-// New makes a feed from a client of Redis; see ParseURL.
-func New(client *redis.Client, log *slog.Logger, reg prometheus.Registerer) *Feed {
+// New makes a feed from a client of Redis; see package redisurl.
+func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *Feed {
 	with := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
 		return with.NewCounter(prometheus.CounterOpts{Name: name, Help: help})

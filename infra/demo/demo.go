@@ -21,6 +21,7 @@ import (
 	"sightglass/ingester"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/txfile"
+	"sightglass/shared/redisurl"
 )
 
 // Options are the demo's settings.
@@ -39,7 +40,7 @@ type Demo struct {
 	opts     Options
 	mini     *miniredis.Miniredis // nil with a Redis from outside
 	redisURL string
-	redis    *redis.Client
+	redis    redis.UniversalClient
 	node     *replay.Publisher
 	txs      []*wire.MsgTx
 	ingester *ingester.Ingester
@@ -110,12 +111,11 @@ func (d *Demo) startRedis(ctx context.Context) error {
 		}
 		d.mini, d.redisURL = mini, "redis://"+mini.Addr()
 	}
-	opts, err := redis.ParseURL(d.redisURL)
+	client, err := redisurl.Open(d.redisURL, redisurl.Options{Name: "sightglass-demo"})
 	if err != nil {
 		return fmt.Errorf("REDIS_URL: %w", err)
 	}
-	opts.DialerRetries = 1
-	d.redis = redis.NewClient(opts)
+	d.redis = client
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	if err := d.redis.Ping(ctx).Err(); err != nil {

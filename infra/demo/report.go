@@ -40,12 +40,13 @@ func (d *Demo) report(ctx context.Context) {
 	}
 }
 
-// redacted is a URL without its password.
+// redacted is a URL without its password, nor parameters, one of which may be another.
 func redacted(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return "URL"
 	}
+	u.RawQuery = ""
 	return u.Redacted()
 }
 

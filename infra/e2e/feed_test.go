@@ -13,6 +13,7 @@ import (
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
 )
 
@@ -24,11 +25,11 @@ func encode(epoch snapshot.Epoch, seq uint64) string {
 // follow runs a feed; what it delivers comes out of the channel.
 func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Frame, *prometheus.Registry) {
 	t.Helper()
-	opts, err := feed.ParseURL(url)
+	client, err := redisurl.Open(url, redisurl.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, reg := redis.NewClient(opts), prometheus.NewRegistry()
+	reg := prometheus.NewRegistry()
 	t.Cleanup(func() { client.Close() })
 	f, frames := feed.New(client, quiet(t), reg), make(chan *feed.Frame, 100)
 	run(t, func(ctx context.Context) error {

@@ -16,12 +16,12 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sightglass/edge/archive"
-	"sightglass/edge/feed"
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	redispublish "sightglass/ingester/publish"
 	"sightglass/shared/history"
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
 )
 
@@ -36,7 +36,7 @@ func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher,
 
 func publisherWith(t *testing.T, url string, tick time.Duration, log *slog.Logger) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
 	t.Helper()
-	client, err := redispublish.Open(url)
+	client, err := redisurl.Open(url, redisurl.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,11 +240,11 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 
 func newArchive(t *testing.T, server *redistest.Server) (*archive.Archive, *prometheus.Registry) {
 	t.Helper()
-	opts, err := feed.ParseURL(server.URL())
+	client, err := redisurl.Open(server.URL(), redisurl.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, reg := redis.NewClient(opts), prometheus.NewRegistry()
+	reg := prometheus.NewRegistry()
 	t.Cleanup(func() { client.Close() })
 	return archive.New(client, slog.New(slog.DiscardHandler), reg), reg
 }

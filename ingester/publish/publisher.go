@@ -222,7 +222,7 @@ func (p *Publisher) abdicate(ctx context.Context) {
 		return
 	}
 	p.enter("")
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := p.throne.release(ctx, epoch); err != nil {
 		p.log.Warn("redis does not take back our reign; another ingester waits until it runs out", "err", err)

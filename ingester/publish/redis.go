@@ -18,33 +18,6 @@ import (
 // resumes.
 const keep = 3 * time.Hour
 
-// timeout bounds each step of one publish: dialling, writing, reading. A link that is half open is given up after it.
-const timeout = 2 * time.Second
-
-// ParseURL reads a Redis URL (redis://, rediss://, unix://) into the options of our client.
-func ParseURL(url string) (*redis.Options, error) {
-	opts, err := redis.ParseURL(url)
-	if err != nil {
-		return nil, fmt.Errorf("redis URL: %w (want redis://, rediss:// or unix://)", err)
-	}
-	opts.DialTimeout, opts.ReadTimeout, opts.WriteTimeout = timeout, timeout, timeout
-	opts.ContextTimeoutEnabled = true
-	opts.MaxRetries = -1 // the next snapshot is the retry
-	opts.DialerRetries = 1
-	opts.ClientName = "sightglass-ingester"
-	opts.DisableIdentity = true // CLIENT SETINFO is unknown before Redis 7.2 and would need a right of its own
-	return opts, nil
-}
-
-// Open makes a client for a URL. It does not connect yet.
-func Open(url string) (redis.UniversalClient, error) {
-	opts, err := ParseURL(url)
-	if err != nil {
-		return nil, err
-	}
-	return redis.NewClient(opts), nil
-}
-
 // LoadState reads the engine's state that an ingester before this one has stored; nil if there is none.
 func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error) {
 	state, err := client.Get(ctx, keys.Engine).Bytes()
@@ -64,13 +37,8 @@ return 1
 `)
 
 // Try reports whether Redis takes what an ingester writes. It writes a key that nobody reads and that ends in a second.
-func Try(ctx context.Context, url string) error {
-	client, err := Open(url)
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	err = trying.Run(ctx, client, []string{probeKey}).Err()
+func Try(ctx context.Context, client redis.UniversalClient) error {
+	err := trying.Run(ctx, client, []string{probeKey}).Err()
 	switch {
 	case err == nil:
 		return nil

@@ -1,0 +1,104 @@
+package redisurl
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// secure completes the library's TLS configuration, nil for none. With several hosts each answers to its own name.
+func (o Options) secure(c *tls.Config, several bool) (*tls.Config, error) {
+	if c == nil {
+		if o.CA != "" || o.Cert != "" || o.Key != "" {
+			return nil, errors.New("--redis-ca, --redis-cert and --redis-key are for TLS, and --redis has none: want rediss://, rediss+sentinel:// or rediss+cluster://")
+		}
+		return nil, nil
+	}
+	c.MinVersion = tls.VersionTLS12
+	if several {
+		c.ServerName = "" // the dialer takes it from the address
+	}
+	var err error
+	if c.RootCAs, err = o.readCA(); err != nil {
+		return nil, err
+	}
+	if (o.Cert == "") != (o.Key == "") {
+		return nil, errors.New("--redis-cert and --redis-key belong together: one of them is missing")
+	}
+	if o.Cert == "" {
+		return c, nil
+	}
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return o.readCert() }
+	_, err = o.readCert()
+	return c, err
+}
+
+// readCA gives nil for the system's CAs.
+func (o Options) readCA() (*x509.CertPool, error) {
+	if o.CA == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(o.CA)
+	if err != nil {
+		return nil, fmt.Errorf("--redis-ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--redis-ca %s: it holds no certificate in PEM (-----BEGIN CERTIFICATE-----)", o.CA)
+	}
+	return pool, nil
+}
+
+func (o Options) readCert() (*tls.Certificate, error) {
+	cert, err := tls.LoadX509KeyPair(o.Cert, o.Key)
+	if err != nil {
+		return nil, fmt.Errorf("--redis-cert, --redis-key: %w", err)
+	}
+	return &cert, nil
+}
+
+// dialer is the library's, with errors that say what to do.
+func dialer(c *tls.Config) dialFunc {
+	dial := redis.NewDialer(&redis.Options{DialTimeout: timeout, TLSConfig: c})
+	if c == nil {
+		return dial
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, advise(err)
+		}
+		return advising{conn}, nil
+	}
+}
+
+// advising is a connection on which the other side may still refuse us: in TLS 1.3 a client hears with its first read
+// that its certificate is not wanted.
+type advising struct{ net.Conn }
+
+func (c advising) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	return n, advise(err)
+}
+
+func advise(err error) error {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Errorf("%w (--redis-ca must name a file with the CA that signed Redis's certificate)", err)
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return fmt.Errorf("%w (the host in --redis, or what Sentinel or Cluster announce, must be a name or address in Redis's certificate)", err)
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return fmt.Errorf("%w (does this port of Redis speak TLS? without, it is redis://)", err)
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return fmt.Errorf("redis ended the TLS handshake: %w (--redis-cert and --redis-key must be signed by the CA of its tls-ca-cert-file)", err)
+	}
+	return err
+}

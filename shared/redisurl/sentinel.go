@@ -1,0 +1,30 @@
+package redisurl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// unknownMaster is a hook that gives an answer of the Sentinels words of its own: that they know no such master would
+// otherwise look like a key that is not there.
+type unknownMaster string
+
+func (name unknownMaster) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := next(ctx, network, addr)
+		if errors.Is(err, redis.Nil) {
+			return nil, fmt.Errorf("the Sentinels know no master %q (master_name in --redis; `redis-cli -p 26379 SENTINEL MASTERS` lists them)", string(name))
+		}
+		return conn, err
+	}
+}
+
+func (unknownMaster) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (unknownMaster) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
