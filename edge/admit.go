@@ -49,6 +49,7 @@ type limits struct {
 	refused    *refusal.Counter
 	proxies    realip.Proxies
 	origins    origin.Allowed
+	handshaken prometheus.Counter
 	handshakes *limit.Rate
 	addresses  *limit.Addresses // WebSockets on this edge
 	fleet      *limit.Fleet     // nil with the scope edge
@@ -102,11 +103,14 @@ func (o Options) maxSockets() int {
 // newLimits makes what e.opts ask for. They are valid.
 func (e *Edge) newLimits() (l limits, err error) {
 	l.refused = refusal.NewCounter(e.metrics)
+	l.handshaken = promauto.With(e.metrics).NewCounter(prometheus.CounterOpts{
+		Name: "sightglass_edge_handshakes_total", Help: "WebSocket handshakes that came, let in or not.",
+	})
 	l.handshakes = limit.NewRate(e.opts.handshakesPerMinute(), l.refused, refusal.HandshakeRate)
 	l.addresses = limit.NewAddresses(e.opts.MaxPerAddress, l.refused, refusal.Address)
 	if e.opts.LimitScope == scopeCluster {
 		l.fleet = limit.NewFleet(e.redis, limit.FleetOptions{
-			Local: l.addresses, Most: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Refused: l.refused, Log: e.log,
+			Local: l.addresses, Most: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Refused: l.refused, Log: e.opts.logger(logLimit),
 		}, e.metrics)
 	}
 	if l.proxies, err = e.opts.proxies(); err != nil {
@@ -124,25 +128,16 @@ func (l limits) limiter() hub.Limiter {
 	return l.addresses
 }
 
-// gauges registers what is held now.
-func (e *Edge) gauges() {
-	gauge := func(name, help string, value func() int) {
-		promauto.With(e.metrics).NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return float64(value()) })
-	}
-	gauge("sightglass_client_addresses", "Addresses that hold WebSockets.", e.limits.addresses.Len)
-	gauge("sightglass_edge_handshake_addresses", "Addresses whose handshakes are remembered.", e.limits.handshakes.Len)
-	gauge("sightglass_edge_sockets", "TCP connections, without those of proxies.", func() int { n, _ := e.public.Held(); return n })
-	gauge("sightglass_edge_socket_addresses", "Addresses that hold TCP connections.", func() int { _, n := e.public.Held(); return n })
-}
-
 // admit turns away what cannot or may not become a WebSocket. Nothing is counted here that would have to be given back:
 // a handshake can still break before a WebSocket comes of it. The origin is looked at before the rate, so that a page
 // elsewhere cannot use up what its visitors' address may do here.
 func (e *Edge) admit(c *fiber.Ctx) error {
-	switch {
-	case !websocket.IsWebSocketUpgrade(c):
+	if !websocket.IsWebSocketUpgrade(c) {
 		c.Set(fiber.HeaderUpgrade, "websocket")
 		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
+	}
+	e.limits.handshaken.Inc()
+	switch {
 	case e.draining.Load():
 		e.limits.refused.Count(refusal.Draining)
 		return fiber.NewError(fiber.StatusServiceUnavailable, "draining")

@@ -29,7 +29,7 @@ type newest struct {
 
 // mountAPI adds the paths under /api/. Each also answers HEAD, and OPTIONS for browsers that ask before they ask.
 func (e *Edge) mountAPI(app *fiber.App) {
-	a := &api{edge: e, past: newPast(archive.New(e.redis, e.log, e.metrics))}
+	a := &api{edge: e, past: newPast(archive.New(e.redis, e.opts.logger(logArchive), e.metrics))}
 	app.Use("/api/", e.cors)
 	for path, handler := range map[string]fiber.Handler{
 		"/api/v1/snapshot":   a.snapshot,

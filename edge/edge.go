@@ -53,15 +53,17 @@ func New(o Options) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Edge{opts: o, log: o.Log, redis: client, metrics: prometheus.NewRegistry(), started: time.Now()}
+	e := &Edge{opts: o, log: o.logger(logEdge), redis: client, metrics: prometheus.NewRegistry(), started: time.Now()}
+	registerBuild(e.metrics, o.Version)
 	e.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	e.feed = feed.New(e.redis, o.Log, e.metrics)
+	e.feed = feed.New(e.redis, o.logger(logFeed), e.metrics)
 	if e.limits, err = e.newLimits(); err != nil {
 		return nil, errors.Join(err, e.redis.Close())
 	}
+	e.opts.MaxClients = fitClients(o.MaxClients, e.log)
 	e.hub = hub.New(hub.Options{
-		Limiter: e.limits.limiter(), MaxClients: fitClients(o.MaxClients, o.Log),
-		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Refused: e.limits.refused, Log: o.Log,
+		Limiter: e.limits.limiter(), MaxClients: e.opts.MaxClients,
+		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Refused: e.limits.refused, Log: o.logger(logHub),
 	}, e.metrics)
 	e.app = e.routes()
 	if err := e.bind(); err != nil {
@@ -110,6 +112,9 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { return e.app.Listener(e.public) })
 	if e.internal != nil {
 		g.Go(func() error { return serveInternal(feeding, e.internal, e.metrics) })
+	}
+	if e.opts.LogSummary > 0 {
+		g.Go(func() error { e.summarise(feeding); return nil })
 	}
 	g.Go(func() error {
 		<-ctx.Done()

@@ -48,7 +48,10 @@ type Options struct {
 	Grace        time.Duration `default:"5s" help:"How long a client that was told may take to leave before it is cut off."`
 	Notice       string        `default:"" help:"Shown on top of the dashboard."`
 
-	Log *slog.Logger `kong:"-"` // nil: slog.Default
+	LogSummary time.Duration `default:"1m" help:"How often a line of the log, at info, says how many clients came, left and were refused, if any did; 1s to 24h. 0: never."`
+
+	Log     *slog.Logger `kong:"-"` // nil: slog.Default
+	Version string       `kong:"-"` // of the program, for its metrics
 }
 
 // Defaults are the options of an edge that was told nothing.
@@ -84,6 +87,7 @@ func (o Options) Validate() error {
 		inRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
 		inRange("grace", o.Grace, 0, 10*time.Minute),
 		checkOrigins("cors-origins", o.CORSOrigins),
+		checkSummary(o.LogSummary),
 	)
 }
 
@@ -101,6 +105,13 @@ func checkListen(name, addr string, mayBeEmpty bool) error {
 		return fmt.Errorf("--%s %q: want HOST:PORT, such as 127.0.0.1:8080 or :8080", name, addr)
 	}
 	return nil
+}
+
+func checkSummary(every time.Duration) error {
+	if every == 0 {
+		return nil
+	}
+	return inRange("log-summary", every, time.Second, 24*time.Hour)
 }
 
 func positive(name string, n int) error {

@@ -35,10 +35,19 @@ func (e *Edge) routes() *fiber.App {
 	app.Get("/ws/mempool", e.admit, e.stream())
 	e.mountAPI(app)
 	e.mountPage(app)
+	e.countRequests(app)
 	return app
 }
 
 func (e *Edge) ready(c *fiber.Ctx) error {
+	if why := e.unready(); why != nil {
+		return why
+	}
+	return c.SendString("ok\n")
+}
+
+// unready is why the edge should get no clients, an error with a status; nil if it should.
+func (e *Edge) unready() error {
 	switch {
 	case e.draining.Load():
 		return fiber.NewError(fiber.StatusServiceUnavailable, "draining")
@@ -47,7 +56,7 @@ func (e *Edge) ready(c *fiber.Ctx) error {
 	case e.feed.Age() > readyWithin:
 		return fiber.NewError(fiber.StatusServiceUnavailable, "no snapshot for over 5 s")
 	}
-	return c.SendString("ok\n")
+	return nil
 }
 
 func (e *Edge) health(c *fiber.Ctx) error {
@@ -76,7 +85,7 @@ type health struct {
 
 // stream makes the request a WebSocket and hands it to the hub.
 func (e *Edge) stream() fiber.Handler {
-	return ws.Handler(hub.DeltaProtocol, e.log, func(h *ws.Handshake, conn *ws.Conn) {
+	return ws.Handler(hub.DeltaProtocol, e.opts.logger(logWS), func(h *ws.Handshake, conn *ws.Conn) {
 		addr, _ := h.Locals(localAddr).(netip.Addr)
 		e.hub.Serve(conn, addr)
 	})

@@ -22,6 +22,7 @@ type engine struct {
 	metrics *engineMetrics
 
 	started  time.Time
+	newest   float64           // when the newest transaction with a payment was seen, unix seconds
 	snapshot snapshot.Snapshot // of the last tick; its points' room is used again
 	received uint64
 	filtered uint64
@@ -78,6 +79,7 @@ func (e *engine) seen(ev node.Event) {
 		e.metrics.filtered.WithLabelValues(why.String()).Inc()
 		return
 	}
+	e.newest = max(e.newest, points.Seconds(ev.At))
 	e.price.Add(ev.At, e.amounts)
 	e.points.Add(ev.ID, ev.At, e.amounts)
 }
@@ -107,5 +109,8 @@ func (e *engine) tick(now time.Time) []byte {
 	}
 	e.encoded = s.AppendJSON(e.encoded[:0])
 	e.metrics.observe(s, time.Since(began))
+	e.metrics.outputs.Set(float64(est.Outputs))
+	e.metrics.newest.Set(e.newest)
+	e.metrics.age.Set(e.price.MeanAge(now).Seconds())
 	return e.encoded
 }

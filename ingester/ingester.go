@@ -44,13 +44,14 @@ func New(o Options) (*Ingester, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	in := &Ingester{opts: o, log: o.Log, metrics: prometheus.NewRegistry()}
+	in := &Ingester{opts: o, log: o.logger(logIngester), metrics: prometheus.NewRegistry()}
+	registerProcess(in.metrics, o.Version)
 	var err error
 	if in.rpc, err = o.openRPC(in.metrics); err != nil {
 		return nil, err
 	}
 	if in.node, err = node.New(node.Options{
-		ZMQ: o.ZMQ, RPC: in.rpc, Window: o.Window, Quiet: o.Quiet, Log: o.Log,
+		ZMQ: o.ZMQ, RPC: in.rpc, Window: o.Window, Quiet: o.Quiet, Log: o.logger(logNode),
 	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
 	}
@@ -63,7 +64,7 @@ func New(o Options) (*Ingester, error) {
 	if in.redis, err = redisurl.Open(o.Redis, o.redis()); err != nil {
 		return nil, err
 	}
-	in.publisher = publish.New(in.redis, o.Interval, o.Log, in.metrics)
+	in.publisher = publish.New(in.redis, o.Interval, o.logger(logPublish), in.metrics)
 	if in.internal, err = listenInternal(o.InternalListen); err != nil {
 		return nil, errors.Join(err, in.redis.Close())
 	}
@@ -82,6 +83,9 @@ func (in *Ingester) Run(ctx context.Context) error {
 	g.Go(func() error { return in.node.Run(ctx, events) })
 	g.Go(func() error { in.publisher.Run(ctx); return nil })
 	g.Go(func() error { in.compute(ctx, events); return nil })
+	if in.opts.LogSummary > 0 {
+		g.Go(func() error { in.summarise(ctx); return nil })
+	}
 	if in.internal != nil {
 		g.Go(func() error { return serveInternal(ctx, in.internal, in.internalRoutes()) })
 	}

@@ -10,17 +10,23 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"sightglass/ingester/payment"
+	"sightglass/shared/build"
 	"sightglass/shared/snapshot"
 )
 
 type engineMetrics struct {
 	received, repeated, gone prometheus.Counter
 	filtered                 *prometheus.CounterVec
-	active, price            prometheus.Gauge
+	active                   prometheus.Gauge
+	price, low, high         prometheus.Gauge
 	confidence               prometheus.Gauge
+	warming, live            prometheus.Gauge
+	outputs, newest, age     prometheus.Gauge
 	tick, lag                prometheus.Histogram
 }
 
@@ -32,7 +38,10 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return with.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
-	return &engineMetrics{
+	status := with.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "sightglass_status", Help: "1 for the status that the snapshots have, 0 for the other.",
+	}, []string{"status"})
+	m := &engineMetrics{
 		received: counter("sightglass_transactions_received_total", "Transactions seen for the first time."),
 		repeated: counter("sightglass_transactions_repeated_total", "Transactions that were known already, or older than the window."),
 		gone:     counter("sightglass_transactions_gone_total", "Transactions that left the mempool unconfirmed and took their evidence along."),
@@ -41,6 +50,13 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 		}, []string{"reason"}),
 		active:     gauge("sightglass_transactions_active", "Transactions with payments in the window."),
 		price:      gauge("sightglass_price_usd", "Estimate, in dollars per bitcoin; 0 while there is none."),
+		low:        gauge("sightglass_price_low_usd", "Lower end of the 90 % interval, in dollars per bitcoin."),
+		high:       gauge("sightglass_price_high_usd", "Upper end of the 90 % interval, in dollars per bitcoin."),
+		warming:    status.WithLabelValues(string(snapshot.Warming)),
+		live:       status.WithLabelValues(string(snapshot.Live)),
+		outputs:    gauge("sightglass_evidence_outputs", "Outputs in the window that count as payments."),
+		newest:     gauge("sightglass_evidence_newest_timestamp_seconds", "When the newest transaction with a payment was seen, unix seconds; 0 before the first."),
+		age:        gauge("sightglass_evidence_mean_age_seconds", "Mean age of the outputs in the window, to the minute."),
 		confidence: gauge("sightglass_confidence_ratio", "Probability that the price is right within 1 %."),
 		tick: with.NewHistogram(prometheus.HistogramOpts{
 			Name: "sightglass_tick_seconds", Help: "Time to compute a snapshot.",
@@ -51,13 +67,39 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 16),
 		}),
 	}
+	for _, why := range payment.Reasons()[1:] { // but for Kept
+		m.filtered.WithLabelValues(why.String()) // so that the first is seen as a rise
+	}
+	return m
 }
 
 func (m *engineMetrics) observe(s *snapshot.Snapshot, took time.Duration) {
 	m.active.Set(float64(s.Stats.ActiveInWindow))
 	m.price.Set(s.Price)
+	m.low.Set(s.Low)
+	m.high.Set(s.High)
 	m.confidence.Set(s.Confidence)
+	m.warming.Set(oneIf(s.Status == snapshot.Warming))
+	m.live.Set(oneIf(s.Status == snapshot.Live))
 	m.tick.Observe(took.Seconds())
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// registerProcess registers what every program has: its build, which the edge names the same way, the Go runtime, the
+// process.
+func registerProcess(reg prometheus.Registerer, version string) {
+	b := build.Of(version)
+	promauto.With(reg).NewGauge(prometheus.GaugeOpts{
+		Name: "sightglass_build_info", Help: "1, with the program's version, Go version and revision of the source.",
+		ConstLabels: prometheus.Labels{"version": b.Version, "goversion": b.GoVersion, "revision": b.Revision},
+	}).Set(1)
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
 // listenInternal binds the operators' listener; an empty address is none.

@@ -34,7 +34,10 @@ type Options struct {
 	Quiet             time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
 	InternalListen    string        `default:"" help:"Serve /metrics and /mempool here, for operators only. Empty: not at all."`
 
-	Log *slog.Logger `kong:"-"` // nil: slog.Default
+	LogSummary time.Duration `default:"1m" help:"How often a line of the log, at info, says the price and what came in, 1s to 24h. 0: never."`
+
+	Log     *slog.Logger `kong:"-"` // nil: slog.Default
+	Version string       `kong:"-"` // of the program, for its metrics
 }
 
 // Defaults are the options of an ingester that was told nothing.
@@ -57,6 +60,7 @@ func (o Options) Validate() error {
 		inRange("window", o.Window, time.Minute, 24*time.Hour),
 		atLeast("max-transactions", o.MaxTransactions, 1000),
 		checkNear(o.Near),
+		checkSummary(o.LogSummary),
 	)
 }
 
@@ -95,6 +99,13 @@ func inRange(name string, d, least, most time.Duration) error {
 		return fmt.Errorf("--%s %v: want %v to %v", name, d, least, most)
 	}
 	return nil
+}
+
+func checkSummary(every time.Duration) error {
+	if every == 0 {
+		return nil
+	}
+	return inRange("log-summary", every, time.Second, 24*time.Hour)
 }
 
 func atLeast(name string, n, least int) error {

@@ -44,6 +44,12 @@ type metrics struct {
 	refused                       *prometheus.CounterVec
 }
 
+// Why a snapshot is passed over, as a metric's label.
+const (
+	refusedInvalid = "invalid" // no snapshot
+	refusedOld     = "old"     // older than the one that is there
+)
+
 // New makes a feed from a client of Redis; see package redisurl.
 func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *Feed {
 	with := promauto.With(reg)
@@ -62,6 +68,9 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 				Name: "sightglass_feed_refused_total", Help: "Snapshots that were passed over, by why.",
 			}, []string{"reason"}),
 		},
+	}
+	for _, why := range []string{refusedInvalid, refusedOld} {
+		f.metrics.refused.WithLabelValues(why) // so that the first is seen as a rise
 	}
 	with.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sightglass_feed_age_seconds", Help: "Time since the newest snapshot came.",
@@ -192,13 +201,13 @@ func (f *Feed) offer(payload []byte, came func(*snapshot.Snapshot) time.Time) {
 	latest := f.latest.Load()
 	frame, err := NewFrame(payload, latest)
 	if err != nil {
-		f.refuse("invalid", err)
+		f.refuse(refusedInvalid, err)
 		return
 	}
 	s := frame.Snapshot
 	if latest != nil && !s.NewerThan(latest.Snapshot) {
 		if old := latest.Snapshot; s.Epoch != old.Epoch || s.Seq != old.Seq { // the same again is what catchUp reads
-			f.refuse("old", fmt.Errorf("epoch %s seq %d after epoch %s seq %d", s.Epoch, s.Seq, old.Epoch, old.Seq))
+			f.refuse(refusedOld, fmt.Errorf("epoch %s seq %d after epoch %s seq %d", s.Epoch, s.Seq, old.Epoch, old.Seq))
 		}
 		return
 	}

@@ -49,15 +49,16 @@ func newClient(conn *ws.Conn, addr netip.Addr, h *Hub) (*client, error) {
 func (c *client) serve() {
 	defer c.stop()
 	log := c.hub.opts.Log
-	log.Debug("client joined", "addr", c.addr, "protocol", c.protocol)
+	log.Debug("client joined", "addr", c.addr, "protocol", c.protocol.String())
 	c.begin()
 	why := c.read()
 	c.dismiss(why, goodbye) // unless that was what ended the reading
 	c.awaitGoodbye()
 	why = c.why()
 	c.hub.metrics.closed.WithLabelValues(why.label()).Inc()
-	log.Debug("client left", "addr", c.addr, "code", why.code, "reason", why.text,
-		"after", (c.hub.clock() - c.joined).Round(time.Millisecond))
+	frames, bytes := c.sent()
+	log.Debug("client left", "addr", c.addr, "protocol", c.protocol.String(), "code", why.code, "reason", why.text,
+		"seconds", (c.hub.clock() - c.joined).Round(time.Millisecond).Seconds(), "frames", frames, "bytes", bytes)
 }
 
 // survive keeps a panic over one client's message from ending all the others' connections.
@@ -111,6 +112,7 @@ func (c *client) read() reason {
 		}
 		now := c.hub.clock()
 		c.heard.Store(int64(now))
+		c.hub.metrics.count(opcode)
 		if !c.messages.take(now) {
 			return tooManyMessages
 		}

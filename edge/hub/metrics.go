@@ -5,6 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"sightglass/edge/feed"
+	"sightglass/edge/ws"
 )
 
 type metrics struct {
@@ -14,6 +15,7 @@ type metrics struct {
 	frames                            [feed.Forms]prometheus.Counter
 	clients                           [protocols]prometheus.Gauge
 	closed                            *prometheus.CounterVec
+	messages                          [kinds]prometheus.Counter
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -37,6 +39,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sightglass_client_closed_total", Help: "Connections that ended or were refused, by close code.",
 		}, []string{"code"}),
 	}
+	for _, why := range reasons {
+		m.closed.WithLabelValues(why.label()) // so that the first is seen as a rise
+	}
+	messages := with.NewCounterVec(prometheus.CounterOpts{
+		Name: "sightglass_client_messages_total", Help: "Frames from clients, by kind, until they are told to go.",
+	}, []string{"kind"})
+	for k, name := range kindNames {
+		m.messages[k] = messages.WithLabelValues(name)
+	}
 	frames := with.NewCounterVec(prometheus.CounterOpts{
 		Name: "sightglass_client_frames_total", Help: "Snapshots written to clients, by form.",
 	}, []string{"form"})
@@ -50,6 +61,34 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.clients[p] = clients.WithLabelValues(protocol(p).String())
 	}
 	return m
+}
+
+// The kinds of frames that a client may send.
+const (
+	kindText = iota
+	kindBinary
+	kindPing
+	kindPong
+	kindClose
+	kinds // how many there are
+)
+
+var kindNames = [kinds]string{"text", "binary", "ping", "pong", "close"}
+
+// count counts a frame from a client.
+func (m *metrics) count(opcode byte) {
+	switch opcode {
+	case ws.Text:
+		m.messages[kindText].Inc()
+	case ws.Binary:
+		m.messages[kindBinary].Inc()
+	case ws.Ping:
+		m.messages[kindPing].Inc()
+	case ws.Pong:
+		m.messages[kindPong].Inc()
+	case ws.Close:
+		m.messages[kindClose].Inc()
+	}
 }
 
 // A tally counts what one goroutine writes: ten thousand clients' frames are added to the metrics in one go.

@@ -28,6 +28,12 @@ var (
 	left = reason{0, "left"} // the client's own doing
 )
 
+// reasons are all that end a connection; those without a text here have one from package ws.
+var reasons = []reason{
+	goingAway, {code: ws.CloseProtocol}, noBinary, {code: ws.CloseNotUTF8}, tooManyMessages, {code: ws.CloseTooLarge},
+	noProgress, tooManyFromAddress, edgeFull, left,
+}
+
 // label is the reason as a metric's label.
 func (r reason) label() string {
 	if r.code == 0 {

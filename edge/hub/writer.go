@@ -28,6 +28,8 @@ type writer struct {
 	rest       []byte // what the kernel has not taken of a frame that is being written; shared, not ours
 	waiting    []byte // whole frames that come next, before the newest snapshot
 	has        version
+	frames     uint32        // snapshots that were begun
+	bytes      uint64        // of them
 	behind     bool          // catchUp is at work: nobody else writes
 	ended      bool          // nothing more may be written after what waits
 	reason     reason        // why it ended
@@ -75,6 +77,8 @@ func (w *writer) load(now time.Duration, t *tally) bool {
 	form, bytes := w.protocol.pick(newest.Frame, w.has.id)
 	t.frames[form]++
 	t.bytes += len(bytes)
+	w.frames++
+	w.bytes += uint64(len(bytes))
 	t.skipped += w.has.skippedTo(newest.Frame)
 	w.has = version{newest.ID, string(newest.Snapshot.Epoch), newest.Snapshot.Seq}
 	w.rest, w.written = bytes, now
@@ -258,6 +262,13 @@ func (w *writer) why() reason {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.reason
+}
+
+// sent is how many snapshots were begun, and their bytes.
+func (w *writer) sent() (frames uint32, bytes uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.frames, w.bytes
 }
 
 func (w *writer) isBehind() bool {

@@ -43,10 +43,10 @@ const (
 
 // mined takes a block's transactions out of the mempool. They were paid, so they stay evidence.
 func (n *Node) mined(m *message, ids []chainhash.Hash) {
-	n.metrics.blocks.WithLabelValues("connected").Inc()
+	n.metrics.blocks.WithLabelValues(blockConnected).Inc()
 	n.pool.mine(ids)
 	if n.sync.inStep && !n.sync.caughtUp() {
-		n.resync("blocks", m.at) // it may be older than the list, and its transactions in the mempool again since
+		n.resync(whyBlocks, m.at) // it may be older than the list, and its transactions in the mempool again since
 	}
 	n.sync.note(m, append([]chainhash.Hash{}, ids...))
 	n.chain.pass(m.id, ids)
@@ -100,7 +100,7 @@ func (n *Node) date(block chainhash.Hash, fresh []*wire.MsgTx, now time.Time) {
 		return
 	case n.chain.dating >= mostDating: // it catches up: a walk from the tip finds those that matter
 		delete(n.chain.done, block)
-		n.resync("blocks", now)
+		n.resync(whyBlocks, now)
 		return
 	}
 	n.chain.dating++
@@ -111,7 +111,7 @@ func (n *Node) date(block chainhash.Hash, fresh []*wire.MsgTx, now time.Time) {
 			if err != nil {
 				n.complain(err)
 				delete(n.chain.done, block)
-				n.resync("blocks", time.Now())
+				n.resync(whyBlocks, time.Now())
 				return
 			}
 			n.passOn(fresh, header.Time)
@@ -141,7 +141,7 @@ func (n *Node) askBlock(m message) {
 	case n.rpc == nil:
 		return
 	case n.chain.behind || n.chain.asking >= mostDating:
-		n.resync("blocks", m.at)
+		n.resync(whyBlocks, m.at)
 		return
 	}
 	n.chain.asking++
@@ -154,7 +154,7 @@ func (n *Node) askBlock(m message) {
 			n.chain.asking--
 			if err != nil {
 				n.complain(err)
-				n.resync("blocks", time.Now())
+				n.resync(whyBlocks, time.Now())
 				return
 			}
 			n.mined(&m, s.ids)
@@ -176,7 +176,7 @@ func idsOf(block *wire.MsgBlock) []chainhash.Hash {
 // disconnected gives a block's transactions back to the mempool. Those that can enter it are told by their A's; the
 // others were paid no more.
 func (n *Node) disconnected(m *message) {
-	n.metrics.blocks.WithLabelValues("disconnected").Inc()
+	n.metrics.blocks.WithLabelValues(blockDisconnected).Inc()
 	delete(n.chain.done, m.id)
 	ids, _, whole := n.run.end()
 	switch {

@@ -192,6 +192,7 @@ func TestCountersTellOfGapsAndRepeats(t *testing.T) {
 	want := `
 # HELP sightglass_node_missed_messages_total Messages that the node's counters show as sent and that did not arrive; topic mempool: changes that the mempool's own sequence shows.
 # TYPE sightglass_node_missed_messages_total counter
+sightglass_node_missed_messages_total{topic="mempool"} 0
 sightglass_node_missed_messages_total{topic="rawtx"} 2
 sightglass_node_missed_messages_total{topic="sequence"} 2
 # HELP sightglass_node_repeated_messages_total Messages that came more than once.

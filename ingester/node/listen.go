@@ -27,7 +27,7 @@ func (n *Node) take(m zmqsub.Message) {
 		n.metrics.connected.Set(1)
 		n.log.Info("connected to the node")
 		n.sync.hold = n.rpc != nil // it may be a node that has only begun, and tells its old mempool
-		n.resync("connected", m.At)
+		n.resync(whyConnected, m.At)
 	case zmqsub.Down:
 		n.link.up = max(0, n.link.up-1)
 		if n.link.up == 0 {
@@ -55,6 +55,7 @@ func (n *Node) hear(raw zmqsub.Message) {
 		return
 	}
 	n.metrics.messages.WithLabelValues(m.topic).Inc()
+	n.metrics.heard[m.topic].Set(float64(m.at.UnixMilli()) / 1000)
 	n.notSilent(&m)
 	if m.topic == TopicRawTx {
 		n.run.ended = nil
@@ -103,7 +104,7 @@ func (n *Node) lost(m *message) {
 	}
 	if m.topic == TopicSequence || !n.sequenced() {
 		n.sync.inStep = false
-		n.resync("gap", m.at)
+		n.resync(whyGap, m.at)
 	}
 }
 
@@ -126,7 +127,7 @@ func (n *Node) restarted(m *message) {
 	}
 	n.pool.next = 0
 	n.sync.hold = true
-	n.resync("restart", m.at)
+	n.resync(whyRestart, m.at)
 }
 
 // sequenced reports whether the node publishes the topic sequence, as far as is known.

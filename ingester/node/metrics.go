@@ -12,6 +12,7 @@ type Metrics struct {
 	restarts, renewals, failures            prometheus.Counter
 	held, filled, passedOver                prometheus.Counter
 	connected, inStep, mempool              prometheus.Gauge
+	heard                                   map[string]prometheus.Gauge // by topic
 }
 
 // missedChanges is what stands in the place of a topic for changes of the mempool that no message told.
@@ -29,7 +30,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return with.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
-	return &Metrics{
+	last := with.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "sightglass_node_last_message_timestamp_seconds", Help: "When the last message that was understood came, unix seconds; 0 before the first.",
+	}, []string{"topic"})
+	m := &Metrics{
+		heard:       map[string]prometheus.Gauge{TopicRawTx: last.WithLabelValues(TopicRawTx), TopicSequence: last.WithLabelValues(TopicSequence)},
 		messages:    counters("sightglass_node_messages_total", "Messages from the node that were understood.", "topic"),
 		badMessages: counters("sightglass_node_bad_messages_total", "Messages from the node that were passed over, by what was wrong.", "reason"),
 		missed:      counters("sightglass_node_missed_messages_total", "Messages that the node's counters show as sent and that did not arrive; topic mempool: changes that the mempool's own sequence shows.", "topic"),
@@ -46,4 +51,41 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		inStep:      gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
 		mempool:     gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
 	}
+	// All series are there from the start, so that the first of its kind is seen as a rise.
+	for _, topic := range []string{TopicRawTx, TopicSequence} {
+		m.messages.WithLabelValues(topic)
+		m.repeated.WithLabelValues(topic)
+		m.missed.WithLabelValues(topic)
+	}
+	m.missed.WithLabelValues(missedChanges)
+	for _, err := range []error{errFrames, errTopic, errCounter, errTransaction, errSequence} {
+		m.badMessages.WithLabelValues(reason(err))
+	}
+	for _, why := range resyncReasons {
+		m.resyncs.WithLabelValues(why)
+	}
+	for _, change := range []string{blockConnected, blockDisconnected} {
+		m.blocks.WithLabelValues(change)
+	}
+	return m
 }
+
+// The labels of the metric blocks.
+const (
+	blockConnected    = "connected"
+	blockDisconnected = "disconnected"
+)
+
+// Why the node's list of its mempool is called for, as labels of the metric resyncs.
+const (
+	whyConnected = "connected" // the ZMQ connection is there, or there again
+	whyGap       = "gap"       // messages are missing
+	whyRestart   = "restart"   // the node began anew
+	whySilence   = "silence"   // nothing came for long
+	whyPoll      = "poll"      // the node does not publish the topic sequence
+	whyBlocks    = "blocks"    // the chain is not as we know it
+	whyDrift     = "drift"     // the mempool's sequence went back
+	whyMempool   = "mempool"   // the mempool's sequence has a gap
+)
+
+var resyncReasons = []string{whyConnected, whyGap, whyRestart, whySilence, whyPoll, whyBlocks, whyDrift, whyMempool}

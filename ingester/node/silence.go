@@ -28,7 +28,7 @@ func (n *Node) watchSilence(now time.Time) {
 		n.link.heard = now // asked once in a while
 		n.audit()
 	case n.rpc != nil && !n.sequenced() && !n.sync.asking && n.sync.due.IsZero() && now.Sub(n.sync.done) > n.opts.Quiet:
-		n.resync("poll", now) // removals are told by nothing else
+		n.resync(whyPoll, now) // removals are told by nothing else
 	}
 }
 
@@ -75,7 +75,7 @@ func (n *Node) audit() {
 			default:
 				n.silent("the node's mempool has changed and nobody told: making the connection anew", now)
 				n.renew(now)
-				n.resync("silence", now)
+				n.resync(whySilence, now)
 			}
 		}
 	})

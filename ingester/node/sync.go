@@ -214,7 +214,7 @@ func (n *Node) drifted(m *message) {
 	if n.sync.inStep && m.number >= n.sync.listed {
 		n.log.Warn("the mempool's sequence went back: asking for all of it", "number", m.number, "expected", n.pool.next)
 		n.sync.inStep = false
-		n.resync("drift", m.at)
+		n.resync(whyDrift, m.at)
 	}
 }
 
@@ -231,7 +231,7 @@ func (n *Node) watchSequence(now time.Time) {
 		n.log.Warn("changes of the mempool were not told", "missed", n.pool.skipped)
 		n.metrics.missed.WithLabelValues(missedChanges).Add(float64(n.pool.skipped))
 		s.inStep = false
-		n.resync("mempool", now)
+		n.resync(whyMempool, now)
 	}
 	if !s.inStep {
 		n.metrics.inStep.Set(0)

@@ -112,6 +112,12 @@ func (e *Engine) Remove(at time.Time, amounts []payment.Satoshi) {
 	}
 }
 
+// MeanAge is how old the amounts in the window are on average, to the minute; 0 if there are none. That many minutes ago
+// is when the market was that the price is mostly about.
+func (e *Engine) MeanAge(now time.Time) time.Duration {
+	return time.Duration(e.window.meanAge(minuteOf(now)) * float64(time.Minute))
+}
+
 // changed notes that outputs were added to or removed from a minute.
 func (e *Engine) changed(minute int64, n int) {
 	e.fresh = false

@@ -87,6 +87,18 @@ func (w *window) isEmpty(minute int64) bool {
 	return b == nil || len(b.cells) == 0
 }
 
+// meanAge is how old the outputs are, on average, at the end of a minute.
+func (w *window) meanAge(minute int64) (minutes float64) {
+	if w.total == 0 {
+		return 0
+	}
+	sum := 0
+	for _, b := range w.buckets {
+		sum += len(b.cells) * int(minute-b.minute)
+	}
+	return float64(sum) / float64(w.total)
+}
+
 // add puts amounts into a bucket; impossible ones are left out, and those beyond its limit.
 func (w *window) add(b *bucket, amounts []payment.Satoshi) {
 	for _, a := range amounts {

@@ -28,7 +28,7 @@ func (r *recorder) wish(w wish) {
 	select {
 	case r.wishes <- w:
 	default:
-		r.often.Do(func() { r.opts.Log.Warn("record: the node answers too slowly; left a question out") })
+		r.often.Do(func() { r.opts.Log.Warn("the node answers too slowly; left a question out") })
 	}
 }
 
@@ -88,7 +88,7 @@ func (r *recorder) call(ctx context.Context, lines []transcript.Line, method str
 		}
 	}
 	if ctx.Err() == nil {
-		r.often.Do(func() { r.opts.Log.Warn("record: an answer is missing, the rest goes on", "error", err) })
+		r.often.Do(func() { r.opts.Log.Warn("an answer is missing, the rest goes on", "error", err) })
 	}
 	return lines
 }

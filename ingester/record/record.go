@@ -95,19 +95,19 @@ func (r *recorder) run(ctx context.Context) (err error) {
 			begun = true
 			return nil, nil
 		}
-		r.opts.Log.Info("record: the file is begun anew", "older", r.opts.Out+".1")
+		r.opts.Log.Info("the file is begun anew", "older", r.opts.Out+".1")
 		return r.baseline(ctx), nil
 	})
 	if err != nil {
 		return err
 	}
-	r.opts.Log.Info("record: writing", "file", r.opts.Out, "zmq", r.opts.ZMQ)
+	r.opts.Log.Info("writing", "file", r.opts.Out, "zmq", r.opts.ZMQ)
 	if r.opts.RPC == nil {
-		r.opts.Log.Warn("record: without RPC the recording will lack the mempool as it is now, the headers of blocks, and what a replay checks itself by")
+		r.opts.Log.Warn("without RPC the recording will lack the mempool as it is now, the headers of blocks, and what a replay checks itself by")
 	}
 	defer func() {
 		err = errors.Join(err, r.file.Close())
-		r.opts.Log.Info("record: done", "notifications", r.heard.Load(), "answers", r.answered)
+		r.opts.Log.Info("done", "notifications", r.heard.Load(), "answers", r.answered)
 	}()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return listener.Run(ctx, r.messages) })
@@ -151,13 +151,13 @@ func (r *recorder) write(ctx context.Context) error {
 func (r *recorder) writeMessage(m zmqsub.Message) error {
 	switch {
 	case m.Kind == zmqsub.Up:
-		r.opts.Log.Info("record: the node is there")
+		r.opts.Log.Info("the node is there")
 		return nil
 	case m.Kind == zmqsub.Down:
-		r.opts.Log.Warn("record: the node is gone; waiting for it")
+		r.opts.Log.Warn("the node is gone; waiting for it")
 		return nil
 	case len(m.Frames) != 3 || len(m.Frames[0]) == 0 || len(m.Frames[2]) != 4:
-		r.often.Do(func() { r.opts.Log.Warn("record: passed over a message that is no notification of bitcoind's") })
+		r.often.Do(func() { r.opts.Log.Warn("passed over a message that is no notification of bitcoind's") })
 		return nil
 	}
 	line := transcript.Line{

@@ -321,11 +321,11 @@ func (n *Node) Run(ctx context.Context) error {
 	if n.opts.Start.IsZero() && n.opts.Speed > 0 {
 		n.delay(time.Since(n.clock.start))
 	}
-	n.opts.Log.Info("replay: playing", "lines", len(n.events), "speed", n.opts.Speed)
+	n.opts.Log.Info("playing", "lines", len(n.events), "speed", n.opts.Speed)
 	if err := n.play(ctx); err != nil {
 		return err
 	}
-	n.opts.Log.Info("replay: done", "lines", n.sent)
+	n.opts.Log.Info("done", "lines", n.sent)
 	if n.server != nil {
 		<-ctx.Done()
 	}
@@ -348,12 +348,12 @@ func (n *Node) play(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil //nolint:nilerr // it was told to stop; what it left undone is no error
 		case errors.Is(err, ErrDisagree):
-			n.opts.Log.Warn("replay: " + err.Error())
+			n.opts.Log.Warn(err.Error())
 		case err != nil:
 			return err
 		}
 		if line.Method == Restart {
-			n.opts.Log.Info("replay: the recorded node started again")
+			n.opts.Log.Info("the recorded node started again")
 			cut := time.Now()
 			if err := n.socket.awaitAny(ctx); err != nil {
 				return err

@@ -58,7 +58,7 @@ func (p *Publisher) Run(ctx context.Context, txs []*wire.MsgTx) error {
 	if err := p.AwaitSubscriber(ctx, transcript.TopicRawTx); err != nil {
 		return err
 	}
-	p.opts.Log.Info("replay: publishing", "transactions", len(txs), "per_second", p.opts.Rate)
+	p.opts.Log.Info("publishing", "transactions", len(txs), "per_second", p.opts.Rate)
 	start, sent := time.Now(), 0
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -69,7 +69,7 @@ func (p *Publisher) Run(ctx context.Context, txs []*wire.MsgTx) error {
 		case now := <-tick.C:
 			for due := int(now.Sub(start).Seconds() * p.opts.Rate); sent < due && ctx.Err() == nil; sent++ {
 				if sent >= len(txs) && !p.opts.Loop {
-					p.opts.Log.Info("replay: done", "transactions", sent)
+					p.opts.Log.Info("done", "transactions", sent)
 					p.socket.close(linger)
 					return nil
 				}

@@ -7,28 +7,35 @@ import (
 	"log/slog"
 
 	"github.com/redis/go-redis/v9"
+
+	"sightglass/edge"
+	"sightglass/shared/logs"
 )
 
 // logOptions are the flags about logging.
 type logOptions struct {
-	LogLevel  slog.Level `default:"info" help:"What is logged: debug, info, warn, error."`
-	LogFormat string     `default:"text" enum:"text,json" help:"How it is logged: text, json."`
+	LogLevel  levels `default:"info" placeholder:"LEVEL" help:"What is logged: debug, info, warn, error; also of single components, as in info,hub=debug."`
+	LogFormat string `default:"text" enum:"text,json" help:"How it is logged: text, json."`
+}
+
+// levels is --log-level.
+type levels struct{ logs.Levels }
+
+// UnmarshalText refuses levels and components that there are not.
+func (l *levels) UnmarshalText(text []byte) (err error) {
+	l.Levels, err = logs.Parse(string(text), edge.LogComponents())
+	return err
 }
 
 // logger also takes in what go-redis says, which has no level of its own and repeats what we say in better words.
 func (o logOptions) logger(w io.Writer) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: o.LogLevel}
-	var handler slog.Handler = slog.NewTextHandler(w, opts)
-	if o.LogFormat == "json" {
-		handler = slog.NewJSONHandler(w, opts)
-	}
-	log := slog.New(handler)
-	redis.SetLogger(redisLog{log})
+	log := logs.New(w, o.LogFormat, o.LogLevel.Levels)
+	redis.SetLogger(redisLog{log.With(logs.Component, edge.LogGoRedis)})
 	return log
 }
 
 type redisLog struct{ *slog.Logger }
 
 func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
-	l.DebugContext(ctx, fmt.Sprintf(format, v...), "component", "go-redis")
+	l.DebugContext(ctx, fmt.Sprintf(format, v...))
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"sightglass/edge"
+	"sightglass/shared/build"
 )
 
 const description = `Relays the newest price from Redis to browsers' WebSockets (/ws/mempool), and serves the dashboard (/).
@@ -50,7 +50,7 @@ type runCmd struct {
 }
 
 func (c *runCmd) Run(ctx context.Context) error {
-	c.Log = c.logger(os.Stderr)
+	c.Log, c.Version = c.logger(os.Stderr), version
 	e, err := edge.New(c.Options)
 	if err != nil {
 		return err
@@ -77,6 +77,6 @@ var version = "development"
 type versionCmd struct{}
 
 func (versionCmd) Run() error {
-	_, err := fmt.Printf("edge %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Println("edge", build.Of(version))
 	return err
 }

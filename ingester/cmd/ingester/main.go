@@ -7,12 +7,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"sightglass/ingester"
+	"sightglass/shared/build"
 )
 
 const description = `Reads bitcoin's dollar price from a node's own transactions, asking no exchange, and puts it on Redis.
@@ -53,7 +53,7 @@ type runCmd struct {
 }
 
 func (c *runCmd) Run(ctx context.Context) error {
-	c.Log = c.logger(os.Stderr)
+	c.Log, c.Version = c.logger(os.Stderr), version
 	in, err := ingester.New(c.Options)
 	if err != nil {
 		return err
@@ -85,6 +85,6 @@ var version = "development"
 type versionCmd struct{}
 
 func (versionCmd) Run() error {
-	_, err := fmt.Printf("ingester %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Println("ingester", build.Of(version))
 	return err
 }

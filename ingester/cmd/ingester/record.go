@@ -5,8 +5,10 @@ import (
 	"errors"
 	"os"
 
+	"sightglass/ingester"
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/record"
+	"sightglass/shared/logs"
 )
 
 type recordCmd struct {
@@ -22,7 +24,7 @@ type recordCmd struct {
 }
 
 func (c *recordCmd) Run(ctx context.Context) error {
-	o := record.Options{ZMQ: c.ZMQ, Blocks: c.Blocks, MaxSize: c.MaxSize, Out: c.Out, Log: c.logger(os.Stderr)}
+	o := record.Options{ZMQ: c.ZMQ, Blocks: c.Blocks, MaxSize: c.MaxSize, Out: c.Out, Log: c.logger(os.Stderr).With(logs.Component, ingester.LogRecord)}
 	switch {
 	case c.RPC != "":
 		client, err := bitcoind.New(bitcoind.Options{URL: c.RPC, Cookie: c.RPCCookie, User: c.RPCUser, Password: c.RPCPassword})

@@ -4,13 +4,16 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 
 	"github.com/btcsuite/btcd/wire"
 
+	"sightglass/ingester"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/txfile"
+	"sightglass/shared/logs"
 )
 
 type replayCmd struct {
@@ -58,7 +61,7 @@ func (c *replayCmd) transactions(stdin io.Reader, stderr io.Writer) (func(contex
 		}
 		txs = append(txs, read.Transactions...)
 	}
-	p, err := replay.New(replay.Options{Endpoint: c.ZMQ, Rate: c.Rate, Loop: c.Loop, Log: c.logger(stderr)})
+	p, err := replay.New(replay.Options{Endpoint: c.ZMQ, Rate: c.Rate, Loop: c.Loop, Log: c.log(stderr)})
 	if err != nil {
 		return nil, err
 	}
@@ -70,13 +73,17 @@ func (c *replayCmd) transcript(stderr io.Writer) (func(context.Context) error, e
 	if err != nil {
 		return nil, err
 	}
-	log := c.logger(stderr)
+	log := c.log(stderr)
 	n, err := replay.NewNode(replay.NodeOptions{Endpoint: c.ZMQ, RPCListen: c.RPCListen, Speed: c.Speed, Log: log}, lines)
 	if err != nil {
 		return nil, err
 	}
 	if n.RPCURL() != "" {
-		log.Info("replay: answering RPC", "url", n.RPCURL())
+		log.Info("answering RPC", "url", n.RPCURL())
 	}
 	return n.Run, nil
+}
+
+func (c *replayCmd) log(w io.Writer) *slog.Logger {
+	return c.logger(w).With(logs.Component, ingester.LogReplay)
 }

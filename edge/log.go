@@ -1,0 +1,27 @@
+package edge
+
+import (
+	"log/slog"
+
+	"sightglass/shared/logs"
+)
+
+// The components of an edge: which part of it a line of the log is from.
+const (
+	logEdge    = "edge"
+	logFeed    = "feed"
+	logHub     = "hub"
+	logWS      = "ws"
+	logLimit   = "limit"
+	logArchive = "archive"
+
+	// LogGoRedis is for what the library says of its connections.
+	LogGoRedis = "go-redis"
+)
+
+// LogComponents are all components that log.
+func LogComponents() []string {
+	return []string{logEdge, logFeed, logHub, logWS, logLimit, logArchive, LogGoRedis}
+}
+
+func (o Options) logger(component string) *slog.Logger { return o.Log.With(logs.Component, component) }

@@ -1,0 +1,154 @@
+package edge
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sightglass/shared/logs"
+)
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) all(t testing.TB) (all []map[string]any) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range bytes.Lines(l.text.Bytes()) {
+		var attrs map[string]any
+		if err := json.Unmarshal(line, &attrs); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		all = append(all, attrs)
+	}
+	return all
+}
+
+// TestTheLogSumsUp what clients did: one comes and leaves, one comes and is refused for its address, one for its origin.
+func TestTheLogSumsUp(t *testing.T) {
+	var log lines
+	e := serve(t, func(o *Options) {
+		o.MaxPerAddress, o.LogSummary = 1, time.Second
+		o.Log = logs.New(&log, logs.JSON, logs.Levels{})
+	})
+	first := dial(t, e, "127.0.0.1")
+	handshake(t, first)
+	until(t, "the first to be there", func() bool { return e.Clients() == 1 })
+	second := dial(t, e, "127.0.0.1")
+	_, r := handshake(t, second)
+	if _, err := io.Copy(io.Discard, r); err != nil { // until it was told why not
+		t.Fatal(err)
+	}
+	answer, _ := handshake(t, dial(t, e, "127.0.0.1"), "Origin: https://example.com")
+	expectError(t, answer, http.StatusForbidden)
+	first.Close()
+	until(t, "the first to be gone", func() bool { return e.Clients() == 0 })
+
+	// All of it is in one line or in several, but nothing twice.
+	until(t, "a line that says so", func() bool {
+		sums := make(map[string]float64)
+		for _, line := range log.all(t) {
+			if line["msg"] == "clients" {
+				add(sums, "", line)
+			}
+		}
+		return sums["connected"] == 1 && sums["closed.left"] == 1 && sums["closed.4029"] == 1 &&
+			sums["refused.address"] == 1 && sums["refused.origin"] == 1
+	})
+	for _, line := range log.all(t) {
+		if c, _ := line["component"].(string); !slices.Contains(LogComponents(), c) || line["msg"] == "clients" && c != logEdge {
+			t.Errorf("a line without its component: %v", line)
+		}
+	}
+}
+
+func add(sums map[string]float64, prefix string, attrs map[string]any) {
+	for key, value := range attrs {
+		switch v := value.(type) {
+		case float64:
+			sums[prefix+key] += v
+		case map[string]any:
+			add(sums, key+".", v)
+		}
+	}
+}
+
+func TestNothingHappenedIsNoLine(t *testing.T) {
+	quiet := reading{
+		"sightglass_clients":                {"plain": 7},
+		"sightglass_clients_accepted_total": {"": 9},
+		"sightglass_client_closed_total":    {"left": 2, "4008": 0},
+		"sightglass_edge_refused_total":     {"address": 1},
+	}
+	if got := summary(quiet, quiet); got != nil {
+		t.Errorf("got %v", got)
+	}
+	if got := summary(reading{}, quiet); got == nil {
+		t.Error("nothing at all, of 9 clients")
+	}
+}
+
+func TestRequestsAreCountedByRoute(t *testing.T) {
+	e := serve(t, func(o *Options) { o.Log = slog.New(slog.DiscardHandler) })
+	for _, path := range []string{"/livez", "/livez", "/readyz", "/static/style.css", "/static/absent.css", "/absent", "/livez/../absent?a=b"} {
+		answer, err := http.Get("http://" + e.Addr().String() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+	}
+	handshake(t, dial(t, e, "127.0.0.1"))
+	conn := dial(t, e, "127.0.0.1")
+	if _, err := io.WriteString(conn, "NONSENSE\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, conn); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+# HELP sightglass_http_requests_total HTTP requests that were answered, by route (other: no path of ours; none: no request that could be read) and status.
+# TYPE sightglass_http_requests_total counter
+sightglass_http_requests_total{code="101",route="/ws/mempool"} 1
+sightglass_http_requests_total{code="200",route="/livez"} 2
+sightglass_http_requests_total{code="200",route="/static/*"} 1
+sightglass_http_requests_total{code="400",route="none"} 1
+sightglass_http_requests_total{code="404",route="/static/*"} 1
+sightglass_http_requests_total{code="404",route="other"} 2
+sightglass_http_requests_total{code="503",route="/readyz"} 1
+`
+	until(t, "the requests to be counted", func() bool {
+		return testutil.GatherAndCompare(e.metrics, strings.NewReader(want), "sightglass_http_requests_total") == nil
+	})
+	if n := testutil.ToFloat64(e.limits.handshaken); n != 1 {
+		t.Errorf("%v handshakes, want 1", n)
+	}
+}
+
+func TestSummaryInterval(t *testing.T) {
+	for every, good := range map[time.Duration]bool{0: true, time.Second: true, 24 * time.Hour: true, time.Millisecond: false, -time.Minute: false, 25 * time.Hour: false} {
+		o := Defaults()
+		o.LogSummary = every
+		if err := o.Validate(); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "--log-summary") {
+			t.Errorf("%v: %v", every, err)
+		}
+	}
+}

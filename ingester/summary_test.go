@@ -1,0 +1,109 @@
+package ingester
+
+import (
+	"bytes"
+	"context"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sightglass/ingester/testblock"
+	"sightglass/shared/logs"
+	"sightglass/shared/snapshot"
+)
+
+// told is what the log sums up, by key.
+func told(t testing.TB, before, now reading) map[string]any {
+	t.Helper()
+	pairs := summary(before, now)
+	m := make(map[string]any)
+	for i := 0; i < len(pairs); i += 2 {
+		m[pairs[i].(string)] = pairs[i+1]
+	}
+	return m
+}
+
+func TestTheLogSumsUp(t *testing.T) {
+	in, err := New(Defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.redis.Close()
+	look := func() reading {
+		r, err := read(in.metrics)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	in.engine.tick(start)
+	first := look()
+	if got := told(t, reading{}, first); got["price"] != 0.0 || got["received"] != int64(0) || got["status"] != snapshot.Warming {
+		t.Errorf("before the first transaction: %v", got)
+	}
+	for _, tx := range block(t) {
+		in.engine.apply(seen(tx, start))
+	}
+	in.engine.tick(start)
+	second := look()
+	got := told(t, first, second)
+	if got["received"] != int64(3315) || got["status"] != snapshot.Live || got["missed"] != int64(0) {
+		t.Errorf("after a block: %v", got)
+	}
+	if price := got["price"].(float64); math.Abs(price/testblock.Price574200-1) > 0.01 {
+		t.Errorf("price %v", price)
+	}
+	if n := got["filtered"].(int64); n < 500 || n > 3000 {
+		t.Errorf("%v filtered", n)
+	}
+	if got := told(t, second, second); got["received"] != int64(0) || got["filtered"] != int64(0) || got["price"] == 0.0 {
+		t.Errorf("then nothing: %v", got)
+	}
+}
+
+// TestTheLogShowsLife: a line comes although neither the node nor Redis is there.
+func TestTheLogShowsLife(t *testing.T) {
+	var out bytes.Buffer // nobody reads it before Run has ended
+	o := Defaults()
+	o.Redis, o.Log, o.LogSummary = "redis://127.0.0.1:1", logs.New(&out, "text", logs.Levels{}), time.Second
+	in, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // it sums up at its end, too
+	if err := in.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if s := out.String(); !strings.Contains(s, "msg=price component=ingester price=0") || !strings.Contains(s, "status=warming") {
+		t.Errorf("the log says %s", s)
+	}
+}
+
+func TestLowAndHighAreMetrics(t *testing.T) {
+	e := testEngine(t)
+	for _, tx := range block(t) {
+		e.apply(seen(tx, start))
+	}
+	e.tick(start.Add(2 * time.Minute))
+	m := e.metrics
+	price, low, high := testutil.ToFloat64(m.price), testutil.ToFloat64(m.low), testutil.ToFloat64(m.high)
+	if math.Abs(price/testblock.Price574200-1) > 0.01 || !(0 < low && low < price && price < high) {
+		t.Errorf("price %v, low %v, high %v", price, low, high)
+	}
+	if warming, live := testutil.ToFloat64(m.warming), testutil.ToFloat64(m.live); warming != 0 || live != 1 {
+		t.Errorf("warming %v, live %v", warming, live)
+	}
+	if newest := testutil.ToFloat64(m.newest); newest != float64(start.Unix()) {
+		t.Errorf("newest evidence at %v, want %v", newest, start.Unix())
+	}
+	if age := testutil.ToFloat64(m.age); age != 120 {
+		t.Errorf("mean age %v s, want 120", age)
+	}
+	if n := testutil.ToFloat64(m.outputs); n < 1000 {
+		t.Errorf("%v outputs", n)
+	}
+}
