@@ -56,6 +56,7 @@ func New(o Options) (*Edge, error) {
 	e.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.redis = redis.NewClient(redisOptions)
 	e.feed = feed.New(e.redis, o.Log, e.metrics)
+	e.feed.Alive = o.Alive
 	if e.limits, err = e.newLimits(); err != nil {
 		return nil, errors.Join(err, e.redis.Close())
 	}

@@ -44,7 +44,8 @@ type Options struct {
 	Grace        time.Duration `default:"5s" help:"How long a client that was told may take to leave before it is cut off."`
 	Notice       string        `default:"" help:"Shown on top of the dashboard."`
 
-	Log *slog.Logger `kong:"-"` // nil: slog.Default
+	Log   *slog.Logger `kong:"-"` // nil: slog.Default
+	Alive func()       `kong:"-"` // called every 3 s or sooner while the edge looks after its feed; may be nil
 }
 
 // Defaults are the options of an edge that was told nothing.

@@ -34,6 +34,7 @@ type Ingester struct {
 	internal  net.Listener // nil without InternalListen
 	metrics   *prometheus.Registry
 	engine    *engine
+	pulse     pulse
 }
 
 // New makes an ingester or says what is wrong with its options. Neither the node nor Redis needs to be there yet.
@@ -119,6 +120,7 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 			}
 			in.publisher.Put(in.engine.tick(now), state)
 			in.publisher.Record(&in.engine.snapshot)
+			in.beat(now)
 		}
 	}
 }

@@ -30,7 +30,8 @@ type Options struct {
 	Quiet           time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
 	InternalListen  string        `default:"" help:"Serve /metrics and /mempool here, for operators only. Empty: not at all."`
 
-	Log *slog.Logger `kong:"-"` // nil: slog.Default
+	Log   *slog.Logger `kong:"-"` // nil: slog.Default
+	Alive func()       `kong:"-"` // called after every snapshot that was computed; may be nil
 }
 
 // Defaults are the options of an ingester that was told nothing.

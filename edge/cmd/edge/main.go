@@ -51,10 +51,12 @@ type runCmd struct {
 
 func (c *runCmd) Run(ctx context.Context) error {
 	c.Log = c.logger(os.Stderr)
+	c.Alive = watchdog(c.Log)
 	e, err := edge.New(c.Options)
 	if err != nil {
 		return err
 	}
+	tellSupervisor(ctx, c.Log)
 	return e.Run(ctx)
 }
 

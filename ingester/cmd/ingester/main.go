@@ -54,10 +54,12 @@ type runCmd struct {
 
 func (c *runCmd) Run(ctx context.Context) error {
 	c.Log = c.logger(os.Stderr)
+	c.Alive = watchdog(c.Log)
 	in, err := ingester.New(c.Options)
 	if err != nil {
 		return err
 	}
+	tellSupervisor(ctx, c.Log)
 	return in.Run(ctx)
 }
 
