@@ -1,0 +1,15 @@
+//go:build deploy
+
+package systemd
+
+import (
+	"os"
+	"testing"
+
+	"github.com/redis/go-redis/v9/logging"
+)
+
+func TestMain(m *testing.M) {
+	logging.Disable() // it tells of each try to reach a Redis that does not answer yet
+	os.Exit(m.Run())
+}
