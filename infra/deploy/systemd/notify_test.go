@@ -5,7 +5,6 @@ package systemd
 
 import (
 	"net"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,7 +13,6 @@ import (
 
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
-	"sightglass/ingester/testblock"
 )
 
 // A supervisor is systemd's end of sd_notify: a socket that programs write to.
@@ -111,25 +109,14 @@ func TestAnEdgeTellsSystemd(t *testing.T) {
 func TestAnIngesterTellsSystemd(t *testing.T) {
 	systemd := supervise(t, "12000000")
 	redis := redistest.Start(t)
-	internal, zmq := programs.FreeAddr(t), "tcp://"+programs.FreeAddr(t)
-	program := programs.Build(t, "ingester", "ingester")
-	ingester := programs.Launch(t, program, "run", "--zmq", zmq, "--redis", redis.URL(), "--internal-listen", internal)
+		ingester := programs.Launch(t, programs.Build(t, "ingester", "ingester"), "run",
+		"--zmq", "tcp://"+programs.FreeAddr(t), "--redis", redis.URL())
 	programs.Until(t, ready, func() bool { return systemd.count(ready) == 1 })
 	programs.Until(t, "some life", func() bool { return systemd.count(watchdog) > 1 })
 	redis.Pause()
 	defer redis.Resume()
 	before := systemd.count(watchdog)
 	programs.Until(t, "life while Redis hangs", func() bool { return systemd.count(watchdog) > before+1 })
-
-	if code := status(t, "http://"+internal+"/livez"); code != http.StatusOK {
-		t.Errorf("/livez: %d", code)
-	}
-	if code := status(t, "http://"+internal+"/readyz"); code != http.StatusServiceUnavailable {
-		t.Errorf("/readyz before there is a price: %d", code)
-	}
-	t.Setenv("NOTIFY_SOCKET", "") // the replayer is none of systemd's
-	programs.Launch(t, program, "replay", "--zmq", zmq, "--rate", "2000", "--loop", testblock.Path(t, testblock.Block574200))
-	programs.Until(t, "a price", func() bool { return status(t, "http://"+internal+"/readyz") == http.StatusOK })
 
 	ingester.Stop(t)
 	programs.Until(t, stopping, func() bool { return systemd.count(stopping) == 1 })
@@ -143,14 +130,4 @@ func TestWithoutSystemd(t *testing.T) {
 	edge := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--drain-delay", "0", "--drain-window", "0")
 	programs.Until(t, "the edge to serve all the same", func() bool { return programs.Alive(addr) })
 	edge.Stop(t)
-}
-
-func status(t *testing.T, url string) int {
-	t.Helper()
-	answer, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer.Body.Close()
-	return answer.StatusCode
 }
