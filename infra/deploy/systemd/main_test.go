@@ -3,13 +3,14 @@
 package systemd
 
 import (
-	"os"
 	"testing"
 
 	"github.com/redis/go-redis/v9/logging"
+
+	"sightglass/infra/internal/programs"
 )
 
 func TestMain(m *testing.M) {
 	logging.Disable() // it tells of each try to reach a Redis that does not answer yet
-	os.Exit(m.Run())
+	programs.Main(m)
 }
