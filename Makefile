@@ -5,6 +5,7 @@
 # make browser   the dashboard in Chromium, before a real edge, Redis and ingester
 # make bench-browser MINUTES=10             what it costs there: scripting for a frame, longest block, heap
 # make build  bin/ingester and bin/edge
+# make install  the programs and their systemd units: PREFIX=/usr/local DESTDIR=/somewhere
 # make bench  what things cost, also the fan-out to 2,000 clients beside the least that it could cost
 # make loadtest   the fan-out alone, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
 # make bench-accuracy DATA=../shared/data   how right the price is, on real data whose truth is known
@@ -24,12 +25,13 @@ BLOCK1    = $(BLOCKS)/block-0000000000000000001602407ac49862a7bca9d00f7f402db20b
 BLOCK2    = $(BLOCKS)/block-00000000000000000021868c2cefc52a480d173c849412fe81c4e5ab806f94ab.blk
 
 FUZZTIME ?= 20s
+PREFIX   ?= /usr/local
 DATA     ?= ../shared/data
 MINUTES  ?= 1
 
 NODE_MODULES := infra/browser/node_modules/.package-lock.json
 
-.PHONY: demo build test test-deploy web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
+.PHONY: demo build install test test-deploy web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
 .DEFAULT_GOAL := build
 
 demo: packages
@@ -40,6 +42,10 @@ build: packages
 	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
+# Alone it builds nothing: root, who installs, need not have a compiler.
+install:
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' infra/systemd/install
+
 # The last ones run real programs, hundreds of clients and a browser: one after the other, or they measure each other.
 test: packages alone lint web browser-packages
 	@infra/install-packages curl python3-websockets
@@ -48,7 +54,7 @@ test: packages alone lint web browser-packages
 
 # What operators deploy, run for real: needs root for the containers. One after the other, like the last of make test.
 test-deploy: packages
-	@infra/install-packages redis-server
+	@infra/install-packages redis-server systemd systemd-container curl
 	go test -tags deploy -count=1 -timeout 20m -p 1 ./infra/deploy/...
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.

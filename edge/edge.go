@@ -57,6 +57,7 @@ func New(o Options) (*Edge, error) {
 	registerBuild(e.metrics, o.Version)
 	e.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	e.feed = feed.New(e.redis, o.logger(logFeed), e.metrics)
+	e.feed.Alive = o.Alive
 	if e.limits, err = e.newLimits(); err != nil {
 		return nil, errors.Join(err, e.redis.Close())
 	}

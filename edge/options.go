@@ -52,6 +52,7 @@ type Options struct {
 
 	Log     *slog.Logger `kong:"-"` // nil: slog.Default
 	Version string       `kong:"-"` // of the program, for its metrics
+	Alive   func()       `kong:"-"` // called every 3 s or sooner while the edge looks after its feed; may be nil
 }
 
 // Defaults are the options of an edge that was told nothing.

@@ -27,6 +27,10 @@ const StaleAfter = 3 * time.Second
 
 // A Feed holds the newest snapshot. Its methods may be called from anywhere; Run from one goroutine.
 type Feed struct {
+	// Alive, if it is set before Run, is called every StaleAfter or sooner, whatever Redis does: unless a snapshot is
+	// never done with, in here or in deliver.
+	Alive func()
+
 	client  redis.UniversalClient
 	log     *slog.Logger
 	metrics *metrics
@@ -115,7 +119,11 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Frame)) {
 // can hang for longer than that: each step towards a Redis that accepts connections and never answers takes its timeout.
 func (f *Feed) watch(ctx context.Context) {
 	for ctx.Err() == nil {
-		pauseFor(ctx, f.checkStale())
+		left := f.checkStale()
+		if f.Alive != nil {
+			f.Alive()
+		}
+		pauseFor(ctx, left)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,8 @@ type Publisher struct {
 	wake    chan struct{}  // has room for one: something is waiting
 
 	standing bool // that we stand by was told
+
+	answered atomic.Int64 // when Redis last took a snapshot, or said whose turn it is, unix nanoseconds
 }
 
 // A parcel is what is written to Redis at a time.
@@ -112,6 +115,9 @@ func (p *Publisher) Put(epoch snapshot.Epoch, encoded, state []byte) {
 	default:
 	}
 }
+
+// Age is the time since Redis took a snapshot, or said that it is another ingester's turn; huge before the first.
+func (p *Publisher) Age() time.Duration { return time.Since(time.Unix(0, p.answered.Load())) }
 
 // take swaps what is waiting for the room of a parcel that was sent.
 func (p *Publisher) take(sent parcel) parcel {
@@ -210,6 +216,7 @@ func (p *Publisher) failed(ctx context.Context, err error) bool {
 }
 
 func (p *Publisher) recovered() {
+	p.answered.Store(time.Now().UnixNano())
 	if p.outage.isOver("redis takes snapshots again") {
 		p.history.nudge()
 	}

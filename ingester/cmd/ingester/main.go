@@ -26,6 +26,7 @@ type cli struct {
 	Replay      replayCmd      `cmd:"" help:"Publish a file's transactions over ZMQ as bitcoind would, for trying things out."`
 	Record      recordCmd      `cmd:"" help:"Write down what a node says, for replay, until a signal stops it."`
 	Checkconfig checkconfigCmd `cmd:"" help:"Check the settings that run would use, and say what is wrong with them."`
+	Health      healthCmd      `cmd:"" help:"Ask a running ingester whether it is ready, and exit with 0 if it is, or 1."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
@@ -54,10 +55,12 @@ type runCmd struct {
 
 func (c *runCmd) Run(ctx context.Context) error {
 	c.Log, c.Version = c.logger(os.Stderr), version
+	c.Alive = watchdog(c.Log)
 	in, err := ingester.New(c.Options)
 	if err != nil {
 		return err
 	}
+	tellSupervisor(ctx, c.Log)
 	return in.Run(ctx)
 }
 
