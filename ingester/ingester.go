@@ -117,7 +117,11 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 			if now.Sub(saved) >= stateEvery {
 				saved, state = now, in.engine.price.State()
 			}
-			in.publisher.Put(in.engine.tick(now), state)
+			tick := in.engine.tick(now)
+			if points := in.engine.pointsWithAmounts(); points != nil {
+				in.publisher.PutPoints(points)
+			}
+			in.publisher.Put(tick, state)
 			in.publisher.Record(&in.engine.snapshot)
 		}
 	}

@@ -18,6 +18,7 @@ type Publisher struct {
 	metrics *metrics
 	outage  outage
 	history *recorder
+	points  pointsWriter
 
 	mu      sync.Mutex
 	waiting parcel        // the newest; without a snapshot if it was taken
@@ -28,6 +29,7 @@ type Publisher struct {
 type parcel struct {
 	snapshot []byte
 	state    []byte // of the engine; most of the time empty
+	points   []byte // with their amounts; every other time empty
 }
 
 type metrics struct {
@@ -42,6 +44,7 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 		client:  client,
 		outage:  outage{log: log},
 		history: newRecorder(client, log, reg),
+		points:  newPointsWriter(log, reg),
 		wake:    make(chan struct{}, 1),
 		metrics: &metrics{
 			published: with.NewCounter(prometheus.CounterOpts{
@@ -83,7 +86,7 @@ func (p *Publisher) take(sent parcel) parcel {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	waiting := p.waiting
-	p.waiting = parcel{snapshot: sent.snapshot[:0], state: sent.state[:0]}
+	p.waiting = parcel{snapshot: sent.snapshot[:0], state: sent.state[:0], points: sent.points[:0]}
 	return waiting
 }
 
@@ -118,6 +121,7 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	}
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
+	p.publishPoints(ctx, sending.points)
 	if p.outage.isOver("redis takes snapshots again") {
 		p.history.nudge()
 	}
