@@ -61,7 +61,7 @@ test-deploy: packages
 web: $(NODE_MODULES)
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
-	cd infra/browser && node --test client.test.js sparkline.test.js stores.test.js
+	cd infra/browser && node --test *.test.js
 
 # The page in Chromium, before a real edge, Redis and ingester. `make test` does this too.
 browser: packages browser-packages

@@ -19,6 +19,7 @@ type api struct {
 	edge   *Edge
 	newest atomic.Pointer[newest]
 	past   *past
+	cloud  *cloud
 }
 
 // newest is the answer to who asks for the snapshot, and the frame that it was made from.
@@ -29,11 +30,17 @@ type newest struct {
 
 // mountAPI adds the paths under /api/. Each also answers HEAD, and OPTIONS for browsers that ask before they ask.
 func (e *Edge) mountAPI(app *fiber.App) {
-	a := &api{edge: e, past: newPast(archive.New(e.redis, e.opts.logger(logArchive), e.metrics))}
+	log := e.opts.logger(logArchive)
+	a := &api{
+		edge:  e,
+		past:  &past{archive: archive.New(e.redis, log, e.metrics)},
+		cloud: &cloud{points: archive.NewPoints(e.redis, log, e.metrics)},
+	}
 	app.Use("/api/", e.cors)
 	for path, handler := range map[string]fiber.Handler{
 		"/api/v1/snapshot":   a.snapshot,
 		"/api/v1/history":    a.past.history,
+		"/api/v1/points":     a.cloud.answer,
 		"/api/v1/about":      about(e.opts.Notice).send,
 		"/api/openapi.json":  document(spec.OpenAPI).send,
 		"/api/asyncapi.json": document(spec.AsyncAPI).send,

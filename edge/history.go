@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -19,27 +18,16 @@ const (
 	maxSecond = 1 << 40      // unix seconds, for 35,000 years: beyond it is no time
 )
 
-// A past answers for the price's course. Answers are kept while the course is the same, so that a thousand fresh pages
-// cost as much as one.
+// A past answers for the price's course.
 type past struct {
 	archive *archive.Archive
-
-	mu      sync.Mutex // also held while an answer is built: that must not take more than one core
-	course  *archive.Course
-	answers map[view]*answer
+	answers answers[archive.Course, view]
 }
 
-// A view is what of a course an answer shows. Questions that come to the same are the same view.
+// A view is what of a course an answer shows.
 type view struct {
 	i, j int   // Entries[i:j]
 	step int64 // seconds
-}
-
-// keptAnswers is how many are kept; a whole one has 0.5 MB. The dashboard asks for one or two.
-const keptAnswers = 8
-
-func newPast(a *archive.Archive) *past {
-	return &past{archive: a, answers: make(map[view]*answer)}
 }
 
 // history answers /api/v1/history.
@@ -50,31 +38,22 @@ func (p *past) history(c *fiber.Ctx) error {
 		return fiber.NewError(fiber.StatusBadRequest, err.Error())
 	}
 	course, err := p.archive.Read(context.Background(), now) // the client's timeouts bound it; the request is used again
-	if errors.Is(err, archive.ErrUnavailable) {
-		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(archive.Fresh.Seconds())))
-		return fiber.NewError(fiber.StatusServiceUnavailable, "no history yet")
-	}
 	if err != nil {
-		return err
+		return unavailable(c, err, "no history yet", archive.Fresh)
 	}
-	return p.answer(course, asked).send(c)
+	i, j := course.Between(asked.from, asked.to)
+	return p.answers.of(course, view{i, j, asked.step}, func() *answer {
+		return newHistoryAnswer(course.Entries[i:j], asked.step)
+	}).send(c)
 }
 
-func (p *past) answer(course *archive.Course, asked span) *answer {
-	i, j := course.Between(asked.from, asked.to)
-	v := view{i, j, asked.step}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if course != p.course || len(p.answers) >= keptAnswers {
-		p.course = course
-		clear(p.answers)
+// unavailable answers that what is asked for is not there yet, and when to ask again. Another error stays what it is.
+func unavailable(c *fiber.Ctx, err error, message string, again time.Duration) error {
+	if !errors.Is(err, archive.ErrUnavailable) {
+		return err
 	}
-	a := p.answers[v]
-	if a == nil {
-		a = newHistoryAnswer(course.Entries[i:j], asked.step)
-		p.answers[v] = a
-	}
-	return a
+	c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(again.Seconds())))
+	return fiber.NewError(fiber.StatusServiceUnavailable, message)
 }
 
 // newHistoryAnswer writes the last entry of each step.

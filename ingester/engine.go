@@ -11,6 +11,7 @@ import (
 	"sightglass/ingester/points"
 	"sightglass/ingester/price"
 	"sightglass/ingester/window"
+	"sightglass/shared/rounds"
 	"sightglass/shared/snapshot"
 )
 
@@ -28,6 +29,8 @@ type engine struct {
 	filtered uint64
 	amounts  []payment.Satoshi // of the transaction at hand
 	encoded  []byte
+	rounds   []rounds.Point // of the snapshot's points; room that is used again
+	amounted []byte         // their encoding
 }
 
 func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registerer) *engine {
@@ -113,4 +116,19 @@ func (e *engine) tick(now time.Time) []byte {
 	e.metrics.newest.Set(e.newest)
 	e.metrics.age.Set(e.price.MeanAge(now).Seconds())
 	return e.encoded
+}
+
+// amountsEvery is how many ticks share one telling of the points' amounts: it is asked for now and then, and by a reader who
+// has pointed at something for longer than a second.
+const amountsEvery = 2
+
+// pointsWithAmounts gives the last tick's points with their round amounts, as package rounds encodes them, valid until the
+// next call; nil if it is not time to tell them.
+func (e *engine) pointsWithAmounts() []byte {
+	if e.snapshot.Seq%amountsEvery != 0 {
+		return nil
+	}
+	e.rounds = e.points.AppendRounds(e.rounds[:0])
+	e.amounted = rounds.AppendJSON(e.amounted[:0], e.rounds)
+	return e.amounted
 }

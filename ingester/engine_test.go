@@ -16,6 +16,7 @@ import (
 	"sightglass/ingester/rawtx"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
+	"sightglass/shared/rounds"
 	"sightglass/shared/snapshot"
 )
 
@@ -87,6 +88,46 @@ func TestABlockGivesItsPrice(t *testing.T) {
 			t.Fatalf("a point at %v with the price at %v", p.Price, s.Price)
 		}
 	}
+}
+
+// TestEveryOtherTickTellsTheAmounts: of the same points as the snapshot, and each is an output that was paid.
+func TestEveryOtherTickTellsTheAmounts(t *testing.T) {
+	e := testEngine(t)
+	paid := make(map[int64]bool) // satoshi
+	for _, tx := range block(t) {
+		e.apply(seen(tx, start))
+		for _, out := range tx.TxOut {
+			paid[out.Value] = true
+		}
+	}
+	e.tick(start)
+	if got := e.pointsWithAmounts(); got != nil {
+		t.Errorf("told after an odd tick: %.80s", got)
+	}
+	s := decode(t, e.tick(start))
+	points, err := rounds.Decode(e.pointsWithAmounts())
+	if err != nil || len(points) != len(s.Transactions) || len(points) == 0 {
+		t.Fatalf("%d points for a snapshot of %d: %v", len(points), len(s.Transactions), err)
+	}
+	for i, p := range points {
+		if s.Transactions[i] != (snapshot.Point{Timestamp: p.Timestamp, Price: p.Price}) {
+			t.Fatalf("number %d is %+v, in the snapshot %+v", i, p, s.Transactions[i])
+		}
+		if !isPaid(paid, p) {
+			t.Fatalf("no output is worth %v USD at %v", p.Amount, p.Price)
+		}
+	}
+}
+
+// isPaid reports whether an output has the worth that a point tells, as far as cents do: they leave some satoshi open.
+func isPaid(paid map[int64]bool, p rounds.Point) bool {
+	least, most := 1e8*p.Amount/(p.Price+0.005), 1e8*p.Amount/(p.Price-0.005)
+	for satoshi := int64(math.Floor(least)); satoshi <= int64(math.Ceil(most)); satoshi++ {
+		if paid[satoshi] {
+			return true
+		}
+	}
+	return false
 }
 
 // TestWhatIsReplacedNeverWas: a transaction that the node takes back leaves the price, the points and the stats as if

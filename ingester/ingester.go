@@ -123,17 +123,26 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 			if now.Sub(saved) >= stateEvery {
 				saved, state = now, in.engine.price.State()
 			}
-			epoch := in.publisher.Epoch()
-			in.engine.reign(epoch)
-			in.publisher.Put(epoch, in.engine.tick(now), state)
-			if epoch != "" {
-				in.publisher.Record(&in.engine.snapshot)
-			}
+			in.hand(now, state)
 			in.ticked.Store(now.UnixNano())
 			if in.opts.Alive != nil {
 				in.opts.Alive()
 			}
 		}
+	}
+}
+
+// hand computes the tick's snapshot and gives the publisher what goes to Redis.
+func (in *Ingester) hand(now time.Time, state []byte) {
+	epoch := in.publisher.Epoch()
+	in.engine.reign(epoch)
+	encoded := in.engine.tick(now)
+	if points := in.engine.pointsWithAmounts(); points != nil {
+		in.publisher.PutPoints(points)
+	}
+	in.publisher.Put(epoch, encoded, state)
+	if epoch != "" {
+		in.publisher.Record(&in.engine.snapshot)
 	}
 }
 

@@ -1,14 +1,12 @@
-// Package archive reads the price's course from Redis, and keeps it for as long as it is fresh.
+// Package archive reads from Redis what few ask for, the price's course and the points' amounts, and keeps it for as long
+// as it is fresh.
 package archive
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,9 +21,6 @@ import (
 // Fresh is how long what was read is taken for what there is: half the time in which one entry comes. Redis is asked
 // no more often, however many ask the edge.
 const Fresh = history.Slot * time.Second / 2
-
-// ErrUnavailable is wrapped by Read's error: Redis has given no history, and there is none from before.
-var ErrUnavailable = errors.New("no history from redis")
 
 // A Course is the price's course, oldest first. Neither it nor its entries change: two that are the same pointer hold
 // the same.
@@ -45,16 +40,7 @@ type Archive struct {
 	log     *slog.Logger
 	metrics *metrics
 	refused rate.Sometimes // keeps a flood of bad entries out of the log
-
-	latest atomic.Pointer[copied]
-	mu     sync.Mutex // held while Redis is asked: who comes meanwhile waits for the same answer
-}
-
-// copied is what Redis said, and when it was asked.
-type copied struct {
-	course *Course // nil if it never gave any
-	err    error   // why the course is older than asked
-	asked  time.Time
+	course  kept[Course]
 }
 
 type metrics struct{ reads, failures, refused prometheus.Counter }
@@ -65,7 +51,7 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 	counter := func(name, help string) prometheus.Counter {
 		return with.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
-	return &Archive{
+	a := &Archive{
 		client:  client,
 		log:     log,
 		refused: rate.Sometimes{Interval: time.Second},
@@ -75,52 +61,28 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 			refused:  counter("sightglass_archive_refused_total", "Entries of the history that were passed over."),
 		},
 	}
+	a.course = kept[Course]{fresh: Fresh, ask: a.ask}
+	return a
 }
 
 // Read gives the course as it is in Redis, or was at most Fresh before now. While Redis is away it is the last one that
 // is known; ErrUnavailable if none is.
 func (a *Archive) Read(ctx context.Context, now time.Time) (*Course, error) {
-	if c := a.latest.Load(); c.isFresh(now) {
-		return c.course, c.answer()
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	c := a.latest.Load()
-	if !c.isFresh(now) { // nobody else was quicker
-		c = a.ask(ctx, c, now)
-		a.latest.Store(c)
-	}
-	return c.course, c.answer()
+	return a.course.read(ctx, now)
 }
 
-// isFresh goes by the distance of two times, so that a clock that steps back does not make a copy last.
-func (c *copied) isFresh(now time.Time) bool { return c != nil && now.Sub(c.asked).Abs() < Fresh }
-
-func (c *copied) answer() error {
-	if c.course == nil {
-		return c.err
-	}
-	return nil
-}
-
-// ask reads the history anew. What is the same as before stays the same course.
-func (a *Archive) ask(ctx context.Context, before *copied, now time.Time) *copied {
-	c := &copied{asked: now}
-	if before != nil {
-		c.course = before.course
-	}
+func (a *Archive) ask(ctx context.Context, before *Course) (*Course, error) {
 	a.metrics.reads.Inc()
 	members, err := a.client.ZRange(ctx, keys.History, -history.MaxEntries, -1).Result()
 	if err != nil {
 		a.metrics.failures.Inc()
-		c.err = fmt.Errorf("%w: %w", ErrUnavailable, err)
 		a.log.Warn("redis gives no history; serving what is known", "err", err)
-		return c
+		return nil, err
 	}
-	if entries := a.decode(members); c.course == nil || !slices.Equal(entries, c.course.Entries) {
-		c.course = &Course{Entries: entries}
+	if entries := a.decode(members); before == nil || !slices.Equal(entries, before.Entries) {
+		return &Course{Entries: entries}, nil
 	}
-	return c
+	return before, nil
 }
 
 // decode passes over what is no entry, or not in its place.

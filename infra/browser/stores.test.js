@@ -53,6 +53,50 @@ test("the newest 20,000 points are kept, however many came", () => {
   assert.equal(points.firstAt(1e9), MOST);
 });
 
+/** @param {Points} points */
+const amounts = (points) => Array.from({ length: points.length }, (_, i) => points.amount(i));
+
+test("amounts are learnt by time and price, in the order of points that are alike", () => {
+  const points = new Points();
+  const alike = { timestamp: 2, price: 7 };
+  points.follow([{ timestamp: 1, price: 5 }, alike, { timestamp: 2, price: 8 }, alike, { timestamp: 3, price: 9 }]);
+  assert.deepEqual(amounts(points), [0, 0, 0, 0, 0]);
+  points.learn([[0.5, 5, 1000], [1, 6, 1000], [2, 7, 20], [2, 7.5, 1000], [2, 8, 2.5], [2, 7, 50], [2, 7, 1000], [9, 9, 1000]]);
+  assert.deepEqual(amounts(points), [0, 20, 2.5, 50, 0]);
+  points.learn([]);
+  points.learn([[3, 9, 100]]);
+  assert.deepEqual(amounts(points), [0, 20, 2.5, 50, 100]);
+});
+
+/** @param {{timestamp: number, price: number}[]} of @returns {import("../../edge/web/static/points.js").Round[]} */
+const rounds = (of) => of.map((p) => [p.timestamp, p.price, 1 + (p.timestamp % 100)]);
+
+test("an amount stays with its point, however many come, and leaves with it", () => {
+  const points = new Points();
+  for (let first = 0; first < 3 * MOST; first += 500) {
+    points.follow(run(first, first + 1000));
+    points.learn(rounds(run(first, first + 1000)));
+  }
+  assert.ok(amounts(points).every((amount, i) => amount === 1 + (points.time(i) % 100)));
+  const { length } = points;
+  points.follow(run(points.time(length - 500), points.time(length - 500) + 500, 50)); // the same times, other prices
+  assert.equal(points.amount(length - 501), 1 + (points.time(length - 501) % 100));
+  assert.ok(amounts(points).slice(length - 500).every((amount) => amount === 0), "an amount of a point that is no more");
+});
+
+test("only the newest thousand may still be asked for", () => {
+  const points = new Points();
+  assert.equal(points.openSince, Infinity);
+  points.follow(run(0, 800));
+  points.follow(run(600, 1500));
+  assert.deepEqual([points.isOpen(499), points.isOpen(500), points.isOpen(1499), points.isOpen(1500)], [false, true, true, false]);
+  assert.equal(points.openSince, 500);
+  points.learn(rounds(run(0, 700)));
+  assert.equal(points.openSince, 700);
+  points.learn(rounds(run(700, 1500)));
+  assert.equal(points.openSince, Infinity);
+});
+
 /** @param {number} t */
 const entry = (t, price = t) => /** @type {[number, number, number, number, number]} */ ([t, price, price - 1, price + 1, 0.9]);
 

@@ -150,6 +150,7 @@ func TestConditionalAndCompressed(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, client, began, 1000)
+	storePoints(t, client, 200)
 	e, other := edgeWith(t, server, unchanged), edgeWith(t, server, unchanged)
 	for _, one := range []*edge.Edge{e, other} { // the snapshot stays as it is: stale
 		programs.Until(t, "the snapshot", func() bool {
@@ -157,7 +158,7 @@ func TestConditionalAndCompressed(t *testing.T) {
 		})
 	}
 	for _, path := range []string{
-		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
+		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/v1/points", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
 		"/static/client.js",
 	} {
 		t.Run(path, func(t *testing.T) {
@@ -233,7 +234,7 @@ func TestCORS(t *testing.T) {
 				header.Set("Origin", c.origin)
 			}
 			for path, status := range map[string]int{
-				"/api/v1/about": 200, "/api/v1/history": 200, "/api/v1/snapshot": 503, "/api/v1/history?step=1": 400, "/api/nothing": 404,
+				"/api/v1/about": 200, "/api/v1/history": 200, "/api/v1/points": 200, "/api/v1/snapshot": 503, "/api/v1/history?step=1": 400, "/api/v1/points?since=": 400, "/api/nothing": 404,
 				"/static/client.js": 200,
 			} {
 				got := ask(t, "GET", e, path, header)
@@ -270,7 +271,8 @@ func TestMethods(t *testing.T) {
 	programs.Until(t, "the edge to be ready", func() bool { return ask(t, "GET", e, "/readyz", nil).StatusCode == http.StatusOK })
 	const api, page = "GET, HEAD, OPTIONS", "GET, HEAD"
 	for path, allow := range map[string]string{
-		"/api/v1/snapshot": api, "/api/v1/history": api, "/api/v1/about": api, "/api/openapi.json": api, "/api/asyncapi.json": api,
+		"/api/v1/snapshot": api, "/api/v1/history": api, "/api/v1/points": api, "/api/v1/about": api,
+		"/api/openapi.json": api, "/api/asyncapi.json": api,
 		"/": page, "/embed": page, "/clock": page, "/static/app.js": page, "/static/client.js": page, "/health": page, "/livez": page, "/readyz": page,
 	} {
 		get, head := ask(t, "GET", e, path, nil), ask(t, "HEAD", e, path, nil)

@@ -30,6 +30,7 @@ var snippets = map[string]struct {
 	"curl-client":       {shell("curl"), ``},
 	"curl-snapshot":     {shell("curl"), `^(200|304)$`},
 	"curl-history":      {shell("curl"), `^{"step":60,"points":\[(.*,)?\[\d+,5\d{3}\.\d\d,`},
+	"curl-points":       {shell("curl"), `^{"points":\[\[\d+\.\d{3},\d{4}\.\d\d,\d+(\.5)?\],`},
 	"node":              {nodejs, `^5\d{3}(\.\d+)? .* live -\d+ \+\d+$`},
 	"websocat":          {shell("websocat"), `^{"type":"delta"`},
 	"python":            {python("json"), `^5\d{3}(\.\d+)? live$`},
@@ -48,6 +49,7 @@ func TestTheSnippetsForClients(t *testing.T) {
 		"redis-cli", "redis-cli -u "+w.redis.URL(),
 	)
 	awaitHistory(t, w.redis)
+	awaitPoints(t, w.redis)
 	dir := t.TempDir() // of all: the first fetches what another imports
 	ran := make(map[string]bool)
 	for _, s := range readSnippets(t, filepath.Join("..", "..", "docs", "clients.md")) {
@@ -77,6 +79,14 @@ func awaitHistory(t *testing.T, server *redistest.Server) {
 	programs.Until(t, "an entry with the price in the history", func() bool {
 		newest, err := client.ZRange(t.Context(), keys.History, -1, -1).Result()
 		return err == nil && len(newest) == 1 && strings.Contains(newest[0], ",5")
+	})
+}
+
+func awaitPoints(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	client := server.Client()
+	programs.Until(t, "points with their amounts", func() bool {
+		return strings.HasPrefix(client.Get(t.Context(), keys.Points).Val(), "[[")
 	})
 }
 

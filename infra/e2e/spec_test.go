@@ -151,6 +151,11 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		{e: empty, path: "/api/v1/history", want: "200"},
 		{e: live, path: "/api/v1/history", asked: "/api/v1/history?step=1", want: "400"},
 		{e: cut, path: "/api/v1/history", want: "503"},
+		{e: live, path: "/api/v1/points", want: "200"},
+		{e: live, path: "/api/v1/points", asked: "/api/v1/points?since=1", want: "200"},
+		{e: empty, path: "/api/v1/points", want: "200"},
+		{e: live, path: "/api/v1/points", asked: "/api/v1/points?since=1.5", want: "400"},
+		{e: cut, path: "/api/v1/points", want: "503"},
 		{e: live, path: "/api/v1/about", want: "200"},
 		{e: live, path: "/api/openapi.json", want: "200"},
 		{e: live, path: "/api/asyncapi.json", want: "200"},
@@ -160,11 +165,13 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		{e: live, path: "/static/{file}", asked: "/static/app.js", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/snapshot", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/history", header: whatever, want: "304"},
+		{e: live, path: "/api/v1/points", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/about", header: whatever, want: "304"},
 		{e: live, path: "/api/openapi.json", header: whatever, want: "304"},
 		{e: live, path: "/api/asyncapi.json", header: whatever, want: "304"},
 		{e: live, method: "OPTIONS", path: "/api/v1/snapshot", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/v1/history", want: "204"},
+		{e: live, method: "OPTIONS", path: "/api/v1/points", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/v1/about", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/openapi.json", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/asyncapi.json", want: "204"},
@@ -343,14 +350,24 @@ func TestTheGoldenFilesAreAsDescribed(t *testing.T) {
 	for schema, path := range map[string]string{
 		"Snapshot": "snapshot/testdata/snapshot.json", "HistoryPoint": "history/testdata/entry.json",
 	} {
-		data, err := os.ReadFile(filepath.Join("..", "..", "shared", filepath.FromSlash(path)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := doc.valid(t, "#/components/schemas/"+schema, parse(t, data)); err != nil {
+		if err := doc.valid(t, "#/components/schemas/"+schema, parse(t, golden(t, path))); err != nil {
 			t.Error(err)
 		}
 	}
+	points := fmt.Appendf(nil, `{"points":%s}`, golden(t, "rounds/testdata/points.json")) // as edges hand them on
+	if err := doc.valid(t, "#/components/schemas/Points", parse(t, points)); err != nil {
+		t.Error(err)
+	}
+}
+
+// golden is a file of the contract, by its place in shared.
+func golden(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join("..", "..", "shared", filepath.FromSlash(path)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // TestAsyncAPIExamples: each example is as its message's schema says, and a broken one is not.

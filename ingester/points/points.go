@@ -11,6 +11,7 @@ import (
 
 	"sightglass/ingester/payment"
 	"sightglass/ingester/price"
+	"sightglass/shared/rounds"
 	"sightglass/shared/snapshot"
 )
 
@@ -36,6 +37,7 @@ type paid struct {
 	at     time.Time
 	amount payment.Satoshi
 	price  price.USD // implied, 0 if the payment is near no round amount
+	round  price.USD // that amount
 }
 
 // New makes an empty cloud.
@@ -56,7 +58,9 @@ func (c *Cloud) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi) 
 		if len(c.payments) == cap(c.payments) {
 			c.forget(&i)
 		}
-		c.payments = slices.Insert(c.payments, i, paid{id: id, at: at, amount: amount, price: c.implied(amount)})
+		p := paid{id: id, at: at, amount: amount}
+		p.price, p.round = c.implied(amount)
+		c.payments = slices.Insert(c.payments, i, p)
 		i++
 	}
 }
@@ -83,32 +87,48 @@ func (c *Cloud) Near(estimate price.USD) {
 	}
 	c.near = estimate
 	for i := range c.payments {
-		c.payments[i].price = c.implied(c.payments[i].amount)
+		p := &c.payments[i]
+		p.price, p.round = c.implied(p.amount)
 	}
 }
 
-func (c *Cloud) implied(amount payment.Satoshi) price.USD {
+func (c *Cloud) implied(amount payment.Satoshi) (implied, round price.USD) {
 	if c.near <= 0 {
-		return 0
+		return 0, 0
 	}
-	implied, _, _ := price.Implied(amount, c.near)
-	return implied
+	implied, round, _ = price.Implied(amount, c.near)
+	return implied, round
 }
 
 // AppendTo appends the newest points, at most snapshot.MaxTransactions, oldest first.
 func (c *Cloud) AppendTo(dst []snapshot.Point) []snapshot.Point {
+	for _, p := range c.payments[c.first():] {
+		if p.price > 0 {
+			dst = append(dst, snapshot.Point{Timestamp: Seconds(p.at), Price: p.price.Cents()})
+		}
+	}
+	return dst
+}
+
+// AppendRounds appends the points that AppendTo does, each with its round amount.
+func (c *Cloud) AppendRounds(dst []rounds.Point) []rounds.Point {
+	for _, p := range c.payments[c.first():] {
+		if p.price > 0 {
+			dst = append(dst, rounds.Point{Timestamp: Seconds(p.at), Price: p.price.Cents(), Amount: float64(p.round)})
+		}
+	}
+	return dst
+}
+
+// first is where the newest points begin, with payments among them that are none.
+func (c *Cloud) first() int {
 	first := len(c.payments)
 	for found := 0; first > 0 && found < snapshot.MaxTransactions; first-- {
 		if c.payments[first-1].price > 0 {
 			found++
 		}
 	}
-	for _, p := range c.payments[first:] {
-		if p.price > 0 {
-			dst = append(dst, snapshot.Point{Timestamp: Seconds(p.at), Price: p.price.Cents()})
-		}
-	}
-	return dst
+	return first
 }
 
 // Seconds is t as the contract writes times: unix seconds with three decimals.

@@ -57,6 +57,32 @@ func TestAPointIsWhatAPaymentImplies(t *testing.T) {
 	}
 }
 
+func TestAPointKnowsItsRoundAmount(t *testing.T) {
+	c := points.New()
+	c.Near(5000)
+	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5050), dollars(2.5, 4900)})
+	c.Add(id(2), start.Add(time.Second), []payment.Satoshi{dollars(0.1, 5000), dollars(20, 5000)}) // the first is no point
+	expect := func(want ...float64) {
+		t.Helper()
+		near, got := c.AppendTo(nil), c.AppendRounds(nil)
+		var amounts []float64
+		for i, p := range got {
+			amounts = append(amounts, p.Amount)
+			if near[i] != (snapshot.Point{Timestamp: p.Timestamp, Price: p.Price}) {
+				t.Errorf("number %d is %+v here and %+v in the snapshot", i, p, near[i])
+			}
+		}
+		if !slices.Equal(amounts, want) || len(near) != len(got) {
+			t.Errorf("got %v for %d points, want %v", amounts, len(near), want)
+		}
+	}
+	expect(100, 2.5, 20)
+	c.Near(10_000) // then the same payments are worth twice as much
+	expect(200, 5, 40)
+	c.Near(0)
+	expect()
+}
+
 func TestTheNewestThousandOldestFirst(t *testing.T) {
 	c := points.New()
 	c.Near(5000)

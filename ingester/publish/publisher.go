@@ -25,6 +25,7 @@ type Publisher struct {
 	metrics *metrics
 	outage  outage
 	history *recorder
+	points  pointsWriter
 
 	mu      sync.Mutex
 	waiting parcel         // the newest; without a snapshot if it was taken
@@ -41,6 +42,7 @@ type parcel struct {
 	epoch    snapshot.Epoch // in which the snapshot was computed; empty: standing by
 	snapshot []byte
 	state    []byte // of the engine; most of the time empty
+	points   []byte // with their amounts; every other time empty
 }
 
 type metrics struct {
@@ -62,6 +64,7 @@ func New(client redis.UniversalClient, tick time.Duration, log *slog.Logger, reg
 		log:     log,
 		outage:  outage{log: log},
 		history: newRecorder(client, log, reg),
+		points:  newPointsWriter(log, reg),
 		wake:    make(chan struct{}, 1),
 		metrics: &metrics{
 			published: with.NewCounter(prometheus.CounterOpts{
@@ -124,7 +127,7 @@ func (p *Publisher) take(sent parcel) parcel {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	waiting := p.waiting
-	p.waiting = parcel{snapshot: sent.snapshot[:0], state: sent.state[:0]}
+	p.waiting = parcel{snapshot: sent.snapshot[:0], state: sent.state[:0], points: sent.points[:0]}
 	return waiting
 }
 
@@ -203,6 +206,7 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	if len(sending.state) > 0 && p.failed(ctx, p.client.Set(ctx, keys.Engine, sending.state, keep).Err()) {
 		return
 	}
+	p.publishPoints(ctx, sending.points)
 	p.recovered()
 }
 

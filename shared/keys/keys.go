@@ -14,6 +14,10 @@ const (
 	// `redis-cli ZRANGE sightglass:history -6 -1` shows the last minute.
 	History = "sightglass:history"
 
+	// Points holds the newest snapshot's points, a second old at the most, each with the round amount that it is: package
+	// rounds has the encoding. Snapshots do not tell it, as few ask; edges read it when somebody does.
+	Points = "sightglass:points"
+
 	// Engine holds what a restarted ingester resumes from: the engine's state, binary, for the ingester alone.
 	Engine = "sightglass:engine"
 

@@ -1,6 +1,8 @@
 // @ts-check
 // The page's parts and how they hang together: stream and history -> points and course -> text and chart.
 
+import { Amounts } from "./amounts.js";
+import { Announcer } from "./announcer.js";
 import { StreamClient } from "./client.js";
 import { Course } from "./course.js";
 import { instant, time, useUTC } from "./format.js";
@@ -9,9 +11,7 @@ import { loadDay, loadSince } from "./history.js";
 import { listenToKeys } from "./keys.js";
 import { dropLink, linkTo, rangeOf, readLink, share } from "./link.js";
 import { onSystemColors, readColors } from "./palette.js";
-import {
-  Announcer, byId, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write,
-} from "./panel.js";
+import { byId, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
 import { savePicture } from "./picture.js";
 import { Plot } from "./plot.js";
 import { Points } from "./points.js";
@@ -32,8 +32,11 @@ const view = new View();
 restore();
 
 const plot = new Plot(byId("cloud"), points, course, view);
-const reading = new Reading(plot, () => client.snapshot?.price ?? 0);
-const table = new Table(/** @type {HTMLTableElement} */ (byId("table")), points);
+const reading = new Reading(plot, () => client.snapshot?.price ?? 0, () => amounts.find());
+const amounts = new Amounts(points, () => reading.isOpen && client.phase === "open", () => reading.learned());
+const table = new Table(/** @type {HTMLTableElement} */ (byId("table")), points, async () => {
+  if (client.phase === "open") await amounts.update();
+});
 const announcer = new Announcer();
 const client = new StreamClient();
 
@@ -194,7 +197,8 @@ function tick() {
   showState(state);
   showHint(hintOf(client, state));
   showTitle(client.snapshot, state);
-  announcer.update(client.snapshot, state, now);
+  const news = announcer.next(client.snapshot, state, now);
+  if (news) write("announcer", news);
 }
 
 /** What this edge's operator has to say. An edge that is restarted may say something else. */
@@ -223,7 +227,9 @@ async function askHistory() {
 
 /** @param {import("./client.js").Snapshot} s */
 function takeIn(s) {
+  const first = points.length === 0;
   points.follow(s.transactions);
+  if (first) amounts.update(); // later a reader may point at what no edge knows any more
   if (!(s.price > 0)) return;
   const last = course.length > 0 ? course.time(course.length - 1) : s.timestamp;
   course.add(s.timestamp, s.price, s.low, s.high);

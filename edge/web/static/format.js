@@ -43,6 +43,9 @@ export const dollars = (price) => (price >= 100 ? whole : exact).format(price);
 /** @param {number} price */
 export const cents = (price) => exact.format(price);
 
+/** A round amount: with cents only if it has some. @param {number} amount */
+export const rounded = (amount) => (Number.isInteger(amount) ? whole : exact).format(amount);
+
 /** @param {number} price with cents, in parts */
 export const dollarParts = (price) => exact.formatToParts(price);
 

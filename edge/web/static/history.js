@@ -14,7 +14,7 @@ const COARSE_STEP = 60;
  * @returns {Promise<boolean>} whether it is there
  */
 export async function loadDay(from, take) {
-  const day = await load(from > 0 ? `from=${Math.floor(from)}&step=${COARSE_STEP}` : `step=${COARSE_STEP}`);
+  const day = await loadCourse(from > 0 ? `from=${Math.floor(from)}&step=${COARSE_STEP}` : `step=${COARSE_STEP}`);
   if (!day) return false;
   take(day);
   if (day.length > 0) await loadSince(day[day.length - 1][0] - FINE, take);
@@ -23,14 +23,21 @@ export async function loadDay(from, take) {
 
 /** @param {number} from unix seconds @param {(entries: Entry[]) => void} take */
 export async function loadSince(from, take) {
-  const entries = await load(`from=${Math.max(0, Math.floor(from))}`);
+  const entries = await loadCourse(`from=${Math.max(0, Math.floor(from))}`);
   if (entries) take(entries);
 }
 
 /** @param {string} query @returns {Promise<Entry[] | null>} */
-async function load(query) {
+const loadCourse = (query) => load(`/api/v1/history?${query}`);
+
+/**
+ * The points of an answer; null if there is none.
+ * @param {string} path of the edge's API
+ * @returns {Promise<any[] | null>}
+ */
+export async function load(path) {
   try {
-    const answer = await fetch(`/api/v1/history?${query}`);
+    const answer = await fetch(path);
     return answer.ok ? (await answer.json()).points : null;
   } catch {
     return null; // the stream's state already tells that the edge does not answer

@@ -6,9 +6,6 @@ import { NONE, change, confidenceWord, dollarParts, dollars, duration, integer, 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 /** @typedef {import("./state.js").State} State */
 
-const ANNOUNCE_EVERY = 30_000;
-const ANNOUNCE_MOVE = 0.0025; // a smaller move of the price is not worth interrupting anyone for
-
 /** @param {string} id */
 export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
 
@@ -75,22 +72,4 @@ export function showTitle(s, state) {
   const doubt = state.name === "live" ? "" : `${state.name} · `;
   const title = `${price}${doubt}Sightglass`;
   if (document.title !== title) document.title = title;
-}
-
-/** Tells those who listen instead of looking: what is new, and seldom. */
-export class Announcer {
-  #at = 0;
-  #state = "";
-  #price = 0;
-
-  /** @param {Snapshot | null} s @param {State} state @param {number} now */
-  update(s, state, now) {
-    if (state.name === "connecting") return; // soon it will be something worth saying
-    const price = s?.price ?? 0;
-    const moved = Math.abs(price - this.#price) > ANNOUNCE_MOVE * this.#price;
-    if (now - this.#at < ANNOUNCE_EVERY || (state.name === this.#state && !moved)) return;
-    [this.#at, this.#state, this.#price] = [now, state.name, price];
-    const words = s && price > 0 ? `One bitcoin: ${dollars(price)}, confidence ${confidenceWord(s.confidence)}. ` : "";
-    write("announcer", `${words}Connection: ${state.words}.`);
-  }
 }

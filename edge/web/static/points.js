@@ -1,14 +1,20 @@
 // @ts-check
 // All points that this page has seen, oldest first, in typed arrays: nothing is allocated while they come and go.
 
-/** @typedef {import("./client.js").Point} Point */
+/**
+ * @typedef {import("./client.js").Point} Point
+ * @typedef {[timestamp: number, price: number, amount: number]} Round a point, and the round amount that it is, in USD
+ */
 
 /** The most that are kept, and so drawn. */
 export const MOST = 20_000;
 
+const NEWEST = 1000; // points of a snapshot; an edge knows the amounts of no others
+
 export class Points {
   #times = new Float64Array(2 * MOST); // unix seconds; twice the room, so that the kept ones always are in one piece
   #prices = new Float64Array(2 * MOST);
+  #amounts = new Float32Array(2 * MOST); // 0: not known
   #start = 0;
   #end = 0;
 
@@ -24,6 +30,34 @@ export class Points {
   /** @param {number} i */
   price(i) {
     return this.#prices[this.#start + i];
+  }
+
+  /** The round amount in USD; 0 if it is not known. @param {number} i */
+  amount(i) {
+    return this.#amounts[this.#start + i];
+  }
+
+  /** Whether an edge may know what is not known here. @param {number} i */
+  isOpen(i) {
+    return i >= Math.max(0, this.length - NEWEST) && i < this.length && this.amount(i) === 0;
+  }
+
+  /** The time of the oldest such point; Infinity if there is none. */
+  get openSince() {
+    for (let i = Math.max(0, this.length - NEWEST); i < this.length; i++) if (this.isOpen(i)) return this.time(i);
+    return Infinity;
+  }
+
+  /** Takes in amounts of points; those of others are passed over. @param {Round[]} rounds oldest first, like the points */
+  learn(rounds) {
+    let next = 0; // of points that are alike, each has an amount of its own
+    for (const [t, price, amount] of rounds) {
+      let i = Math.max(next, this.firstAt(t));
+      while (i < this.length && this.time(i) === t && this.price(i) !== price) i++;
+      if (i >= this.length || this.time(i) !== t) continue;
+      this.#amounts[this.#start + i] = amount;
+      next = i + 1;
+    }
   }
 
   /**
@@ -68,13 +102,13 @@ export class Points {
   #add(point) {
     if (this.#end === this.#times.length) this.#moveDown();
     this.#times[this.#end] = point.timestamp;
-    this.#prices[this.#end++] = point.price;
+    this.#prices[this.#end] = point.price;
+    this.#amounts[this.#end++] = 0;
     if (this.length > MOST) this.#start++;
   }
 
   #moveDown() {
-    this.#times.copyWithin(0, this.#start, this.#end);
-    this.#prices.copyWithin(0, this.#start, this.#end);
+    for (const column of [this.#times, this.#prices, this.#amounts]) column.copyWithin(0, this.#start, this.#end);
     this.#end -= this.#start;
     this.#start = 0;
   }

@@ -1,7 +1,7 @@
 // @ts-check
 // The newest points as a table, for those who read better than they look. It costs nothing while it is hidden.
 
-import { NONE, cents, change, time } from "./format.js";
+import { NONE, cents, change, rounded, time } from "./format.js";
 
 const ROWS = 50;
 const EVERY = 3000; // ms: rows that jump cannot be read
@@ -10,10 +10,15 @@ export class Table {
   #shownAt = 0;
   /** @type {HTMLTableRowElement[]} */ #rows = [];
 
-  /** @param {HTMLTableElement} table @param {import("./points.js").Points} points */
-  constructor(table, points) {
+  /**
+   * @param {HTMLTableElement} table
+   * @param {import("./points.js").Points} points
+   * @param {() => Promise<void>} find asks for amounts that are not known
+   */
+  constructor(table, points, find) {
     this.table = table;
     this.points = points;
+    this.find = find;
   }
 
   get shown() {
@@ -29,13 +34,20 @@ export class Table {
   /** At once: times are in another zone, say. @param {number} price */
   again(price) {
     this.#shownAt = 0;
-    this.update(price, Date.now());
+    this.#show(price);
   }
 
   /** @param {number} price @param {number} now */
-  update(price, now) {
+  async update(price, now) {
     if (!this.shown || now - this.#shownAt < EVERY) return;
     this.#shownAt = now;
+    await this.find();
+    this.#show(price);
+  }
+
+  /** @param {number} price */
+  #show(price) {
+    if (!this.shown) return;
     const { length } = this.points;
     this.#fit(Math.min(ROWS, length));
     this.#rows.forEach((row, k) => this.#fill(row, length - 1 - k, price));
@@ -46,7 +58,7 @@ export class Table {
     while (this.#rows.length > count) this.#rows.pop()?.remove();
     while (this.#rows.length < count) {
       const row = this.table.tBodies[0].insertRow();
-      for (let k = 0; k < 3; k++) row.insertCell();
+      for (let k = 0; k < 4; k++) row.insertCell();
       this.#rows.push(row);
     }
   }
@@ -54,7 +66,10 @@ export class Table {
   /** @param {HTMLTableRowElement} row @param {number} i @param {number} price */
   #fill(row, i, price) {
     const implied = this.points.price(i);
-    const texts = [time(this.points.time(i)), cents(implied), price > 0 ? change(implied / price - 1) : NONE];
+    const amount = this.points.amount(i);
+    const texts = [
+      time(this.points.time(i)), amount > 0 ? rounded(amount) : NONE, cents(implied), price > 0 ? change(implied / price - 1) : NONE,
+    ];
     texts.forEach((text, k) => {
       if (row.cells[k].textContent !== text) row.cells[k].textContent = text;
     });
