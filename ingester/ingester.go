@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,6 +35,7 @@ type Ingester struct {
 	internal  net.Listener // nil without InternalListen
 	metrics   *prometheus.Registry
 	engine    *engine
+	ticked    atomic.Int64 // when the compute loop last did, unix nanoseconds
 }
 
 // New makes an ingester or says what is wrong with its options. Neither the node nor Redis needs to be there yet.
@@ -77,6 +79,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 	if in.rpc != nil {
 		defer in.rpc.Close()
 	}
+	in.ticked.Store(time.Now().UnixNano())
 	events := make(chan node.Event, pending)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.node.Run(ctx, events) })
@@ -119,6 +122,7 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 			}
 			in.publisher.Put(in.engine.tick(now), state)
 			in.publisher.Record(&in.engine.snapshot)
+			in.ticked.Store(now.UnixNano())
 		}
 	}
 }

@@ -72,11 +72,14 @@ func listenInternal(addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// internalRoutes are for operators: GET /metrics, and GET /mempool, the node's mempool as it is known here.
+// internalRoutes are for operators: GET /metrics, GET /mempool, the node's mempool as it is known here, and the probes
+// GET /livez and /readyz.
 func (in *Ingester) internalRoutes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(in.metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /mempool", in.serveMempool)
+	mux.HandleFunc("GET /livez", answerProbe(in.live))
+	mux.HandleFunc("GET /readyz", answerProbe(in.ready))
 	return mux
 }
 

@@ -28,7 +28,7 @@ type Options struct {
 	MaxTransactions int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
 	Near            float64       `default:"0" help:"The price is known to be near this, within about 10 %. 0: it resumes from the state in Redis, or is found from nothing."`
 	Quiet           time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
-	InternalListen  string        `default:"" help:"Serve /metrics and /mempool here, for operators only. Empty: not at all."`
+	InternalListen  string        `default:"" help:"Serve /metrics, /mempool, /livez and /readyz here, for operators only. Empty: not at all."`
 
 	Log *slog.Logger `kong:"-"` // nil: slog.Default
 }

@@ -24,14 +24,14 @@ func (n *Node) take(m zmqsub.Message) {
 	switch m.Kind {
 	case zmqsub.Up:
 		n.link.up++
-		n.metrics.connected.Set(1)
+		n.setConnected(true)
 		n.log.Info("connected to the node")
 		n.sync.hold = n.rpc != nil // it may be a node that has only begun, and tells its old mempool
 		n.resync("connected", m.At)
 	case zmqsub.Down:
 		n.link.up = max(0, n.link.up-1)
 		if n.link.up == 0 {
-			n.metrics.connected.Set(0)
+			n.setConnected(false)
 		}
 		n.sync.inStep = false
 		n.run.end()

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -64,6 +65,7 @@ type Node struct {
 	ctx       context.Context // Run's
 	out       chan<- Event
 
+	isUp     atomic.Bool // the link, for whoever asks from outside the loop
 	link     link
 	counters map[string]*counter
 	pool     pool
@@ -202,6 +204,18 @@ func (n *Node) emit(ev Event) {
 	case n.out <- ev:
 	case <-n.ctx.Done():
 	}
+}
+
+// Connected reports whether the ZMQ connection is there. It may be called from anywhere.
+func (n *Node) Connected() bool { return n.isUp.Load() }
+
+func (n *Node) setConnected(up bool) {
+	n.isUp.Store(up)
+	one := 0.
+	if up {
+		one = 1
+	}
+	n.metrics.connected.Set(one)
 }
 
 // A View is the node's mempool as it is known here.

@@ -54,7 +54,7 @@ func (n *Node) renew(now time.Time) {
 	n.link = link{heard: now, silent: n.link.silent, topics: make(map[string]struct{})}
 	n.run.end()
 	n.sync.inStep = false
-	n.metrics.connected.Set(0)
+	n.setConnected(false)
 	n.listener.Renew()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,8 @@ type Publisher struct {
 	mu      sync.Mutex
 	waiting parcel        // the newest; without a snapshot if it was taken
 	wake    chan struct{} // has room for one: something is waiting
+
+	accepted atomic.Int64 // when Redis last took a snapshot, unix nanoseconds
 }
 
 // A parcel is what is written to Redis at a time.
@@ -78,6 +81,9 @@ func (p *Publisher) Put(snapshot, state []byte) {
 	}
 }
 
+// Age is the time since Redis took a snapshot; huge before the first.
+func (p *Publisher) Age() time.Duration { return time.Since(time.Unix(0, p.accepted.Load())) }
+
 // take swaps what is waiting for the room of a parcel that was sent.
 func (p *Publisher) take(sent parcel) parcel {
 	p.mu.Lock()
@@ -116,6 +122,7 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
 		return
 	}
+	p.accepted.Store(time.Now().UnixNano())
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
 	if p.outage.isOver("redis takes snapshots again") {

@@ -23,6 +23,7 @@ A flag wins over the environment, the environment over the default.`
 type cli struct {
 	Run         runCmd         `cmd:"" help:"Serve until a signal stops it; SIGTERM drains."`
 	Checkconfig checkconfigCmd `cmd:"" help:"Check the settings that run would use, and say what is wrong with them."`
+	Health      healthCmd      `cmd:"" help:"Ask a running edge whether it is ready, and exit with 0 if it is, or 1."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 

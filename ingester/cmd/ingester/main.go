@@ -26,6 +26,7 @@ type cli struct {
 	Replay      replayCmd      `cmd:"" help:"Publish a file's transactions over ZMQ as bitcoind would, for trying things out."`
 	Record      recordCmd      `cmd:"" help:"Write down what a node says, for replay, until a signal stops it."`
 	Checkconfig checkconfigCmd `cmd:"" help:"Check the settings that run would use, and say what is wrong with them."`
+	Health      healthCmd      `cmd:"" help:"Ask a running ingester whether it is ready, and exit with 0 if it is, or 1."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 

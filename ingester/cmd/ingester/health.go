@@ -1,0 +1,42 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+)
+
+type healthCmd struct {
+	URL     string        `default:"http://127.0.0.1:9101/readyz" help:"What is asked: a GET that is answered with 200 is good health."`
+	Timeout time.Duration `default:"3s" help:"How long the answer may take."`
+}
+
+// Run prints one line about the ingester, which must have --internal-listen. It is for containers, whose image has no curl.
+func (c *healthCmd) Run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, http.NoBody)
+	if err != nil {
+		return fmt.Errorf("--url: %w; want http://HOST:PORT/PATH", err)
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return fmt.Errorf("no answer: %w", err)
+	}
+	defer answer.Body.Close()
+	const enough = 500 // bytes of the answer, for a line
+	body, err := io.ReadAll(io.LimitReader(answer.Body, enough))
+	if err != nil {
+		return fmt.Errorf("%s: reading the answer: %w", c.URL, err)
+	}
+	line := fmt.Sprintf("%s: %s: %s", c.URL, answer.Status, strings.Join(strings.Fields(string(body)), " "))
+	if answer.StatusCode != http.StatusOK {
+		return errors.New(line)
+	}
+	fmt.Println(line)
+	return nil
+}

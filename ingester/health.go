@@ -1,0 +1,47 @@
+package ingester
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// liveWithin is how long the compute loop may stand still: three of the longest intervals, and more than the steps that
+// it waits for at its start take together.
+const liveWithin = 30 * time.Second
+
+// live says what is wrong if only a restart helps.
+func (in *Ingester) live() error {
+	if still := time.Since(time.Unix(0, in.ticked.Load())); still > liveWithin {
+		return fmt.Errorf("no snapshot was computed for %v", still.Round(time.Second))
+	}
+	return nil
+}
+
+// readyWithin is how long Redis may take nothing, beside the interval: as long as an edge stays ready without a snapshot.
+const readyWithin = 5 * time.Second
+
+// ready says why nothing good comes from this ingester now. A restart does not help against any of that.
+func (in *Ingester) ready() error {
+	switch {
+	case !in.node.Connected():
+		return errors.New("not connected to the node")
+	case in.publisher.Age() > in.opts.Interval+readyWithin:
+		return errors.New("redis has taken no snapshot for over 5 s")
+	}
+	return nil
+}
+
+// answerProbe answers ok, or 503 and what is wrong.
+func answerProbe(wrong func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		if err := wrong(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		io.WriteString(w, "ok\n") //nolint:errcheck // whoever asked has gone
+	}
+}
