@@ -54,8 +54,8 @@ test: packages alone lint web browser-packages
 
 # What operators deploy, run for real: needs root for the containers. One after the other, like the last of make test.
 test-deploy: packages
-	@infra/install-packages redis-server systemd systemd-container curl
-	go test -tags deploy -count=1 -timeout 20m -p 1 ./infra/deploy/...
+	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl docker.io docker-compose debootstrap
+	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/... ./infra/chaos
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
 web: $(NODE_MODULES)
