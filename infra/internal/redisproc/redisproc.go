@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,8 +20,11 @@ import (
 // startWithin is far more than an empty redis-server needs on a busy machine.
 const startWithin = 20 * time.Second
 
-// A Server is a redis-server on a port of its own, without persistence.
+// A Server is a redis-server on a port of its own, without persistence unless it is configured.
 type Server struct {
+	Config string   // file of settings; empty: none. To be set before Start, like the next
+	Args   []string // further settings, as on redis-server's command line; they win
+
 	port   int
 	cmd    *exec.Cmd // nil while it does not run
 	output bytes.Buffer
@@ -38,16 +43,18 @@ func New() (*Server, error) {
 	return &Server{port: ln.Addr().(*net.TCPAddr).Port}, nil
 }
 
+// Port is the server's.
+func (s *Server) Port() string { return strconv.Itoa(s.port) }
+
 // Addr is host and port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", s.Port()) }
 
 // URL is what the daemons take.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
 // Start starts the server, empty, and waits until it answers. After Kill it may be started again, on the same port.
 func (s *Server) Start(ctx context.Context) error {
-	cmd := exec.Command("redis-server", "--port", strconv.Itoa(s.port), "--bind", "127.0.0.1",
-		"--save", "", "--appendonly", "no")
+	cmd := exec.Command("redis-server", s.arguments()...)
 	cmd.Stdout, cmd.Stderr = &s.output, &s.output
 	if err := cmd.Start(); err != nil {
 		return err
@@ -59,17 +66,29 @@ func (s *Server) Start(ctx context.Context) error {
 	return nil
 }
 
+func (s *Server) arguments() []string {
+	args := []string{"--port", s.Port(), "--bind", "127.0.0.1"}
+	if s.Config == "" {
+		args = append(args, "--save", "", "--appendonly", "no")
+	} else {
+		args = append([]string{s.Config}, args...)
+	}
+	return append(args, s.Args...)
+}
+
 func (s *Server) awaitAnswer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startWithin)
 	defer cancel()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
-	for client.Ping(ctx).Err() != nil {
-		if ctx.Err() != nil {
+	for {
+		switch err := client.Ping(ctx).Err(); {
+		case err == nil, redis.IsAuthError(err), errors.Is(err, io.EOF): // it wants a password, or TLS
+			return nil
+		case ctx.Err() != nil:
 			return fmt.Errorf("redis-server does not answer on %s", s.Addr())
 		}
 	}
-	return nil
 }
 
 // Output is what the server has said. It must not be asked for while the server runs.
@@ -82,6 +101,13 @@ func (s *Server) Running() bool { return s.cmd != nil }
 func (s *Server) Kill() error {
 	err := s.cmd.Process.Kill()
 	s.cmd.Wait() //nolint:errcheck // it was killed
+	s.cmd = nil
+	return err
+}
+
+// Stop ends the server as systemd does: it writes down its data if it is configured to. It must run.
+func (s *Server) Stop() error {
+	err := errors.Join(s.Signal(syscall.SIGTERM), s.cmd.Wait())
 	s.cmd = nil
 	return err
 }

@@ -19,12 +19,20 @@ type Server struct {
 // Start starts a server and waits until it answers.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	s := New(t, "")
+	s.Start()
+	return s
+}
+
+// New makes a server with a file of settings, if any, and further ones; it is not started yet.
+func New(t testing.TB, config string, args ...string) *Server {
+	t.Helper()
 	process, err := redisproc.New()
 	if err != nil {
 		t.Fatal(err)
 	}
+	process.Config, process.Args = config, args
 	s := &Server{Server: process, t: t}
-	s.Start()
 	t.Cleanup(func() {
 		if s.Running() {
 			s.Kill()

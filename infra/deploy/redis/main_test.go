@@ -1,0 +1,14 @@
+//go:build deploy
+
+package redis
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9/logging"
+)
+
+func TestMain(m *testing.M) {
+	logging.Disable() // it tells of each failed try to reach a Redis that a test has killed
+	m.Run()
+}
