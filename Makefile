@@ -47,8 +47,10 @@ test: packages alone lint web browser-packages
 	go test -race -count=1 -p 1 ./infra/...
 
 # What operators deploy, run for real: needs root for the containers. One after the other, like the last of make test.
+# Where systemd runs, Debian's prometheus starts one on port 9090 when it is installed, which asks nothing of ours: the
+# tests have their own, on ports of their own. `systemctl disable --now prometheus` ends it.
 test-deploy: packages
-	@infra/install-packages redis-server
+	@infra/install-packages redis-server prometheus
 	go test -tags deploy -count=1 -timeout 20m -p 1 ./infra/deploy/...
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
