@@ -53,6 +53,8 @@ test: packages alone lint web browser-packages
 	go test -race -count=1 -p 1 ./infra/...
 
 # What operators deploy, run for real: needs root for the containers. One after the other, like the last of make test.
+# Where systemd runs, Debian's packages start what they install, nginx and prometheus among them, on their usual ports;
+# the tests have their own, elsewhere. `systemctl disable --now nginx prometheus` ends those.
 test-deploy: packages
 	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl docker.io docker-compose debootstrap
 	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/... ./infra/chaos
