@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"encoding/json"
 	"fmt"
 	"html"
 	"net/http"
@@ -25,9 +26,16 @@ func (w *world) control() *httptest.Server {
 	on("/edge/kill", func() { end(w, w.edge, syscall.SIGKILL) })
 	on("/edge/stop", func() { end(w, w.edge, syscall.SIGTERM) })
 	on("/edge/start", w.startEdge)
+	on("/node/pause", func() { w.node.Signal(w.t, syscall.SIGSTOP) })
+	on("/node/go", func() { w.node.Signal(w.t, syscall.SIGCONT) })
 	on("/ingester/stop", func() { end(w, w.ingester, syscall.SIGTERM) })
 	on("/ingester/start", w.startIngester)
 	mux.HandleFunc("GET /frame", frame)
+	mux.HandleFunc("GET /outputs", func(rw http.ResponseWriter, _ *http.Request) {
+		if err := json.NewEncoder(rw).Encode(w.outputs); err != nil {
+			w.t.Error(err)
+		}
+	})
 	return httptest.NewServer(mux)
 }
 

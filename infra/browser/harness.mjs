@@ -25,6 +25,17 @@ export async function control(path) {
   assert.ok(answer.ok, `${path}: ${answer.status}`);
 }
 
+/** Stops transactions from coming, until the test ends: the newest points are what they are then. @param {import("node:test").TestContext} t */
+export async function pauseNode(t) {
+  t.after(() => control("/node/go"));
+  await control("/node/pause");
+  const ask = async (path) => (await fetch(EDGE + path)).json();
+  await until(async () => {
+    const [{ transactions }, { points }] = [await ask("/api/v1/snapshot"), await ask("/api/v1/points")];
+    return JSON.stringify(points.map(([t, price]) => [t, price])) === JSON.stringify(transactions.map((p) => [p.timestamp, p.price]));
+  }, "the edge to know all amounts");
+}
+
 /**
  * Opens a page of its own browser context. When the test ends, the page must have had no console error, no violation of
  * its policy and no request to anywhere but its edge; expected are those errors that the test itself provokes.
@@ -110,6 +121,14 @@ const AXIS_ROWS = 20; // of pixels: the labels of the time axis, and nothing els
 
 /** What tells one range of the time axis from another: its labels. @param {Page} page */
 export const timeAxis = (page) => page.evaluate(chartHash, AXIS_ROWS);
+
+/** Which time the chart shows, in seconds of the reader's day. @param {import("playwright-core").Page} page */
+export async function rangeOf(page) {
+  const text = await page.textContent("#range");
+  const times = [...text.matchAll(/(\d+):(\d\d):(\d\d)( PM)?/g)].map(([, h, m, s, late]) => (h % 12 + (late ? 12 : 0)) * 3600 + m * 60 + Number(s));
+  assert.equal(times.length, 2, `what is shown: ${text}`);
+  return times;
+}
 
 /** Polls until met gives what is not false. @param {() => Promise<any>} met @param {string} what */
 export async function until(met, what) {

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { test } from "node:test";
-import { CONTROL, EDGE, LIVE, dashboard, drawn, open, state } from "./harness.mjs";
+import { CONTROL, EDGE, LIVE, dashboard, drawn, open, pauseNode, state } from "./harness.mjs";
 
 const PAGES = { dashboard: "/", card: "/embed", clock: "/clock" };
 const THEMES = /** @type {const} */ (["light", "dark"]);
@@ -14,11 +14,26 @@ await mkdir("out", { recursive: true });
 
 for (const width of [320, 1440]) {
   for (const colorScheme of THEMES) {
-    test(`${width} px, ${colorScheme}: a picture is kept, and nothing reaches over the side`, async (t) => {
+    test(`${width} px, ${colorScheme}: pictures are kept, and nothing reaches over the side`, async (t) => {
       const page = await dashboard(t, { context: { viewport: { width, height: 900 }, colorScheme } });
-      await page.screenshot({ path: `out/dashboard-${width}-${colorScheme}.png`, fullPage: true });
-      const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      assert.ok(over <= 0, `it scrolls sideways by ${over} px`);
+      const keep = async (what) => {
+        await page.screenshot({ path: `out/${what}-${width}-${colorScheme}.png`, fullPage: true });
+        const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+        assert.ok(over <= 0, `${what}: it scrolls sideways by ${over} px`);
+      };
+      await keep("dashboard");
+      await pauseNode(t);
+      await page.focus("#cloud");
+      for (const key of ["Home", "End"]) { // points at both sides
+        await page.keyboard.press(key);
+        await page.waitForFunction(() => /a round \$/.test(document.getElementById("tooltip").innerText));
+        const tip = await page.locator("#tooltip").boundingBox();
+        assert.ok(tip.x >= 0 && tip.x + tip.width <= width && tip.y >= 0, `${key}: the tooltip is at ${JSON.stringify(tip)}`);
+        await keep(`point-${key}`);
+      }
+      await page.click("#show-table");
+      await page.waitForFunction(() => [...document.querySelectorAll("#table tr td:nth-child(2)")].every((cell) => /\d/.test(cell.textContent)));
+      await keep("table");
     });
   }
 }
@@ -30,15 +45,74 @@ for (const [name, path] of Object.entries(PAGES)) {
       await state(page, LIVE);
       if (name === "dashboard") await drawn(page);
       else await page.screenshot({ path: `out/${name}-${colorScheme}.png` });
-      await page.evaluate(axe);
-      const { violations } = await page.evaluate(() => window.axe.run(document, {
-        resultTypes: ["violations"],
-        preload: false, // it makes inline styles of style sheets that import others, which the page's policy forbids
-      }));
-      const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
-      assert.deepEqual(serious.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 100))}`), []);
+      assert.deepEqual(await barriers(page), []);
     });
   }
+}
+
+/**
+ * What axe finds serious, in words.
+ * @param {import("playwright-core").Page} page @param {string[]} [rules] that it leaves aside otherwise
+ */
+async function barriers(page, rules = []) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate((also) => window.axe.run(document, {
+    resultTypes: ["violations"],
+    rules: Object.fromEntries(also.map((rule) => [rule, { enabled: true }])),
+    preload: false, // it makes inline styles of style sheets that import others, which the page's policy forbids
+  }), rules);
+  const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
+  return serious.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 100))}`);
+}
+
+const STRONGER = {
+  "more contrast, light": { contrast: "more", colorScheme: "light" },
+  "more contrast, dark": { contrast: "more", colorScheme: "dark" },
+  "forced colours, light": { forcedColors: "active", colorScheme: "light" },
+  "forced colours, dark": { forcedColors: "active", colorScheme: "dark" },
+};
+
+for (const [name, context] of Object.entries(STRONGER)) {
+  test(`${name}: text in at least 7:1, and no barrier that axe finds serious`, async (t) => {
+    const page = await dashboard(t, { context });
+    await page.click("#pause");
+    await page.focus("#cloud");
+    await page.keyboard.press("End");
+    await page.waitForSelector("#tooltip:visible");
+    await page.screenshot({ path: `out/dashboard-${name.replaceAll(/\W+/g, "-")}.png`, fullPage: true });
+    assert.deepEqual(await barriers(page, ["color-contrast-enhanced"]), []);
+  });
+}
+
+test("the theme of high contrast is what the system's is", async (t) => {
+  const page = await dashboard(t, { context: { colorScheme: "dark" } });
+  const palette = () => page.evaluate(() => {
+    const style = getComputedStyle(document.documentElement);
+    return ["paper", "ink", "soft", "grid", "accent", "band", "warn", "warn-paper"].map((name) => style.getPropertyValue(`--${name}`));
+  });
+  const plain = await palette();
+  await page.selectOption("#theme", "contrast");
+  const chosen = await palette();
+  assert.notDeepEqual(chosen, plain);
+  assert.deepEqual(await barriers(page, ["color-contrast-enhanced"]), []);
+  await page.selectOption("#theme", "system");
+  assert.deepEqual(await palette(), plain);
+  await page.emulateMedia({ contrast: "more" });
+  assert.deepEqual(await palette(), chosen);
+});
+
+for (const [name, path] of Object.entries(PAGES)) {
+  test(`${name}: nothing moves by itself for who wants less motion`, async (t) => {
+    const page = await open(t, { url: EDGE + path, context: { reducedMotion: "reduce" } });
+    await state(page, LIVE);
+    const moving = await page.evaluate(() => [...document.querySelectorAll("*")].flatMap((e) => ["", "::before", "::after"].map((part) => {
+      const { transitionDuration, animationName, scrollBehavior } = getComputedStyle(e, part || null);
+      const still = /^0s(, 0s)*$/.test(transitionDuration) && animationName === "none" && scrollBehavior === "auto";
+      return still ? "" : `${e.localName}#${e.id}${part}: ${transitionDuration}, ${animationName}, ${scrollBehavior}`;
+    }).filter(Boolean)));
+    assert.deepEqual(moving, []);
+    assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
+  });
 }
 
 test("the card may be framed by another site", async (t) => {

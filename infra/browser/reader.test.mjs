@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { inflateSync } from "node:zlib";
-import { chart, dashboard, open, state, updates, LIVE } from "./harness.mjs";
+import { chart, dashboard, open, rangeOf, state, updates, LIVE } from "./harness.mjs";
 
 /** Every control of the page. What holds the chart's canvas is one, too. */
 const CONTROLS = ["pause", "theme", "zone", "show-table", "export", "permalink"];
@@ -158,14 +158,6 @@ test("a permalink brings back what was seen", async (t) => {
   const restored = await rangeOf(other);
   for (const end of [0, 1]) assert.ok(Math.abs(restored[end] - range[end]) <= 1, `from ${range}, in seconds of the day, to ${restored}`);
 });
-
-/** Which time the chart shows, in seconds of the reader's day. @param {import("playwright-core").Page} page */
-async function rangeOf(page) {
-  const text = await page.textContent("#range");
-  const times = [...text.matchAll(/(\d+):(\d\d):(\d\d)( PM)?/g)].map(([, h, m, s, late]) => (h % 12 + (late ? 12 : 0)) * 3600 + m * 60 + Number(s));
-  assert.equal(times.length, 2, `what is shown: ${text}`);
-  return times;
-}
 
 /** The link, wherever the page puts it: in the address bar, or on the clipboard. */
 async function linkOf(page) {

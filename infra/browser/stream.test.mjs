@@ -82,6 +82,23 @@ test("an edge that is killed: reconnecting, in words, and then all is back", asy
   await page.waitForFunction(countBlobs, await chart(page));
 });
 
+test("when the network is back, so is the page at once", async (t) => {
+  const page = await dashboard(t, { expected: [REFUSED_SOCKET, /ERR_INTERNET_DISCONNECTED/] });
+  await page.evaluate(() => { Math.random = () => 0.999; }); // it waits as long as it ever would
+  await page.context().setOffline(true);
+  await control("/edge/kill");
+  await control("/edge/start");
+  await state(page, /^reconnecting in [4-9] s/);
+  await page.evaluate(() => {
+    const { states } = window.seen;
+    addEventListener("online", () => { states.length = 0; }, { capture: true });
+  });
+  await page.context().setOffline(false);
+  await state(page, LIVE);
+  const states = await page.evaluate(() => window.seen.states);
+  assert.ok(states.length > 0 && !states.some((s) => /^reconnecting in/.test(s)), `it waited: ${states.join(" - ")}`);
+});
+
 test("an edge that stops says so, and the page comes back", async (t) => {
   const page = await dashboard(t, { expected: [REFUSED_SOCKET] });
   await control("/edge/stop");

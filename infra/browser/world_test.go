@@ -10,6 +10,7 @@ import (
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester/testblock"
+	"sightglass/ingester/txfile"
 	"sightglass/shared/snapshot"
 )
 
@@ -17,10 +18,12 @@ import (
 type world struct {
 	t                 *testing.T
 	redis             *redistest.Server
+	node              *programs.Process
 	ingester, edge    *programs.Process
 	ingesterProgram   string
 	edgeProgram       string
 	zmq, addr, notice string
+	outputs           []int64 // satoshi: all that the block's transactions pay
 }
 
 // rate is of transactions, a second: as many as make a price and a full cloud in some seconds, and no mere heap of points.
@@ -37,7 +40,16 @@ func start(t *testing.T) *world {
 		addr:            programs.FreeAddr(t),
 		notice:          "Transactions of 2 May 2019, replayed.",
 	}
-	programs.Launch(t, w.ingesterProgram, "replay", "--zmq", w.zmq, "--rate", rate, "--loop",
+	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tx := range file.Transactions {
+		for _, out := range tx.TxOut {
+			w.outputs = append(w.outputs, out.Value)
+		}
+	}
+	w.node = programs.Launch(t, w.ingesterProgram, "replay", "--zmq", w.zmq, "--rate", rate, "--loop",
 		testblock.Path(t, testblock.Block574200))
 	w.startIngester()
 	w.startEdge()
