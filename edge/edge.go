@@ -122,7 +122,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		defer stopFeeding()
 		return e.drain()
 	})
-	e.log.Info("edge is listening", "addr", e.Addr())
+	e.log.Info("edge is listening", "addr", e.Addr().String())
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("edge: %w", err)
 	}

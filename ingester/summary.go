@@ -60,6 +60,7 @@ func summary(before, now reading) []any {
 	return []any{
 		"price", now["sightglass_price_usd"], "low", now["sightglass_price_low_usd"], "high", now["sightglass_price_high_usd"],
 		"confidence", now["sightglass_confidence_ratio"], "status", status,
+		"leader", int64(now["sightglass_leader"]),
 		"outputs", int64(now["sightglass_evidence_outputs"]),
 		"received", grown("sightglass_transactions_received_total"), "filtered", grown("sightglass_transactions_filtered_total"),
 		"published", grown("sightglass_publish_snapshots_total"), "failed", grown("sightglass_publish_failures_total"),

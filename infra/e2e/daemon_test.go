@@ -107,6 +107,9 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"ingester, ZMQ endpoint":   {ingester, []string{"checkconfig", "--zmq", "127.0.0.1:28332"}, "want tcp://HOST:PORT"},
 		"ingester, near":           {ingester, []string{"checkconfig", "--near=-5"}, "want dollars per bitcoin"},
 		"ingester, log level":      {ingester, []string{"checkconfig", "--log-level", "loud"}, "--log-level"},
+		"edge, log component":      {edge, []string{"checkconfig", "--log-level", "info,hubb=debug"}, "no such component: want one of edge, feed, hub"},
+		"ingester, log component":  {ingester, []string{"checkconfig", "--log-level", "feed=debug"}, "no such component: want one of ingester, node"},
+		"ingester, log summary":    {ingester, []string{"checkconfig", "--log-summary", "1ms"}, "--log-summary 1ms: want 1s to 24h"},
 		"ingester, nothing to do":  {ingester, nil, "expected one of"},
 		"ingester, a missing file": {ingester, []string{"price", "absent.gz"}, "absent.gz"},
 	} {

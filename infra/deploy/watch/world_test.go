@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/coder/websocket"
+	"github.com/redis/go-redis/v9/logging"
 	"golang.org/x/sync/errgroup"
 
 	"sightglass/infra/internal/programs"
@@ -30,6 +31,12 @@ import (
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/txfile"
 )
+
+// TestMain keeps quiet what go-redis says of a server that is only starting.
+func TestMain(m *testing.M) {
+	logging.Disable()
+	os.Exit(m.Run())
+}
 
 // The jobs that the alerts and the board go by.
 const (
