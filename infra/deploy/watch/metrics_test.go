@@ -27,7 +27,7 @@ var (
 // metricsOf reads a program's metrics by name, and checks them by promtool.
 func metricsOf(t *testing.T, p program) map[string]metric {
 	t.Helper()
-	_, text := fetch(t, "http://"+p.internal+"/metrics")
+	text := fetch(t, "http://"+p.internal+"/metrics")
 	promtool(t, ".", text, "check", "metrics")
 	all := make(map[string]metric)
 	for line := range strings.Lines(text) {

@@ -16,7 +16,7 @@ type server string
 // ask gives the data of an answer of the API. An error of the API is the test's.
 func (s server) ask(t testing.TB, path string, into any) {
 	t.Helper()
-	_, body := fetch(t, string(s)+path)
+	body := fetch(t, string(s)+path)
 	var answer struct {
 		Status, Error string
 		Data          json.RawMessage
