@@ -17,11 +17,13 @@ const (
 
 	// LogGoRedis is for what the library says of its connections.
 	LogGoRedis = "go-redis"
+	// LogSupervisor is for what systemd is told.
+	LogSupervisor = "supervisor"
 )
 
 // LogComponents are all components that log.
 func LogComponents() []string {
-	return []string{logEdge, logFeed, logHub, logWS, logLimit, logArchive, LogGoRedis}
+	return []string{logEdge, logFeed, logHub, logWS, logLimit, logArchive, LogGoRedis, LogSupervisor}
 }
 
 func (o Options) logger(component string) *slog.Logger { return o.Log.With(logs.Component, component) }

@@ -16,11 +16,13 @@ const (
 	LogRecord  = "record"
 	LogReplay  = "replay"
 	LogGoRedis = "go-redis"
+	// LogSupervisor is for what systemd is told.
+	LogSupervisor = "supervisor"
 )
 
 // LogComponents are all components that log.
 func LogComponents() []string {
-	return []string{logIngester, logNode, logPublish, LogRecord, LogReplay, LogGoRedis}
+	return []string{logIngester, logNode, logPublish, LogRecord, LogReplay, LogGoRedis, LogSupervisor}
 }
 
 func (o Options) logger(component string) *slog.Logger { return o.Log.With(logs.Component, component) }

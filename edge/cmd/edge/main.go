@@ -12,6 +12,7 @@ import (
 
 	"sightglass/edge"
 	"sightglass/shared/build"
+	"sightglass/shared/logs"
 )
 
 const description = `Relays the newest price from Redis to browsers' WebSockets (/ws/mempool), and serves the dashboard (/).
@@ -52,12 +53,12 @@ type runCmd struct {
 
 func (c *runCmd) Run(ctx context.Context) error {
 	c.Log, c.Version = c.logger(os.Stderr), version
-	c.Alive = watchdog(c.Log)
+	c.Alive = watchdog(c.Log.With(logs.Component, edge.LogSupervisor))
 	e, err := edge.New(c.Options)
 	if err != nil {
 		return err
 	}
-	tellSupervisor(ctx, c.Log)
+	tellSupervisor(ctx, c.Log.With(logs.Component, edge.LogSupervisor))
 	return e.Run(ctx)
 }
 

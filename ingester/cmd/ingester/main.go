@@ -13,6 +13,7 @@ import (
 
 	"sightglass/ingester"
 	"sightglass/shared/build"
+	"sightglass/shared/logs"
 )
 
 const description = `Reads bitcoin's dollar price from a node's own transactions, asking no exchange, and puts it on Redis.
@@ -55,12 +56,12 @@ type runCmd struct {
 
 func (c *runCmd) Run(ctx context.Context) error {
 	c.Log, c.Version = c.logger(os.Stderr), version
-	c.Alive = watchdog(c.Log)
+	c.Alive = watchdog(c.Log.With(logs.Component, ingester.LogSupervisor))
 	in, err := ingester.New(c.Options)
 	if err != nil {
 		return err
 	}
-	tellSupervisor(ctx, c.Log)
+	tellSupervisor(ctx, c.Log.With(logs.Component, ingester.LogSupervisor))
 	return in.Run(ctx)
 }
 
