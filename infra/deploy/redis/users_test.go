@@ -139,6 +139,7 @@ func TestAWatcherSees(t *testing.T) {
 	for command, want := range map[string]string{
 		"GET " + keys.Latest: "newest", "ZRANGE " + keys.History + " 0 -1": "entry", "ZCARD " + keys.History: "1",
 		"TTL " + keys.Latest: "-1", "INFO server": "redis_version:", "PING": "PONG",
+		"PTTL sightglass:leader:{sightglass:latest}": "-2", "PUBSUB NUMSUB " + keys.Channel: keys.Channel,
 	} {
 		args := append([]string{"-u", as("watcher", server), "--no-auth-warning"}, strings.Fields(command)...)
 		if got := output(t, nil, "redis-cli", args...); !strings.Contains(got, want) {
