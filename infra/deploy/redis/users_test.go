@@ -70,7 +70,7 @@ func TestTheShippedUsers(t *testing.T) {
 	view(t, counting.Addr().String()).goesOn(t, 3)
 	expectTenOnAll(t, 1, counting)
 	programs.Until(t, "a history", func() bool { return historyOf(t, plain) > 0 && historyOf(t, counting) > 0 })
-	programs.Until(t, "the engine's state", func() bool { return client.Exists(t.Context(), keys.Engine).Val() == 1 })
+	keepState(t, in)
 	if denied, err := client.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
 		t.Errorf("redis denied something: %v %v", denied, err)
 	}
