@@ -98,7 +98,7 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Frame)) {
 	var watch sync.WaitGroup
 	watch.Go(func() { f.watch(ctx) })
 	defer watch.Wait()
-	failing := false
+	told := tellings()
 	for {
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
@@ -107,13 +107,17 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Frame)) {
 		if errors.Is(err, errSilent) {
 			continue
 		}
-		if f.connected.Swap(false) || !failing {
-			f.log.Error("lost redis; trying again until it is back", "err", err)
-			failing = true
+		if f.connected.Swap(false) {
+			told = tellings()
 		}
+		told.Do(func() { f.log.Error("lost redis; trying again until it is back", "err", err) })
 		pause(ctx)
 	}
 }
+
+// tellings let an outage be told when it begins, with the next try, which knows better why, and once a minute while it
+// lasts.
+func tellings() *rate.Sometimes { return &rate.Sometimes{First: 2, Interval: time.Minute} }
 
 // watch tells the clients when nothing newer has come for too long. It has a clock of its own, because following Redis
 // can hang for longer than that: each step towards a Redis that accepts connections and never answers takes its timeout.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -74,19 +75,11 @@ func dialer(c *tls.Config) dialFunc {
 		if err != nil {
 			return nil, advise(err)
 		}
-		return advising{conn}, nil
+		return &secured{Conn: conn}, nil
 	}
 }
 
-// advising is a connection on which the other side may still refuse us: in TLS 1.3 a client hears with its first read
-// that its certificate is not wanted.
-type advising struct{ net.Conn }
-
-func (c advising) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	return n, advise(err)
-}
-
+// advise says what to do about a handshake that failed.
 func advise(err error) error {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return fmt.Errorf("%w (--redis-ca must name a file with the CA that signed Redis's certificate)", err)
@@ -94,11 +87,38 @@ func advise(err error) error {
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return fmt.Errorf("%w (the host in --redis, or what Sentinel or Cluster announce, must be a name or address in Redis's certificate)", err)
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return fmt.Errorf("%w (does this port of Redis speak TLS? without, it is redis://)", err)
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
-		return fmt.Errorf("redis ended the TLS handshake: %w (--redis-cert and --redis-key must be signed by the CA of its tls-ca-cert-file)", err)
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("no TLS handshake: %w (does this port of Redis speak TLS? without, it is redis://)", err)
 	}
 	return err
+}
+
+// A secured connection may still be refused after the handshake: in TLS 1.3 a client is told, or simply cut off, when it
+// first reads or writes that its certificate is not wanted.
+type secured struct {
+	net.Conn
+	answered atomic.Bool
+}
+
+// errCertificate is an error, as go-redis takes one wrapping off what fails while a connection is made, but not of two.
+var errCertificate = errors.New("--redis-cert and --redis-key must be signed by the CA of its tls-ca-cert-file")
+
+func (c *secured) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 {
+		c.answered.Store(true)
+	}
+	return n, c.advise(err)
+}
+
+func (c *secured) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	return n, c.advise(err)
+}
+
+func (c *secured) advise(err error) error {
+	if err == nil || c.answered.Load() || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("redis ended the link right after the TLS handshake: %w (%w)", err, errCertificate)
 }

@@ -70,7 +70,7 @@ func TestTheShippedUsers(t *testing.T) {
 	view(t, counting.Addr().String()).goesOn(t, 3)
 	expectTenOnAll(t, 1, counting)
 	programs.Until(t, "a history", func() bool { return historyOf(t, plain) > 0 && historyOf(t, counting) > 0 })
-	programs.Until(t, "the engine's state", func() bool { return client.Exists(t.Context(), keys.Engine).Val() == 1 })
+	keepState(t, in)
 	if denied, err := client.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
 		t.Errorf("redis denied something: %v %v", denied, err)
 	}
@@ -139,6 +139,7 @@ func TestAWatcherSees(t *testing.T) {
 	for command, want := range map[string]string{
 		"GET " + keys.Latest: "newest", "ZRANGE " + keys.History + " 0 -1": "entry", "ZCARD " + keys.History: "1",
 		"TTL " + keys.Latest: "-1", "INFO server": "redis_version:", "PING": "PONG",
+		"PTTL sightglass:leader:{sightglass:latest}": "-2", "PUBSUB NUMSUB " + keys.Channel: keys.Channel,
 	} {
 		args := append([]string{"-u", as("watcher", server), "--no-auth-warning"}, strings.Fields(command)...)
 		if got := output(t, nil, "redis-cli", args...); !strings.Contains(got, want) {

@@ -32,6 +32,8 @@ import (
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
+	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
 )
 
@@ -233,6 +235,22 @@ func (v *viewer) goesOn(t *testing.T, n int) {
 		}
 		return n <= 0
 	})
+}
+
+// keepState writes the engine's state as an ingester does, which comes to that within the second minute only.
+func keepState(t *testing.T, o ingester.Options) {
+	t.Helper()
+	client, err := redisurl.Open(o.Redis, redisurl.Options{PasswordFile: o.RedisPasswordFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	if err := client.Set(t.Context(), keys.Engine, "", 0).Err(); err != nil {
+		t.Error(err)
+	}
+	if err := client.Get(t.Context(), keys.Engine).Err(); err != nil {
+		t.Error(err)
+	}
 }
 
 // historyOf is the number of points that an edge serves.
