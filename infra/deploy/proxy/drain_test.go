@@ -35,7 +35,7 @@ func TestADrainingEdge(t *testing.T) {
 		}
 		before := going.metric(refusedDraining)
 		for i := range 5 {
-			if _, code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
+			if code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
 				t.Errorf("client %d while an edge drains: closed with %d", i+1, code)
 			}
 		}
@@ -107,11 +107,38 @@ func TestAKilledEdge(t *testing.T) {
 		people := w.crowd(n)
 		w.edges[0].kill()
 		for i := range 5 {
-			if _, code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
+			if code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
 				t.Errorf("client %d after an edge was killed: closed with %d", i+1, code)
 			}
 		}
 		w.until(people, "its clients to be on the other edge", func(s crowd.Summary) bool { return s.Connected == n && w.edges[1].clients() == n+5 })
 		t.Log(people.Summary())
 	})
+}
+
+// TestBeforeTheCheckSees: HAProxy sends who comes to an edge that drains, or is gone, on to another.
+func TestBeforeTheCheckSees(t *testing.T) {
+	program := programs.Build(t, "edge", "edge")
+	blind := func(config string) string {
+		return replace(t, config, "inter 500ms fastinter 250ms downinter 500ms", "inter 1h")
+	}
+	for name, signal := range map[string]syscall.Signal{"draining": syscall.SIGTERM, "killed": syscall.SIGKILL} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, program, haproxy, blind, []string{"--drain-delay", "1m"})
+			gone := w.edges[0]
+			gone.process.Signal(t, signal)
+			programs.Until(t, "the edge not to be ready", func() bool { return !programs.Ready(gone.addr) })
+			for i := range 6 {
+				if code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
+					t.Errorf("client %d: closed with %d", i+1, code)
+				}
+			}
+			if n := w.edges[1].clients(); n != 6 {
+				t.Errorf("the other edge has %d clients, want all 6", n)
+			}
+			if signal == syscall.SIGTERM && gone.metric(refusedDraining) == 0 {
+				t.Error("none of them was at the draining edge first: nothing was tested")
+			}
+		})
+	}
 }

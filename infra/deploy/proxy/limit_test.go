@@ -16,7 +16,7 @@ func TestTheEleventhOfAPerson(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
 		url := stream(w.lb.addr)
 		for i := range perAddress {
-			if _, code := join(t, url, person(0), pretending(i)); code != 0 {
+			if code := join(t, url, person(0), pretending(i)); code != 0 {
 				t.Fatalf("client %d was closed with %d", i+1, code)
 			}
 		}
@@ -26,7 +26,7 @@ func TestTheEleventhOfAPerson(t *testing.T) {
 			}
 		}
 		for _, header := range []http.Header{nil, pretending(perAddress), pretending(-1)} {
-			if _, code := join(t, url, person(0), header); code != tooMany {
+			if code := join(t, url, person(0), header); code != tooMany {
 				t.Errorf("one too many with %v was closed with %d, want %d", header, code, tooMany)
 			}
 		}
@@ -35,7 +35,7 @@ func TestTheEleventhOfAPerson(t *testing.T) {
 		}
 		// Who says to be the one who has all places has his own all the same.
 		said := http.Header{"X-Forwarded-For": {person(0).String()}, "Forwarded": {"for=" + person(0).String()}}
-		if _, code := join(t, url, person(1), said); code != 0 {
+		if code := join(t, url, person(1), said); code != 0 {
 			t.Errorf("another person was closed with %d", code)
 		}
 		if n := w.client.ZCard(t.Context(), keys.LimitPrefix+person(1).String()).Val(); n != 1 {

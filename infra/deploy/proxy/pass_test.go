@@ -22,8 +22,7 @@ func TestHTTPPassesAsItIs(t *testing.T) {
 		w.silence() // the snapshot stays, and is stale soon, on both edges
 		for _, e := range w.edges {
 			programs.Until(t, "the edge to call the snapshot stale", func() bool {
-				_, body := get(t, "http://"+e.addr+"/api/v1/snapshot")
-				return strings.Contains(body, `"status":"stale"`)
+				return strings.Contains(fetch(t, e.addr, "/api/v1/snapshot", nil).body, `"status":"stale"`)
 			})
 		}
 		for _, path := range []string{"/", "/embed", "/static/client.js", "/api/v1/snapshot", "/api/openapi.json", "/livez", "/nowhere",

@@ -6,7 +6,6 @@ package proxy
 import (
 	"context"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -77,8 +76,7 @@ func (e *edge) clients() int { return e.metric("sightglass_clients{") }
 
 func metric(t *testing.T, addr, series string) (sum int) {
 	t.Helper()
-	_, text := get(t, "http://"+addr+"/metrics")
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(fetch(t, addr, "/metrics", nil).body) {
 		if !strings.HasPrefix(line, series) {
 			continue
 		}
@@ -89,20 +87,6 @@ func metric(t *testing.T, addr, series string) (sum int) {
 		sum += int(n)
 	}
 	return sum
-}
-
-func get(t *testing.T, url string) (*http.Response, string) {
-	t.Helper()
-	answer, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return answer, string(body)
 }
 
 // A world is a Redis with snapshots, as large and as many as an ingester's, two edges, and a balancer before them.
@@ -210,8 +194,8 @@ func read(t *testing.T, conn *websocket.Conn) ([]byte, error) {
 	return message, err
 }
 
-// join opens a WebSocket and reads once: it gives the code with which it was closed, or 0.
-func join(t *testing.T, url string, from net.IP, header http.Header) (*websocket.Conn, websocket.StatusCode) {
+// join opens a WebSocket, which stays until the test ends, and reads once: it gives the code with which it was closed, or 0.
+func join(t *testing.T, url string, from net.IP, header http.Header) websocket.StatusCode {
 	t.Helper()
 	conn, _, err := dial(t, url, from, websocket.DialOptions{HTTPHeader: header})
 	if err != nil {
@@ -219,9 +203,9 @@ func join(t *testing.T, url string, from net.IP, header http.Header) (*websocket
 	}
 	if _, err := read(t, conn); err != nil {
 		if code := websocket.CloseStatus(err); code > 0 {
-			return conn, code
+			return code
 		}
 		t.Fatal(err)
 	}
-	return conn, 0
+	return 0
 }
