@@ -76,6 +76,12 @@ func (p *Process) Signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
+// Output is what an ended process has said.
+func (p *Process) Output() string {
+	<-p.ended
+	return p.output.String()
+}
+
 // Wait waits until the process has ended.
 func (p *Process) Wait() { <-p.ended }
 
