@@ -45,7 +45,7 @@ type crowd struct {
 
 func (w *crowd) nextAddress() netip.Addr {
 	w.opened++
-	return sourceAddress(firstPassingAddress + w.opened%passingAddresses)
+	return SourceAddress(firstPassingAddress + w.opened%passingAddresses)
 }
 
 // Churn makes so many clients a minute come, stay for a while and go, from now on. With 0 no more come; those that

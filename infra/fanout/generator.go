@@ -231,7 +231,7 @@ func (b *batch) begin(n int) {
 func (b *batch) nextAddress() netip.Addr {
 	i := b.first + b.opened%b.addresses
 	b.opened++
-	return sourceAddress(i)
+	return SourceAddress(i)
 }
 
 // openBatch begins as many connections as are due.

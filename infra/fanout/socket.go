@@ -95,8 +95,8 @@ func write(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// sourceAddress is the i-th of our addresses: 127.0.1.1 to 127.0.1.254, 127.0.2.1 and on.
-func sourceAddress(i int) netip.Addr {
+// SourceAddress is the i-th of the loopback addresses that clients come from: 127.0.1.1 to 127.0.1.254, 127.0.2.1 and on.
+func SourceAddress(i int) netip.Addr {
 	const hosts = 254
 	return netip.AddrFrom4([4]byte{127, 0, byte(1 + i/hosts%hosts), byte(1 + i%hosts)})
 }
