@@ -71,6 +71,25 @@ func (p *Process) Signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
+// Running reports whether the process has not ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID is the process's, for as long as it runs.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Output is what the process has said. It must have ended.
+func (p *Process) Output() string {
+	p.Wait()
+	return p.output.String()
+}
+
 // Wait waits until the process has ended.
 func (p *Process) Wait() { <-p.ended }
 
