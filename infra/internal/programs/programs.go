@@ -76,9 +76,22 @@ func (p *Process) Signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
-// Output is what an ended process has said.
+// Running reports whether the process has not ended.
+func (p *Process) Running() bool {
+	select {
+	case <-p.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID is the process's, for as long as it runs.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Output is what the process has said, once it has ended.
 func (p *Process) Output() string {
-	<-p.ended
+	p.Wait()
 	return p.output.String()
 }
 
