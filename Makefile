@@ -1,6 +1,7 @@
 # make demo   the whole of Sightglass on real transactions, nothing else needed
 # make test   everything that a change must pass
 # make test-deploy   what operators do, for real: balancers, Redis with Sentinel and Cluster, containers (root, some minutes)
+# make chaos DURATION=3m SEED=1   a fleet is broken at random while 500 clients look at it; all current 5 s after the last fault
 # make web    the dashboard's scripts alone: their types, their tests
 # make browser   the dashboard in Chromium, before a real edge, Redis and ingester
 # make bench-browser MINUTES=10             what it costs there: scripting for a frame, longest block, heap
@@ -58,6 +59,11 @@ test: packages alone lint web browser-packages
 test-deploy: packages
 	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl docker.io docker-compose debootstrap
 	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/... ./infra/chaos
+
+# A short one is a part of make test-deploy, which forgives a slow machine; this does not.
+chaos: packages
+	@infra/install-packages redis-server haproxy
+	DURATION=$(or $(DURATION),3m) LIMIT=$(or $(LIMIT),5s) go test -tags deploy -count=1 -v -timeout 20m ./infra/chaos
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
 web: $(NODE_MODULES)

@@ -55,10 +55,10 @@ type client struct {
 
 	mu        sync.Mutex
 	seen      Seen
-	last      *snapshot.Snapshot
-	lastAt    time.Time // when last came
-	lostAt    time.Time // when the connection was lost; zero: it is there, or never was
-	goodSince time.Time // when the connection brought its first snapshot; zero: it has brought none
+	last      *snapshot.Snapshot // the newest
+	lastAt    time.Time          // when last came
+	lostAt    time.Time          // when the connection was lost; zero: it is there, or never was
+	goodSince time.Time          // when the connection brought its first snapshot; zero: it has brought none
 }
 
 func newClient(url string, from netip.Addr, ended func(string)) *client {
@@ -162,17 +162,19 @@ func (c *client) dial(ctx context.Context) (*websocket.Conn, error) {
 func (c *client) take(s *snapshot.Snapshot, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.last != nil {
-		c.seen.Silence = max(c.seen.Silence, now.Sub(c.lastAt))
-		if c.last.NewerThan(s) {
-			c.seen.Older++
+	if c.last != nil && c.last.NewerThan(s) {
+		c.seen.Older++
+	}
+	if s.NewerThan(c.last) { // and not the same again, said to be stale
+		if c.last != nil {
+			c.seen.Silence = max(c.seen.Silence, now.Sub(c.lastAt))
 		}
+		c.last, c.lastAt = s, now
 	}
 	if c.goodSince.IsZero() {
 		c.goodSince = now
 		c.back(now)
 	}
-	c.last, c.lastAt = s, now
 	c.seen.Epoch, c.seen.Seq, c.seen.Connected = s.Epoch, s.Seq, true
 }
 

@@ -76,7 +76,7 @@ type Seen struct {
 	Older      int           // snapshots that were older than one before, by epoch and seq
 	Reconnects int           // connections that brought a snapshot, without the first
 	Gap        time.Duration // longest time from the loss of a connection to the first snapshot of another; also of a loss that lasts
-	Silence    time.Duration // longest time between two snapshots, whatever happened in between; also of a silence that lasts
+	Silence    time.Duration // longest time from a snapshot to a newer one, whatever happened in between; also of a silence that lasts
 	GivenUp    bool          // an edge asked it not to come back
 }
 
