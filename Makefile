@@ -48,7 +48,7 @@ test: packages alone lint web browser-packages
 
 # What operators deploy, run for real: needs root for the containers. One after the other, like the last of make test.
 test-deploy: packages
-	@infra/install-packages redis-server
+	@infra/install-packages redis-server openssl
 	go test -tags deploy -count=1 -timeout 20m -p 1 ./infra/deploy/...
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
