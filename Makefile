@@ -57,7 +57,7 @@ test: packages alone lint web browser-packages
 # Where systemd runs, Debian's packages start what they install, nginx and prometheus among them, on their usual ports;
 # the tests have their own, elsewhere. `systemctl disable --now nginx prometheus` ends those.
 test-deploy: packages
-	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl docker.io docker-compose debootstrap
+	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl openssl docker.io docker-compose debootstrap
 	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/... ./infra/chaos
 
 # A short one is a part of make test-deploy, which forgives a slow machine; this does not.

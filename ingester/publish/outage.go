@@ -7,8 +7,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// An outage is told once when it begins, once a minute while it lasts and once when it is over. It is for one
-// goroutine.
+// An outage is told when it begins, once a minute while it lasts and when it is over. At its beginning it is told twice:
+// the first error is often that of a connection that broke, and the next one says why no other can be made. It is for
+// one goroutine.
 type outage struct {
 	log     *slog.Logger
 	failing bool
@@ -17,7 +18,7 @@ type outage struct {
 
 func (o *outage) goesOn(message string, err error) {
 	if !o.failing {
-		o.remind = rate.Sometimes{Interval: time.Minute}
+		o.remind = rate.Sometimes{First: 2, Interval: time.Minute}
 	}
 	o.failing = true
 	o.remind.Do(func() { o.log.Error(message, "err", err) })

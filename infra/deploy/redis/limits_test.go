@@ -58,7 +58,7 @@ func TestAnEdgeThatDoesNotRead(t *testing.T) {
 	v.until(t, "what is new", func(s *snapshot.Snapshot) bool { return s.Seq > last })
 }
 
-// TestAFullRedis refuses what is written. The ingester goes on, counts it and tells it once; edges show that it is stale.
+// TestAFullRedis refuses what is written. The ingester goes on, counts it and tells it as it begins; edges show that it is stale.
 func TestAFullRedis(t *testing.T) {
 	server, inspector := startShipped(t)
 	internal, log := startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
@@ -87,8 +87,8 @@ func TestAFullRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.goesOn(t, 3)
-	if n := log.count("redis does not take snapshots"); n != 1 {
-		t.Errorf("it was told %d times", n)
+	if n := log.count("redis does not take snapshots"); n < 1 || n > 2 {
+		t.Errorf("it was told %d times, want that it is told as it begins", n)
 	}
 	if log.count("OOM") == 0 || log.count("redis takes snapshots again") != 1 {
 		t.Error("the log does not tell why, or that it is over")
