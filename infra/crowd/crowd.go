@@ -19,7 +19,7 @@ import (
 type Options struct {
 	URL          string // of the stream, such as ws://127.0.0.1:8080/ws/mempool
 	Clients      int
-	PerAddress   int // that share a source address; 0: 5, so that all find places while those on a dead edge still count
+	PerAddress   int // that share a source address; 0: 3, so that all find places while those on two dead edges still count
 	FirstAddress int // the number of the first one's, see fanout.SourceAddress; another crowd needs others
 	PerSecond    int // how many connect in a second, at first; 0: 200
 }
@@ -37,7 +37,7 @@ type Crowd struct {
 // Start lets a crowd come, one after another, and does not wait for it.
 func Start(o Options) *Crowd {
 	if o.PerAddress == 0 {
-		o.PerAddress = 5
+		o.PerAddress = 3
 	}
 	if o.PerSecond == 0 {
 		o.PerSecond = 200

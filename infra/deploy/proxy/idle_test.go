@@ -111,13 +111,14 @@ func TestOneAddressCannotTakeAllPlaces(t *testing.T) {
 	programs.Until(t, "a place to be free", func() bool { return visit(t, w.lb.addr, person(0)) != nil })
 }
 
-// visit connects from an address and stays after an answer; it gives nil if there is none.
+// visit connects from an address and stays after an answer; it gives nil if there is none. A connection that HAProxy
+// rejects may end before it is known here to have begun.
 func visit(t *testing.T, addr string, from net.IP) net.Conn {
 	t.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", addr)
 	if err != nil {
-		t.Fatal(err)
+		return nil
 	}
 	t.Cleanup(func() { conn.Close() })
 	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
