@@ -15,10 +15,11 @@ import (
 	"time"
 )
 
-// Build makes one of the programs, and gives its path.
+// Build makes one of the programs, and gives its path. It is the same for all tests, so that one that is up to date is
+// not linked again: the tests that use it run one after the other.
 func Build(t testing.TB, module, name string) string {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), name)
+	program := filepath.Join(root(), "bin", "tests", name)
 	build(t, module, name, program)
 	return program
 }
