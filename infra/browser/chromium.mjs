@@ -52,8 +52,13 @@ export function watch() {
 
 /** Waits for a state in words. @param {Page} page @param {RegExp} words */
 export async function state(page, words) {
-  await page.waitForFunction((source) => new RegExp(source).test(document.getElementById("state")?.textContent?.trim() ?? ""),
-    words.source);
+  const is = (/** @type {string} */ source) => new RegExp(source).test(document.getElementById("state")?.textContent?.trim() ?? "");
+  try {
+    await page.waitForFunction(is, words.source);
+  } catch (cause) {
+    const { states, messages, sockets } = await page.evaluate(() => window.seen);
+    throw new Error(`waited for ${words}; it was: ${states.join(" - ")}; ${messages} messages by ${sockets.length} sockets`, { cause });
+  }
 }
 
 export const LIVE = /^live/;

@@ -23,6 +23,9 @@ for (const width of [320, 1440]) {
       };
       await keep("dashboard");
       await pauseNode(t);
+      await page.reload(); // now it knows all amounts
+      await state(page, LIVE);
+      await drawn(page);
       await page.focus("#cloud");
       for (const key of ["Home", "End"]) { // points at both sides
         await page.keyboard.press(key);
