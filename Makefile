@@ -7,6 +7,8 @@
 # make bench-browser MINUTES=10             what it costs there: scripting for a frame, longest block, heap
 # make build  bin/ingester and bin/edge
 # make install  the programs and their systemd units: PREFIX=/usr/local DESTDIR=/somewhere
+# make release  dist/*.tar.gz and SHA256SUMS, the same bytes wherever it is built: VERSION=v0.1.0, or a tag
+# make vuln   known vulnerabilities that our code reaches
 # make bench  what things cost, also the fan-out to 2,000 clients beside the least that it could cost
 # make loadtest   the fan-out alone, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
 # make bench-accuracy DATA=../shared/data   how right the price is, on real data whose truth is known
@@ -17,8 +19,10 @@ PACKAGES := $(MODULES:%=./%/...)
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD  := go build -trimpath -ldflags '-X main.version=$(VERSION)'
 
-# The linter is pinned: a new one finds new things, and that is a change of its own.
-LINT     := bin/tools/golangci-lint-2.15.0
+# Tools are pinned: a new linter finds new things, and that is a change of its own.
+LINT        := bin/tools/golangci-lint-2.15.0
+CYCLONEDX   := bin/tools/cyclonedx-gomod-1.10.0
+GOVULNCHECK := bin/tools/govulncheck-1.9.0
 
 # Two real mainnet blocks come with the btcd module: 574200 (2 May 2019) and 540107 (5 September 2018).
 BLOCKS    = $(shell cd ingester && go list -m -f '{{.Dir}}' github.com/btcsuite/btcd)/wire/testdata
@@ -27,12 +31,13 @@ BLOCK2    = $(BLOCKS)/block-00000000000000000021868c2cefc52a480d173c849412fe81c4
 
 FUZZTIME ?= 20s
 PREFIX   ?= /usr/local
+DIST     ?= dist
 DATA     ?= ../shared/data
 MINUTES  ?= 1
 
 NODE_MODULES := infra/browser/node_modules/.package-lock.json
 
-.PHONY: demo build install test test-deploy web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
+.PHONY: demo build install release vuln test test-deploy web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
 .DEFAULT_GOAL := build
 
 demo: packages
@@ -42,6 +47,13 @@ demo: packages
 build: packages
 	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
+
+# For the architecture of this machine both programs, for the other at least the edge: ARCHITECTURES=amd64
+release: packages $(CYCLONEDX)
+	CYCLONEDX=$(CURDIR)/$(CYCLONEDX) infra/release/build '$(VERSION)' '$(DIST)' $(ARCHITECTURES)
+
+vuln: packages $(GOVULNCHECK)
+	@infra/release/vuln $(GOVULNCHECK) $(MODULES)
 
 # Alone it builds nothing: root, who installs, need not have a compiler.
 install:
@@ -56,8 +68,8 @@ test: packages alone lint web browser-packages
 # What operators deploy, run for real: needs root for the containers. One after the other, like the last of make test.
 # Where systemd runs, Debian's packages start what they install, nginx and prometheus among them, on their usual ports;
 # the tests have their own, elsewhere. `systemctl disable --now nginx prometheus` ends those.
-test-deploy: packages
-	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl openssl docker.io docker-compose debootstrap
+test-deploy: packages $(CYCLONEDX) $(GOVULNCHECK)
+	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl openssl git docker.io docker-compose debootstrap
 	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/... ./infra/chaos
 
 # A short one is a part of make test-deploy, which forgives a slow machine; this does not.
@@ -98,6 +110,15 @@ bin/tools/golangci-lint-%:
 	@echo "building golangci-lint $* (some minutes, once)"
 	@mkdir -p bin/tools/$* && GOFLAGS= GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$*
 	@mv bin/tools/$*/golangci-lint $@ && rmdir bin/tools/$*
+
+# It writes its own hash into what it makes, so it must be the same everywhere, too.
+bin/tools/cyclonedx-gomod-%:
+	@mkdir -p bin/tools/$* && CGO_ENABLED=0 GOFLAGS=-trimpath GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v$*
+	@mv bin/tools/$*/cyclonedx-gomod $@ && rmdir bin/tools/$*
+
+bin/tools/govulncheck-%:
+	@mkdir -p bin/tools/$* && GOFLAGS= GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install golang.org/x/vuln/cmd/govulncheck@v$*
+	@mv bin/tools/$*/govulncheck $@ && rmdir bin/tools/$*
 
 bench: packages loadtest-build
 	go test -run '^$$' -bench . -benchmem $(PACKAGES)
