@@ -37,7 +37,7 @@ MINUTES  ?= 1
 
 NODE_MODULES := infra/browser/node_modules/.package-lock.json
 
-.PHONY: demo build install release vuln test test-deploy web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
+.PHONY: demo build install release vuln test test-deploy chaos web browser bench-browser browser-packages lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz packages clean
 .DEFAULT_GOAL := build
 
 demo: packages
