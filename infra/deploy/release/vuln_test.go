@@ -17,6 +17,9 @@ import (
 	"testing"
 )
 
+// url is what the text form of govulncheck needs of a vulnerability.
+const url = `"database_specific":{"url":"https://pkg.go.dev/vuln/GO-2026-9999"},`
+
 // TestVuln: govulncheck itself, with databases that know something or nothing, and without a way to the public one.
 func TestVuln(t *testing.T) {
 	program, broken := t.TempDir(), t.TempDir()
@@ -40,14 +43,15 @@ func TestVuln(t *testing.T) {
 		says   string
 		fails  bool
 	}{
-		"nothing is known":     {program, "GOVULNDB=file://" + database(t, ""), "nothing is known", false},
-		"a vulnerability":      {program, "GOVULNDB=file://" + database(t, "fmt"), "GO-2026-9999", true},
-		"one that is not used": {program, "GOVULNDB=file://" + database(t, "net/http"), "nothing is known", false},
-		"no way there":         {program, "HTTPS_PROXY=http://" + closed.Addr().String(), "database not reached, not checked: " + program, false},
-		"a proxy that refuses": {program, "HTTPS_PROXY=" + refusing.URL, "database not reached, not checked: " + program, false},
-		"a wrong certificate":  {program, "HTTPS_PROXY=" + impostor(t), "certificate", true},
-		"no such database":     {program, "GOVULNDB=http://" + closed.Addr().String(), "failed", true},
-		"it does not compile":  {broken, "GOVULNDB=file://" + database(t, ""), "nonsense", true},
+		"nothing is known":        {program, "GOVULNDB=file://" + database(t, "", url), "nothing is known", false},
+		"a vulnerability":         {program, "GOVULNDB=file://" + database(t, "fmt", url), "Your code is affected by 1 vulnerability", true},
+		"one that is not used":    {program, "GOVULNDB=file://" + database(t, "net/http", url), "nothing is known", false},
+		"one that it cannot read": {program, "GOVULNDB=file://" + database(t, "fmt", ""), program + ": failed", true}, // it panics
+		"no way there":            {program, "HTTPS_PROXY=http://" + closed.Addr().String(), "database not reached, not checked: " + program, false},
+		"a proxy that refuses":    {program, "HTTPS_PROXY=" + refusing.URL, "database not reached, not checked: " + program, false},
+		"a wrong certificate":     {program, "HTTPS_PROXY=" + impostor(t), "certificate", true},
+		"no such database":        {program, "GOVULNDB=http://" + closed.Addr().String(), "failed", true},
+		"it does not compile":     {broken, "GOVULNDB=file://" + database(t, "", url), "nonsense", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(filepath.Join(repository(t), "infra/release/vuln"), tool(t, "govulncheck"), c.module)
@@ -89,7 +93,7 @@ func impostor(t *testing.T) string {
 }
 
 // database makes one that knows of one vulnerability, in a package of Go's; of none if it has no name.
-func database(t *testing.T, pkg string) string {
+func database(t *testing.T, pkg, details string) string {
 	t.Helper()
 	dir := t.TempDir()
 	all := map[string]string{
@@ -101,7 +105,7 @@ func database(t *testing.T, pkg string) string {
 		all["index/modules.json"] = `[{"path":"stdlib","vulns":[{"id":"GO-2026-9999","modified":"2026-01-01T00:00:00Z"}]}]`
 		all["index/vulns.json"] = `[{"id":"GO-2026-9999","modified":"2026-01-01T00:00:00Z"}]`
 		all["ID/GO-2026-9999.json"] = `{"schema_version":"1.3.1","id":"GO-2026-9999","modified":"2026-01-01T00:00:00Z","published":"2026-01-01T00:00:00Z",
-			"summary":"a test","details":"a test","affected":[{"package":{"name":"stdlib","ecosystem":"Go"},
+			"summary":"a test","details":"a test",` + details + `"affected":[{"package":{"name":"stdlib","ecosystem":"Go"},
 			"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}],
 			"ecosystem_specific":{"imports":[{"path":"` + pkg + `"}]}}]}`
 	}

@@ -81,4 +81,4 @@ until_true "it drained" logged sightglass-edge@8082 draining
 # Settings that are wrong.
 echo "SIGHTGLASS_REDIS=localhost" >/etc/sightglass/edge-8082.env
 if systemctl start sightglass-edge@8082 2>/dev/null; then echo "it started with a wrong URL"; false; fi
-until_true "a wrong setting is named in the journal" logged sightglass-edge@8082 'redis URL: .*want redis://'
+until_true "a wrong setting is named in the journal" logged sightglass-edge@8082 'error: .*redis.*want redis://'
