@@ -29,7 +29,7 @@ func (in *Ingester) ready() error {
 	case !in.node.Connected():
 		return errors.New("not connected to the node")
 	case in.publisher.Age() > in.opts.Interval+readyWithin:
-		return errors.New("redis has taken no snapshot for over 5 s")
+		return fmt.Errorf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", in.opts.Interval+readyWithin)
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ type kept[T any] struct {
 	ask func(ctx context.Context, before *T) (*T, error)
 
 	latest atomic.Pointer[copied[T]]
-	mu     sync.Mutex // held while Redis is asked: who comes meanwhile waits for the same answer
+	mu     sync.Mutex // held while Redis is asked: who comes meanwhile waits for the same answer, if nothing is known yet
 }
 
 // copied is what Redis said, and when it was asked.
@@ -30,19 +30,25 @@ type copied[T any] struct {
 	asked time.Time
 }
 
-// read gives what is in Redis, or was at most fresh before now. While Redis is away it is the last that is known;
-// ErrUnavailable if none is.
+// read gives what is in Redis, or was at most fresh before now. While Redis is asked, or is away, it is the last that is
+// known; ErrUnavailable if none is.
 func (k *kept[T]) read(ctx context.Context, now time.Time) (*T, error) {
-	if c := k.latest.Load(); c.isFresh(now, k.fresh) {
+	before := k.latest.Load()
+	if before.isFresh(now, k.fresh) {
+		return before.value, before.answer()
+	}
+	if !k.mu.TryLock() { // somebody asks
+		if before != nil && before.value != nil {
+			return before.value, nil
+		}
+		k.mu.Lock()
+	}
+	defer k.mu.Unlock()
+	if c := k.latest.Load(); c != before { // somebody was quicker: this is the answer, however long it took
 		return c.value, c.answer()
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	c := k.latest.Load()
-	if !c.isFresh(now, k.fresh) { // nobody else was quicker
-		c = k.renew(ctx, c, now)
-		k.latest.Store(c)
-	}
+	c := k.renew(ctx, before, now)
+	k.latest.Store(c)
 	return c.value, c.answer()
 }
 

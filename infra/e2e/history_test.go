@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,10 +29,30 @@ import (
 // began is the first second of a slot, long ago.
 const began = 1556771670
 
-// publisher runs an ingester's publisher until stop is called.
+// publisher runs an ingester's publisher, and its ticks, until stop is called.
 func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher, *prometheus.Registry, func()) {
 	t.Helper()
-	return publisherWith(t, server.URL(), 500*time.Millisecond, slog.New(slog.DiscardHandler))
+	p, reg, stop := publisherWith(t, server.URL(), 500*time.Millisecond, slog.New(slog.DiscardHandler))
+	return p, reg, ticking(p, stop)
+}
+
+// ticking gives a publisher a snapshot every 10 ms, until stop is called.
+func ticking(p *redispublish.Publisher, stop func()) func() {
+	over := make(chan struct{})
+	var ticks sync.WaitGroup
+	ticks.Go(func() {
+		ticker := time.NewTicker(10 * time.Millisecond)
+		defer ticker.Stop()
+		for seq := uint64(1); ; seq++ {
+			select {
+			case <-over:
+				return
+			case <-ticker.C:
+				tick(p, seq)
+			}
+		}
+	})
+	return func() { close(over); ticks.Wait(); stop() }
 }
 
 func publisherWith(t *testing.T, url string, tick time.Duration, log *slog.Logger) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
@@ -102,20 +123,38 @@ func TestOneEntryASlot(t *testing.T) {
 		t.Errorf("the score is %v, want the time", score)
 	}
 
-	second, _, stopSecond := publisher(t, server) // beside the first
+	stop()
+	second, _, stop := publisher(t, server) // or the same, restarted
+	defer stop()
 	second.Record(priced(began+23, 223))
 	second.Record(priced(began+30, 230))
 	expectStored(t, client, 100, 110, 223, 230)
-	stop()
-	stopSecond()
+	second.Record(priced(began+12, 412)) // the clock stepped back
+	second.Record(priced(began+22, 422))
+	expectStored(t, client, 100, 412, 422, 230)
+}
 
-	restarted, _, stop := publisher(t, server)
+// TestTheCourseIsTheLeaders: what an ingester remembers of the time when it could not reach Redis does not replace what
+// its successor wrote meanwhile.
+func TestTheCourseIsTheLeaders(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	old, reg, stopOld := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler)) // it ticks when we say so
+	defer stopOld()
+	programs.Until(t, "the reign", func() bool { return old.Epoch() != "" })
+	if err := client.Del(t.Context(), keys.Leader).Err(); err != nil { // its lease ran out
+		t.Fatal(err)
+	}
+	successor, _, stop := publisher(t, server)
 	defer stop()
-	restarted.Record(priced(began+35, 335))
-	expectStored(t, client, 100, 110, 223, 335)
-	restarted.Record(priced(began+12, 412)) // the clock stepped back
-	restarted.Record(priced(began+22, 422))
-	expectStored(t, client, 100, 412, 422, 335)
+	old.Record(priced(began, 900))
+	successor.Record(priced(began, 100))
+	expectStored(t, client, 100)
+	programs.Until(t, "the old one to know", func() bool {
+		tick(old, 2)
+		return value(t, reg, "sightglass_history_lost_total") == 1
+	})
+	expectStored(t, client, 100)
 }
 
 // TestTheHistoryIsBounded: in Redis the oldest leave.
@@ -159,13 +198,9 @@ func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
 	for i := range missed {
 		p.Record(priced(float64(began+i*history.Slot), float64(i+1)))
 	}
-	tick(p, 1)
 	programs.Until(t, "a snapshot that Redis did not take", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
 	server.Start()
-	programs.Until(t, "the hour to be written", func() bool {
-		tick(p, 2)
-		return len(stored(t, client)) == hour
-	})
+	programs.Until(t, "the hour to be written", func() bool { return len(stored(t, client)) == hour })
 	if prices := stored(t, client); prices[0] != missed-hour+1 || prices[hour-1] != missed {
 		t.Errorf("entries %v to %v are there, want the last hour", prices[0], prices[hour-1])
 	}
@@ -201,7 +236,7 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	defer stop()
 	p.Record(priced(began, 100))
 	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
-	programs.Until(t, "the snapshot", func() bool { tick(p, 1); return latest(t, server) != nil })
+	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 {
 		t.Errorf("%v snapshots failed", n)
 	}
@@ -229,10 +264,10 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 	}
 	setUser(base)
 	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), 500*time.Millisecond, slog.New(slog.DiscardHandler))
-	defer stop()
+	defer ticking(p, stop)()
 	p.Record(priced(began, 100))
 	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
-	programs.Until(t, "the snapshot", func() bool { tick(p, 1); return latest(t, server) != nil })
+	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
 	setUser("+zadd +zremrangebyscore +zremrangebyrank")
 	p.Record(priced(began+10, 110))
 	expectStored(t, client, 100, 110)

@@ -226,13 +226,51 @@ func TestALeaseThatNobodyTookGoesOn(t *testing.T) {
 	if err := client.Del(t.Context(), keys.Leader).Err(); err != nil { // it ran out
 		t.Fatal(err)
 	}
-	programs.Until(t, "the lease to be back", func() bool {
-		tick(p, 2)
-		return client.Get(t.Context(), keys.Leader).Val() == string(epoch)
-	})
+	programs.Until(t, "the lease to be back", func() bool { return client.Get(t.Context(), keys.Leader).Val() == string(epoch) })
 	if p.Epoch() != epoch {
 		t.Errorf("the epoch is %s, was %s", p.Epoch(), epoch)
 	}
+}
+
+// TestRedisForgetsAGrant: a failover to a replica that was behind, or a start from an old copy, takes Redis back to before
+// the last reign began. The one who reigned before finds its epoch there again; edges have seen a later one and would
+// refuse it for good. Whoever knows of the later reign puts an end to that.
+func TestRedisForgetsAGrant(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	forget := func(key string) {
+		t.Helper()
+		if err := client.Del(t.Context(), key).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, firstReg, stopFirst := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
+	defer stopFirst()
+	programs.Until(t, "the first reign", func() bool { return first.Epoch() != "" })
+	old := first.Epoch()
+	forget(keys.Leader) // it is cut off, and its lease runs out
+	second, _, stopSecond := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
+	defer stopSecond()
+	programs.Until(t, "the second reign", func() bool { return second.Epoch() != "" })
+	seen := second.Epoch()
+
+	forget(keys.Leader)
+	if err := client.Set(t.Context(), keys.Epoch, string(old), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	programs.Until(t, "the first to publish again", func() bool {
+		tick(first, 2)
+		s := latest(t, server)
+		return s != nil && s.Epoch == old
+	})
+	programs.Until(t, "the second to reign, later than what was seen", func() bool {
+		tick(second, 2)
+		return second.Epoch().After(seen)
+	})
+	programs.Until(t, "the first to know", func() bool {
+		tick(first, 3)
+		return value(t, firstReg, "sightglass_publish_fenced_total") == 1 && first.Epoch() == ""
+	})
 }
 
 // TestOnlyOneIsGranted, of many that ask at once, and each reign is later than the one before.

@@ -24,7 +24,8 @@ const (
 )
 
 // A recorder writes the price's course to Redis, beside the snapshots and not with them: a history that Redis does not
-// take, for whatever reason, must not cost a snapshot.
+// take, for whatever reason, must not cost a snapshot. It writes only after a snapshot of ours that Redis took, and
+// forgets what waits when another ingester reigns: the course is that one's to write.
 type recorder struct {
 	client  redis.UniversalClient
 	outage  outage
@@ -49,7 +50,7 @@ func newRecorder(client redis.UniversalClient, log *slog.Logger, reg prometheus.
 		wake:   make(chan struct{}, 1),
 		metrics: &historyMetrics{
 			written:  counter("sightglass_history_written_total", "Entries of the history that Redis has accepted."),
-			lost:     counter("sightglass_history_lost_total", "Entries that Redis was away for too long for."),
+			lost:     counter("sightglass_history_lost_total", "Entries that were never written: Redis was away for too long, or another ingester took over."),
 			failures: counter("sightglass_history_failures_total", "Times that Redis did not accept entries."),
 		},
 	}
@@ -74,10 +75,17 @@ func (r *recorder) put(e history.Entry) {
 	}
 	r.slot = e.Slot()
 	r.waiting = r.bounded(append(r.waiting, e))
-	r.nudge()
 }
 
-// nudge makes the recorder try. It never blocks.
+// forget drops what waits.
+func (r *recorder) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.metrics.lost.Add(float64(len(r.waiting)))
+	r.waiting = nil
+}
+
+// nudge lets the recorder write. It never blocks.
 func (r *recorder) nudge() {
 	select {
 	case r.wake <- struct{}{}:
@@ -92,7 +100,7 @@ func (r *recorder) bounded(entries []history.Entry) []history.Entry {
 	return entries[lost:]
 }
 
-// run writes what waits until ctx ends. After a failure it tries again with the next entry, or when nudged.
+// run writes what waits, when nudged, until ctx ends. After a failure it tries again when it is nudged again.
 func (r *recorder) run(ctx context.Context) {
 	for {
 		select {
@@ -125,7 +133,9 @@ func (r *recorder) giveBack(entries []history.Entry) {
 }
 
 func (r *recorder) record(ctx context.Context, entries []history.Entry) (ok bool) {
-	err := writeHistory(ctx, r.client, entries)
+	trying, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := writeHistory(trying, r.client, entries)
 	if ctx.Err() != nil {
 		return false
 	}

@@ -25,7 +25,8 @@ type Publisher struct {
 	metrics *metrics
 	outage  outage
 	history *recorder
-	points  pointsWriter
+	state   *aside
+	points  *aside
 
 	mu      sync.Mutex
 	waiting parcel         // the newest; without a snapshot if it was taken
@@ -34,7 +35,8 @@ type Publisher struct {
 
 	standing bool // that we stand by was told
 
-	answered atomic.Int64 // when Redis last took a snapshot, or said whose turn it is, unix nanoseconds
+	published atomic.Int64 // when Redis last took a snapshot, unix nanoseconds
+	deferred  atomic.Int64 // when Redis last said that it is another ingester's turn
 }
 
 // A parcel is what is written to Redis at a time.
@@ -47,7 +49,6 @@ type parcel struct {
 
 type metrics struct {
 	published, replaced, failures, fenced, reigns prometheus.Counter
-	leader                                        prometheus.Gauge
 	seconds                                       prometheus.Histogram
 }
 
@@ -58,13 +59,14 @@ const missed = 3
 // New makes a publisher that writes to client, once for each tick, and registers its metrics with reg.
 func New(client redis.UniversalClient, tick time.Duration, log *slog.Logger, reg prometheus.Registerer) *Publisher {
 	with := promauto.With(reg)
-	return &Publisher{
+	p := &Publisher{
 		client:  client,
 		throne:  throne{client: client, lease: missed * tick},
 		log:     log,
 		outage:  outage{log: log},
 		history: newRecorder(client, log, reg),
-		points:  newPointsWriter(log, reg),
+		state:   newAside(client, keys.Engine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
+		points:  newAside(client, keys.Points, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
 		wake:    make(chan struct{}, 1),
 		metrics: &metrics{
 			published: with.NewCounter(prometheus.CounterOpts{
@@ -82,18 +84,25 @@ func New(client redis.UniversalClient, tick time.Duration, log *slog.Logger, reg
 			reigns: with.NewCounter(prometheus.CounterOpts{
 				Name: "sightglass_reigns_total", Help: "Times that this ingester was granted the reign.",
 			}),
-			leader: with.NewGauge(prometheus.GaugeOpts{
-				Name: "sightglass_leader", Help: "1 while this ingester's snapshots are the ones published, 0 while it stands by.",
-			}),
 			seconds: with.NewHistogram(prometheus.HistogramOpts{
 				Name: "sightglass_publish_seconds", Help: "Time that Redis took to accept a snapshot.",
 				Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12),
 			}),
 		},
 	}
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sightglass_leader", Help: "1 while this ingester's snapshots are the ones published, 0 while it stands by or cannot reach Redis.",
+	}, func() float64 {
+		if p.leads() {
+			return 1
+		}
+		return 0
+	})
+	return p
 }
 
-// Epoch is that of our reign, for the next snapshot; empty while another ingester reigns, or Redis cannot be asked.
+// Epoch is that of our reign, for the next snapshot; empty while we stand by. It stays while Redis is away: whether
+// another ingester has taken over meanwhile only Redis can tell.
 func (p *Publisher) Epoch() snapshot.Epoch {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,7 +129,22 @@ func (p *Publisher) Put(epoch snapshot.Epoch, encoded, state []byte) {
 }
 
 // Age is the time since Redis took a snapshot, or said that it is another ingester's turn; huge before the first.
-func (p *Publisher) Age() time.Duration { return time.Since(time.Unix(0, p.answered.Load())) }
+func (p *Publisher) Age() time.Duration {
+	return time.Since(time.Unix(0, max(p.published.Load(), p.deferred.Load())))
+}
+
+// leads reports whether our snapshots are the ones published, as far as can be known without asking.
+func (p *Publisher) leads() bool {
+	return p.Epoch() != "" && time.Since(time.Unix(0, p.published.Load())) < p.throne.lease
+}
+
+// PutPoints hands over the newest points with their amounts, as package rounds encodes them; they are copied. They go to
+// Redis after the next snapshot that is Put, if Redis takes that. PutPoints never blocks.
+func (p *Publisher) PutPoints(encoded []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.waiting.points = append(p.waiting.points[:0], encoded...)
+}
 
 // take swaps what is waiting for the room of a parcel that was sent.
 func (p *Publisher) take(sent parcel) parcel {
@@ -134,9 +158,11 @@ func (p *Publisher) take(sent parcel) parcel {
 // Run publishes until ctx ends, and then gives up the reign. A failure is counted and told; the next tick is the next
 // try.
 func (p *Publisher) Run(ctx context.Context) {
-	var recording sync.WaitGroup
-	defer recording.Wait()
-	recording.Go(func() { p.history.run(ctx) })
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run} {
+		beside.Go(func() { run(ctx) })
+	}
 	defer p.abdicate(ctx)
 	p.claim(ctx)
 	var sending parcel
@@ -163,12 +189,8 @@ func (p *Publisher) claim(ctx context.Context) {
 	if p.failed(ctx, err) {
 		return
 	}
-	p.recovered()
 	if epoch == "" {
-		if !p.standing {
-			p.log.Info("another ingester publishes; standing by")
-		}
-		p.standing = true
+		p.standBy()
 		return
 	}
 	p.standing = false
@@ -177,15 +199,21 @@ func (p *Publisher) claim(ctx context.Context) {
 	p.log.Info("publishing from now on", "epoch", epoch)
 }
 
+func (p *Publisher) standBy() {
+	p.deferred.Store(time.Now().UnixNano())
+	p.outage.isOver("redis answers again")
+	p.history.forget()
+	if !p.standing {
+		p.log.Info("another ingester publishes; standing by")
+	}
+	p.standing = true
+}
+
 // enter begins a reign, or ends it with an empty epoch.
 func (p *Publisher) enter(epoch snapshot.Epoch) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.epoch = epoch
-	p.metrics.leader.Set(0)
-	if epoch != "" {
-		p.metrics.leader.Set(1)
-	}
 }
 
 func (p *Publisher) publish(ctx context.Context, sending parcel) {
@@ -201,13 +229,13 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 		p.claim(ctx)
 		return
 	}
+	p.published.Store(time.Now().UnixNano())
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
-	if len(sending.state) > 0 && p.failed(ctx, p.client.Set(ctx, keys.Engine, sending.state, keep).Err()) {
-		return
-	}
-	p.publishPoints(ctx, sending.points)
-	p.recovered()
+	p.outage.isOver("redis takes snapshots again")
+	p.state.put(sending.state)
+	p.points.put(sending.points)
+	p.history.nudge()
 }
 
 // failed counts and tells an error, but for that of our own end.
@@ -217,13 +245,6 @@ func (p *Publisher) failed(ctx context.Context, err error) bool {
 		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
 	}
 	return err != nil
-}
-
-func (p *Publisher) recovered() {
-	p.answered.Store(time.Now().UnixNano())
-	if p.outage.isOver("redis takes snapshots again") {
-		p.history.nudge()
-	}
 }
 
 // abdicate lets another ingester take over at once.

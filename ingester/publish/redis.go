@@ -30,20 +30,37 @@ func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error
 // probeKey is under the same prefix as all others, so that the same rule of an ACL is tried.
 const probeKey = "sightglass:probe"
 
+// trying does to one key what our scripts do to theirs.
 var trying = redis.NewScript(`
 redis.call('SET', KEYS[1], '', 'PX', 1000)
+redis.call('GET', KEYS[1])
 redis.call('PUBLISH', KEYS[1], '')
+redis.call('DEL', KEYS[1])
 return 1
 `)
+
+// tryHistory does to the key what is done to the history, and leaves none.
+func tryHistory(ctx context.Context, client redis.UniversalClient) error {
+	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZAdd(ctx, probeKey, redis.Z{})
+		p.ZRemRangeByScore(ctx, probeKey, "-inf", "+inf")
+		p.ZRemRangeByRank(ctx, probeKey, 0, -1)
+		return nil
+	})
+	return err
+}
 
 // Try reports whether Redis takes what an ingester writes. It writes a key that nobody reads and that ends in a second.
 func Try(ctx context.Context, client redis.UniversalClient) error {
 	err := trying.Run(ctx, client, []string{probeKey}).Err()
+	if err == nil {
+		err = tryHistory(ctx, client)
+	}
 	switch {
 	case err == nil:
 		return nil
 	case redis.IsAuthError(err), redis.IsPermissionError(err):
-		return fmt.Errorf("redis refuses this user: %w (SET, PUBLISH and EVAL on sightglass:* are needed; user and password are in the URL of --redis)", err)
+		return fmt.Errorf("redis refuses this user: %w (the rights that an ingester needs are in infra/redis/users.acl; user and password are in the URL of --redis)", err)
 	default:
 		return fmt.Errorf("redis gives no answer: %w (is it running, and is --redis right?)", err)
 	}

@@ -12,14 +12,20 @@ import (
 	"sightglass/shared/snapshot"
 )
 
-// claiming grants a reign if none is: the lease is free, and the epoch asked for is later than all before. Epochs are
-// compared as text, by length and then by digits: Lua's numbers do not hold 64 bits.
+// claiming grants a reign if none is: the lease is free, and the epoch asked for is later than all before. A lease does
+// not count if the claimer knows of a later epoch than Redis does: then Redis has lost a grant (a failover, an old copy
+// of its data), and edges that saw that reign would refuse the one who has the lease for good. Epochs are compared as
+// text, by length and then by digits: Lua's numbers do not hold 64 bits.
 //
-// KEYS: Leader, Epoch. ARGV: the epoch asked for, the lease in ms. It answers {1 if granted, the last epoch}.
+// KEYS: Leader, Epoch. ARGV: the epoch asked for, the lease in ms, the latest epoch that the claimer knows of. It answers
+// {1 if granted, the last epoch}.
 var claiming = redis.NewScript(`
+local function later(a, b) return #a > #b or (#a == #b and a > b) end
 local last = redis.call('GET', KEYS[2]) or ''
-local later = #ARGV[1] > #last or (#ARGV[1] == #last and ARGV[1] > last)
-if not later or not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+if later(ARGV[3], last) then
+  redis.call('DEL', KEYS[1])
+end
+if not later(ARGV[1], last) or not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
   return {0, last}
 end
 redis.call('SET', KEYS[2], ARGV[1])
@@ -61,12 +67,17 @@ type throne struct {
 
 // claim asks for a reign; its epoch is empty if another ingester has it.
 func (t *throne) claim(ctx context.Context) (snapshot.Epoch, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if err := t.look(ctx); err != nil {
 		return "", err
 	}
+	// The first snapshot of a reign may come a tick later, and each way to Redis may take as long as is waited for it.
+	lease := t.lease + patience
 	for range claims {
 		epoch := snapshot.EpochAfter(t.latest, time.Now())
-		answer, err := claiming.Run(ctx, t.client, []string{keys.Leader, keys.Epoch}, string(epoch), t.lease.Milliseconds()).Slice()
+		answer, err := claiming.Run(ctx, t.client, []string{keys.Leader, keys.Epoch},
+			string(epoch), lease.Milliseconds(), string(t.latest)).Slice()
 		if err != nil {
 			return "", err
 		}
@@ -122,6 +133,8 @@ func (t *throne) look(ctx context.Context) error {
 
 // publish writes a snapshot of a reign that was granted; false: a later reign has begun, or Redis has lost ours.
 func (t *throne) publish(ctx context.Context, epoch snapshot.Epoch, encoded []byte) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	n, err := publishing.Run(ctx, t.client, []string{keys.Leader, keys.Epoch, keys.Latest},
 		string(epoch), t.lease.Milliseconds(), encoded, keep.Milliseconds(), keys.Channel).Int()
 	return n == 1, err

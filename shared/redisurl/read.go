@@ -87,6 +87,9 @@ func check(u *url.URL, kind string) error {
 	if u.Opaque != "" {
 		return errForm
 	}
+	if strings.Contains(u.Host, ",") {
+		return errors.New("one host stands before the path, the others are parameters: redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379&addr=HOST3:26379")
+	}
 	for _, name := range ours {
 		if query.Has(name) {
 			return fmt.Errorf("%s is not for the URL: Sightglass decides it", name)
