@@ -64,6 +64,7 @@ func TestCompose(t *testing.T) {
 	}
 	d.checkWays(t)
 	d.checkRedisRestart(t, clients)
+	d.checkTwoIngesters(t, clients)
 	d.checkAllEdgesStop(t, clients)
 }
 
@@ -275,6 +276,20 @@ func (d *deployment) checkUpgrade(t *testing.T, clients []*client) {
 	}
 }
 
+// checkTwoIngesters: the one that was there first stops, and prices go on.
+func (d *deployment) checkTwoIngesters(t *testing.T, clients []*client) {
+	t.Helper()
+	first, told := d.containers(t, "ingester")[0], toldToGo(t, clients)
+	d.compose(t, "up", "-d", "--no-build", "--no-deps", "--no-recreate", "--scale", "ingester=2", "ingester")
+	d.awaitHealthy(t, map[string]int{"ingester": 2})
+	d.docker(t, "stop", first)
+	d.checkEnded(t, first)
+	programs.Until(t, "a price from the second ingester", allSee(clients, time.Now()))
+	if n := toldToGo(t, clients); n != told {
+		t.Errorf("%d connections ended with an ingester", n-told)
+	}
+}
+
 // checkAllEdgesStop: an upgrade that nobody should do like this, and that clients survive.
 func (d *deployment) checkAllEdgesStop(t *testing.T, clients []*client) {
 	t.Helper()
@@ -283,17 +298,17 @@ func (d *deployment) checkAllEdgesStop(t *testing.T, clients []*client) {
 	for _, id := range edges {
 		d.checkEnded(t, id)
 	}
+	d.compose(t, "start", "edge")
+	programs.Until(t, "a price for everybody again", allSee(clients, time.Now()))
 	if n := toldToGo(t, clients) - told; n < len(clients) { // more if one went from edge to edge
 		t.Errorf("%d connections ended with the last edges, want those of %d clients", n, len(clients))
 	}
-	d.compose(t, "start", "edge")
-	programs.Until(t, "a price for everybody again", allSee(clients, time.Now()))
 }
 
 // checkEnded sees that a container ended by itself, and well.
 func (d *deployment) checkEnded(t *testing.T, id string) {
 	t.Helper()
 	if end := d.docker(t, "inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}", id); end != "exited 0 false" {
-		t.Errorf("an edge ended with %q (status, exit code, out of memory), want a clean end", end)
+		t.Errorf("a container ended with %q (status, exit code, out of memory), want a clean end", end)
 	}
 }
