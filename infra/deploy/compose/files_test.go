@@ -14,14 +14,15 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// load reads docker-compose.yml, and others on top, as Compose v2 does: by its own library.
-func load(t *testing.T, files ...string) *types.Project {
+// nodeSettings are those that switch to a node.
+const nodeSettings = "infra/bitcoin/node.env"
+
+// load reads docker-compose.yml with the settings of a file, as Compose v2 does: by its own library.
+func load(t *testing.T, settings string, profiles ...string) *types.Project {
 	t.Helper()
-	paths := make([]string, len(files))
-	for i, file := range files {
-		paths[i] = root(t) + "/" + file
-	}
-	options, err := cli.NewProjectOptions(paths, cli.WithWorkingDirectory(root(t)), cli.WithName("sightglass"), cli.WithProfiles([]string{"watch"}))
+	options, err := cli.NewProjectOptions([]string{root(t) + "/docker-compose.yml"},
+		cli.WithWorkingDirectory(root(t)), cli.WithName("sightglass"),
+		cli.WithEnvFiles(settings), cli.WithDotEnv, cli.WithDefaultProfiles(profiles...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,26 +50,47 @@ func TestComposeV1ReadsTheFiles(t *testing.T) {
 	}
 	e := &engine{}
 	for _, args := range [][]string{
-		{},
-		{"--profile", "watch"},
-		{"-f", "docker-compose.yml", "-f", "docker-compose.node.yml", "--profile", "watch"},
+		{"--env-file", noSettings(t)},
+		{"--env-file", noSettings(t), "--profile", "watch"},
+		{"--env-file", noSettings(t), "--profile", "node"},
+		{"--env-file", root(t) + "/" + nodeSettings},
 	} {
-		e.must(t, "docker-compose", append(append([]string{"--env-file", noSettings(t)}, args...), "config", "--quiet")...)
+		e.must(t, "docker-compose", append(args, "config", "--quiet")...)
+	}
+}
+
+// TestTheNodeTakesTheReplaysPlace: with its settings, and only then.
+func TestTheNodeTakesTheReplaysPlace(t *testing.T) {
+	for settings, c := range map[string]struct {
+		bitcoind bool
+		replays  int
+		zmq      string
+	}{
+		noSettings(t):                {false, 1, "tcp://replay:28332"},
+		root(t) + "/" + nodeSettings: {true, 0, "tcp://bitcoind:28332"},
+	} {
+		project := load(t, settings)
+		if got := slices.Contains(project.ServiceNames(), "bitcoind"); got != c.bitcoind {
+			t.Errorf("%s: a bitcoind: %v", settings, got)
+		}
+		if got := project.Services["replay"].Deploy.Replicas; got == nil || *got != c.replays {
+			t.Errorf("%s: %v replays, want %d", settings, got, c.replays)
+		}
+		if got := *project.Services["ingester"].Environment["SIGHTGLASS_ZMQ"]; got != c.zmq {
+			t.Errorf("%s: the ingester hears %s, want %s", settings, got, c.zmq)
+		}
 	}
 }
 
 // TestEveryServiceIsHardened: whatever is added later, too.
 func TestEveryServiceIsHardened(t *testing.T) {
-	project := load(t, "docker-compose.yml", "docker-compose.node.yml")
-	want := []string{"bitcoind", "edge", "grafana", "haproxy", "ingester", "prometheus", "redis"}
+	project := load(t, noSettings(t), "node", "watch")
+	want := []string{"bitcoind", "edge", "grafana", "haproxy", "ingester", "prometheus", "redis", "replay"}
 	if got := project.ServiceNames(); !slices.Equal(got, want) {
-		t.Errorf("with a node, services %v, want %v", got, want)
-	}
-	if got := load(t, "docker-compose.yml").ServiceNames(); !slices.Contains(got, "replay") || slices.Contains(got, "bitcoind") {
-		t.Errorf("without a node, services %v, want replay and no bitcoind", got)
+		t.Errorf("services %v, want %v", got, want)
 	}
 	published := []string{"grafana", "haproxy"}
-	builtHere := []string{"edge", "ingester"} // the image says the user and what health is
+	builtHere := []string{"edge", "ingester", "replay"} // the image says the user and what health is
 	for name, s := range project.Services {
 		for what, fine := range map[string]bool{
 			"read_only":                        s.ReadOnly,
