@@ -24,12 +24,10 @@ func (o *outage) goesOn(message string, err error) {
 	o.remind.Do(func() { o.log.Error(message, "err", err) })
 }
 
-// isOver reports whether there was one until now.
-func (o *outage) isOver(message string) bool {
-	if !o.failing {
-		return false
+// isOver tells the end, if there was an outage until now.
+func (o *outage) isOver(message string) {
+	if o.failing {
+		o.log.Info(message)
 	}
 	o.failing = false
-	o.log.Info(message)
-	return true
 }
