@@ -191,15 +191,12 @@ func (w *world) newest() *snapshot.Snapshot {
 	return s
 }
 
-// memory is what the ingesters and the edges hold together, in bytes.
-func (w *world) memory() (ingesters, edges int) {
-	for _, p := range w.ingesters {
-		ingesters += p.memory()
+// memory is what these hold together, in bytes.
+func (w *world) memory(parts ...*part) (sum int) {
+	for _, p := range parts {
+		sum += p.memory()
 	}
-	for _, p := range w.edges {
-		edges += p.memory()
-	}
-	return ingesters, edges
+	return sum
 }
 
 // isCurrent reports whether every client is connected, and has the newest snapshot or a newer one.
