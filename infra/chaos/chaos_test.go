@@ -3,7 +3,6 @@
 package chaos
 
 import (
-	"context"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -11,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"sightglass/infra/crowd"
 	"sightglass/infra/internal/programs"
@@ -19,13 +18,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(silent{}) // it would tell of each dial while Redis is away
+	logging.Disable() // it would tell of each dial while Redis is away
 	os.Exit(m.Run())
 }
-
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
 
 // A fault breaks something and mends it again. It may take as long as it says.
 type fault struct {

@@ -20,11 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/kyaml/filesys"
-
-	"sightglass/infra/internal/programs"
 )
-
-func TestMain(m *testing.M) { programs.Main(m) }
 
 // foreign are kinds that Kubernetes does not know by itself, so that their fields are not checked here.
 var foreign = map[string]bool{"PodMonitor": true}

@@ -36,8 +36,8 @@ func TestThePodsSettings(t *testing.T) {
 			if !slices.Equal(c.Args, []string{"run"}) || len(c.Command) > 0 {
 				t.Errorf("%s: starts %v %v, want the image's program with run", name, c.Command, c.Args)
 			}
-			help := output(t, exec.Command(programs.Built(t, name), "run", "--help"))
-			cmd := exec.Command(programs.Built(t, name), "checkconfig")
+			help := output(t, exec.Command(programs.Build(t, name, name), "run", "--help"))
+			cmd := exec.Command(programs.Build(t, name, name), "checkconfig")
 			cmd.Env = []string{} // nothing of ours
 			for k, v := range o.environment(t, c) {
 				cmd.Env = append(cmd.Env, k+"="+v)
@@ -120,10 +120,10 @@ func TestTheExampleRuns(t *testing.T) {
 	}
 	zmq := "tcp://" + programs.FreeAddr(t)
 	local("ingester", "SIGHTGLASS_ZMQ", zmq, "SIGHTGLASS_RPC", "", "SIGHTGLASS_RPC_USER", "", "SIGHTGLASS_RPC_PASSWORD", "", "SIGHTGLASS_INTERNAL_LISTEN", "")
-	programs.Launch(t, programs.Built(t, "ingester"), "run")
+	programs.Launch(t, programs.Build(t, "ingester", "ingester"), "run")
 	addr, internal := programs.FreeAddr(t), programs.FreeAddr(t)
 	local("edge", "SIGHTGLASS_LISTEN", addr, "SIGHTGLASS_INTERNAL_LISTEN", internal, "SIGHTGLASS_DRAIN_DELAY", "0", "SIGHTGLASS_DRAIN_WINDOW", "0")
-	programs.Launch(t, programs.Built(t, "edge"), "run")
+	programs.Launch(t, programs.Build(t, "edge", "edge"), "run")
 	programs.Until(t, "an edge that is ready, with the example's users in Redis", func() bool { return programs.Ready(addr) })
 
 	metric := o.autoscalers["edge"].Spec.Metrics[0].Pods.Metric.Name

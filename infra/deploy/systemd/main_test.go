@@ -6,11 +6,9 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9/logging"
-
-	"sightglass/infra/internal/programs"
 )
 
 func TestMain(m *testing.M) {
 	logging.Disable() // it tells of each try to reach a Redis that does not answer yet
-	programs.Main(m)
+	m.Run()
 }

@@ -83,7 +83,7 @@ const (
 func TestAnEdgeTellsSystemd(t *testing.T) {
 	systemd := supervise(t, "12000000")
 	addr := programs.FreeAddr(t)
-	edge := programs.Launch(t, programs.Built(t, "edge"), "run", "--listen", addr,
+	edge := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr,
 		"--redis", "redis://"+programs.FreeAddr(t), "--drain-delay", "10m")
 	programs.Until(t, ready, func() bool { return systemd.count(ready) == 1 })
 	conn, err := net.Dial("tcp", addr) // once: whoever waits for READY may connect at once
@@ -109,7 +109,7 @@ func TestAnEdgeTellsSystemd(t *testing.T) {
 func TestAnIngesterTellsSystemd(t *testing.T) {
 	systemd := supervise(t, "12000000")
 	redis := redistest.Start(t)
-	ingester := programs.Launch(t, programs.Built(t, "ingester"), "run",
+	ingester := programs.Launch(t, programs.Build(t, "ingester", "ingester"), "run",
 		"--zmq", "tcp://"+programs.FreeAddr(t), "--redis", redis.URL())
 	programs.Until(t, ready, func() bool { return systemd.count(ready) == 1 })
 	programs.Until(t, "some life", func() bool { return systemd.count(watchdog) > 1 })
@@ -127,7 +127,7 @@ func TestWithoutSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "absent"))
 	t.Setenv("WATCHDOG_USEC", "soon")
 	addr := programs.FreeAddr(t)
-	edge := programs.Launch(t, programs.Built(t, "edge"), "run", "--listen", addr, "--drain-delay", "0", "--drain-window", "0")
+	edge := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--drain-delay", "0", "--drain-window", "0")
 	programs.Until(t, "the edge to serve all the same", func() bool { return programs.Alive(addr) })
 	edge.Stop(t)
 }

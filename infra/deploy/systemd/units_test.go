@@ -32,7 +32,7 @@ func install(t *testing.T) (root string) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"edge", "ingester"} {
-		program, err := os.ReadFile(programs.Built(t, name))
+		program, err := os.ReadFile(programs.Build(t, name, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestTheUnitsAreSound(t *testing.T) {
 func TestTheExampleSettings(t *testing.T) {
 	for _, name := range []string{"edge", "ingester"} {
 		t.Run(name, func(t *testing.T) {
-			program := programs.Built(t, name)
+			program := programs.Build(t, name, name)
 			help, err := exec.Command(program, "run", "--help").Output()
 			if err != nil {
 				t.Fatal(err)

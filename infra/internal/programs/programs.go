@@ -20,17 +20,12 @@ import (
 func Build(t testing.TB, module, name string) string {
 	t.Helper()
 	program := filepath.Join(root(), "bin", "tests", name)
-	build(t, module, name, program)
-	return program
-}
-
-func build(t testing.TB, module, name, program string) {
-	t.Helper()
 	cmd := exec.Command("go", "build", "-o", program, "./cmd/"+name)
 	cmd.Dir = filepath.Join(root(), module)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", name, err, out)
 	}
+	return program
 }
 
 // root is the repository, whichever package's test asks.
