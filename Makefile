@@ -65,12 +65,13 @@ test: packages alone lint web browser-packages
 	go test -race -count=1 $(filter-out ./infra/...,$(PACKAGES))
 	go test -race -count=1 -p 1 ./infra/...
 
-# What operators deploy, run for real: needs root for the containers. One after the other, like the last of make test.
+# What operators deploy, run for real: needs root for the containers. What counts seconds runs alone.
 # Where systemd runs, Debian's packages start what they install, nginx and prometheus among them, on their usual ports;
 # the tests have their own, elsewhere. `systemctl disable --now nginx prometheus` ends those.
 test-deploy: packages $(CYCLONEDX) $(GOVULNCHECK)
 	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl openssl git docker.io docker-compose debootstrap
-	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/... ./infra/chaos
+	go test -tags deploy -v -count=1 -timeout 20m -p 2 $(filter-out ./infra/deploy/proxy,$(patsubst %/.,./%,$(wildcard infra/deploy/*/.)))
+	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/proxy ./infra/chaos
 
 # A short one is a part of make test-deploy, which forgives a slow machine; this does not.
 chaos: packages

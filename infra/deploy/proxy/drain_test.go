@@ -63,7 +63,9 @@ const longestGap = 3 * time.Second
 
 // TestARollingRestart: every edge is stopped and started, one after the other, with the settings that we ship.
 func TestARollingRestart(t *testing.T) {
-	build(t, asShipped, nil, func(t *testing.T, w *world) {
+	program := programs.Build(t, "edge", "edge")
+	each(t, func(t *testing.T, k kind) { // one after the other, as people count the seconds
+		w := newWorld(t, program, k, asShipped, nil)
 		const n = 500
 		people := w.crowd(n)
 		for i, e := range w.edges {

@@ -14,11 +14,9 @@ var haproxy = kind{start: startHAProxy, out: haproxyOut, secure: secureHAProxy}
 func startHAProxy(t *testing.T, render func(string) string, edges ...string) *balancer {
 	t.Helper()
 	b := &balancer{addr: programs.FreeAddr(t), tls: programs.FreeAddr(t), ops: programs.FreeAddr(t)}
-	t.Setenv("HTTP_BIND", b.addr)
-	t.Setenv("HTTPS_BIND", b.tls)
-	t.Setenv("OPS_BIND", b.ops)
 	config := render(shipped(t, "haproxy/haproxy.cfg", "127.0.0.1:8081", edges[0], "127.0.0.1:8082", edges[1]))
-	launch(t, b, "haproxy", "-db", "-f", write(t, "haproxy.cfg", config))
+	launch(t, b, "env", "HTTP_BIND="+b.addr, "HTTPS_BIND="+b.tls, "OPS_BIND="+b.ops,
+		"haproxy", "-db", "-f", write(t, "haproxy.cfg", config))
 	programs.Until(t, "haproxy to have seen the edges", func() bool { return !haproxyOut(t, b, 0) && !haproxyOut(t, b, 1) })
 	return b
 }

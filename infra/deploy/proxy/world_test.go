@@ -103,8 +103,16 @@ type world struct {
 // build makes a world around each kind of balancer, and calls f with it.
 func build(t *testing.T, render func(config string) string, edgeArgs []string, f func(t *testing.T, w *world)) {
 	program := programs.Build(t, "edge", "edge")
-	for name, kind := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
-		t.Run(name, func(t *testing.T) { f(t, newWorld(t, program, kind, render, edgeArgs)) })
+	each(t, func(t *testing.T, k kind) {
+		t.Parallel() // most of the time they wait
+		f(t, newWorld(t, program, k, render, edgeArgs))
+	})
+}
+
+// each tries each kind of balancer.
+func each(t *testing.T, f func(t *testing.T, k kind)) {
+	for name, k := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
+		t.Run(name, func(t *testing.T) { f(t, k) })
 	}
 }
 

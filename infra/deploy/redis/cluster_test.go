@@ -45,6 +45,7 @@ func startCluster(t *testing.T) (nodes []*redistest.Server, dir string) {
 
 // TestACluster: everything works, from one seed, and goes on while a slot moves.
 func TestACluster(t *testing.T) {
+	t.Parallel()
 	nodes, dir := startCluster(t)
 	seed := "redis+cluster://USER@" + nodes[0].Addr()
 	writer := ingester.Options{

@@ -23,6 +23,7 @@ import (
 
 // TestAnEdgeThatDoesNotRead is dropped by Redis before it costs much, and comes back by itself; its client stays.
 func TestAnEdgeThatDoesNotRead(t *testing.T) {
+	t.Parallel()
 	server, inspector := startShipped(t)
 	addr := programs.FreeAddr(t)
 	paused := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", as("edge", server))
@@ -60,6 +61,7 @@ func TestAnEdgeThatDoesNotRead(t *testing.T) {
 
 // TestAFullRedis refuses what is written. The ingester goes on, counts it and tells it as it begins; edges show that it is stale.
 func TestAFullRedis(t *testing.T) {
+	t.Parallel()
 	server, inspector := startShipped(t)
 	internal, log := startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
 	e, _ := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
@@ -97,6 +99,7 @@ func TestAFullRedis(t *testing.T) {
 
 // TestADiskThatIsAway costs the copy on disk, and no snapshot.
 func TestADiskThatIsAway(t *testing.T) {
+	t.Parallel()
 	server, inspector := startShipped(t)
 	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
 	e, log := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
@@ -116,6 +119,7 @@ func TestADiskThatIsAway(t *testing.T) {
 
 // TestARestartKeepsTheHistory, and who is connected to an edge is still connected.
 func TestARestartKeepsTheHistory(t *testing.T) {
+	t.Parallel()
 	server, inspector := startShipped(t)
 	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
 	e, _ := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
@@ -134,6 +138,7 @@ func TestARestartKeepsTheHistory(t *testing.T) {
 
 // TestAUnixSocket: both daemons on the same machine as Redis.
 func TestAUnixSocket(t *testing.T) {
+	t.Parallel()
 	dir := makeUsers(t)
 	server := redistest.New(t, settings(t, dir, "redis.conf"), "--unixsocket", filepath.Join(dir, "redis.sock"))
 	server.Start()

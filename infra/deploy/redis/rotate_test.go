@@ -14,6 +14,7 @@ import (
 
 // TestRotatingPasswords is docs/redis.md step by step: nothing restarts, and clients notice nothing.
 func TestRotatingPasswords(t *testing.T) {
+	t.Parallel()
 	dir := makeUsers(t)
 	server := redistest.New(t, settings(t, dir, "redis.conf"))
 	server.Start()

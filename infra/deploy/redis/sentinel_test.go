@@ -75,6 +75,7 @@ func (w *trio) url(name string) string {
 
 // TestTheMasterIsKilled: a replica takes over, and clients are kept, see the price go on, and never an older one.
 func TestTheMasterIsKilled(t *testing.T) {
+	t.Parallel()
 	w := startTrio(t)
 	startIngester(t, func(o *ingester.Options) {
 		o.Redis, o.RedisPasswordFile = w.url("sightglass")+"&username=ingester", filepath.Join(w.dir, "ingester.password")
@@ -112,6 +113,7 @@ func TestTheMasterIsKilled(t *testing.T) {
 
 // TestSentinelsThatKnowNoSuchMaster are told of by name.
 func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
+	t.Parallel()
 	w := startTrio(t)
 	_, log := startEdge(t, func(o *edge.Options) { o.Redis = w.url("mymaster") })
 	programs.Until(t, "the edge to say so", func() bool { return log.count(`the Sentinels know no master \"mymaster\"`) > 0 })

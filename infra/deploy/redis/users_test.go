@@ -39,6 +39,7 @@ func as(user string, server *redistest.Server) string {
 
 // TestTheExampleIsWhatTheProgramMakes, so the rights are those that an operator gets.
 func TestTheExampleIsWhatTheProgramMakes(t *testing.T) {
+	t.Parallel()
 	if made := output(t, nil, filepath.Join(shipped, "make-users"), "--example"); made != read(t, filepath.Join(shipped, "users.acl")) {
 		t.Errorf("users.acl is not what make-users --example prints:\n%s", made)
 	}
@@ -55,6 +56,7 @@ func TestTheExampleIsWhatTheProgramMakes(t *testing.T) {
 
 // TestTheShippedUsers: both daemons run whole, with all that they do, and are refused nothing.
 func TestTheShippedUsers(t *testing.T) {
+	t.Parallel()
 	server, client := startShipped(t)
 	in := ingester.Defaults()
 	in.Redis = as("ingester", server)
@@ -83,6 +85,7 @@ func TestTheShippedUsers(t *testing.T) {
 
 // TestWhatUsersMayNot: each is refused what is not its business.
 func TestWhatUsersMayNot(t *testing.T) {
+	t.Parallel()
 	server, inspector := startShipped(t)
 	for _, key := range []string{keys.Latest, keys.Engine, "other"} {
 		if err := inspector.Set(t.Context(), key, "x", 0).Err(); err != nil {
@@ -127,6 +130,7 @@ func TestWhatUsersMayNot(t *testing.T) {
 
 // TestAWatcherSees what docs/redis.md promises it.
 func TestAWatcherSees(t *testing.T) {
+	t.Parallel()
 	server, inspector := startShipped(t)
 	for _, err := range []error{
 		inspector.Set(t.Context(), keys.Latest, "newest", 0).Err(),
