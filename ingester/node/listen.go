@@ -11,10 +11,11 @@ import (
 
 // link is how the connection does.
 type link struct {
-	up     int // connections that are there: one for each endpoint
-	heard  time.Time
-	silent bool                // and an operator was told
-	topics map[string]struct{} // heard on this socket
+	up       int // connections that are there: one for each endpoint
+	heard    time.Time
+	silent   bool                // and an operator was told
+	auditing bool                // RPC is asked whether the silence is right
+	topics   map[string]struct{} // heard on this socket
 
 	bodiless int // A's in a row whose rawtx did not come
 	untold   int // rawtx's in a row whose A did not come

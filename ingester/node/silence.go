@@ -24,6 +24,7 @@ func (n *Node) watchSilence(now time.Time) {
 	case quiet && n.rpc == nil:
 		n.silent("nothing from the node: is it running, with zmqpubrawtx and zmqpubsequence at this address?", now)
 		n.renew(now)
+	case quiet && n.link.auditing: // one question at a time, however slow the answer
 	case quiet:
 		n.link.heard = now // asked once in a while
 		n.audit()
@@ -61,10 +62,12 @@ func (n *Node) renew(now time.Time) {
 // audit asks whether the mempool is where we think it is. If it is not, nobody told us.
 func (n *Node) audit() {
 	heard := n.link.heard
+	n.link.auditing = true
 	n.question(func(ctx context.Context) func() {
 		list, err := n.rpc.Mempool(ctx)
 		return func() {
 			now := time.Now()
+			n.link.auditing = false
 			switch {
 			case err != nil:
 				n.complain(err)
