@@ -93,6 +93,11 @@ func TestChaos(t *testing.T) {
 	t.Logf("SEED=%d DURATION=%v CLIENTS=%d", seed, duration, n)
 
 	w := newWorld(t)
+	for _, p := range w.ingesters { // before and after they are then such as have resumed, which takes more memory
+		p.kill()
+		p.start()
+		programs.Until(t, p.name+" to have resumed", func() bool { return p.gauge("sightglass_price_usd") > 0 })
+	}
 	alone := w.goroutines()
 	clients := crowd.Start(crowd.Options{URL: "ws://" + w.addr + "/ws/mempool", Clients: n})
 	defer clients.Stop()

@@ -107,6 +107,7 @@ const (
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	t.Setenv("GOGC", "25") // memory then is what is held, and little of what is yet to be collected
 	w := &world{t: t, redis: redistest.Start(t), addr: programs.FreeAddr(t)}
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq := "tcp://" + programs.FreeAddr(t)
