@@ -128,14 +128,19 @@ func (l limits) limiter() hub.Limiter {
 	return l.addresses
 }
 
-// admit turns away what cannot or may not become a WebSocket. Nothing is counted here that would have to be given back:
-// a handshake can still break before a WebSocket comes of it. The origin is looked at before the rate, so that a page
-// elsewhere cannot use up what its visitors' address may do here.
-func (e *Edge) admit(c *fiber.Ctx) error {
+// requireUpgrade rejects what is no WebSocket handshake.
+func requireUpgrade(c *fiber.Ctx) error {
 	if !websocket.IsWebSocketUpgrade(c) {
 		c.Set(fiber.HeaderUpgrade, "websocket")
 		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
 	}
+	return c.Next()
+}
+
+// admit rejects requests for a stream that may not become one. Nothing is counted here that would have to be released: a
+// handshake can still break before a stream comes of it. The origin is checked before the rate, so that a page elsewhere
+// cannot use up what its visitors' address may do here.
+func (e *Edge) admit(c *fiber.Ctx) error {
 	e.limits.handshaken.Inc()
 	switch {
 	case e.draining.Load():

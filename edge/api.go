@@ -22,9 +22,9 @@ type api struct {
 	cloud  *cloud
 }
 
-// newest is the answer to who asks for the snapshot, and the frame that it was made from.
+// newest is the answer to requests for the snapshot, and the update that it was made from.
 type newest struct {
-	frame  *feed.Frame
+	update *feed.Update
 	answer answer
 }
 
@@ -48,6 +48,8 @@ func (e *Edge) mountAPI(app *fiber.App) {
 		app.Get(path, handler)
 		app.Options(path, e.preflight)
 	}
+	app.Get("/api/v1/stream", e.admit, e.events)
+	app.Options("/api/v1/stream", e.preflight)
 }
 
 // document is the answer with one of our descriptions. They change with releases only.
@@ -64,29 +66,29 @@ func about(notice string) *answer {
 
 // snapshot answers /api/v1/snapshot.
 func (a *api) snapshot(c *fiber.Ctx) error {
-	frame := a.edge.feed.Latest()
-	if frame == nil {
+	update := a.edge.feed.Latest()
+	if update == nil {
 		c.Set(fiber.HeaderRetryAfter, "1")
 		return fiber.NewError(fiber.StatusServiceUnavailable, "no snapshot yet")
 	}
-	return a.answer(frame).send(c)
+	return a.answer(update).send(c)
 }
 
-// answer gives all who ask for the same frame the same answer, so that it is compressed once.
-func (a *api) answer(frame *feed.Frame) *answer {
+// answer gives all requests for the same update the same answer, so that it is compressed once.
+func (a *api) answer(update *feed.Update) *answer {
 	for {
 		old := a.newest.Load()
-		if old != nil && old.frame == frame {
+		if old != nil && old.update == update {
 			return &old.answer
 		}
-		a.newest.CompareAndSwap(old, &newest{frame: frame, answer: answer{
-			tag: snapshotTag(frame), contentType: jsonType, cacheControl: "no-cache", body: frame.JSON,
+		a.newest.CompareAndSwap(old, &newest{update: update, answer: answer{
+			tag: snapshotTag(update), contentType: jsonType, cacheControl: "no-cache", body: update.JSON,
 		}})
 	}
 }
 
 // snapshotTag is the same on each edge, and needs no look at the body: an epoch, a seq and a status are one snapshot.
-func snapshotTag(f *feed.Frame) string {
-	s := f.Snapshot
+func snapshotTag(u *feed.Update) string {
+	s := u.Snapshot
 	return string(s.Epoch) + "-" + strconv.FormatUint(s.Seq, 10) + "-" + string(s.Status)
 }

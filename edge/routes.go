@@ -2,6 +2,9 @@ package edge
 
 import (
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"time"
 
@@ -32,7 +35,7 @@ func (e *Edge) routes() *fiber.App {
 	app.Get("/livez", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
 	app.Get("/readyz", e.ready)
 	app.Get("/health", e.health)
-	app.Get("/ws/mempool", e.admit, e.stream())
+	app.Get("/ws/mempool", requireUpgrade, e.admit, e.stream())
 	e.mountAPI(app)
 	e.mountPage(app)
 	e.countRequests(app)
@@ -61,12 +64,12 @@ func (e *Edge) unready() error {
 
 func (e *Edge) health(c *fiber.Ctx) error {
 	status, active := "ok", uint64(0)
-	frame := e.feed.Latest()
-	if frame == nil || frame.Snapshot.Status == snapshot.Stale || !e.feed.Connected() {
+	latest := e.feed.Latest()
+	if latest == nil || latest.Snapshot.Status == snapshot.Stale || !e.feed.Connected() {
 		status = "degraded"
 	}
-	if frame != nil {
-		active = frame.Snapshot.Stats.ActiveInWindow
+	if latest != nil {
+		active = latest.Snapshot.Stats.ActiveInWindow
 	}
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	return c.JSON(health{
@@ -87,8 +90,38 @@ type health struct {
 func (e *Edge) stream() fiber.Handler {
 	return ws.Handler(hub.DeltaProtocol, e.opts.logger(logWS), func(h *ws.Handshake, conn *ws.Conn) {
 		addr, _ := h.Locals(localAddr).(netip.Addr)
-		e.hub.Serve(conn, addr)
+		e.hub.ServeWebSocket(conn, addr)
 	})
+}
+
+// events makes the request a stream of server-sent events and hands its connection to the hub. A HEAD gets the header
+// alone.
+func (e *Edge) events(c *fiber.Ctx) error {
+	form := c.Query("form", "snapshot")
+	if form != "snapshot" && form != "delta" {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("form %.40q: want snapshot or delta", form))
+	}
+	c.Set(fiber.HeaderContentType, "text/event-stream")
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
+	c.Set("X-Accel-Buffering", "no") // nginx would hold events back until a buffer is full
+	if c.Method() == fiber.MethodHead {
+		return nil
+	}
+	header := http.Header{fiber.HeaderConnection: {"close"}}
+	c.Response().Header.VisitAll(func(name, value []byte) { header.Add(string(name), string(value)) })
+	header.Del(fiber.HeaderContentLength)
+	addr, _ := c.Locals(localAddr).(netip.Addr)
+	c.Context().HijackSetNoResponse(true) // the hub writes all of it, as it may have to reject the client
+	c.Context().Hijack(func(hijacked net.Conn) {
+		conn, err := ws.Take(hijacked)
+		if err != nil {
+			e.log.Error("cannot take a connection over", "err", err)
+			return
+		}
+		e.hub.ServeEvents(conn.Conn, addr, header, form == "delta")
+	})
+	return nil
 }
 
 // answerError gives every error one shape, and never more than its status tells when it was not ours.

@@ -1,4 +1,4 @@
-// Package feed follows the snapshots on Redis and makes each into the frames that clients get.
+// Package feed follows the snapshots on Redis and hands each newer one on.
 package feed
 
 import (
@@ -36,9 +36,9 @@ type Feed struct {
 	metrics *metrics
 	refused rate.Sometimes // keeps a flood of bad snapshots out of the log
 
-	mu        sync.Mutex   // one frame after another, from whoever has one
-	deliver   func(*Frame) // guarded by mu, as is writing the next two
-	latest    atomic.Pointer[Frame]
+	mu        sync.Mutex   // one update after another, whichever goroutine has it
+	deliver   func(*Update) // guarded by mu, as is writing the next two
+	latest    atomic.Pointer[Update]
 	heard     atomic.Int64 // when the latest came, unix nanoseconds
 	connected atomic.Bool
 }
@@ -82,8 +82,8 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 	return f
 }
 
-// Latest is the newest frame, nil before the first.
-func (f *Feed) Latest() *Frame { return f.latest.Load() }
+// Latest is the newest update, nil before the first.
+func (f *Feed) Latest() *Update { return f.latest.Load() }
 
 // Age is the time since the newest snapshot came; huge before the first.
 func (f *Feed) Age() time.Duration { return time.Since(time.Unix(0, f.heard.Load())) }
@@ -91,9 +91,9 @@ func (f *Feed) Age() time.Duration { return time.Since(time.Unix(0, f.heard.Load
 // Connected reports whether Redis has confirmed our subscription and the link has not failed since.
 func (f *Feed) Connected() bool { return f.connected.Load() }
 
-// Run follows Redis until ctx ends. It calls deliver with every newer frame, and once with a stale one when nothing
+// Run follows Redis until ctx ends. It calls deliver with every newer update, and once with a stale one when nothing
 // newer came for StaleAfter; never two calls at once. Redis may come and go.
-func (f *Feed) Run(ctx context.Context, deliver func(*Frame)) {
+func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 	f.deliver = deliver
 	var watch sync.WaitGroup
 	watch.Go(func() { f.watch(ctx) })
@@ -211,12 +211,12 @@ func (f *Feed) offer(payload []byte, came func(*snapshot.Snapshot) time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	latest := f.latest.Load()
-	frame, err := NewFrame(payload, latest)
+	update, err := NewUpdate(payload, latest)
 	if err != nil {
 		f.refuse(refusedInvalid, err)
 		return
 	}
-	s := frame.Snapshot
+	s := update.Snapshot
 	if latest != nil && !s.NewerThan(latest.Snapshot) {
 		if old := latest.Snapshot; s.Epoch != old.Epoch || s.Seq != old.Seq { // the same again is what catchUp reads
 			f.refuse(refusedOld, fmt.Errorf("epoch %s seq %d after epoch %s seq %d", s.Epoch, s.Seq, old.Epoch, old.Seq))
@@ -225,12 +225,12 @@ func (f *Feed) offer(payload []byte, came func(*snapshot.Snapshot) time.Time) {
 	}
 	f.metrics.received.Inc()
 	f.heard.Store(came(s).UnixNano())
-	f.publish(frame)
+	f.publish(update)
 }
 
-func (f *Feed) publish(frame *Frame) {
-	f.latest.Store(frame)
-	f.deliver(frame)
+func (f *Feed) publish(u *Update) {
+	f.latest.Store(u)
+	f.deliver(u)
 }
 
 func (f *Feed) refuse(reason string, err error) {

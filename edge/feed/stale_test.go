@@ -13,18 +13,18 @@ import (
 )
 
 // watched runs the feed's clock, without a Redis; what is delivered comes out of the channel.
-func watched(t *testing.T) (*Feed, <-chan *Frame) {
+func watched(t *testing.T) (*Feed, <-chan *Update) {
 	t.Helper()
-	delivered := make(chan *Frame, 100)
+	delivered := make(chan *Update, 100)
 	f := New(nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	f.deliver = func(frame *Frame) { delivered <- frame }
+	f.deliver = func(frame *Update) { delivered <- frame }
 	ctx, stop := context.WithCancel(t.Context())
 	go f.watch(ctx)
 	t.Cleanup(stop)
 	return f, delivered
 }
 
-func expectStatus(t *testing.T, delivered <-chan *Frame, want snapshot.Status) {
+func expectStatus(t *testing.T, delivered <-chan *Update, want snapshot.Status) {
 	t.Helper()
 	synctest.Wait()
 	select {
@@ -37,7 +37,7 @@ func expectStatus(t *testing.T, delivered <-chan *Frame, want snapshot.Status) {
 	}
 }
 
-func expectNone(t *testing.T, delivered <-chan *Frame) {
+func expectNone(t *testing.T, delivered <-chan *Update) {
 	t.Helper()
 	synctest.Wait()
 	select {
@@ -51,7 +51,7 @@ func TestStaleComesOnceAndOnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, delivered := watched(t)
 		time.Sleep(1234 * time.Millisecond) // all sleeps are on the bubble's clock
-		f.take(encoded("1", 1, nil))
+		f.take(encoded("1", 1))
 		expectStatus(t, delivered, snapshot.Live)
 		time.Sleep(StaleAfter - time.Millisecond)
 		expectNone(t, delivered)
@@ -59,7 +59,7 @@ func TestStaleComesOnceAndOnTime(t *testing.T) {
 		expectStatus(t, delivered, snapshot.Stale)
 		time.Sleep(time.Hour)
 		expectNone(t, delivered)
-		f.take(encoded("1", 2, nil))
+		f.take(encoded("1", 2))
 		expectStatus(t, delivered, snapshot.Live)
 		time.Sleep(StaleAfter)
 		expectStatus(t, delivered, snapshot.Stale)
@@ -69,14 +69,19 @@ func TestStaleComesOnceAndOnTime(t *testing.T) {
 func TestWhatIsRefusedDoesNotKeepItFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, delivered := watched(t)
-		f.take(encoded("1", 2, nil))
+		f.take(encoded("1", 2))
 		expectStatus(t, delivered, snapshot.Live)
 		for range 10 {
 			time.Sleep(StaleAfter / 5)
-			f.take(encoded("1", 1, nil)) // older
+			f.take(encoded("1", 1)) // older
 			f.take([]byte("nonsense"))
 		}
 		expectStatus(t, delivered, snapshot.Stale)
 		expectNone(t, delivered)
 	})
+}
+
+func encoded(epoch snapshot.Epoch, seq uint64) []byte {
+	s := snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: epoch, Seq: seq, Timestamp: 1795439823}
+	return s.AppendJSON(nil)
 }

@@ -11,15 +11,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/edge/feed"
-	"sightglass/edge/ws"
 	"sightglass/shared/snapshot"
 )
 
-// crowd makes a hub with so many clients of each protocol. Nobody reads at the other ends: the kernel's buffers do.
-func crowd(tb testing.TB, each int) *Hub {
+// hubWithClients makes a hub with so many clients of each codec. Nobody reads at the other ends: the kernel's buffers do.
+func hubWithClients(tb testing.TB, each int) *Hub {
 	tb.Helper()
 	h := New(Options{
-		MaxPerAddress: 1, MaxClients: each * int(protocols), PingInterval: time.Minute, WriteTimeout: time.Minute,
+		MaxPerAddress: 1, MaxClients: each * len(codecs), PingInterval: time.Minute, WriteTimeout: time.Minute,
 		Log: slog.New(slog.DiscardHandler),
 	}, prometheus.NewRegistry())
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,18 +26,14 @@ func crowd(tb testing.TB, each int) *Hub {
 		tb.Fatal(err)
 	}
 	defer ln.Close()
-	for i := range each * int(protocols) {
+	for i := range each * len(codecs) {
 		there, err := net.Dial("tcp", ln.Addr().String())
 		here, err2 := ln.Accept()
 		if err = errors.Join(err, err2); err != nil {
 			tb.Fatal(err)
 		}
 		tb.Cleanup(func() { there.Close(); here.Close() })
-		conn := &ws.Conn{Conn: here, Deflate: i%2 == 0}
-		if i%4 < 2 {
-			conn.Subprotocol = DeltaProtocol
-		}
-		c, err := newClient(conn, there.LocalAddr().(*net.TCPAddr).AddrPort().Addr(), h)
+		c, err := newClient(here, there.LocalAddr().(*net.TCPAddr).AddrPort().Addr(), h, codecs[i%len(codecs)], nil)
 		if err != nil {
 			tb.Fatal(err)
 		}
@@ -49,33 +44,33 @@ func crowd(tb testing.TB, each int) *Hub {
 	return h
 }
 
-// someFrames are successive frames, with the forms built that clients get, as they are for the second client on.
-func someFrames(tb testing.TB, n int) (frames []*feed.Frame) {
+// someFrames are successive frames with every encoding built, as they are for the second client of each codec.
+func someFrames(tb testing.TB, n int) (frames []*frame) {
 	tb.Helper()
-	var before *feed.Frame
+	var before *feed.Update
 	for seq := range n {
 		s := snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: "1", Seq: uint64(seq + 1)}
-		f, err := feed.NewFrame(s.AppendJSON(nil), before)
+		u, err := feed.NewUpdate(s.AppendJSON(nil), before)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		for form := range feed.Forms {
-			if form != feed.Delta || before != nil {
-				f.As(form)
-			}
+		f := &frame{Update: u, arrived: time.Now()}
+		for _, c := range codecs {
+			c.pick(f, u.BaseID)
+			c.pick(f, 0)
 		}
-		frames, before = append(frames, f), f
+		frames, before = append(frames, f), u
 	}
 	return frames
 }
 
-// TestFanOutAllocatesNothingForAClient compares ticks for few clients with ticks for many.
-func TestFanOutAllocatesNothingForAClient(t *testing.T) {
+// TestFanOut_AllocatesNothingPerClient compares ticks for few clients with ticks for many.
+func TestFanOut_AllocatesNothingPerClient(t *testing.T) {
 	perTick := func(each int) float64 {
 		const ticks = 20
-		h, frames := crowd(t, each), someFrames(t, ticks+1) // AllocsPerRun makes one more
+		h, frames := hubWithClients(t, each), someFrames(t, ticks+1) // AllocsPerRun makes one more
 		return testing.AllocsPerRun(ticks, func() {
-			h.Broadcast(frames[0])
+			h.broadcast(frames[0])
 			frames = frames[1:]
 			for _, s := range h.shards {
 				s.fanOut()
@@ -83,25 +78,25 @@ func TestFanOutAllocatesNothingForAClient(t *testing.T) {
 		})
 	}
 	if few, many := perTick(1), perTick(50); many > few {
-		t.Errorf("%v allocations a tick for 4 clients, %v for 200: want no more", few, many)
+		t.Errorf("%v allocations a tick for 6 clients, %v for 300: want no more", few, many)
 	}
 }
 
 // BenchmarkFanOut is the cost of one client and tick: a system call and little else.
 func BenchmarkFanOut(b *testing.B) {
-	h := crowd(b, 100)
+	h := hubWithClients(b, 100)
 	frames := someFrames(b, 2)
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
-		h.Broadcast(frames[n%2])
+		h.broadcast(frames[n%2])
 		for _, s := range h.shards {
 			s.fanOut()
 		}
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*400), "ns/client")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*100*len(codecs)), "ns/client")
 }
 
-func TestShardVisitsEveryoneWhileOthersLeave(t *testing.T) {
+func TestShard_VisitsEveryClientWhileOthersLeave(t *testing.T) {
 	for _, n := range []int{0, 1, batch - 1, batch, batch + 1, 5 * batch} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			s := newShard(&Hub{began: time.Now()})
@@ -133,7 +128,7 @@ func TestShardVisitsEveryoneWhileOthersLeave(t *testing.T) {
 			})
 			for c, visits := range stays {
 				if visits == 0 {
-					t.Errorf("the one in place %d was passed over", c.place)
+					t.Errorf("the client in place %d was skipped", c.place)
 				}
 			}
 		})

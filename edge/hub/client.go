@@ -1,38 +1,41 @@
 package hub
 
 import (
-	"encoding/json"
 	"errors"
-	"io"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"sightglass/edge/ws"
 )
 
-// maxMessage is the most bytes of a client's message; a ping has about 50.
-const maxMessage = 512
+// A session is the inbound half of a connection: what a client sends, and what depends on how it connected.
+type session interface {
+	// greeting is written before the first snapshot; nil: nothing.
+	greeting() []byte
+	// rejection is written instead of everything else to a client that may not join.
+	rejection(r reason) []byte
+	// read handles the client's input until it is a reason to end the connection, or the connection's end.
+	read(c *client) reason
+	// drain reads, after the client was told that the connection ends, until it has closed its side: closing over unread
+	// bytes would reset the connection before the client has read why. A read deadline is set.
+	drain(c *client)
+}
 
-// A client is one connection. Its goroutine reads; what is written goes through its writer.
+// A client is one connection. Its goroutine reads; everything that is written goes through its writer.
 type client struct {
 	writer
-	in       *ws.Reader
+	session
 	addr     netip.Addr
-	joined   time.Duration // on the hub's clock, as the times below
-	heard    atomic.Int64  // when anything came, a time.Duration
-	messages budget
-
-	saidClose bool // it sent a close frame, after which it sends nothing
-	garbled   bool // it did not keep to the protocol: what it sends has no meaning any more
+	joined   time.Duration // on the hub's clock
+	received atomic.Int64  // when anything came from the client, a time.Duration on the hub's clock
 
 	shard *shard // nil while it has not joined
 	place int    // in the shard, guarded by the shard
 }
 
-func newClient(conn *ws.Conn, addr netip.Addr, h *Hub) (*client, error) {
-	socket, ok := conn.Conn.(syscall.Conn)
+func newClient(conn net.Conn, addr netip.Addr, h *Hub, codec *codec, s session) (*client, error) {
+	socket, ok := conn.(syscall.Conn)
 	if !ok {
 		return nil, errors.New("the connection is no socket")
 	}
@@ -40,149 +43,46 @@ func newClient(conn *ws.Conn, addr netip.Addr, h *Hub) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &client{in: ws.NewReader(conn, maxMessage), addr: addr, joined: h.clock()}
-	c.heard.Store(int64(c.joined))
-	return c, c.init(conn, raw, h)
+	now := h.clock()
+	c := &client{session: s, addr: addr, joined: now}
+	c.writer = writer{conn: conn, raw: raw, hub: h, codec: codec, written: now}
+	c.received.Store(int64(now))
+	return c, raw.Control(func(fd uintptr) { c.fd = fd })
 }
 
 // serve returns when the connection is over and nothing uses it any more.
 func (c *client) serve() {
 	defer c.stop()
 	log := c.hub.opts.Log
-	log.Debug("client joined", "addr", c.addr, "protocol", c.protocol.String())
-	c.begin()
-	why := c.read()
-	c.dismiss(why, goodbye) // unless that was what ended the reading
-	c.awaitGoodbye()
-	why = c.why()
-	c.hub.metrics.closed.WithLabelValues(why.label()).Inc()
-	frames, bytes := c.sent()
-	log.Debug("client left", "addr", c.addr, "protocol", c.protocol.String(), "code", why.code, "reason", why.text,
+	log.Debug("client joined", "addr", c.addr, "protocol", c.codec.label)
+	c.begin(c.greeting())
+	c.close(c.read(c), closeGrace) // unless the reading ended because the connection was closed
+	c.drain(c)
+	r, frames, bytes := c.summary()
+	c.hub.metrics.closed.WithLabelValues(codeLabel(r.code)).Inc()
+	log.Debug("client left", "addr", c.addr, "protocol", c.codec.label, "code", r.code, "reason", r.text,
 		"seconds", (c.hub.clock() - c.joined).Round(time.Millisecond).Seconds(), "frames", frames, "bytes", bytes)
 }
 
-// survive keeps a panic over one client's message from ending all the others' connections.
-func (c *client) survive() {
+// reject tells a client why it may not join.
+func (c *client) reject(r reason) {
+	defer c.stop()
+	c.hub.metrics.closed.WithLabelValues(codeLabel(r.code)).Inc()
+	c.hub.opts.Log.Debug("rejected a client", "addr", c.addr, "code", r.code, "reason", r.text)
+	c.closeWith(r, c.rejection(r), closeGrace)
+	c.drain(c)
+}
+
+// recoverPanic keeps a panic over one client's input from ending all other connections.
+func (c *client) recoverPanic() {
 	if p := recover(); p != nil {
 		c.hub.opts.Log.Error("a client's handler panicked", "addr", c.addr, "panic", p)
 	}
 }
 
-// refuse tells a client that it may not join. It gets a WebSocket only to hear why not: a browser is not told of a
-// refused handshake's reason.
-func (c *client) refuse(why reason) {
-	defer c.stop()
-	c.hub.metrics.closed.WithLabelValues(why.label()).Inc()
-	c.hub.opts.Log.Debug("refused a client", "addr", c.addr, "code", why.code, "reason", why.text)
-	c.dismiss(why, goodbye)
-	c.awaitGoodbye()
-}
-
-// awaitGoodbye reads on until the client has answered the close frame or hung up, so that it gets to read why it must
-// go: closing over unread bytes would reset the connection and take the frame along. Dismissing has set how long that
-// may take.
-func (c *client) awaitGoodbye() {
-	const most = 2048 // frames: a flooder does not hold us for longer
-	for n := 0; n < most && !c.garbled; n++ {
-		if c.saidClose && !c.isBehind() {
-			return
-		}
-		if _, _, err := c.next(); err != nil && !c.garbled {
-			return
-		}
-	}
-	// What comes is no WebSocket any more, but it must be taken off the socket all the same.
-	io.CopyN(io.Discard, c.conn, most*maxMessage) //nolint:errcheck // it is over either way
-}
-
-// next reads the next frame, and keeps in mind when it was the last one.
-func (c *client) next() (opcode byte, payload []byte, err error) {
-	opcode, payload, err = c.in.Next()
-	_, c.garbled = errors.AsType[*ws.Error](err)
-	c.saidClose = c.saidClose || opcode == ws.Close
-	return opcode, payload, err
-}
-
-// read takes the client's frames until one of them, or the connection's end, is a reason to stop.
-func (c *client) read() reason {
-	for {
-		opcode, payload, err := c.next()
-		if err != nil {
-			return whyFailed(err)
-		}
-		now := c.hub.clock()
-		c.heard.Store(int64(now))
-		c.hub.metrics.count(opcode)
-		if !c.messages.take(now) {
-			return tooManyMessages
-		}
-		switch opcode {
-		case ws.Text:
-			c.answer(payload)
-		case ws.Binary:
-			return noBinary
-		case ws.Ping:
-			c.send(ws.AppendFrame(nil, ws.Pong, false, payload))
-		case ws.Close:
-			return c.returnClose(payload)
-		}
-	}
-}
-
-// returnClose answers the client's close frame with its own code.
-func (c *client) returnClose(payload []byte) reason {
-	code, err := ws.CloseCode(payload)
-	if err != nil {
-		return whyFailed(err)
-	}
-	c.end(left, ws.AppendClose(nil, code, ""), goodbye)
-	return left
-}
-
-// answer answers a ping. Anything else is ignored: it is small and, by the budget, rare.
-func (c *client) answer(message []byte) {
-	pong, ok := pongTo(message)
-	if !ok {
-		c.hub.metrics.ignored.Inc()
-		return
-	}
-	c.send(ws.AppendFrame(nil, ws.Text, false, pong))
-}
-
-// pongTo gives the answer to {"type":"ping"}, with its timestamp if it has one; false if the message is something else.
-func pongTo(message []byte) (pong []byte, ok bool) {
-	var ping struct {
-		Type      string          `json:"type"`
-		Timestamp json.RawMessage `json:"timestamp"`
-	}
-	if json.Unmarshal(message, &ping) != nil || ping.Type != "ping" {
-		return nil, false
-	}
-	if len(ping.Timestamp) == 0 {
-		return []byte(`{"type":"pong"}`), true
-	}
-	pong = append([]byte(`{"type":"pong","timestamp":`), ping.Timestamp...)
-	return append(pong, '}'), true
-}
-
-// A budget is the frames that a client may still send: one in messageEvery for long, and messageBurst at once. It holds
-// the time at which all of the burst will be there again, so the zero value is full and waiting refills it.
-type budget struct{ full time.Duration }
-
-const (
-	messageEvery = 500 * time.Millisecond
-	messageBurst = 20
-)
-
-// take reports false if the client has sent too many.
-func (b *budget) take(now time.Duration) bool {
-	b.full = max(b.full, now) + messageEvery
-	return b.full-now <= messageBurst*messageEvery
-}
-
-// checkSilence pings a client that has had nothing for long, so that proxies on the way do not take the connection for
-// dead, and ends it if it does not answer. While snapshots are written the kernel sees to that (see the listener's
-// socket options).
+// checkSilence pings a client that got nothing for the ping interval, so that proxies on the way do not close the
+// connection, and closes it if its protocol answers pings and this client does not. While snapshots are written the
+// kernel detects clients that are gone; see the listener's socket options.
 func (c *client) checkSilence(now time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -190,13 +90,26 @@ func (c *client) checkSilence(now time.Duration) {
 		return
 	}
 	every := c.hub.opts.PingInterval
-	switch heard := time.Duration(c.heard.Load()); {
-	case now-max(c.written, heard) >= 2*every+every/2:
-		c.dismissLocked(noProgress, goodbye)
+	switch received := time.Duration(c.received.Load()); {
+	case c.codec.pongs && now-max(c.written, received) >= 2*every+every/2:
+		c.closeLocked(noProgress, c.codec.closing(noProgress), closeGrace)
 	case now-max(c.written, c.pinged) >= every:
 		c.pinged = now
-		c.put(ping)
+		c.put(c.codec.ping)
 	}
 }
 
-var ping = ws.AppendFrame(nil, ws.Ping, false, nil)
+// A rateLimit is the frames that a client may still send: one each messageInterval on average, and messageBurst at once.
+// It holds the time at which the whole burst will be available again, so the zero value is full.
+type rateLimit struct{ full time.Duration }
+
+const (
+	messageInterval = 500 * time.Millisecond
+	messageBurst    = 20
+)
+
+// allow reports false if the client has sent too many.
+func (l *rateLimit) allow(now time.Duration) bool {
+	l.full = max(l.full, now) + messageInterval
+	return l.full-now <= messageBurst*messageInterval
+}

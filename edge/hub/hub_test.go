@@ -24,13 +24,13 @@ import (
 )
 
 // frame makes a snapshot's frame; padding makes it as large as one with many points.
-func frame(t testing.TB, seq uint64, points int) *feed.Frame {
+func frame(t testing.TB, seq uint64, points int) *feed.Update {
 	t.Helper()
 	s := &snapshot.Snapshot{
 		Price: 5313.57, Status: snapshot.Live, Seq: seq, Epoch: "1",
 		Transactions: make([]snapshot.Point, points),
 	}
-	f, err := feed.NewFrame(s.AppendJSON(nil), nil)
+	f, err := feed.NewUpdate(s.AppendJSON(nil), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func serveLogged(t testing.TB, o hub.Options, log *slog.Logger) (*hub.Hub, strin
 	h := hub.New(o, reg)
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.Server().KeepHijackedConns = true
-	app.Get("/", ws.Handler(hub.DeltaProtocol, o.Log, func(_ *ws.Handshake, conn *ws.Conn) { h.Serve(conn, loopback) }))
+	app.Get("/", ws.Handler(hub.DeltaProtocol, o.Log, func(_ *ws.Handshake, conn *ws.Conn) { h.ServeWebSocket(conn, loopback) }))
 	ln, err := (&net.ListenConfig{Control: smallBuffer}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func read(t testing.TB, conn *websocket.Conn) (message string, code int) {
 	return string(data), 0
 }
 
-func expect(t testing.TB, conn *websocket.Conn, f *feed.Frame) {
+func expect(t testing.TB, conn *websocket.Conn, f *feed.Update) {
 	t.Helper()
 	if got, code := read(t, conn); got != string(f.JSON) {
 		t.Fatalf("got %.80q (closed %d), want %.80q", got, code, f.JSON)
@@ -133,7 +133,7 @@ func until(t testing.TB, what string, met func() bool) {
 	}
 }
 
-func TestTheNewestAtOnceThenEach(t *testing.T) {
+func TestHub_SendsNewestAtOnceThenEach(t *testing.T) {
 	for name, compressed := range map[string]bool{"plain": false, "compressed": true} {
 		t.Run(name, func(t *testing.T) {
 			h, url, _ := serve(t, patient())
@@ -147,7 +147,7 @@ func TestTheNewestAtOnceThenEach(t *testing.T) {
 	}
 }
 
-func TestNothingYet(t *testing.T) {
+func TestHub_ClientBeforeFirstSnapshot(t *testing.T) {
 	h, url, _ := serve(t, patient())
 	conn := dial(t, url, false)
 	until(t, "the client to join", func() bool { return h.Len() == 1 })
@@ -156,9 +156,9 @@ func TestNothingYet(t *testing.T) {
 	expect(t, conn, f)
 }
 
-// TestASlowClientSkips: one that reads nothing for a while gets what fitted into the kernel's buffers and then the
+// TestHub_SlowClientSkipsToNewest: one that reads nothing for a while gets what fitted into the kernel's buffers and then the
 // newest, and another one is given each frame meanwhile.
-func TestASlowClientSkips(t *testing.T) {
+func TestHub_SlowClientSkipsToNewest(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	slow, quick := dial(t, url, false), dial(t, url, false)
 	const last = 500
@@ -180,9 +180,9 @@ func TestASlowClientSkips(t *testing.T) {
 	}
 }
 
-// TestASilentClientIsPinged: one that gets nothing is pinged, so that it and the proxies see that the line is alive, and
+// TestHub_PingsSilentClient: one that gets nothing is pinged, so that it and the proxies see that the line is alive, and
 // stays as long as it answers.
-func TestASilentClientIsPinged(t *testing.T) {
+func TestHub_PingsSilentClient(t *testing.T) {
 	o := patient()
 	o.PingInterval = 250 * time.Millisecond
 	h, url, _ := serve(t, o)
@@ -199,7 +199,7 @@ func TestASilentClientIsPinged(t *testing.T) {
 	expect(t, conn, f)
 }
 
-func TestNoProgressIsDropped(t *testing.T) {
+func TestHub_DisconnectsClientThatAcceptsNothing(t *testing.T) {
 	o := patient()
 	o.WriteTimeout = 100 * time.Millisecond
 	h, url, reg := serve(t, o)
@@ -211,7 +211,7 @@ func TestNoProgressIsDropped(t *testing.T) {
 	expectClosed(t, reg, "4008")
 }
 
-func TestNoAnswerToPingsIsDropped(t *testing.T) {
+func TestHub_DisconnectsClientThatAnswersNoPings(t *testing.T) {
 	o := patient()
 	o.PingInterval = 50 * time.Millisecond
 	h, url, reg := serve(t, o)
@@ -231,7 +231,7 @@ func expectClosed(t testing.TB, reg *prometheus.Registry, code string) {
 	})
 }
 
-func TestLimits(t *testing.T) {
+func TestHub_EnforcesLimits(t *testing.T) {
 	for name, c := range map[string]struct {
 		perAddress, inAll, want int
 	}{
@@ -256,7 +256,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-func TestDrainTellsEveryone(t *testing.T) {
+func TestDrain_TellsEveryClient(t *testing.T) {
 	h, url, _ := serve(t, patient())
 	clients := []*websocket.Conn{dial(t, url, false), dial(t, url, true)}
 	until(t, "both to join", func() bool { return h.Len() == 2 })
@@ -276,7 +276,7 @@ func TestDrainTellsEveryone(t *testing.T) {
 	}
 }
 
-func TestDrainCutsOffWhoDoesNotLeave(t *testing.T) {
+func TestDrain_CutsOffClientsThatStay(t *testing.T) {
 	h, url, _ := serve(t, patient())
 	dial(t, url, false) // reads nothing, so it does not hear that it should go
 	until(t, "the client to join", func() bool { return h.Len() == 1 })

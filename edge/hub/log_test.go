@@ -42,7 +42,7 @@ func (l *lines) find(t testing.TB, message string) map[string]any {
 	return nil
 }
 
-func TestConnectionsAreLogged(t *testing.T) {
+func TestHub_LogsConnections(t *testing.T) {
 	var log lines
 	h, url, reg := serveLogged(t, patient(), slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	conn := dial(t, url, true)
@@ -83,8 +83,8 @@ func TestConnectionsAreLogged(t *testing.T) {
 	}
 }
 
-// TestEveryReasonHasASeries: a counter that is not there before its first rise hides that rise from Prometheus.
-func TestEveryReasonHasASeries(t *testing.T) {
+// TestMetrics_EveryCloseCodeHasASeries: a counter that is not there before its first rise hides that rise from Prometheus.
+func TestMetrics_EveryCloseCodeHasASeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	hub.New(patient(), reg)
 	for _, code := range []string{"left", "1001", "1002", "1003", "1007", "1008", "1009", "4008", "4029", "4030"} {

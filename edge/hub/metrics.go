@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
-	"sightglass/edge/feed"
 	"sightglass/edge/ws"
 )
 
@@ -12,10 +11,10 @@ type metrics struct {
 	accepted, bytes, skipped, ignored prometheus.Counter
 	behind                            prometheus.Gauge
 	fanOut                            prometheus.Histogram
-	frames                            [feed.Forms]prometheus.Counter
-	clients                           [protocols]prometheus.Gauge
+	frames                            []prometheus.Counter // by encoding
+	clients                           []prometheus.Gauge   // by codec
 	closed                            *prometheus.CounterVec
-	messages                          [kinds]prometheus.Counter
+	messages                          map[byte]prometheus.Counter // by opcode
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
@@ -24,6 +23,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		return with.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := &metrics{
+		messages: make(map[byte]prometheus.Counter),
 		accepted: counter("sightglass_clients_accepted_total", "Clients that were let in."),
 		bytes:    counter("sightglass_client_bytes_total", "Bytes of the snapshots written to clients, with frame headers."),
 		skipped:  counter("sightglass_client_skipped_total", "Snapshots that clients were too slow for."),
@@ -39,70 +39,52 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sightglass_client_closed_total", Help: "Connections that ended or were refused, by close code.",
 		}, []string{"code"}),
 	}
-	for _, why := range reasons {
-		m.closed.WithLabelValues(why.label()) // so that the first is seen as a rise
+	for _, code := range reasonCodes {
+		m.closed.WithLabelValues(codeLabel(code)) // so that the first is seen as a rise
 	}
 	messages := with.NewCounterVec(prometheus.CounterOpts{
 		Name: "sightglass_client_messages_total", Help: "Frames from clients, by kind, until they are told to go.",
 	}, []string{"kind"})
-	for k, name := range kindNames {
-		m.messages[k] = messages.WithLabelValues(name)
+	for opcode, kind := range messageKinds {
+		m.messages[opcode] = messages.WithLabelValues(kind)
 	}
 	frames := with.NewCounterVec(prometheus.CounterOpts{
 		Name: "sightglass_client_frames_total", Help: "Snapshots written to clients, by form.",
 	}, []string{"form"})
-	for form := range m.frames {
-		m.frames[form] = frames.WithLabelValues(feed.Form(form).String())
+	for _, e := range encodings {
+		m.frames = append(m.frames, frames.WithLabelValues(e.label))
 	}
 	clients := with.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "sightglass_clients", Help: "Clients that are connected, by protocol.",
 	}, []string{"protocol"})
-	for p := range m.clients {
-		m.clients[p] = clients.WithLabelValues(protocol(p).String())
+	for _, c := range codecs {
+		m.clients = append(m.clients, clients.WithLabelValues(c.label))
 	}
 	return m
 }
 
-// The kinds of frames that a client may send.
-const (
-	kindText = iota
-	kindBinary
-	kindPing
-	kindPong
-	kindClose
-	kinds // how many there are
-)
+// messageKinds are the frames that a client may send, by opcode.
+var messageKinds = map[byte]string{ws.Text: "text", ws.Binary: "binary", ws.Ping: "ping", ws.Pong: "pong", ws.Close: "close"}
 
-var kindNames = [kinds]string{"text", "binary", "ping", "pong", "close"}
-
-// count counts a frame from a client.
-func (m *metrics) count(opcode byte) {
-	switch opcode {
-	case ws.Text:
-		m.messages[kindText].Inc()
-	case ws.Binary:
-		m.messages[kindBinary].Inc()
-	case ws.Ping:
-		m.messages[kindPing].Inc()
-	case ws.Pong:
-		m.messages[kindPong].Inc()
-	case ws.Close:
-		m.messages[kindClose].Inc()
+// countMessage counts a frame from a client.
+func (m *metrics) countMessage(opcode byte) {
+	if counter := m.messages[opcode]; counter != nil {
+		counter.Inc()
 	}
 }
 
-// A tally counts what one goroutine writes: ten thousand clients' frames are added to the metrics in one go.
-type tally struct {
-	frames         [feed.Forms]int
+// counters count what one goroutine writes: ten thousand clients' frames are added to the metrics at once.
+type counters struct {
+	frames         [maxEncodings]int // by encoding
 	bytes, skipped int
 }
 
-// add adds the tally to the metrics and empties it.
-func (m *metrics) add(t *tally) {
-	for form, n := range t.frames {
-		m.frames[form].Add(float64(n))
+// add adds n to the metrics and resets it.
+func (m *metrics) add(n *counters) {
+	for i, counter := range m.frames {
+		counter.Add(float64(n.frames[i]))
 	}
-	m.bytes.Add(float64(t.bytes))
-	m.skipped.Add(float64(t.skipped))
-	*t = tally{}
+	m.bytes.Add(float64(n.bytes))
+	m.skipped.Add(float64(n.skipped))
+	*n = counters{}
 }

@@ -81,9 +81,9 @@ func masked(first byte, payload string) string {
 	return string(frame[:size]) + "\x00\x00\x00\x00" + payload
 }
 
-// TestAnswersAsTheRFCSays sends each kind of frame, and says what must come back: the frames, the close code, and the
+// TestWebSocket_RespondsAsTheRFCRequires sends each kind of frame, and says what must come back: the frames, the close code, and the
 // connection's end. The reader's own test has more kinds; here it is the answers that matter.
-func TestAnswersAsTheRFCSays(t *testing.T) {
+func TestWebSocket_RespondsAsTheRFCRequires(t *testing.T) {
 	const text, binary, closing, ping, pong, end = 0x1, 0x2, 0x8, 0x9, 0xA, 0x80
 	const deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 	closeWith := func(code int, text string) string {
@@ -172,8 +172,8 @@ func expectAnswers(t *testing.T, conn *rawClient, want string) {
 	}
 }
 
-// TestPingsFloodIsOne: answered as long as the budget lasts, then closed.
-func TestPingsFloodIsOne(t *testing.T) {
+// TestWebSocket_PingFloodIsClosed: answered as long as the budget lasts, then closed.
+func TestWebSocket_PingFloodIsClosed(t *testing.T) {
 	_, url, _ := serve(t, patient())
 	conn := dialRaw(t, url, "", "")
 	go io.WriteString(conn, strings.Repeat(masked(0x89, "x"), 1000)) //nolint:errcheck // as above
@@ -193,8 +193,8 @@ func TestPingsFloodIsOne(t *testing.T) {
 	}
 }
 
-// TestComingAndGoingLeavesNothing breaks connections off at every stage of their lives.
-func TestComingAndGoingLeavesNothing(t *testing.T) {
+// TestHub_BrokenConnectionsLeaveNothing breaks connections off at every stage of their lives.
+func TestHub_BrokenConnectionsLeaveNothing(t *testing.T) {
 	o := hub.Options{MaxPerAddress: 5, MaxClients: 100, PingInterval: time.Minute, WriteTimeout: time.Minute}
 	h, url, reg := serve(t, o)
 	h.Broadcast(frame(t, 1, 1000))

@@ -6,53 +6,47 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"sightglass/edge/ws"
 )
 
 // A reason is why a connection ends, as the client is told. The code's range tells a client what to do: 1002, 1003,
 // 1007, 1008, 1009 do not retry; 1001 and 4000 to 4028 reconnect; 4029 wait a minute first; 4030 try another edge.
+// Codes below 4000 are WebSocket's (RFC 6455, section 7.4.1); other protocols use the same ones.
 type reason struct {
 	code int
 	text string
 }
 
 var (
-	goingAway          = reason{ws.CloseGoingAway, "edge is draining, please reconnect"}
-	noBinary           = reason{ws.CloseUnsupported, "text messages only"}
-	tooManyMessages    = reason{ws.ClosePolicy, "too many messages"}
+	goingAway          = reason{1001, "edge is draining, please reconnect"}
+	tooManyMessages    = reason{1008, "too many messages"}
 	noProgress         = reason{4008, "no progress for too long, please reconnect"}
 	tooManyFromAddress = reason{4029, "too many connections from your address, retry after 60 s"}
 	edgeFull           = reason{4030, "edge is full, please reconnect elsewhere"}
 
-	left = reason{0, "left"} // the client's own doing
+	left = reason{0, "left"} // the client closed the connection, or its network did
 )
 
-// reasons are all that end a connection; those without a text here have one from package ws.
-var reasons = []reason{
-	goingAway, {code: ws.CloseProtocol}, noBinary, {code: ws.CloseNotUTF8}, tooManyMessages, {code: ws.CloseTooLarge},
-	noProgress, tooManyFromAddress, edgeFull, left,
+// reasonCodes are all that end a connection; the ones without a reason above come from a client's protocol errors.
+var reasonCodes = []int{
+	left.code, goingAway.code, 1002, 1003, 1007, tooManyMessages.code, 1009, noProgress.code, tooManyFromAddress.code, edgeFull.code,
 }
 
-// label is the reason as a metric's label.
-func (r reason) label() string {
-	if r.code == 0 {
+// codeLabel is a close code as a metric's label.
+func codeLabel(code int) string {
+	if code == left.code {
 		return "left"
 	}
-	return strconv.Itoa(r.code)
+	return strconv.Itoa(code)
 }
 
-// whyFailed is the reason behind an error of reading or writing.
-func whyFailed(err error) reason {
-	if wrong, ok := errors.AsType[*ws.Error](err); ok {
-		return reason{wrong.Code, wrong.Text}
-	}
-	// The second is the kernel's, who has had no answer to what it sent.
+// socketReason is the reason behind an error of the socket.
+func socketReason(err error) reason {
+	// The second is the kernel's, which had no acknowledgement of what it sent.
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
 		return noProgress
 	}
 	return left
 }
 
-// goodbye is how long a client may take to hear why it must go, and to hang up.
-const goodbye = time.Second
+// closeGrace is how long a client may take to read why the connection ends, and to close its side.
+const closeGrace = time.Second

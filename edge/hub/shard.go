@@ -16,10 +16,10 @@ const sweepsPerPing = 8
 
 // A shard is the clients that one goroutine writes to.
 type shard struct {
-	hub     *Hub
-	news    chan struct{} // has room for one: there is a newer frame
-	tally   tally         // of the goroutine
-	several [batch]*client
+	hub      *Hub
+	news     chan struct{} // has room for one: there is a newer frame
+	counters counters      // of the goroutine
+	several  [batch]*client
 
 	mu      sync.Mutex
 	clients []*client
@@ -76,10 +76,10 @@ func (s *shard) run(ctx context.Context) {
 }
 
 func (s *shard) fanOut() {
-	begun := s.hub.latest.Load().at
-	s.each(func(c *client, now time.Duration) { c.offer(now, &s.tally) })
-	s.hub.metrics.add(&s.tally)
-	s.hub.metrics.fanOut.Observe(time.Since(begun).Seconds())
+	arrived := s.hub.latest.Load().arrived
+	s.each(func(c *client, now time.Duration) { c.offer(now, &s.counters) })
+	s.hub.metrics.add(&s.counters)
+	s.hub.metrics.fanOut.Observe(time.Since(arrived).Seconds())
 }
 
 // each calls f for every client that is here from beginning to end. It goes from the last to the first: so a client

@@ -16,11 +16,11 @@ import (
 	"sightglass/shared/snapshot"
 )
 
-// A reign makes up snapshots as an ingester might, and remembers what the plain protocol carries for each.
-type reign struct {
+// A simulation makes up snapshots as an ingester might, and remembers what the plain protocol carries for each.
+type simulation struct {
 	rng    *rand.Rand
 	last   *snapshot.Snapshot
-	frame  *feed.Frame
+	frame  *feed.Update
 	points int
 
 	mu    sync.Mutex
@@ -30,8 +30,8 @@ type reign struct {
 // name is what a snapshot is told from others by.
 func name(s *snapshot.Snapshot) string { return fmt.Sprint(s.Epoch, "/", s.Seq, "/", s.Status) }
 
-func newReign(seed uint64) *reign {
-	return &reign{
+func newSimulation(seed uint64) *simulation {
+	return &simulation{
 		rng: rand.New(rand.NewPCG(seed, 1)), plain: make(map[string]string),
 		last: &snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: "1"},
 	}
@@ -39,7 +39,7 @@ func newReign(seed uint64) *reign {
 
 // next makes the next frame. Mostly it follows the one before; sometimes it is the same one gone stale, or a seq was
 // lost on the way to the edge, or a transaction in the middle was replaced, or a new epoch has begun.
-func (r *reign) next(t testing.TB) *feed.Frame {
+func (r *simulation) next(t testing.TB) *feed.Update {
 	s := *r.last
 	what := r.rng.IntN(12)
 	switch {
@@ -66,8 +66,8 @@ func (r *reign) next(t testing.TB) *feed.Frame {
 	return r.take(t, &s)
 }
 
-func (r *reign) take(t testing.TB, s *snapshot.Snapshot) *feed.Frame {
-	f, err := feed.NewFrame(s.AppendJSON(nil), r.frame)
+func (r *simulation) take(t testing.TB, s *snapshot.Snapshot) *feed.Update {
+	f, err := feed.NewUpdate(s.AppendJSON(nil), r.frame)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func (r *reign) take(t testing.TB, s *snapshot.Snapshot) *feed.Frame {
 	return f
 }
 
-func (r *reign) carried(s *snapshot.Snapshot) string {
+func (r *simulation) carried(s *snapshot.Snapshot) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.plain[name(s)]
@@ -93,7 +93,7 @@ type spectator struct {
 }
 
 // next reads a message. Whatever the protocol, it must make exactly the bytes that the plain one carries.
-func (v *spectator) next(t testing.TB, r *reign) (*snapshot.Snapshot, error) {
+func (v *spectator) next(t testing.TB, r *simulation) (*snapshot.Snapshot, error) {
 	message, code := read(t, v.conn)
 	if code != 0 {
 		return nil, fmt.Errorf("closed with %d", code)
@@ -153,14 +153,14 @@ func watch(t testing.TB, url string, delta, deflate, narrow bool) *spectator {
 	return v
 }
 
-// TestEveryProtocolCarriesTheSame: whatever the snapshots do and however slowly a client reads, what it has is at each
+// TestHub_EveryProtocolCarriesTheSameSnapshots: whatever the snapshots do and however slowly a client reads, what it has is at each
 // message what the plain protocol carries, byte for byte, and in the end the newest. Half of the clients read all the
 // time, half of them only now and then, so that they are behind in the middle of a frame.
-func TestEveryProtocolCarriesTheSame(t *testing.T) {
+func TestHub_EveryProtocolCarriesTheSameSnapshots(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			h, url, reg := serve(t, patient())
-			r := newReign(seed)
+			r := newSimulation(seed)
 			var quick, slow []*spectator
 			for protocol := range 4 {
 				delta, deflate := protocol&1 != 0, protocol&2 != 0
@@ -200,7 +200,7 @@ func TestEveryProtocolCarriesTheSame(t *testing.T) {
 }
 
 // expectUpTo reads until the client has a frame's snapshot.
-func expectUpTo(t testing.TB, v *spectator, r *reign, f *feed.Frame) {
+func expectUpTo(t testing.TB, v *spectator, r *simulation, f *feed.Update) {
 	t.Helper()
 	for {
 		s, err := v.next(t, r)
@@ -241,9 +241,9 @@ func labelled(t testing.TB, reg prometheus.Gatherer, name, value string) (sum fl
 	return sum
 }
 
-// TestPongsWaitForTheirTurn: a client that is in the middle of a frame is answered after it, not within it, and still
+// TestHub_PongsWaitForTheFrameBeingWritten: a client that is in the middle of a frame is answered after it, not within it, and still
 // gets the newest in the end.
-func TestPongsWaitForTheirTurn(t *testing.T) {
+func TestHub_PongsWaitForTheFrameBeingWritten(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	v := watch(t, url, false, false, true)
 	until(t, "the client to join", func() bool { return h.Len() == 1 })
@@ -272,8 +272,8 @@ func TestPongsWaitForTheirTurn(t *testing.T) {
 	}
 }
 
-// TestAClientBehindThatSendsOnIsAFlood: its answers would have to be kept.
-func TestAClientBehindThatSendsOnIsAFlood(t *testing.T) {
+// TestHub_PingsOfAClientBehindAreAFlood: its answers would have to be kept.
+func TestHub_PingsOfAClientBehindAreAFlood(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	v := watch(t, url, false, false, true)
 	until(t, "the client to join", func() bool { return h.Len() == 1 })
@@ -288,8 +288,8 @@ func TestAClientBehindThatSendsOnIsAFlood(t *testing.T) {
 	expectClosed(t, reg, "1008")
 }
 
-// TestDrainIsSpread: clients are told to go one after another, over the window.
-func TestDrainIsSpread(t *testing.T) {
+// TestDrain_IsSpreadOverTheWindow: clients are told to go one after another, over the window.
+func TestDrain_IsSpreadOverTheWindow(t *testing.T) {
 	const n, window = 5, 200 * time.Millisecond
 	h, url, _ := serve(t, patient())
 	told := make(chan time.Time, n)

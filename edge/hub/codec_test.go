@@ -1,4 +1,4 @@
-package feed
+package hub
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 
+	"sightglass/edge/feed"
 	"sightglass/shared/snapshot"
 )
 
@@ -26,13 +27,25 @@ func encoded(epoch snapshot.Epoch, seq uint64, points []snapshot.Point) []byte {
 	return s.AppendJSON(nil)
 }
 
-func newFrame(t testing.TB, json []byte, before *Frame) *Frame {
+func newFrame(t testing.TB, json []byte, before *frame) *frame {
 	t.Helper()
-	f, err := NewFrame(json, before)
+	var base *feed.Update
+	if before != nil {
+		base = before.Update
+	}
+	u, err := feed.NewUpdate(json, base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return f
+	return &frame{Update: u}
+}
+
+// stale is the frame that marks f as the last one known. Like the feed's, it has no base.
+func stale(t testing.TB, f *frame) *frame {
+	t.Helper()
+	s := *f.Snapshot
+	s.Status = snapshot.Stale
+	return newFrame(t, s.AppendJSON(nil), nil)
 }
 
 // open takes a server's frame apart, as a client does.
@@ -62,43 +75,43 @@ func open(t testing.TB, frame []byte) (json []byte) {
 	return json
 }
 
-func TestForms(t *testing.T) {
+func TestEncodings_CarryTheSnapshot(t *testing.T) {
 	for name, n := range map[string]int{"no points": 0, "two": 2, "500": 500, "1000": 1000} {
 		t.Run(name, func(t *testing.T) {
 			json := encoded("1", 1, points(0, n))
 			f := newFrame(t, json, nil)
 			keyframe := f.Snapshot.AppendKeyframe(nil)
-			for form, want := range map[Form][]byte{Plain: json, PlainDeflated: json, Keyframe: keyframe, KeyframeDeflated: keyframe} {
-				if got := open(t, f.As(form)); !bytes.Equal(got, want) {
-					t.Errorf("%v: got %.100q, want %.100q", form, got, want)
+			for e, want := range map[*encoding][]byte{plainText: json, plainDeflated: json, keyframeText: keyframe, keyframeDeflated: keyframe} {
+				if got := open(t, f.as(e)); !bytes.Equal(got, want) {
+					t.Errorf("%s: got %.100q, want %.100q", e.label, got, want)
 				}
 			}
 		})
 	}
 }
 
-func TestDeflatedIsSmall(t *testing.T) {
-	if got := len(newFrame(t, encoded("1", 1, points(0, 1000)), nil).As(PlainDeflated)); got > 15_000 {
+func TestEncodings_DeflatedIsSmall(t *testing.T) {
+	if got := len(newFrame(t, encoded("1", 1, points(0, 1000)), nil).as(plainDeflated)); got > 15_000 {
 		t.Errorf("%d bytes, want at most 15,000", got)
 	}
 }
 
-func TestWhoGetsADelta(t *testing.T) {
+func TestCodec_SendsDeltaOnlyToClientsWithTheBase(t *testing.T) {
 	first := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
 	second := newFrame(t, encoded("1", 2, points(8, 1000)), first)
 	stranger := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
-	stale := second.stale()
-	live := newFrame(t, encoded("1", 3, points(16, 1000)), stale)
+	gone := stale(t, second)
+	live := newFrame(t, encoded("1", 3, points(16, 1000)), gone)
 	for name, c := range map[string]struct {
-		has, gets *Frame
+		has, gets *frame
 		want      bool
 	}{
 		"has the one before":           {first, second, true},
 		"has another with its seq":     {stranger, second, false},
 		"has the same":                 {second, second, false},
 		"the first of all":             {stranger, first, false},
-		"a stale mark":                 {second, stale, false},
-		"has the stale one":            {stale, live, true},
+		"a stale mark":                 {second, gone, false},
+		"has the stale one":            {gone, live, true},
 		"has the one before the stale": {second, live, false},
 		"another epoch":                {live, newFrame(t, encoded("2", 4, points(24, 1000)), live), false},
 		"a seq was skipped":            {live, newFrame(t, encoded("1", 5, points(24, 1000)), live), false},
@@ -109,21 +122,21 @@ func TestWhoGetsADelta(t *testing.T) {
 			if c.gets == nil {
 				c.gets = newFrame(t, encoded("1", c.has.Snapshot.Seq+1, points(0, 8)), c.has)
 			}
-			got := c.gets.DeltaFrom(c.has.ID)
-			if (got != nil) != c.want {
-				t.Errorf("got %q", got)
+			e, got := webSocketCodecs[1][0].pick(c.gets, c.has.ID)
+			if (e == deltaText) != c.want {
+				t.Errorf("got %s, %.100q", e.label, got)
 			}
 		})
 	}
 }
 
-// TestOneFormIsBuiltOnce: however many ask at once, all are given the same bytes.
-func TestOneFormIsBuiltOnce(t *testing.T) {
+// TestFrame_EncodingIsBuiltOnce: however many ask at once, all are given the same bytes.
+func TestFrame_EncodingIsBuiltOnce(t *testing.T) {
 	f := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
 	var got [20]*byte
 	var wg sync.WaitGroup
 	for i := range got {
-		wg.Go(func() { got[i] = &f.As(KeyframeDeflated)[0] })
+		wg.Go(func() { got[i] = &f.as(keyframeDeflated)[0] })
 	}
 	wg.Wait()
 	for _, p := range got {
