@@ -44,11 +44,30 @@ func ask(t testing.TB, method string, e *edge.Edge, path string, header http.Hea
 	if answer.StatusCode == http.StatusSwitchingProtocols {
 		return response{answer, nil} // what follows has no end
 	}
+	if method == "GET" && answer.Header.Get("Content-Type") == "text/event-stream" {
+		return response{answer, firstEvent(t, answer.Body)} // the stream has no end
+	}
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return response{answer, body}
+}
+
+// firstEvent reads a stream of events up to the end of the first event with data.
+func firstEvent(t testing.TB, body io.Reader) (text []byte) {
+	t.Helper()
+	lines := bufio.NewReader(body)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if err != nil {
+			t.Fatalf("%v after %q", err, text)
+		}
+		text = append(text, line...)
+		if bytes.HasSuffix(text, []byte("}\n\n")) {
+			return text
+		}
+	}
 }
 
 // plain keeps no connections, which an edge that ends would wait for.

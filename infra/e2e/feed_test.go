@@ -23,7 +23,7 @@ func encode(epoch snapshot.Epoch, seq uint64) string {
 }
 
 // follow runs a feed; what it delivers comes out of the channel.
-func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Frame, *prometheus.Registry) {
+func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Update, *prometheus.Registry) {
 	t.Helper()
 	client, err := redisurl.Open(url, redisurl.Options{})
 	if err != nil {
@@ -31,9 +31,9 @@ func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Frame, *promethe
 	}
 	reg := prometheus.NewRegistry()
 	t.Cleanup(func() { client.Close() })
-	f, frames := feed.New(client, quiet(t), reg), make(chan *feed.Frame, 100)
+	f, frames := feed.New(client, quiet(t), reg), make(chan *feed.Update, 100)
 	run(t, func(ctx context.Context) error {
-		f.Run(ctx, func(frame *feed.Frame) { frames <- frame })
+		f.Run(ctx, func(frame *feed.Update) { frames <- frame })
 		return nil
 	})
 	return f, frames, reg
@@ -46,7 +46,7 @@ func publish(t *testing.T, client *redis.Client, payload string) {
 	}
 }
 
-func expectSeq(t *testing.T, frames <-chan *feed.Frame, epoch snapshot.Epoch, seq uint64) {
+func expectSeq(t *testing.T, frames <-chan *feed.Update, epoch snapshot.Epoch, seq uint64) {
 	t.Helper()
 	if s := (<-frames).Snapshot; s.Epoch != epoch || s.Seq != seq {
 		t.Fatalf("got epoch %s seq %d, want epoch %s seq %d", s.Epoch, s.Seq, epoch, seq)
