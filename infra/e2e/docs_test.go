@@ -31,6 +31,8 @@ var snippets = map[string]struct {
 	"curl-snapshot":     {shell("curl"), `^(200|304)$`},
 	"curl-history":      {shell("curl"), `^{"step":60,"points":\[(.*,)?\[\d+,5\d{3}\.\d\d,`},
 	"curl-points":       {shell("curl"), `^{"points":\[\[\d+\.\d{3},\d{4}\.\d\d,\d+(\.5)?\],`},
+	"curl-stream":       {shell("curl"), `^data: {"price":5\d{3}\.`},
+	"curl-stream-delta": {shell("curl"), `^data: {"type":"delta"`},
 	"node":              {nodejs, `^5\d{3}(\.\d+)? .* live -\d+ \+\d+$`},
 	"websocat":          {shell("websocat"), `^{"type":"delta"`},
 	"python":            {python("json"), `^5\d{3}(\.\d+)? live$`},
