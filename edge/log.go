@@ -8,12 +8,12 @@ import (
 
 // The components of an edge: which part of it a line of the log is from.
 const (
-	logEdge    = "edge"
-	logFeed    = "feed"
-	logHub     = "hub"
-	logWS      = "ws"
-	logLimit   = "limit"
-	logArchive = "archive"
+	logEdge  = "edge"
+	logFeed  = "feed"
+	logHub   = "hub"
+	logWS    = "ws"
+	logLimit = "limit"
+	logAPI   = "api"
 
 	// LogGoRedis is for what the library says of its connections.
 	LogGoRedis = "go-redis"
@@ -23,7 +23,7 @@ const (
 
 // LogComponents are all components that log.
 func LogComponents() []string {
-	return []string{logEdge, logFeed, logHub, logWS, logLimit, logArchive, LogGoRedis, LogSupervisor}
+	return []string{logEdge, logFeed, logHub, logWS, logLimit, logAPI, LogGoRedis, LogSupervisor}
 }
 
 func (o Options) logger(component string) *slog.Logger { return o.Log.With(logs.Component, component) }

@@ -1,56 +1,46 @@
 package edge
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"io/fs"
 	"path"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
 
+	"sightglass/edge/httpapi"
 	"sightglass/edge/web"
 )
 
 // mountPage adds the pages and their files.
 func (e *Edge) mountPage(app *fiber.App) {
 	files := readFiles(web.Files())
-	app.Get("/", securePage, files["/index.html"].send)
-	app.Get("/clock", securePage, files["/clock.html"].send)
-	app.Get("/embed", securePage, framable, files["/embed.html"].send)
+	app.Get("/", securePage, files["/index.html"].Send)
+	app.Get("/clock", securePage, files["/clock.html"].Send)
+	app.Get("/embed", securePage, framable, files["/embed.html"].Send)
 	app.Use(web.Client, e.cors, importable)
 	app.Get("/static/*", securePage, func(c *fiber.Ctx) error {
 		if file := files[c.Path()]; file != nil {
-			return file.send(c)
+			return file.Send(c)
 		}
 		return fiber.ErrNotFound
 	})
 }
 
-// readFiles makes each file an answer, by its path. They are embedded, so reading them cannot fail.
-func readFiles(files fs.FS) map[string]*answer {
-	answers := make(map[string]*answer)
+// readFiles makes each file a response, by its path. They are embedded, so reading them cannot fail.
+func readFiles(files fs.FS) map[string]*httpapi.Response {
+	responses := make(map[string]*httpapi.Response)
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		body, err := fs.ReadFile(files, name)
-		answers["/"+name] = fixed(body, utils.GetMIME(path.Ext(name))+"; charset=utf-8", "no-cache")
+		responses["/"+name] = httpapi.NewResponse(body, utils.GetMIME(path.Ext(name))+"; charset=utf-8", "no-cache")
 		return err
 	})
 	if err != nil {
 		panic(err)
 	}
-	return answers
-}
-
-// fixed is an answer that never changes while this program runs. Its tag comes from what it says, so it is the same on
-// each edge.
-func fixed(body []byte, contentType, cacheControl string) *answer {
-	sum := sha256.Sum256(body)
-	return &answer{
-		tag: hex.EncodeToString(sum[:8]), contentType: contentType, cacheControl: cacheControl, body: body,
-	}
+	return responses
 }
 
 func securePage(c *fiber.Ctx) error {

@@ -55,28 +55,6 @@ func described(t *testing.T) map[string]bool {
 
 func sorted(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }
 
-func TestMatches(t *testing.T) {
-	for header, want := range map[string]bool{
-		``: false, `"a"`: true, `W/"a"`: true, `"a-gzip"`: true, `W/"a-gzip"`: true, `*`: true, ` * `: true,
-		`"b", W/"c" ,"a"`: true, `"b","c"`: false, `a`: false, `"ab"`: false, `w/"a"`: false, `"a-br"`: false,
-	} {
-		if got := matches(header, "a"); got != want {
-			t.Errorf("If-None-Match: %s: got %v", header, got)
-		}
-	}
-}
-
-func TestTakesGzip(t *testing.T) {
-	for header, want := range map[string]bool{
-		``: false, `gzip`: true, `GZIP`: true, `x-gzip`: true, `br, gzip;q=0.1`: true, `gzip;q=0`: false, `gzip; q=0.000`: false,
-		`deflate, br`: false, `identity`: false, `*`: true, `*;q=0`: false, `gzip;q=0, *`: false, `*;q=0, gzip`: true,
-	} {
-		if got := takesGzip(header); got != want {
-			t.Errorf("Accept-Encoding: %s: got %v", header, got)
-		}
-	}
-}
-
 func TestCheckOrigins(t *testing.T) {
 	for name, c := range map[string]struct {
 		origins []string

@@ -2,21 +2,24 @@ package e2e
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
-	"sightglass/edge/archive"
+	"sightglass/edge/feed"
+	"sightglass/edge/httpapi"
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	redispublish "sightglass/ingester/publish"
@@ -218,7 +221,11 @@ func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 	}
 	for _, family := range families {
 		if family.GetName() == name {
-			return family.GetMetric()[0].GetCounter().GetValue()
+			sum := 0.
+			for _, m := range family.GetMetric() {
+				sum += m.GetCounter().GetValue()
+			}
+			return sum
 		}
 	}
 	t.Fatalf("no metric %s", name)
@@ -273,88 +280,99 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 	expectStored(t, client, 100, 110)
 }
 
-func newArchive(t *testing.T, server *redistest.Server) (*archive.Archive, *prometheus.Registry) {
+// newAPI serves the API of an edge that knows nothing but a Redis, and returns what asks it.
+func newAPI(t *testing.T, server *redistest.Server) (get func(path string) (status int, body string), reg *prometheus.Registry) {
 	t.Helper()
 	client, err := redisurl.Open(server.URL(), redisurl.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	reg := prometheus.NewRegistry()
 	t.Cleanup(func() { client.Close() })
-	return archive.New(client, slog.New(slog.DiscardHandler), reg), reg
+	reg = prometheus.NewRegistry()
+	api := httpapi.New(func() *feed.Update { return nil }, client, slog.New(slog.DiscardHandler), reg)
+	app := fiber.New(fiber.Config{DisableStartupMessage: true})
+	app.Get("/history", api.History)
+	app.Get("/points", api.Points)
+	return func(path string) (int, string) {
+		answer, err := app.Test(httptest.NewRequest("GET", path, nil), -1)
+		if err != nil {
+			t.Error(err)
+			return 0, ""
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		return answer.StatusCode, string(body)
+	}, reg
 }
 
-// TestRedisIsAskedOnce, however many ask an edge.
-func TestRedisIsAskedOnce(t *testing.T) {
+// everything is a request for all of the history.
+var everything = fmt.Sprintf("/history?from=0&to=%d", int64(began)+1e6)
+
+// entriesIn counts the entries of a history.
+func entriesIn(body string) int { return strings.Count(body, "[") - 1 }
+
+// TestHistoryCache_AsksRedisOnce, however many requests come.
+func TestHistoryCache_AsksRedisOnce(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	fill(t, client, began, 8640)
-	a, reg := newArchive(t, server)
-	now := time.Unix(2e9, 0)
+	get, reg := newAPI(t, server)
+	fetches := func() float64 { return value(t, reg, "sightglass_cache_fetches_total") }
 	var g errgroup.Group
 	for range 50 {
 		g.Go(func() error {
-			course, err := a.Read(t.Context(), now)
-			if err == nil && len(course.Entries) != 8640 {
-				err = fmt.Errorf("%d entries", len(course.Entries))
+			if status, body := get(everything); status != http.StatusOK || entriesIn(body) != 8640 {
+				return fmt.Errorf("%d, %d entries", status, entriesIn(body))
 			}
-			return err
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	expectReads := func(want int, when string) {
-		t.Helper()
-		stats := client.Info(t.Context(), "commandstats").Val()
-		if !strings.Contains(stats, fmt.Sprintf("cmdstat_zrange:calls=%d,", want)) || value(t, reg, "sightglass_archive_reads_total") != float64(want) {
-			t.Errorf("%s: want %d reads, redis tells of\n%s", when, want, stats)
-		}
-	}
-	expectReads(1, "at first")
-	before, _ := a.Read(t.Context(), now.Add(archive.Fresh-time.Millisecond))
-	expectReads(1, "while it is fresh")
-	same, _ := a.Read(t.Context(), now.Add(archive.Fresh))
-	expectReads(2, "when it is not")
-	if same != before {
-		t.Error("what has not changed is another course: answers are built anew for nothing")
+	if n := fetches(); n != 1 {
+		t.Errorf("redis was asked %v times, want 1", n)
 	}
 	fill(t, client, began+86400, 1)
-	if course, err := a.Read(t.Context(), now); err != nil || len(course.Entries) != 8641 {
-		t.Errorf("after the clock stepped back: %v", err)
+	programs.Until(t, "the new entry", func() bool { _, body := get(everything); return entriesIn(body) == 8641 })
+	stats := client.Info(t.Context(), "commandstats").Val()
+	if n := fetches(); n != 2 || !strings.Contains(stats, "cmdstat_zrange:calls=2,") {
+		t.Errorf("redis was asked %v times, want 2; it says\n%s", n, stats)
 	}
 }
 
-// TestAnEdgeWithoutRedisShowsWhatItKnows, and tries again no more often than with one.
-func TestAnEdgeWithoutRedisShowsWhatItKnows(t *testing.T) {
+// TestHistoryCache_ServesTheLastKnownWithoutRedis, and asks no more often than with one.
+func TestHistoryCache_ServesTheLastKnownWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	fill(t, server.Client(), began, 3)
-	known, _ := newArchive(t, server)
-	unknown, reg := newArchive(t, server)
-	now := time.Unix(2e9, 0)
-	if _, err := known.Read(t.Context(), now); err != nil {
-		t.Fatal(err)
+	known, knownReg := newAPI(t, server)
+	unknown, _ := newAPI(t, server)
+	if status, _ := known(everything); status != http.StatusOK {
+		t.Fatalf("got %d", status)
 	}
 	server.Kill()
-	if course, err := known.Read(t.Context(), now.Add(time.Hour)); err != nil || len(course.Entries) != 3 {
-		t.Errorf("got %v, want the three that are known", err)
-	}
-	for range 10 {
-		if _, err := unknown.Read(t.Context(), now); !errors.Is(err, archive.ErrUnavailable) {
-			t.Errorf("got %v, want that there is none", err)
+	programs.Until(t, "a fetch that failed", func() bool {
+		status, body := known(everything)
+		if status != http.StatusOK || entriesIn(body) != 3 {
+			t.Fatalf("got %d with %s, want the three that are known", status, body)
 		}
-	}
-	if n := value(t, reg, "sightglass_archive_reads_total"); n != 1 {
-		t.Errorf("%v tries in the same moment", n)
+		return value(t, knownReg, "sightglass_cache_failures_total") > 0
+	})
+	if status, _ := unknown(everything); status != http.StatusServiceUnavailable {
+		t.Errorf("an edge that knows nothing answers %d", status)
 	}
 	server.Start()
-	if course, err := unknown.Read(t.Context(), now.Add(archive.Fresh)); err != nil || len(course.Entries) != 0 {
-		t.Errorf("got %v, want an empty course", err)
-	}
+	programs.Until(t, "an empty history", func() bool {
+		status, body := unknown(everything)
+		return status == http.StatusOK && entriesIn(body) == 0
+	})
 }
 
-// TestBadEntriesArePassedOver: they are counted, and the others are there.
-func TestBadEntriesArePassedOver(t *testing.T) {
+// TestHistory_SkipsInvalidEntries: they are counted, and the others are served.
+func TestHistory_SkipsInvalidEntries(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	fill(t, client, began, 3)
@@ -367,14 +385,11 @@ func TestBadEntriesArePassedOver(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	a, reg := newArchive(t, server)
-	course, err := a.Read(t.Context(), time.Unix(2e9, 0))
-	if err != nil || len(course.Entries) != 3 {
-		t.Fatalf("got %+v, %v, want the three that are good", course, err)
+	get, reg := newAPI(t, server)
+	if status, body := get(everything); status != http.StatusOK || entriesIn(body) != 3 {
+		t.Fatalf("got %d, %s, want the three that are good", status, body)
 	}
-	const counted = "# HELP sightglass_archive_refused_total Entries of the history that were passed over.\n" +
-		"# TYPE sightglass_archive_refused_total counter\nsightglass_archive_refused_total 5\n"
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(counted), "sightglass_archive_refused_total"); err != nil {
-		t.Error(err)
+	if n := value(t, reg, "sightglass_history_rejected_total"); n != 5 {
+		t.Errorf("%v entries were counted as rejected, want 5", n)
 	}
 }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -11,16 +10,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
-	"sightglass/edge/archive"
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
 	"sightglass/shared/keys"
-	"sightglass/shared/redisurl"
 	"sightglass/shared/rounds"
 	"sightglass/shared/snapshot"
 )
@@ -133,55 +129,41 @@ func TestPointsQueries(t *testing.T) {
 	}
 }
 
-func newPoints(t *testing.T, server *redistest.Server) (*archive.Points, *prometheus.Registry) {
-	t.Helper()
-	client, err := redisurl.Open(server.URL(), redisurl.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reg := prometheus.NewRegistry()
-	t.Cleanup(func() { client.Close() })
-	return archive.NewPoints(client, slog.New(slog.DiscardHandler), reg), reg
-}
-
-// TestPointsAreReadOnceASecond, and what is known stays while Redis has none that are good, or is away.
-func TestPointsAreReadOnceASecond(t *testing.T) {
+// TestPointsCache_KeepsTheLastGoodPoints while Redis has none that can be read, or is away.
+func TestPointsCache_KeepsTheLastGoodPoints(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	p, reg := newPoints(t, server)
-	now := time.Unix(2e9, 0)
-	expect := func(n int, reads, failures float64) {
+	get, reg := newAPI(t, server)
+	pointsIn := func() int {
+		status, body := get("/points")
+		if status != http.StatusOK {
+			t.Fatalf("got %d", status)
+		}
+		return strings.Count(body, "[") - 1
+	}
+	untilFailures := func(n float64, why string) {
 		t.Helper()
-		cloud, err := p.Read(t.Context(), now)
-		if err != nil || len(cloud.Points) != n {
-			t.Errorf("got %+v, %v, want %d points", cloud, err, n)
-		}
-		if r, f := value(t, reg, "sightglass_archive_points_reads_total"), value(t, reg, "sightglass_archive_points_failures_total"); r != reads || f != failures {
-			t.Errorf("%v reads, %v failures, want %v and %v", r, f, reads, failures)
-		}
+		programs.Until(t, "a fetch that fails for "+why, func() bool {
+			if got := pointsIn(); got != 3 {
+				t.Fatalf("%s: got %d points, want the last good 3", why, got)
+			}
+			return value(t, reg, "sightglass_cache_failures_total") >= n
+		})
 	}
-	expect(0, 1, 0) // there is no such key
+	if n := pointsIn(); n != 0 {
+		t.Errorf("without a key: got %d points", n)
+	}
 	storePoints(t, client, 3)
-	now = now.Add(archive.PointsFresh - time.Millisecond)
-	expect(0, 1, 0)
-	now = now.Add(time.Millisecond)
-	expect(3, 2, 0)
-	before, _ := p.Read(t.Context(), now)
-	now = now.Add(archive.PointsFresh)
-	if same, _ := p.Read(t.Context(), now); same != before {
-		t.Error("what has not changed is another cloud: answers are built anew for nothing")
-	}
+	programs.Until(t, "three points", func() bool { return pointsIn() == 3 })
 	if err := client.Set(t.Context(), keys.Points, "nonsense", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(archive.PointsFresh)
-	expect(3, 4, 1)
+	untilFailures(1, "nonsense")
 	server.Kill()
-	now = now.Add(archive.PointsFresh)
-	expect(3, 5, 2)
-	unknown, _ := newPoints(t, server)
-	if _, err := unknown.Read(t.Context(), now); !errors.Is(err, archive.ErrUnavailable) {
-		t.Errorf("got %v, want that there are none", err)
+	untilFailures(2, "a dead redis")
+	unknown, _ := newAPI(t, server)
+	if status, _ := unknown("/points"); status != http.StatusServiceUnavailable {
+		t.Errorf("an edge that knows nothing answers %d", status)
 	}
 }
 

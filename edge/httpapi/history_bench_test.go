@@ -1,4 +1,4 @@
-package edge
+package httpapi
 
 import (
 	"testing"
@@ -6,9 +6,9 @@ import (
 	"sightglass/shared/history"
 )
 
-// BenchmarkHistoryAnswer is what a change in the history costs an edge, once for all who ask: a day of it, built and
+// BenchmarkHistoryResponse is what a change in the history costs an edge, once for all requests: a day of it, built and
 // compressed.
-func BenchmarkHistoryAnswer(b *testing.B) {
+func BenchmarkHistoryResponse(b *testing.B) {
 	entries := make([]history.Entry, 24*60*60/history.Slot)
 	for i := range entries {
 		wobble := float64(i*7919%1000) / 100
@@ -18,7 +18,7 @@ func BenchmarkHistoryAnswer(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		a := newHistoryAnswer(entries, history.Slot)
+		a := historyResponse(entries, history.Slot)
 		b.ReportMetric(float64(len(a.body)), "B/plain")
 		b.ReportMetric(float64(len(a.gzip())), "B/gzip")
 	}

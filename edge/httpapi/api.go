@@ -1,0 +1,96 @@
+// Package httpapi answers the edge's HTTP requests other than streams and probes: the snapshot, and what Redis has beside
+// it. Bodies are built and compressed once, however many clients ask.
+package httpapi
+
+import (
+	"encoding/json"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/time/rate"
+
+	"sightglass/edge/feed"
+	"sightglass/shared/history"
+	"sightglass/shared/rounds"
+)
+
+const jsonType = fiber.MIMEApplicationJSONCharsetUTF8
+
+// An API has a handler for each path. It is safe for concurrent use.
+type API struct {
+	latest func() *feed.Update // nil before the first
+	redis  redis.UniversalClient
+	log    *slog.Logger
+
+	snapshot    atomic.Pointer[Response] // to the newest update that was asked for
+	history     *cache[[]history.Entry]
+	points      *cache[[]rounds.Point]
+	rejected    prometheus.Counter
+	logRejected rate.Sometimes // keeps a flood of bad entries out of the log
+}
+
+// New makes an API for the newest update, from latest, and for what client's Redis has. It registers its metrics with reg.
+func New(latest func() *feed.Update, client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *API {
+	with := promauto.With(reg)
+	vec := func(name, help string) *prometheus.CounterVec {
+		return with.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"cache"})
+	}
+	fetches := vec("sightglass_cache_fetches_total", "Times that a cache was fetched from Redis.")
+	failures := vec("sightglass_cache_failures_total", "Fetches that failed; the cached value is served meanwhile.")
+	a := &API{
+		latest: latest, redis: client, log: log,
+		rejected: with.NewCounter(prometheus.CounterOpts{
+			Name: "sightglass_history_rejected_total", Help: "Invalid history entries in Redis that were skipped.",
+		}),
+		logRejected: rate.Sometimes{Interval: time.Second},
+	}
+	a.history = &cache[[]history.Entry]{
+		ttl: historyTTL, fetch: a.fetchHistory, equal: slices.Equal[[]history.Entry],
+		fetches: fetches.WithLabelValues("history"), failures: failures.WithLabelValues("history"),
+	}
+	a.points = &cache[[]rounds.Point]{
+		ttl: pointsTTL, fetch: a.fetchPoints, equal: slices.Equal[[]rounds.Point],
+		fetches: fetches.WithLabelValues("points"), failures: failures.WithLabelValues("points"),
+	}
+	return a
+}
+
+// Snapshot answers /api/v1/snapshot. All requests for the same update get the same response, so that it is compressed once.
+// Its tag is the same on each edge and needs no look at the body: epoch, seq and status identify a snapshot.
+func (a *API) Snapshot(c *fiber.Ctx) error {
+	update := a.latest()
+	if update == nil {
+		return unavailable(c, "no snapshot yet", time.Second)
+	}
+	s := update.Snapshot
+	tag := string(s.Epoch) + "-" + strconv.FormatUint(s.Seq, 10) + "-" + string(s.Status)
+	response := a.snapshot.Load()
+	if response == nil || response.tag != tag {
+		next := &Response{tag: tag, contentType: jsonType, cacheControl: "no-cache", body: update.JSON}
+		if a.snapshot.CompareAndSwap(response, next) {
+			response = next
+		} else {
+			response = a.snapshot.Load() // another request's, as new as this one's or newer
+		}
+	}
+	return response.Send(c)
+}
+
+// About is the response with the operator's notice.
+func About(notice string) *Response {
+	body, err := json.Marshal(map[string]string{"notice": notice})
+	if err != nil {
+		panic(err) // any text has a JSON
+	}
+	return NewResponse(body, jsonType, "no-cache")
+}
+
+// Document is the response with a description of the API in JSON. Descriptions change with releases only.
+func Document(body []byte) *Response { return NewResponse(body, jsonType, "public, max-age=3600") }

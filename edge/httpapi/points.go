@@ -1,0 +1,59 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/shared/keys"
+	"sightglass/shared/rounds"
+)
+
+const (
+	// pointsTTL is how often the ingester writes the points.
+	pointsTTL = time.Second
+	// pointsCaching lets caches in front take the load: the points change about once a second.
+	pointsCaching = "public, max-age=1"
+)
+
+// Points answers /api/v1/points?since=.
+func (a *API) Points(c *fiber.Ctx) error {
+	since, err := parameter(c, "since", -1, 0, maxSecond)
+	if err != nil {
+		return fiber.NewError(fiber.StatusBadRequest, err.Error())
+	}
+	all, err := a.points.get(context.Background(), time.Now()) // bounded by the Redis client's timeouts; the request is reused
+	if err != nil {
+		return unavailable(c, "no points yet", pointsTTL)
+	}
+	first, _ := slices.BinarySearchFunc(all.value, float64(since), func(p rounds.Point, t float64) int {
+		if p.Timestamp <= t {
+			return -1
+		}
+		return 1
+	})
+	return all.response(first, func() *Response {
+		body := rounds.AppendJSON([]byte(`{"points":`), all.value[first:])
+		return NewResponse(append(body, '}'), jsonType, pointsCaching)
+	}).Send(c)
+}
+
+// fetchPoints reads the newest points, oldest first; none if there are none.
+func (a *API) fetchPoints(ctx context.Context) ([]rounds.Point, error) {
+	data, err := a.redis.Get(ctx, keys.Points).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	var points []rounds.Point
+	if err == nil {
+		points, err = rounds.Decode(data)
+	}
+	if err != nil {
+		a.log.Warn("cannot fetch the points from redis; serving the cached ones", "err", err)
+	}
+	return points, err
+}
