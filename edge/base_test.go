@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -27,16 +26,8 @@ func TestCheckBasePath(t *testing.T) {
 
 // TestOwnPathsAreAllThatThereAre, so that a base path can hide none of them.
 func TestOwnPathsAreAllThatThereAre(t *testing.T) {
-	o := Defaults()
-	o.Listen, o.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
-	e, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.public.Close()
-	defer e.redis.Close()
 	var got []string
-	for _, route := range e.app.GetRoutes(true) {
+	for _, route := range unstarted(t).app.GetRoutes(true) {
 		if first := strings.Split(route.Path, "/")[1]; first != "" {
 			got = append(got, first)
 		}

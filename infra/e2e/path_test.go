@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -105,20 +104,12 @@ func TestRoutesAreCountedWithoutTheBasePath(t *testing.T) {
 	for _, path := range []string{base, base + "/", base + "/static/app.js", base + "/static/client.js", base + "/nowhere"} {
 		ask(t, "GET", e, path, nil)
 	}
-	answer, err := http.Get("http://" + internal + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	metrics, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	metrics := scrape(t, internal)
 	for _, series := range []string{
 		`{code="308",route="` + base + `"} 1`, `{code="200",route="/"} 1`, `{code="200",route="/static/*"} 2`,
 		`{code="404",route="other"} 1`,
 	} {
-		if !strings.Contains(string(metrics), "sightglass_http_requests_total"+series+"\n") {
+		if !strings.Contains(metrics, "sightglass_http_requests_total"+series+"\n") {
 			t.Errorf("there is no sightglass_http_requests_total%s in the metrics", series)
 		}
 	}
