@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"path"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
@@ -15,9 +16,9 @@ import (
 // mountPage adds the pages and their files.
 func (e *Edge) mountPage(app *fiber.App) {
 	files := readFiles(web.Files())
-	app.Get("/", securePage, files["/index.html"].send)
-	app.Get("/clock", securePage, files["/clock.html"].send)
-	app.Get("/embed", securePage, framable, files["/embed.html"].send)
+	app.Get("/", unslashed, securePage, files["/index.html"].send)
+	app.Get("/clock", unslashed, securePage, files["/clock.html"].send)
+	app.Get("/embed", unslashed, securePage, framable, files["/embed.html"].send)
 	app.Use(web.Client, e.cors, importable)
 	app.Get("/static/*", securePage, func(c *fiber.Ctx) error {
 		if file := files[c.Path()]; file != nil {
@@ -25,6 +26,15 @@ func (e *Edge) mountPage(app *fiber.App) {
 		}
 		return fiber.ErrNotFound
 	})
+}
+
+// unslashed sends /clock/, which Fiber takes for /clock, there: what a page refers to is relative to its path, and under
+// /clock/ there is nothing.
+func unslashed(c *fiber.Ctx) error {
+	if path := c.Path(); path != "/" && strings.HasSuffix(path, "/") {
+		return redirect(c, "../"+strings.Trim(path, "/"))
+	}
+	return c.Next()
 }
 
 // readFiles makes each file an answer, by its path. They are embedded, so reading them cannot fail.
