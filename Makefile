@@ -68,7 +68,7 @@ test: packages alone lint web browser-packages
 # What operators deploy, run for real: needs root for the containers. What counts seconds runs alone.
 # Where systemd runs, Debian's packages start what they install, nginx and prometheus among them, on their usual ports;
 # the tests have their own, elsewhere. `systemctl disable --now nginx prometheus` ends those.
-test-deploy: packages $(CYCLONEDX) $(GOVULNCHECK)
+test-deploy: packages browser-packages $(CYCLONEDX) $(GOVULNCHECK)
 	@infra/install-packages redis-server redis-sentinel haproxy nginx prometheus systemd systemd-container curl openssl git docker.io docker-compose debootstrap
 	go test -tags deploy -v -count=1 -timeout 20m -p 2 $(filter-out ./infra/deploy/proxy,$(patsubst %/.,./%,$(wildcard infra/deploy/*/.)))
 	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/proxy ./infra/chaos

@@ -25,6 +25,7 @@ type Options struct {
 	RedisCA           string   `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
 	RedisCert         string   `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
 	RedisKey          string   `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
+	BasePath          string   `default:"" placeholder:"PATH" help:"Serve everything under this path too, such as /price, for a proxy that keeps the path when it passes requests on. A proxy that strips it needs nothing here."`
 	CORSOrigins       []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js from a browser, such as https://example.com. *: any. Empty: none but our own."`
 	MaxPerAddress     int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
 	MaxClients        int      `default:"20000" help:"Most WebSockets in all."`
@@ -71,6 +72,7 @@ func (o Options) Validate() error {
 	return errors.Join(
 		checkListen("listen", o.Listen, false),
 		checkListen("internal-listen", o.InternalListen, true),
+		checkBasePath(o.BasePath),
 		redisurl.Check(o.Redis, o.redis()),
 		positive("max-per-address", o.MaxPerAddress),
 		positive("max-clients", o.MaxClients),

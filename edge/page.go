@@ -3,6 +3,7 @@ package edge
 import (
 	"io/fs"
 	"path"
+	"strings"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/utils"
@@ -14,9 +15,9 @@ import (
 // mountPage adds the pages and their files.
 func (e *Edge) mountPage(app *fiber.App) {
 	files := readFiles(web.Files())
-	app.Get("/", securePage, files["/index.html"].Send)
-	app.Get("/clock", securePage, files["/clock.html"].Send)
-	app.Get("/embed", securePage, framable, files["/embed.html"].Send)
+	app.Get("/", unslashed, securePage, files["/index.html"].Send)
+	app.Get("/clock", unslashed, securePage, files["/clock.html"].Send)
+	app.Get("/embed", unslashed, securePage, framable, files["/embed.html"].Send)
 	app.Use(web.Client, e.cors, importable)
 	app.Get("/static/*", securePage, func(c *fiber.Ctx) error {
 		if file := files[c.Path()]; file != nil {
@@ -24,6 +25,15 @@ func (e *Edge) mountPage(app *fiber.App) {
 		}
 		return fiber.ErrNotFound
 	})
+}
+
+// unslashed sends /clock/, which Fiber takes for /clock, there: what a page refers to is relative to its path, and under
+// /clock/ there is nothing.
+func unslashed(c *fiber.Ctx) error {
+	if path := c.Path(); path != "/" && strings.HasSuffix(path, "/") {
+		return redirect(c, "../"+strings.Trim(path, "/"))
+	}
+	return c.Next()
 }
 
 // readFiles makes each file a response, by its path. They are embedded, so reading them cannot fail.

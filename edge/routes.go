@@ -38,7 +38,9 @@ func (e *Edge) routes() *fiber.App {
 	app.Get("/ws/mempool", requireUpgrade, e.admit, e.stream())
 	e.mountAPI(app)
 	e.mountPage(app)
+	e.mountBaseRedirect(app)
 	e.countRequests(app)
+	e.mountBase(app)
 	return app
 }
 

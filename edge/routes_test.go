@@ -2,6 +2,7 @@ package edge
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"maps"
 	"slices"
@@ -16,15 +17,7 @@ import (
 // TestTheDocumentHasEveryRoute, and no other: what is not described is not there. HEAD goes without saying wherever
 // there is a GET.
 func TestTheDocumentHasEveryRoute(t *testing.T) {
-	o := Defaults()
-	o.Listen, o.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
-	e, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.public.Close()
-	defer e.redis.Close()
-
+	e := unstarted(t)
 	got, want := make(map[string]bool), described(t)
 	for _, route := range e.app.GetRoutes(true) {
 		if route.Method != fiber.MethodHead {
@@ -34,6 +27,23 @@ func TestTheDocumentHasEveryRoute(t *testing.T) {
 	if !maps.Equal(got, want) {
 		t.Errorf("the edge has %v\nopenapi.json has %v", sorted(got), sorted(want))
 	}
+}
+
+// unstarted is an edge that does not run.
+func unstarted(t *testing.T) *Edge {
+	t.Helper()
+	o := Defaults()
+	o.Listen, o.Log = "127.0.0.1:0", slog.New(slog.DiscardHandler)
+	e, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(e.public.Close(), e.redis.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
 }
 
 func described(t *testing.T) map[string]bool {

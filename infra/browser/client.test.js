@@ -147,7 +147,10 @@ test("the wait before a reconnection is anything up to twice the last, and 30 s 
 
 test("an edge's stream", () => {
   assert.equal(String(streamURL("https://edge.example")), "wss://edge.example/ws/mempool");
-  assert.equal(String(streamURL("http://127.0.0.1:8080/static/client.js")), "ws://127.0.0.1:8080/ws/mempool");
+  assert.equal(String(streamURL("http://127.0.0.1:8080/")), "ws://127.0.0.1:8080/ws/mempool");
+  assert.equal(String(streamURL("https://example.org/btc/price")), "wss://example.org/btc/price/ws/mempool");
+  assert.equal(String(streamURL(new URL("https://example.org/price/?a#b"))), "wss://example.org/price/ws/mempool");
+  assert.equal(String(streamURL()), String(new URL("../../edge/web/ws/mempool", import.meta.url))); // beside the file's folder
 });
 
 /** Plays the clock, and what a browser and a network do. Nothing in here waits. */

@@ -20,7 +20,7 @@ func TestFigures(t *testing.T) {
 	if minutes == "" {
 		t.Skip("it takes minutes and asserts nothing: `make bench-browser`")
 	}
-	needBrowser(t)
+	programs.NeedBrowser(t)
 	program := programs.Build(t, "edge", "edge")
 	cmd := exec.CommandContext(t.Context(), "node", "figures.mjs")
 	cmd.Env = append(os.Environ(), "EDGE=http://"+feed(t, program, 8), "FULL_EDGE=http://"+feed(t, program, 1000))
@@ -45,7 +45,7 @@ func feed(t *testing.T, program string, fresh int) string {
 			t.Error(err)
 		}
 	})
-	launchEdge(t, program, addr, server.URL(), "")
+	launchEdge(t, program, addr, server.URL())
 	programs.Until(t, "the edge to be ready", func() bool { return programs.Ready(addr) })
 	return addr
 }

@@ -41,7 +41,7 @@ function page(t, count) {
 test("one question tells of all points", async (t) => {
   const p = page(t, 1500);
   await p.amounts.update();
-  assert.deepEqual(p.asked, [{ path: "/api/v1/points?since=500", at: 0 }]); // the first of the newest 1000 is of 500.5
+  assert.deepEqual(p.asked, [{ path: "api/v1/points?since=500", at: 0 }]); // the first of the newest 1000 is of 500.5
   assert.deepEqual([p.points.amount(499), p.points.amount(500), p.points.amount(1499), p.learned], [20, 20, 20, 1]);
   p.wanted = 700;
   await p.amounts.find();
@@ -59,7 +59,7 @@ test("a point that the edge does not know yet is asked for again, once a second"
   p.amounts.find(); // the reader points at it again, and again
   p.amounts.find();
   await p.pass(900);
-  assert.deepEqual(p.asked, [{ path: "/api/v1/points?since=0", at: 0 }, { path: "/api/v1/points?since=8", at: 1000 }]);
+  assert.deepEqual(p.asked, [{ path: "api/v1/points?since=0", at: 0 }, { path: "api/v1/points?since=8", at: 1000 }]);
   assert.equal(p.points.amount(9), 20);
 });
 

@@ -23,8 +23,12 @@ type world struct {
 	ingesterProgram   string
 	edgeProgram       string
 	zmq, addr, notice string
+	site              string  // another site, whose pages may connect
 	outputs           []int64 // satoshi: all that the block's transactions pay
 }
+
+// basePath is what everything is served under, too.
+const basePath = "/price"
 
 // rate is of transactions, a second: as many as make a price and a full cloud in some seconds, and no mere heap of points.
 const rate = "300"
@@ -38,6 +42,7 @@ func start(t *testing.T) *world {
 		edgeProgram:     programs.Build(t, "edge", "edge"),
 		zmq:             "tcp://" + programs.FreeAddr(t),
 		addr:            programs.FreeAddr(t),
+		site:            programs.FreeAddr(t),
 		notice:          "Transactions of 2 May 2019, replayed.",
 	}
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
@@ -77,12 +82,13 @@ func (w *world) startIngester() {
 }
 
 func (w *world) startEdge() {
-	w.edge = launchEdge(w.t, w.edgeProgram, w.addr, w.redis.URL(), w.notice)
+	w.edge = launchEdge(w.t, w.edgeProgram, w.addr, w.redis.URL(),
+		"--notice", w.notice, "--base-path", basePath, "--allowed-origins", "http://"+w.site)
 }
 
-func launchEdge(t *testing.T, program, addr, redisURL, notice string) *programs.Process {
+func launchEdge(t *testing.T, program, addr, redisURL string, args ...string) *programs.Process {
 	t.Helper()
-	e := programs.Launch(t, program, "run", "--listen", addr, "--redis", redisURL, "--notice", notice)
+	e := programs.Launch(t, program, append([]string{"run", "--listen", addr, "--redis", redisURL}, args...)...)
 	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 	return e
 }
@@ -90,6 +96,6 @@ func launchEdge(t *testing.T, program, addr, redisURL, notice string) *programs.
 // startEmpty starts an edge whose Redis has nothing, and gives its address.
 func (w *world) startEmpty() string {
 	addr := programs.FreeAddr(w.t)
-	launchEdge(w.t, w.edgeProgram, addr, redistest.Start(w.t).URL(), "")
+	launchEdge(w.t, w.edgeProgram, addr, redistest.Start(w.t).URL())
 	return addr
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -9,7 +10,8 @@ import (
 	"sightglass/infra/internal/redistest"
 )
 
-// TestPages: each asks for nothing outside the edge, has nothing inline, sets no cookie, and only the card may be framed.
+// TestPages: each asks for nothing outside the edge and its path, has nothing inline, sets no cookie, and only the card may
+// be framed.
 func TestPages(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	reference := regexp.MustCompile(`(?:src|href)="([^"]*)"`)
@@ -34,10 +36,14 @@ func TestPages(t *testing.T) {
 				t.Errorf("the policy forbids what is inline: %s", found)
 			}
 			for _, match := range reference.FindAllStringSubmatch(string(page.body), -1) {
-				if ref := match[1]; !strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, "//") {
-					t.Errorf("it refers to %s, which is not on this edge", ref)
-				} else if got := ask(t, "GET", e, ref, nil); got.StatusCode != http.StatusOK && got.StatusCode != http.StatusServiceUnavailable {
-					t.Errorf("it refers to %s: %s", ref, got.Status)
+				to, err := url.Parse("http://edge/price" + path)
+				if err == nil {
+					to, err = to.Parse(match[1])
+				}
+				if err != nil || !strings.HasPrefix(to.String(), "http://edge/price/") {
+					t.Errorf("it refers to %s: from a page under http://edge/price/ that is %v (%v)", match[1], to, err)
+				} else if got := ask(t, "GET", e, strings.TrimPrefix(to.Path, "/price"), nil); got.StatusCode != http.StatusOK && got.StatusCode != http.StatusServiceUnavailable {
+					t.Errorf("it refers to %s: %s", match[1], got.Status)
 				}
 			}
 		})

@@ -44,7 +44,7 @@ export class Amounts {
     const since = Math.ceil(this.points.openSince) - 1; // what is asked for is later
     if (since === Infinity || this.#wait > 0) return;
     this.#askedAt = this.now();
-    this.points.learn(await this.ask(`/api/v1/points?since=${Math.max(0, since)}`) ?? []);
+    this.points.learn(await this.ask(`api/v1/points?since=${Math.max(0, since)}`) ?? []);
     this.learned();
   }
 

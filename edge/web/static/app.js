@@ -204,7 +204,7 @@ function tick() {
 /** What this edge's operator has to say. An edge that is restarted may say something else. */
 async function askNotice() {
   try {
-    const answer = await fetch("/api/v1/about");
+    const answer = await fetch("api/v1/about");
     if (answer.ok) showNotice((await answer.json()).notice ?? "");
   } catch {
     // The stream's state already tells that the edge does not answer.

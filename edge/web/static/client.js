@@ -51,11 +51,13 @@ export function backoff(attempt, random = Math.random) {
 }
 
 /**
- * Where an edge's stream is. Without an argument: the edge that this file came from.
- * @param {string | URL} edge such as https://edge.example
+ * Where an edge's stream is. Without an argument: the edge that this file came from, whichever page has loaded it.
+ * @param {string | URL} edge such as https://edge.example, or https://example.org/price if it is under a path there
  */
-export function streamURL(edge = import.meta.url) {
-  const url = new URL("/ws/mempool", edge);
+export function streamURL(edge = new URL("..", import.meta.url)) {
+  const url = new URL(edge);
+  url.pathname = url.pathname.replace(/\/?$/, "/ws/mempool");
+  url.search = url.hash = "";
   url.protocol = url.protocol.replace("http", "ws");
   return url;
 }

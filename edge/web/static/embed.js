@@ -26,7 +26,7 @@ async function load() {
 
 /** @param {number} seconds @returns {Promise<Mark[]>} */
 async function ask(seconds) {
-  const answer = await getJSON(`/api/v1/history?step=${seconds}`);
+  const answer = await getJSON(`api/v1/history?step=${seconds}`);
   return (answer?.points ?? []).map((/** @type {number[]} */ [t, price]) => [t, price]);
 }
 

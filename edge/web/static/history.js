@@ -28,11 +28,11 @@ export async function loadSince(from, take) {
 }
 
 /** @param {string} query @returns {Promise<Entry[] | null>} */
-const loadCourse = (query) => load(`/api/v1/history?${query}`);
+const loadCourse = (query) => load(`api/v1/history?${query}`);
 
 /**
  * The points of an answer; null if there is none.
- * @param {string} path of the edge's API
+ * @param {string} path of the edge's API, relative to the page
  * @returns {Promise<any[] | null>}
  */
 export async function load(path) {

@@ -9,13 +9,15 @@ const VALUES = { theme: ["system", "light", "dark", "contrast"], zone: ["local",
 /** @type {Name[]} */
 const NAMES = ["theme", "zone"];
 
+const PREFIX = "sightglass."; // storage is one for all paths of a host, and other sites may be there
+
 /** @type {Record<Name, string>} */
 export const settings = { theme: recall("theme"), zone: recall("zone") };
 
 /** @param {Name} name */
 function recall(name) {
   try {
-    return known(name, localStorage.getItem(name)) ?? VALUES[name][0];
+    return known(name, localStorage.getItem(PREFIX + name)) ?? VALUES[name][0];
   } catch {
     return VALUES[name][0]; // storage is forbidden here
   }
@@ -55,7 +57,7 @@ function control(name) {
 /** @param {Name} name */
 function keep(name) {
   try {
-    localStorage.setItem(name, settings[name]);
+    localStorage.setItem(PREFIX + name, settings[name]);
   } catch {
     // Then it lasts as long as the page.
   }

@@ -44,7 +44,7 @@ export function follow(show) {
 
 /** What the edge's operator has to say: a demo's price, for one, must not pass for today's. */
 async function showNotice() {
-  const about = await getJSON("/api/v1/about");
+  const about = await getJSON("api/v1/about");
   if (!about?.notice) return;
   write("notice", about.notice);
   byId("notice").title = about.notice; // there may be no room for all of it

@@ -28,6 +28,8 @@ type kind struct {
 	out func(t *testing.T, b *balancer, edge int) bool
 	// secure changes the configuration so that it serves HTTPS.
 	secure func(t *testing.T, certificate, key string) func(string) string
+	// shared adds a snippet of docs/proxies.md to the configuration, and gives the root to another site.
+	shared func(t *testing.T, config, snippet string) string
 }
 
 // shipped reads a file that we ship, with each of the replacements made; what is to be replaced must be there.

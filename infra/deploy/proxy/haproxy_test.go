@@ -9,7 +9,7 @@ import (
 	"sightglass/infra/internal/programs"
 )
 
-var haproxy = kind{start: startHAProxy, out: haproxyOut, secure: secureHAProxy}
+var haproxy = kind{start: startHAProxy, out: haproxyOut, secure: secureHAProxy, shared: shareHAProxy}
 
 func startHAProxy(t *testing.T, render func(string) string, edges ...string) *balancer {
 	t.Helper()

@@ -8,7 +8,7 @@ import (
 	"sightglass/infra/internal/programs"
 )
 
-var nginx = kind{start: startNginx, secure: secureNginx}
+var nginx = kind{start: startNginx, secure: secureNginx, shared: shareNginx}
 
 func startNginx(t *testing.T, render func(string) string, edges ...string) *balancer {
 	t.Helper()

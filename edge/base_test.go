@@ -1,0 +1,39 @@
+package edge
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCheckBasePath(t *testing.T) {
+	for base, good := range map[string]bool{
+		"": true, "/price": true, "/btc/price": true, "/~me/v1.0_a-b": true, "/API2": true,
+		"/": false, "price": false, "/price/": false, "//price": false, "/btc//price": false, "/./price": false, "/..": false,
+		"/pr ice": false, "/prïce": false, "/pr%69ce": false, "/:price": false, "/*": false, "/price?a": false, "/price\n": false,
+		"https://example.org/price": false, "/api": false, "/static/price": false, "/Clock": false,
+	} {
+		t.Run(base, func(t *testing.T) {
+			o := Defaults()
+			o.BasePath = base
+			err := o.Validate()
+			if (err == nil) != good || err != nil && !strings.Contains(err.Error(), "--base-path") {
+				t.Errorf("%q: %v", base, err)
+			}
+		})
+	}
+}
+
+// TestOwnPathsAreAllThatThereAre, so that a base path can hide none of them.
+func TestOwnPathsAreAllThatThereAre(t *testing.T) {
+	var got []string
+	for _, route := range unstarted(t).app.GetRoutes(true) {
+		if first := strings.Split(route.Path, "/")[1]; first != "" {
+			got = append(got, first)
+		}
+	}
+	slices.Sort(got)
+	if got = slices.Compact(got); !slices.Equal(got, ownPaths) {
+		t.Errorf("the edge has paths under %v, ownPaths are %v", got, ownPaths)
+	}
+}
