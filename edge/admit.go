@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -18,6 +17,7 @@ import (
 	"sightglass/edge/origin"
 	"sightglass/edge/realip"
 	"sightglass/edge/refusal"
+	"sightglass/edge/ws"
 )
 
 // The values of --limit-scope.
@@ -132,7 +132,7 @@ func (l limits) limiter() hub.Limiter {
 // a handshake can still break before a WebSocket comes of it. The origin is looked at before the rate, so that a page
 // elsewhere cannot use up what its visitors' address may do here.
 func (e *Edge) admit(c *fiber.Ctx) error {
-	if !websocket.IsWebSocketUpgrade(c) {
+	if !ws.IsUpgrade(c) {
 		c.Set(fiber.HeaderUpgrade, "websocket")
 		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
 	}
