@@ -121,7 +121,7 @@ func (o origin) mayMatch() error {
 	case strings.Contains(o.host, Any):
 		return errors.New("part of a name is not understood, list each")
 	case strings.ContainsFunc(o.host, func(r rune) bool { return r >= utf8.RuneSelf }):
-		return errors.New("browsers send such a name in ASCII, as xn--...")
+		return errors.New("browsers send such a name in ASCII (xn--)")
 	case o.scheme == "ws", o.scheme == "wss":
 		return errors.New("that is where a page connects; its own origin is of http or https")
 	case o.scheme == "ftp":

@@ -225,6 +225,9 @@ func TestCORS(t *testing.T) {
 		"a stranger":             {[]string{friend}, stranger, "", true},
 		"nobody in particular":   {[]string{friend}, "", "", true},
 		"the null origin":        {[]string{friend}, "null", "", true},
+		"an application":         {[]string{"tauri://localhost", "null"}, "tauri://localhost", "tauri://localhost", true},
+		"null, listed":           {[]string{"tauri://localhost", "null"}, "null", "null", true},
+		"another application":    {[]string{"tauri://localhost", "null"}, "ionic://localhost", "", true},
 		"a longer name":          {[]string{friend}, friend + ".evil.example", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
