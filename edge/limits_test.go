@@ -204,6 +204,8 @@ func TestWhoIsCounted(t *testing.T) {
 		"Forwarded by the setting":         {"forwarded", proxy, []string{"X-Forwarded-For: 1.1.1.1", "Forwarded: for=198.51.100.1"}, []string{"X-Forwarded-For: 2.2.2.2", "Forwarded: for=198.51.100.1"}, true},
 		"only X-Forwarded-For by the same": {"x-forwarded-for", proxy, []string{"Forwarded: for=1.1.1.1"}, []string{"Forwarded: for=2.2.2.2"}, true},
 		"an IPv6 /64":                      {"any", proxy, []string{"X-Forwarded-For: 2001:db8::1"}, []string{"X-Forwarded-For: 2001:db8::2"}, true},
+		"an IPv4 address by NAT64":         {"any", proxy, []string{"X-Forwarded-For: 64:ff9b::c633:6401"}, []string{"X-Forwarded-For: 198.51.100.1"}, true},
+		"two IPv4 addresses by NAT64":      {"any", proxy, []string{"X-Forwarded-For: 64:ff9b::c633:6401"}, []string{"X-Forwarded-For: 64:ff9b::c633:6402"}, false},
 		"a stranger forges":                {"any", stranger, []string{"X-Forwarded-For: 1.1.1.1"}, []string{"X-Forwarded-For: 2.2.2.2", "Forwarded: for=3.3.3.3"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
