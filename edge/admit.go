@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gofiber/contrib/websocket"
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
@@ -18,6 +17,7 @@ import (
 	"sightglass/edge/origin"
 	"sightglass/edge/realip"
 	"sightglass/edge/refusal"
+	"sightglass/edge/ws"
 )
 
 // The values of --limit-scope.
@@ -48,7 +48,8 @@ const (
 type limits struct {
 	refused    *refusal.Counter
 	proxies    realip.Proxies
-	origins    origin.Allowed
+	origins    origin.Allowed // may open a WebSocket
+	readers    origin.Allowed // may read the API
 	handshaken prometheus.Counter
 	handshakes *limit.Rate
 	addresses  *limit.Addresses // WebSockets on this edge
@@ -67,6 +68,17 @@ func (o Options) origins() (origin.Allowed, error) {
 	a, err := origin.Parse(o.AllowedOrigins)
 	if err != nil {
 		return a, fmt.Errorf("--allowed-origins: %w", err)
+	}
+	return a, nil
+}
+
+func (o Options) corsOrigins() (origin.Allowed, error) {
+	a, err := origin.Parse(o.CORSOrigins)
+	if err == nil && a.Any() && len(o.CORSOrigins) > 1 {
+		err = errors.New("want * alone, or no *")
+	}
+	if err != nil {
+		return a, fmt.Errorf("--cors-origins: %w", err)
 	}
 	return a, nil
 }
@@ -116,7 +128,10 @@ func (e *Edge) newLimits() (l limits, err error) {
 	if l.proxies, err = e.opts.proxies(); err != nil {
 		return l, err
 	}
-	l.origins, err = e.opts.origins()
+	if l.origins, err = e.opts.origins(); err != nil {
+		return l, err
+	}
+	l.readers, err = e.opts.corsOrigins()
 	return l, err
 }
 
@@ -130,7 +145,7 @@ func (l limits) limiter() hub.Limiter {
 
 // requireUpgrade rejects what is no WebSocket handshake.
 func requireUpgrade(c *fiber.Ctx) error {
-	if !websocket.IsWebSocketUpgrade(c) {
+	if !ws.IsUpgrade(c) {
 		c.Set(fiber.HeaderUpgrade, "websocket")
 		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
 	}

@@ -1,12 +1,9 @@
 package edge
 
 import (
-	"fmt"
-	"net/url"
-	"slices"
-	"strings"
-
 	"github.com/gofiber/fiber/v2"
+
+	"sightglass/edge/origin"
 )
 
 const (
@@ -28,15 +25,15 @@ func (e *Edge) cors(c *fiber.Ctx) error {
 
 // allowedOrigin is what Access-Control-Allow-Origin says; empty for nothing.
 func (e *Edge) allowedOrigin(c *fiber.Ctx) string {
-	switch origins := e.opts.CORSOrigins; {
-	case len(origins) == 0:
+	switch readers := e.limits.readers; {
+	case len(e.opts.CORSOrigins) == 0:
 		return ""
-	case slices.Contains(origins, "*"):
-		return "*"
+	case readers.Any():
+		return origin.Any
 	default:
 		c.Vary(fiber.HeaderOrigin) // also without one: a cache must not give that answer to someone with one
-		if origin := c.Get(fiber.HeaderOrigin); slices.Contains(origins, origin) {
-			return origin
+		if page := c.Get(fiber.HeaderOrigin); readers.Lists(page) {
+			return page
 		}
 		return ""
 	}
@@ -51,21 +48,5 @@ func (e *Edge) preflight(c *fiber.Ctx) error {
 		c.Set(fiber.HeaderAccessControlMaxAge, preflightAge)
 	}
 	c.Status(fiber.StatusNoContent)
-	return nil
-}
-
-// checkOrigins accepts *, or origins as browsers send them.
-func checkOrigins(name string, origins []string) error {
-	for _, origin := range origins {
-		if origin == "*" && len(origins) == 1 {
-			continue
-		}
-		u, err := url.Parse(origin)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" ||
-			u.Scheme+"://"+strings.ToLower(u.Host) != origin {
-			return fmt.Errorf("--%s %q: want * alone, or origins such as https://example.com (no path, no trailing slash)",
-				name, origin)
-		}
-	}
 	return nil
 }

@@ -129,18 +129,21 @@ func until(t *testing.T, what string, met func() bool) {
 }
 
 func TestOriginsAreLookedAtBeforeTheUpgrade(t *testing.T) {
-	e := serve(t, func(o *Options) { o.AllowedOrigins = []string{"https://b.example"} })
+	e := serve(t, func(o *Options) { o.AllowedOrigins = []string{"https://b.example", "tauri://localhost"} })
 	foreign := 0
 	for name, c := range map[string]struct {
 		headers []string
 		status  int
 	}{
-		"none":     {[]string{"Host: a.example"}, 101},
-		"the same": {[]string{"Host: a.example", "Origin: https://a.example"}, 101},
-		"listed":   {[]string{"Host: a.example", "Origin: https://b.example"}, 101},
-		"another":  {[]string{"Host: a.example", "Origin: https://evil.example"}, 403},
-		"null":     {[]string{"Host: a.example", "Origin: null"}, 403},
-		"two":      {[]string{"Host: a.example", "Origin: https://a.example", "Origin: https://evil.example"}, 403},
+		"none":                     {[]string{"Host: a.example"}, 101},
+		"the same":                 {[]string{"Host: a.example", "Origin: https://a.example"}, 101},
+		"listed":                   {[]string{"Host: a.example", "Origin: https://b.example"}, 101},
+		"another":                  {[]string{"Host: a.example", "Origin: https://evil.example"}, 403},
+		"null":                     {[]string{"Host: a.example", "Origin: null"}, 403},
+		"an application's, listed": {[]string{"Host: a.example", "Origin: tauri://localhost"}, 101},
+		"another application's":    {[]string{"Host: a.example", "Origin: capacitor://localhost"}, 403},
+		"an application's that is named as we are": {[]string{"Host: localhost", "Origin: ionic://localhost"}, 403},
+		"two": {[]string{"Host: a.example", "Origin: https://a.example", "Origin: https://evil.example"}, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			answer, _ := handshake(t, dial(t, e, "127.0.5.1"), c.headers...)
@@ -153,6 +156,16 @@ func TestOriginsAreLookedAtBeforeTheUpgrade(t *testing.T) {
 		})
 	}
 	expectRefused(t, e, refusal.Origin, foreign)
+}
+
+// TestOriginNullIsAWordOfItsOwn: it lets pages without an origin in, and nobody else.
+func TestOriginNullIsAWordOfItsOwn(t *testing.T) {
+	e := serve(t, func(o *Options) { o.AllowedOrigins = []string{"null"} })
+	for page, want := range map[string]int{"null": 101, "https://null": 403, "NULL": 403, "": 403, "https://evil.example": 403} {
+		if answer, _ := handshake(t, dial(t, e, "127.0.5.1"), "Host: a.example", "Origin: "+page); answer.StatusCode != want {
+			t.Errorf("%q: answered %s, want %d", page, answer.Status, want)
+		}
+	}
 }
 
 func TestHandshakesPerMinute(t *testing.T) {
@@ -191,6 +204,8 @@ func TestWhoIsCounted(t *testing.T) {
 		"Forwarded by the setting":         {"forwarded", proxy, []string{"X-Forwarded-For: 1.1.1.1", "Forwarded: for=198.51.100.1"}, []string{"X-Forwarded-For: 2.2.2.2", "Forwarded: for=198.51.100.1"}, true},
 		"only X-Forwarded-For by the same": {"x-forwarded-for", proxy, []string{"Forwarded: for=1.1.1.1"}, []string{"Forwarded: for=2.2.2.2"}, true},
 		"an IPv6 /64":                      {"any", proxy, []string{"X-Forwarded-For: 2001:db8::1"}, []string{"X-Forwarded-For: 2001:db8::2"}, true},
+		"an IPv4 address by NAT64":         {"any", proxy, []string{"X-Forwarded-For: 64:ff9b::c633:6401"}, []string{"X-Forwarded-For: 198.51.100.1"}, true},
+		"two IPv4 addresses by NAT64":      {"any", proxy, []string{"X-Forwarded-For: 64:ff9b::c633:6401"}, []string{"X-Forwarded-For: 64:ff9b::c633:6402"}, false},
 		"a stranger forges":                {"any", stranger, []string{"X-Forwarded-For: 1.1.1.1"}, []string{"X-Forwarded-For: 2.2.2.2", "Forwarded: for=3.3.3.3"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -357,6 +372,8 @@ func TestSettingsThatAreWrongAreNamed(t *testing.T) {
 	for want, set := range map[string]func(*Options){
 		`--trusted-proxies: "0.0.0.0/0" is broader than /8`:           func(o *Options) { o.TrustedProxies = []string{"10.0.0.1", "0.0.0.0/0"} },
 		`--trusted-proxies: "::/0" is broader than /16`:               func(o *Options) { o.TrustedProxies = []string{"::/0"} },
+		`--cors-origins: "https://a.example/": want SCHEME://HOST`:    func(o *Options) { o.CORSOrigins = []string{"https://a.example/"} },
+		`--cors-origins: want * alone`:                                func(o *Options) { o.CORSOrigins = []string{"*", "null"} },
 		`--allowed-origins: "a.example"`:                              func(o *Options) { o.AllowedOrigins = []string{"a.example"} },
 		`--proxy-protocol: want --trusted-proxies too`:                func(o *Options) { o.ProxyProtocol = true },
 		`--forwarded-header "x-real-ip": want any or`:                 func(o *Options) { o.ForwardedHeader = "x-real-ip" },

@@ -26,7 +26,7 @@ type Options struct {
 	RedisCert         string   `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
 	RedisKey          string   `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
 	BasePath          string   `default:"" placeholder:"PATH" help:"Serve everything under this path too, such as /price, for a proxy that keeps the path when it passes requests on. A proxy that strips it needs nothing here."`
-	CORSOrigins       []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js from a browser, such as https://example.com. *: any. Empty: none but our own."`
+	CORSOrigins       []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js from a browser, such as https://example.com or an application's tauri://localhost; null is the word for pages without one. *: any. Empty: none but our own."`
 	MaxPerAddress     int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
 	MaxClients        int      `default:"20000" help:"Most WebSockets in all."`
 
@@ -37,7 +37,7 @@ type Options struct {
 	MaxHeaderBytes       int           `default:"4096" help:"Most bytes of a request's headers, 1024 to 65536. Each client holds a buffer of this size."`
 	HeaderTimeout        time.Duration `default:"10s" help:"How long a request may take to come, 100ms to 1m."`
 
-	AllowedOrigins  []string `help:"Origins of web pages that may connect besides this host's own, such as https://example.org. *: any."`
+	AllowedOrigins  []string `help:"Origins of web pages that may connect besides this host's own, such as https://example.org or an application's tauri://localhost; null is the word for pages without one. *: any."`
 	TrustedProxies  []string `help:"Addresses and CIDRs of the proxies in front, whose word about a client's address is believed."`
 	ForwardedHeader string   `default:"any" enum:"any,x-forwarded-for,forwarded" help:"The header in which the proxies say it: x-forwarded-for, forwarded, or any: X-Forwarded-For if it is there, else Forwarded."`
 	ProxyProtocol   bool     `help:"The proxies say it by the PROXY protocol, v1 or v2, at the start of each connection."`
@@ -69,6 +69,7 @@ func Defaults() Options {
 func (o Options) Validate() error {
 	_, proxiesErr := o.proxies()
 	_, originsErr := o.origins()
+	_, corsErr := o.corsOrigins()
 	return errors.Join(
 		checkListen("listen", o.Listen, false),
 		checkListen("internal-listen", o.InternalListen, true),
@@ -89,7 +90,7 @@ func (o Options) Validate() error {
 		inRange("drain-delay", o.DrainDelay, 0, 10*time.Minute),
 		inRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
 		inRange("grace", o.Grace, 0, 10*time.Minute),
-		checkOrigins("cors-origins", o.CORSOrigins),
+		corsErr,
 		checkSummary(o.LogSummary),
 	)
 }

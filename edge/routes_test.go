@@ -80,8 +80,9 @@ func TestCheckOrigins(t *testing.T) {
 		"any and another": {[]string{"*", "https://example.com"}, false},
 		"part of a name":  {[]string{"*.example.com"}, false},
 		"an empty one":    {[]string{""}, false},
-		"the null origin": {[]string{"null"}, false},
-		"upper case":      {[]string{"https://Example.com"}, false}, // no browser sends it
+		"pages without":   {[]string{"null"}, true},
+		"applications":    {[]string{"tauri://localhost", "chrome-extension://abcdefgh", "file://"}, true},
+		"upper case":      {[]string{"https://Example.com"}, true}, // as --allowed-origins
 		"a user":          {[]string{"https://me@example.com"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

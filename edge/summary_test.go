@@ -51,14 +51,14 @@ func TestTheLogSumsUp(t *testing.T) {
 		o.Log = logs.New(&log, logs.JSON, logs.Levels{})
 	})
 	first := dial(t, e, "127.0.0.1")
-	handshake(t, first)
+	handshake(t, first, "Host: a")
 	until(t, "the first to be there", func() bool { return e.Clients() == 1 })
 	second := dial(t, e, "127.0.0.1")
-	_, r := handshake(t, second)
+	_, r := handshake(t, second, "Host: a")
 	if _, err := io.Copy(io.Discard, r); err != nil { // until it was told why not
 		t.Fatal(err)
 	}
-	answer, _ := handshake(t, dial(t, e, "127.0.0.1"), "Origin: https://example.com")
+	answer, _ := handshake(t, dial(t, e, "127.0.0.1"), "Host: a", "Origin: https://example.com")
 	expectError(t, answer, http.StatusForbidden)
 	first.Close()
 	until(t, "the first to be gone", func() bool { return e.Clients() == 0 })
@@ -116,7 +116,7 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 		}
 		answer.Body.Close()
 	}
-	handshake(t, dial(t, e, "127.0.0.1"))
+	handshake(t, dial(t, e, "127.0.0.1"), "Host: a")
 	conn := dial(t, e, "127.0.0.1")
 	if _, err := io.WriteString(conn, "NONSENSE\r\n\r\n"); err != nil {
 		t.Fatal(err)

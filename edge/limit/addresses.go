@@ -9,10 +9,6 @@ import (
 	"sightglass/edge/refusal"
 )
 
-// prefix6 is the network that one IPv6 client holds: providers hand out at least a /64, so single addresses would
-// limit nobody.
-const prefix6 = 64
-
 // Addresses bounds how many connections one address may hold at a time. The zero value refuses everyone.
 type Addresses struct {
 	most    int
@@ -73,17 +69,4 @@ func (a *Addresses) Total() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.total
-}
-
-// key is what is counted as one: an IPv4 address, or the network of an IPv6 address.
-func key(addr netip.Addr) netip.Addr {
-	addr = addr.Unmap().WithZone("")
-	if addr.Is4() {
-		return addr
-	}
-	p, err := addr.Prefix(prefix6)
-	if err != nil {
-		return addr // the zero address: unknown clients share one count
-	}
-	return p.Addr()
 }

@@ -20,6 +20,20 @@ func TestWhoSharesACount(t *testing.T) {
 		"the same IPv6 /64":        {"2001:db8::1", "2001:db8::ffff:2", true},
 		"another IPv6 /64":         {"2001:db8::1", "2001:db8:0:1::1", false},
 		"the same link-local zone": {"fe80::1%eth0", "fe80::1%eth1", true},
+
+		"NAT64, the same IPv4":              {"192.0.2.1", "64:ff9b::192.0.2.1", true},
+		"NAT64, another IPv4":               {"64:ff9b::192.0.2.2", "64:ff9b::192.0.2.1", false},
+		"beside NAT64's /96":                {"64:ff9b::1:c000:201", "64:ff9b::2:c000:201", true},
+		"beside NAT64's /96, no IPv4":       {"64:ff9b::1:c000:201", "192.0.2.1", false},
+		"NAT64 of a network's own":          {"64:ff9b:1:fffe::192.0.2.1", "64:ff9b:1:fffe::192.0.2.1", true},
+		"NAT64 of a network's own, another": {"64:ff9b:1:fffe::192.0.2.1", "64:ff9b:1:fffe::192.0.2.2", false},
+		"beside NAT64's own /48":            {"64:ff9b:2::1", "64:ff9b:2::2", true},
+		"6to4, the IPv4 itself":             {"192.0.2.1", "2002:c000:201::1", true},
+		"6to4, another /64 of one IPv4":     {"2002:c000:201:1::1", "2002:c000:201:ffff::1", true},
+		"6to4, another IPv4":                {"2002:c000:201::1", "2002:c000:202::1", false},
+		"Teredo, the IPv4 itself":           {"192.0.2.45", "2001:0:4136:e378:8000:63bf:3fff:fdd2", true},
+		"Teredo, one server's others":       {"2001:0:4136:e378:8000:63bf:3fff:fdd2", "2001:0:4136:e378:8000:63bf:3fff:fdd1", false},
+		"beside Teredo's /32":               {"2001:1:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAddresses(1)

@@ -35,6 +35,7 @@ func TestAllow(t *testing.T) {
 		"a path":                             {"", []string{"https://a.example/x"}, "a.example", false},
 		"a file":                             {"", []string{"file://"}, "", false},
 		"an extension":                       {"", []string{"chrome-extension://abc"}, "abc", false},
+		"an application named as we are":     {"", []string{"tauri://localhost"}, "localhost", false},
 		"two origins":                        {"", []string{"https://a.example", "https://evil.example"}, "a.example", false},
 		"a host with a path":                 {"", []string{"https://a.example"}, "a.example/x", false},
 		"no such port":                       {"", []string{"https://a.example:x"}, "a.example:x", false},
@@ -47,6 +48,14 @@ func TestAllow(t *testing.T) {
 		"another host, with others listed":   {"https://b.example", []string{"https://evil.example"}, "a.example", false},
 		"any":                                {"*", []string{"https://evil.example"}, "a.example", true},
 		"any, from a page without an origin": {"*", []string{"null"}, "a.example", true},
+		"null, listed":                       {"null", []string{"null"}, "a.example", true},
+		"null, but for another":              {"null", []string{"https://b.example"}, "a.example", false},
+		"null is no scheme":                  {"null", []string{"null://"}, "a.example", false},
+		"an application, not listed":         {"https://b.example", []string{"app://obsidian.md"}, "a.example", false},
+		"another of the same scheme":         {"app://obsidian.md", []string{"app://evil"}, "a.example", false},
+		"the same name, another scheme":      {"tauri://localhost", []string{"ionic://localhost"}, "a.example", false},
+		"the same name, another port":        {"tauri://localhost", []string{"tauri://localhost:81"}, "a.example", false},
+		"WebKit's case":                      {"safari-web-extension://0e1d2c3b-0000-4000-8000-abcdefabcdef", []string{"safari-web-extension://0E1D2C3B-0000-4000-8000-ABCDEFABCDEF"}, "a.example", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, err := origin.Parse(strings.Fields(c.setting))
@@ -60,10 +69,63 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+// TestWhatBrowsersSend: each can be listed, and lets in that page alone.
+func TestWhatBrowsersSend(t *testing.T) {
+	for _, page := range []string{
+		"https://b.example", "http://localhost:3000", "http://[::1]:8080", "http://tauri.localhost", "null", "file://",
+		"tauri://localhost", "app://obsidian.md", "app://.", "app://-", "capacitor://localhost", "ionic://localhost", "wails://wails.localhost:34115",
+		"vscode-webview://0ab1c2d3e4f5g6h7i8j9k0l1m2n3o4p5", "vscode-webview://1d2c3b4a-0000-4000-8000-abcdefabcdef",
+		"chrome-extension://cjpalhdlnbpafiamejdnhcphjbkeiagm", "moz-extension://1d2c3b4a-0000-4000-8000-abcdefabcdef",
+		"safari-web-extension://0E1D2C3B-0000-4000-8000-ABCDEFABCDEF", "ms-appx-web://a.b_1c2d3e", "x+y-z.1://h",
+	} {
+		a, err := origin.Parse([]string{page})
+		if err != nil {
+			t.Error(err)
+		}
+		if !a.Allow([]string{page}, "a.example") || !a.Lists(page) {
+			t.Errorf("%s is listed and not allowed", page)
+		}
+		if a.Allow([]string{"https://evil.example"}, "a.example") || a.Lists("https://evil.example") || a.Any() {
+			t.Errorf("with %s listed, another is allowed", page)
+		}
+		if none := (origin.Allowed{}); none.Allow([]string{page}, "a.example") || none.Lists(page) {
+			t.Errorf("%s is allowed without being listed", page)
+		}
+	}
+}
+
 func TestWhatIsNoOrigin(t *testing.T) {
-	for _, entry := range []string{"", "b.example", "https://", "https://b.example/", "https://b.example?x", "null", "https://*.example", "https://b.example:x", "ws://b.example", "https://u@b.example"} {
-		if _, err := origin.Parse([]string{"https://a.example", entry}); err == nil || !strings.Contains(err.Error(), "want SCHEME://HOST") {
-			t.Errorf("%q: got error %v", entry, err)
+	for entry, wrong := range map[string]string{
+		"":                       "there is no SCHEME://",
+		"b.example":              "there is no SCHEME://",
+		"Null":                   "there is no SCHEME://",
+		"localhost:8080":         "there is no SCHEME://",
+		"://b.example":           "no scheme, host or port",
+		"#://":                   "no scheme, host or port",
+		"https://":               "there is no host",
+		"https://:80":            "there is no host",
+		"app://:80":              "there is no host",
+		"https://b.example/":     "without a slash or a path",
+		"https://b.example/x":    "without a slash or a path",
+		"https://b.example?x":    "without a slash or a path",
+		"https://b.example#x":    "without a slash or a path",
+		`https://b.example\x`:    "without a slash or a path",
+		"tauri://localhost/":     "without a slash or a path",
+		"file:///home":           "without a slash or a path",
+		"https://u@b.example":    "no user",
+		"https://*.example":      "part of a name",
+		"moz-extension://*":      "part of a name",
+		"https://b.example:x":    "no scheme, host or port",
+		"https://b .example":     "no scheme, host or port",
+		"1app://b":               "no scheme, host or port",
+		"ws://b.example":         "http or https",
+		"wss://b.example":        "http or https",
+		"ftp://b.example":        "ftp",
+		"https://bücher.example": "xn--",
+	} {
+		_, err := origin.Parse([]string{"https://a.example", entry})
+		if err == nil || !strings.Contains(err.Error(), "want SCHEME://HOST") || !strings.Contains(err.Error(), wrong) || strings.Contains(err.Error(), "a.example") {
+			t.Errorf("%q: got error %v, want %q", entry, err, wrong)
 		}
 	}
 }
@@ -72,10 +134,19 @@ func FuzzAllow(f *testing.F) {
 	f.Add("https://a.example", "a.example")
 	f.Add("http://[::1]:80", "[::1]")
 	f.Add("null", "")
+	f.Add("tauri://localhost", "localhost")
+	f.Add("#://", "")
+	listed, err := origin.Parse([]string{"null", "tauri://localhost"})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, page, host string) {
 		var same origin.Allowed
-		if same.Allow([]string{page}, host) && !strings.Contains(strings.ToLower(page), "://") {
+		if same.Allow([]string{page}, host) && !strings.HasPrefix(strings.ToLower(page), "http") {
 			t.Errorf("%q was taken for an origin of %q", page, host)
+		}
+		if listed.Lists(page) && page != "null" && !strings.EqualFold(strings.TrimRight(page, ":"), "tauri://localhost") {
+			t.Errorf("%q was taken for one that is listed", page)
 		}
 	})
 }

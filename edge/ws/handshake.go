@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"log/slog"
@@ -19,18 +20,51 @@ type Handshake = websocket.Conn
 
 // Handler makes a request a WebSocket and hands it to serve, which owns the connection and should return soon: what the
 // server and the library hold for a request, some 10 KB, is held until then. The subprotocol is agreed on if the client
-// asks for it, compression only in the way in which Deflate does it; the library alone would take any offer. A request
-// that is no handshake gets a fiber.Error that says what it lacks; the library would say 426 to all of them.
+// asks for it, permessage-deflate as NegotiateDeflate says. A request that is no handshake gets a fiber.Error that says
+// what it lacks; the library would say 426 to all of them.
+//
+// The library decides on none of this: it finds offers of compression by a substring of the header, and reads the first
+// line of a list alone. So its compression is off, and the headers that it sees can mean one thing only.
 func Handler(subprotocol string, log *slog.Logger, serve func(*Handshake, *Conn)) fiber.Handler {
-	plain, deflated := upgrade(subprotocol, false, log, serve), upgrade(subprotocol, true, log, serve)
+	upgrade := upgrade(subprotocol, log, serve)
 	return func(c *fiber.Ctx) error {
 		if err := check(c); err != nil {
 			return err
 		}
-		if OffersDeflate(c.Get(fiber.HeaderSecWebSocketExtensions)) {
-			return deflated(c)
+		answer := NegotiateDeflate(list(c, fiber.HeaderSecWebSocketExtensions))
+		c.Locals(localDeflate, answer != "")
+		setOnly(c, fiber.HeaderConnection, "Upgrade")
+		setOnly(c, fiber.HeaderUpgrade, "websocket")
+		setOnly(c, fiber.HeaderSecWebSocketProtocol, list(c, fiber.HeaderSecWebSocketProtocol))
+		if err := upgrade(c); err != nil {
+			return err
 		}
-		return plain(c)
+		if answer != "" {
+			c.Set(fiber.HeaderSecWebSocketExtensions, answer)
+		}
+		return nil
+	}
+}
+
+// localDeflate is the name under which it goes on to the WebSocket whether permessage-deflate was agreed on.
+const localDeflate = "ws.deflate"
+
+// IsUpgrade reports whether a request asks for a WebSocket.
+func IsUpgrade(c *fiber.Ctx) bool {
+	return hasToken(list(c, fiber.HeaderConnection), "upgrade") && hasToken(list(c, fiber.HeaderUpgrade), "websocket")
+}
+
+// list is the value of a header that is a list: several lines are one (RFC 9110, section 5.3). If the last line of
+// Connection is close, fasthttp gives that one alone, and closes the connection after its answer: that is no upgrade.
+func list(c *fiber.Ctx, name string) string {
+	return string(bytes.Join(c.Request().Header.PeekAll(name), []byte(", ")))
+}
+
+// setOnly makes a request's header have one line; none if the value is empty.
+func setOnly(c *fiber.Ctx, name, value string) {
+	header := &c.Request().Header
+	if header.Del(name); value != "" {
+		header.Set(name, value)
 	}
 }
 
@@ -41,7 +75,7 @@ const Version = "13"
 func check(c *fiber.Ctx) error {
 	key, err := base64.StdEncoding.DecodeString(c.Get(fiber.HeaderSecWebSocketKey))
 	switch {
-	case !hasToken(c.Get(fiber.HeaderConnection), "upgrade"), !hasToken(c.Get(fiber.HeaderUpgrade), "websocket"):
+	case !IsUpgrade(c):
 		c.Set(fiber.HeaderUpgrade, "websocket")
 		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
 	case c.Get(fiber.HeaderSecWebSocketVersion) != Version:
@@ -49,11 +83,15 @@ func check(c *fiber.Ctx) error {
 		return fiber.NewError(fiber.StatusUpgradeRequired, "want Sec-WebSocket-Version: "+Version)
 	case err != nil || len(key) != 16:
 		return fiber.NewError(fiber.StatusBadRequest, "Sec-WebSocket-Key: want 16 bytes in base64")
-	case !c.Request().Header.IsHTTP11():
+	case lines(c, fiber.HeaderSecWebSocketVersion) > 1 || lines(c, fiber.HeaderSecWebSocketKey) > 1:
+		return fiber.NewError(fiber.StatusBadRequest, "want Sec-WebSocket-Key and Sec-WebSocket-Version once each")
+	case !c.Request().Header.IsHTTP11(), c.Method() != fiber.MethodGet:
 		return fiber.NewError(fiber.StatusBadRequest, "a WebSocket's handshake is a GET in HTTP/1.1")
 	}
 	return nil
 }
+
+func lines(c *fiber.Ctx, name string) int { return len(c.Request().Header.PeekAll(name)) }
 
 // hasToken looks for a token in a header's list, whatever its case.
 func hasToken(list, token string) bool {
@@ -65,24 +103,23 @@ func hasToken(list, token string) bool {
 	return false
 }
 
-func upgrade(subprotocol string, deflate bool, log *slog.Logger, serve func(*Handshake, *Conn)) fiber.Handler {
+func upgrade(subprotocol string, log *slog.Logger, serve func(*Handshake, *Conn)) fiber.Handler {
 	take := func(h *Handshake) {
 		conn, err := Take(h.NetConn())
 		if err != nil {
 			log.Error("cannot take a connection over", "err", err)
 			return
 		}
-		conn.Deflate = deflate
+		conn.Deflate, _ = h.Locals(localDeflate).(bool)
 		if h.Subprotocol() == subprotocol { // its own bytes are gone with the request
 			conn.Subprotocol = subprotocol
 		}
 		serve(h, conn)
 	}
 	return websocket.New(take, websocket.Config{
-		EnableCompression: deflate,
-		Subprotocols:      []string{subprotocol},
-		ReadBufferSize:    unused,
-		WriteBufferSize:   unused,
+		Subprotocols:    []string{subprotocol},
+		ReadBufferSize:  unused,
+		WriteBufferSize: unused,
 		RecoverHandler: func(*Handshake) { // the default sends the panic's text to the client
 			if p := recover(); p != nil {
 				log.Error("a handshake's handler panicked", "panic", p)
@@ -93,37 +130,6 @@ func upgrade(subprotocol string, deflate bool, log *slog.Logger, serve func(*Han
 
 // unused is the size of the buffers of the library's connection: it is gone before anything is read or written.
 const unused = 256
-
-// OffersDeflate reports whether one of the offers in a Sec-WebSocket-Extensions header is permessage-deflate as we do it: we always deflate with a window of
-// 32 KiB and so must turn down who asks for a smaller one; the client's own window may be any.
-func OffersDeflate(offers string) bool {
-	for offer := range strings.SplitSeq(offers, ",") {
-		name, params, _ := strings.Cut(offer, ";")
-		if strings.EqualFold(strings.TrimSpace(name), "permessage-deflate") && ours(params) {
-			return true
-		}
-	}
-	return false
-}
-
-func ours(params string) bool {
-	if params == "" {
-		return true
-	}
-	for param := range strings.SplitSeq(params, ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(param), "=")
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "server_no_context_takeover", "client_no_context_takeover", "client_max_window_bits":
-		case "server_max_window_bits":
-			if strings.Trim(strings.TrimSpace(value), `"`) != "15" {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return true
-}
 
 // Take makes the connection of a finished handshake our own, or closes it. The server, which must have
 // KeepHijackedConns, reuses its wrapper, and the buffer in which the client's first frames may already be, as soon as its

@@ -244,6 +244,9 @@ func TestCORS(t *testing.T) {
 		"a stranger":             {[]string{friend}, stranger, "", true},
 		"nobody in particular":   {[]string{friend}, "", "", true},
 		"the null origin":        {[]string{friend}, "null", "", true},
+		"an application":         {[]string{"tauri://localhost", "null"}, "tauri://localhost", "tauri://localhost", true},
+		"null, listed":           {[]string{"tauri://localhost", "null"}, "null", "null", true},
+		"another application":    {[]string{"tauri://localhost", "null"}, "ionic://localhost", "", true},
 		"a longer name":          {[]string{friend}, friend + ".evil.example", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -325,6 +328,22 @@ func TestWhatIsNoRequest(t *testing.T) {
 		want int
 	}{
 		"HTTP/1.0":                {"GET /livez HTTP/1.0\r\n\r\n", 200},
+		"a Host":                  {"GET /livez HTTP/1.1\r\nhOST:\tx.example:8080 \r\n\r\n", 200},
+		"a Host of IPv6":          {"GET /livez HTTP/1.1\r\nHost: [::1]:8080\r\n\r\n", 200},
+		"an empty Host":           {"GET /livez HTTP/1.1\r\nHost:\r\n\r\n", 200},
+		"no Host":                 {"GET /livez HTTP/1.1\r\nX-Host: x\r\n\r\n", 400},
+		"no header at all":        {"GET /livez HTTP/1.1\r\n\r\n", 400},
+		"a whole URL and no Host": {"GET http://x/livez HTTP/1.1\r\n\r\n", 400},
+		"two Hosts":               {"GET /livez HTTP/1.1" + host + "X: y\r\nHost: y\r\n\r\n", 400},
+		"two Hosts that agree":    {"GET /livez HTTP/1.1" + host + "host: x\r\n\r\n", 400},
+		"two Hosts in HTTP/1.0":   {"GET /livez HTTP/1.0" + host + "Host: x\r\n\r\n", 400},
+		"a Host with a path":      {"GET /livez HTTP/1.1\r\nHost: x/y\r\n\r\n", 400},
+		"a Host with a user":      {"GET /livez HTTP/1.1\r\nHost: u@x\r\n\r\n", 400},
+		"a Host of two words":     {"GET /livez HTTP/1.1\r\nHost: x y\r\n\r\n", 400},
+		"a Host's port":           {"GET /livez HTTP/1.1\r\nHost: x:y\r\n\r\n", 400},
+		"a Host in two lines":     {"GET /livez HTTP/1.1\r\nHost: x\r\n y\r\n\r\n", 400},
+		"a Host, indented":        {"GET /livez HTTP/1.1\r\nX: y\r\n Host: x\r\n\r\n", 400},
+		"a space after Host":      {"GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", 400},
 		"HTTP/2.0 in one line":    {"GET /livez HTTP/2.0" + host + "\r\n", 505},
 		"HTTP/1.9":                {"GET /livez HTTP/1.9" + host + "\r\n", 505},
 		"a preface of HTTP/2":     {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505},
@@ -368,5 +387,21 @@ func TestWhatIsNoRequest(t *testing.T) {
 				t.Errorf("answered with %s, want %d", answer.Status, c.want)
 			}
 		})
+	}
+}
+
+// TestEveryPathWantsAHost, whether it is there or not, and hangs up: the request may be half of someone else's.
+func TestEveryPathWantsAHost(t *testing.T) {
+	e := edgeWith(t, redistest.Start(t), unchanged)
+	for _, path := range []string{"/", "/embed", "/clock", "/static/client.js", "/livez", "/readyz", "/health", "/api/v1/snapshot", "/api/openapi.json", "/ws/mempool", "/nothing"} {
+		for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "BREW"} {
+			head, err := rawAnswer(e.Addr(), method+" "+path+" HTTP/1.1\r\n\r\n")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.HasPrefix(head, "HTTP/1.1 400 ") || !strings.Contains(head, "Connection: close\r\n") {
+				t.Errorf("%s %s: answered %q", method, path, head)
+			}
+		}
 	}
 }

@@ -183,9 +183,29 @@ func TestHandshakesThatAreNone(t *testing.T) {
 		"a short key":         {"AAAAAAAAAAAAAAAAAAAAAA==", "AAAA", http.StatusBadRequest, ""},
 		"a key not in base64": {"AAAAAAAAAAAAAAAAAAAAAA==", "????????????????????????", http.StatusBadRequest, ""},
 		"HTTP/1.0":            {"HTTP/1.1", "HTTP/1.0", http.StatusBadRequest, ""},
+		"HEAD":                {"GET", "HEAD", http.StatusBadRequest, ""},
 		"POST":                {"GET", "POST", http.StatusMethodNotAllowed, ""},
-		"the delta protocol":  {"Host: x\n", "Host: x\nSec-WebSocket-Protocol: foo, sightglass.delta.v1\n", http.StatusSwitchingProtocols, "Sec-Websocket-Protocol: sightglass.delta.v1"},
-		"deflate":             {"Host: x\n", "Host: x\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\n", http.StatusSwitchingProtocols, "Sec-Websocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
+
+		// Lists: the order of their elements, their lines and their letters make no difference.
+		"keep-alive first":          {"keep-alive, Upgrade", "keep-alive\nConnection: Upgrade", http.StatusSwitchingProtocols, "Upgrade: websocket"},
+		"keep-alive last":           {"keep-alive, Upgrade", "Upgrade\nConnection: keep-alive", http.StatusSwitchingProtocols, "Upgrade: websocket"},
+		"a third line":              {"keep-alive, Upgrade", "keep-alive\nConnection: TE, uPGRADE\nConnection: x", http.StatusSwitchingProtocols, "Connection: Upgrade"},
+		"an empty line first":       {"keep-alive, Upgrade", "\nConnection: ,, Upgrade,", http.StatusSwitchingProtocols, "Upgrade: websocket"},
+		"other letters":             {"keep-alive, Upgrade", "KEEP-ALIVE, UPGRADE", http.StatusSwitchingProtocols, ""},
+		"close last":                {"keep-alive, Upgrade", "Upgrade\nConnection: close", http.StatusUpgradeRequired, "Connection: close"},
+		"no Upgrade in either line": {"keep-alive, Upgrade", "keep-alive\nConnection: x-Upgrade", http.StatusUpgradeRequired, "Upgrade: websocket"},
+		"two lines of Upgrade":      {"Upgrade: websocket", "Upgrade: h2c\nUpgrade: WebSocket", http.StatusSwitchingProtocols, "Upgrade: websocket"},
+		"two lines of protocols":    {"Host: x\n", "Host: x\nSec-WebSocket-Protocol: foo\nSec-WebSocket-Protocol: bar, sightglass.delta.v1\n", http.StatusSwitchingProtocols, "Sec-Websocket-Protocol: sightglass.delta.v1"},
+		"unknown protocols":         {"Host: x\n", "Host: x\nSec-WebSocket-Protocol: foo\nSec-WebSocket-Protocol: sightglass.delta.v1x\n", http.StatusSwitchingProtocols, "Sec-Websocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI="},
+		"two keys":                  {"Host: x\n", "Host: x\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n", http.StatusBadRequest, ""},
+		"two versions":              {"Host: x\n", "Host: x\nSec-WebSocket-Version: 13\n", http.StatusBadRequest, ""},
+
+		"no Host":      {"Host: x\n", "", http.StatusBadRequest, "Connection: close"},
+		"two Hosts":    {"Host: x\n", "Host: x\nHOST: x\n", http.StatusBadRequest, "Connection: close"},
+		"an empty one": {"Host: x\n", "Host:\n", http.StatusSwitchingProtocols, ""},
+
+		"the delta protocol": {"Host: x\n", "Host: x\nSec-WebSocket-Protocol: foo, sightglass.delta.v1\n", http.StatusSwitchingProtocols, "Sec-Websocket-Protocol: sightglass.delta.v1"},
+		"deflate":            {"Host: x\n", "Host: x\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\n", http.StatusSwitchingProtocols, "Sec-Websocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			request := strings.Replace(good, c.old, c.new, 1) + "\n"

@@ -120,6 +120,8 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 	programs.Until(t, "a point of the history", func() bool {
 		return !strings.Contains(string(ask(t, "GET", live, "/api/v1/history", nil).body), "[]")
 	})
+	keyless := handshake.Clone()
+	keyless.Del("Sec-Websocket-Key")
 	seen := make(map[string]bool) // method path status
 	for _, c := range []struct {
 		e            *edge.Edge
@@ -135,6 +137,7 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		{e: live, path: "/static/{file}", asked: "/static/icon.svg", want: "200"},
 		{e: live, path: "/static/{file}", asked: "/static/none.js", want: "404"},
 		{e: live, path: "/ws/mempool", header: handshake, want: "101"},
+		{e: live, path: "/ws/mempool", header: keyless, want: "400"},
 		{e: live, path: "/ws/mempool", want: "426"},
 		{e: live, path: "/ws/mempool", header: withOrigin(handshake, "https://elsewhere.example"), want: "403"},
 		{e: spent(t, server), path: "/ws/mempool", header: handshake, want: "429"},
