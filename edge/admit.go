@@ -16,7 +16,7 @@ import (
 	"sightglass/edge/limit"
 	"sightglass/edge/origin"
 	"sightglass/edge/realip"
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 	"sightglass/edge/ws"
 )
 
@@ -46,7 +46,7 @@ const (
 
 // limits is what stands between the public and the hub.
 type limits struct {
-	refused    *refusal.Counter
+	rejections *rejection.Counter
 	proxies    realip.Proxies
 	origins    origin.Allowed // may open a WebSocket
 	readers    origin.Allowed // may read the API
@@ -92,8 +92,8 @@ func (o Options) checkProxies() error {
 
 // checkSockets refuses a limit that nobody could live with: each WebSocket is a TCP connection.
 func (o Options) checkSockets() error {
-	if o.MaxSocketsPerAddress != 0 && o.MaxSocketsPerAddress < o.MaxPerAddress {
-		return fmt.Errorf("--max-sockets-per-address %d: want --max-per-address (%d) or more, or 0", o.MaxSocketsPerAddress, o.MaxPerAddress)
+	if o.MaxConnsPerAddress != 0 && o.MaxConnsPerAddress < o.MaxPerAddress {
+		return fmt.Errorf("--max-conns-per-address %d: want --max-per-address (%d) or more, or 0", o.MaxConnsPerAddress, o.MaxPerAddress)
 	}
 	return nil
 }
@@ -106,23 +106,23 @@ func (o Options) handshakesPerMinute() int {
 }
 
 func (o Options) maxSockets() int {
-	if o.MaxSocketsPerAddress == 0 {
+	if o.MaxConnsPerAddress == 0 {
 		return socketsPerPlace * o.MaxPerAddress
 	}
-	return o.MaxSocketsPerAddress
+	return o.MaxConnsPerAddress
 }
 
 // newLimits makes what e.opts ask for. They are valid.
 func (e *Edge) newLimits() (l limits, err error) {
-	l.refused = refusal.NewCounter(e.metrics)
+	l.rejections = rejection.NewCounter(e.metrics)
 	l.handshaken = promauto.With(e.metrics).NewCounter(prometheus.CounterOpts{
 		Name: "sightglass_edge_handshakes_total", Help: "WebSocket handshakes that came, let in or not.",
 	})
-	l.handshakes = limit.NewRate(e.opts.handshakesPerMinute(), l.refused, refusal.HandshakeRate)
-	l.addresses = limit.NewAddresses(e.opts.MaxPerAddress, l.refused, refusal.Address)
+	l.handshakes = limit.NewRate(e.opts.handshakesPerMinute())
+	l.addresses = limit.NewAddresses(e.opts.MaxPerAddress)
 	if e.opts.LimitScope == scopeCluster {
 		l.fleet = limit.NewFleet(e.redis, limit.FleetOptions{
-			Local: l.addresses, Most: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Refused: l.refused, Log: e.opts.logger(logLimit),
+			Local: l.addresses, Most: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Log: e.opts.logger(logLimit),
 		}, e.metrics)
 	}
 	if l.proxies, err = e.opts.proxies(); err != nil {
@@ -159,14 +159,15 @@ func (e *Edge) admit(c *fiber.Ctx) error {
 	e.limits.handshaken.Inc()
 	switch {
 	case e.draining.Load():
-		e.limits.refused.Count(refusal.Draining)
+		e.limits.rejections.Count(rejection.Draining)
 		return fiber.NewError(fiber.StatusServiceUnavailable, "draining")
 	case !e.originAllowed(c):
-		e.limits.refused.Count(refusal.Origin)
+		e.limits.rejections.Count(rejection.Origin)
 		return fiber.NewError(fiber.StatusForbidden, "pages of this origin may not connect")
 	}
 	addr := e.clientAddr(c)
 	if wait := e.limits.handshakes.Take(time.Now(), addr); wait > 0 {
+		e.limits.rejections.Count(rejection.HandshakeRate)
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		return fiber.NewError(fiber.StatusTooManyRequests, "too many handshakes from your address")
 	}
@@ -197,14 +198,14 @@ func (e *Edge) clientAddr(c *fiber.Ctx) netip.Addr {
 	return e.limits.proxies.Forwarded(peer, header.PeekAll(fiber.HeaderForwarded))
 }
 
-// countRefusals counts the requests that the server gave up before any of our handlers saw them.
-func (e *Edge) countRefusals(answer fiber.ErrorHandler) fiber.ErrorHandler {
+// countRejections counts the requests that the server rejected before any of our handlers saw them.
+func (e *Edge) countRejections(answer fiber.ErrorHandler) fiber.ErrorHandler {
 	return func(c *fiber.Ctx, err error) error {
 		switch {
 		case errors.Is(err, fiber.ErrRequestTimeout):
-			e.limits.refused.Count(refusal.HeaderTime)
+			e.limits.rejections.Count(rejection.HeaderTime)
 		case errors.Is(err, fiber.ErrRequestHeaderFieldsTooLarge):
-			e.limits.refused.Count(refusal.HeaderSize)
+			e.limits.rejections.Count(rejection.HeaderSize)
 		}
 		return answer(c, err)
 	}

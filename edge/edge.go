@@ -19,8 +19,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"sightglass/edge/connlimit"
 	"sightglass/edge/feed"
-	"sightglass/edge/guard"
 	"sightglass/edge/hub"
 	"sightglass/shared/redisurl"
 )
@@ -35,7 +35,7 @@ type Edge struct {
 	limits   limits
 	hub      *hub.Hub
 	app      *fiber.App
-	public   *guard.Listener
+	public   *connlimit.Listener
 	internal net.Listener // nil without InternalListen
 	started  time.Time
 	draining atomic.Bool
@@ -64,7 +64,7 @@ func New(o Options) (*Edge, error) {
 	e.opts.MaxClients = fitClients(o.MaxClients, e.log)
 	e.hub = hub.New(hub.Options{
 		Limiter: e.limits.limiter(), MaxClients: e.opts.MaxClients,
-		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Refused: e.limits.refused, Log: o.logger(logHub),
+		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Rejections: e.limits.rejections, Log: o.logger(logHub),
 	}, e.metrics)
 	e.app = e.routes()
 	if err := e.bind(); err != nil {
@@ -79,9 +79,9 @@ func (e *Edge) bind() (err error) {
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
-	e.public = guard.New(ln, guard.Options{
+	e.public = connlimit.New(ln, connlimit.Options{
 		MaxPerAddress: e.opts.maxSockets(), Proxies: e.limits.proxies, ProxyProtocol: e.opts.ProxyProtocol,
-		HeaderTimeout: e.opts.HeaderTimeout, Refused: e.limits.refused,
+		HeaderTimeout: e.opts.HeaderTimeout, Rejections: e.limits.rejections,
 	})
 	if e.opts.InternalListen == "" {
 		return nil

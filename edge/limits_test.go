@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 )
 
 // serve runs an edge until the test ends. It needs no Redis to take clients, and has none.
@@ -91,12 +91,12 @@ func expectError(t *testing.T, answer *http.Response, status int) {
 	}
 }
 
-func expectRefused(t *testing.T, e *Edge, why refusal.Reason, want int) {
+func expectRefused(t *testing.T, e *Edge, why rejection.Reason, want int) {
 	t.Helper()
 	until(t, fmt.Sprintf("%d refused for %q", want, why), func() bool { return refused(t, e, why) == want })
 }
 
-func refused(t *testing.T, e *Edge, why refusal.Reason) int {
+func refused(t *testing.T, e *Edge, why rejection.Reason) int {
 	t.Helper()
 	families, err := e.metrics.Gather()
 	if err != nil {
@@ -104,7 +104,7 @@ func refused(t *testing.T, e *Edge, why refusal.Reason) int {
 	}
 	for _, family := range families {
 		for _, m := range family.GetMetric() {
-			if family.GetName() == "sightglass_edge_refused_total" && m.GetLabel()[0].GetValue() == string(why) {
+			if family.GetName() == "sightglass_edge_rejected_total" && m.GetLabel()[0].GetValue() == string(why) {
 				return int(m.GetCounter().GetValue())
 			}
 		}
@@ -155,7 +155,7 @@ func TestOriginsAreLookedAtBeforeTheUpgrade(t *testing.T) {
 			}
 		})
 	}
-	expectRefused(t, e, refusal.Origin, foreign)
+	expectRefused(t, e, rejection.Origin, foreign)
 }
 
 // TestOriginNullIsAWordOfItsOwn: it lets pages without an origin in, and nobody else.
@@ -180,7 +180,7 @@ func TestHandshakesPerMinute(t *testing.T) {
 	if after := answer.Header.Get("Retry-After"); after != "20" {
 		t.Errorf("Retry-After is %q, want 20", after)
 	}
-	expectRefused(t, e, refusal.HandshakeRate, 1)
+	expectRefused(t, e, rejection.HandshakeRate, 1)
 	if answer, _ := handshake(t, dial(t, e, "127.0.5.2"), "Host: a"); answer.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("another address: answered %s", answer.Status)
 	}
@@ -217,7 +217,7 @@ func TestWhoIsCounted(t *testing.T) {
 			_, r := handshake(t, dial(t, e, c.from), append(c.second, "Host: a")...)
 			if c.same {
 				expectClose(t, r, 4029)
-				expectRefused(t, e, refusal.Address, 1)
+				expectRefused(t, e, rejection.Address, 1)
 				return
 			}
 			until(t, "the second to join", func() bool { return e.Clients() == 2 })
@@ -328,7 +328,7 @@ func TestSlowHeadersAreCut(t *testing.T) {
 					if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 						t.Error("the edge waits for the headers for ever")
 					}
-					expectRefused(t, e, refusal.HeaderTime, 1)
+					expectRefused(t, e, rejection.HeaderTime, 1)
 					return
 				case <-drip.C:
 					if i == len(all) {
@@ -349,11 +349,11 @@ func TestLargeHeaders(t *testing.T) {
 	}
 	answer, _ = handshake(t, dial(t, e, "127.0.5.1"), "Host: a", "X: "+strings.Repeat("x", 2048))
 	expectError(t, answer, 431)
-	expectRefused(t, e, refusal.HeaderSize, 1)
+	expectRefused(t, e, rejection.HeaderSize, 1)
 }
 
 func TestIdleConnectionsAreBounded(t *testing.T) {
-	e := serve(t, func(o *Options) { o.MaxSocketsPerAddress = 12 })
+	e := serve(t, func(o *Options) { o.MaxConnsPerAddress = 12 })
 	for range 12 {
 		dial(t, e, "127.0.5.1")
 	}
@@ -362,7 +362,7 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		t.Error("the thirteenth is kept")
 	}
-	expectRefused(t, e, refusal.Sockets, 1)
+	expectRefused(t, e, rejection.Sockets, 1)
 	if answer, _ := handshake(t, dial(t, e, "127.0.5.2"), "Host: a"); answer.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("another address: answered %s", answer.Status)
 	}
@@ -380,7 +380,7 @@ func TestSettingsThatAreWrongAreNamed(t *testing.T) {
 		`--limit-scope "world": want edge or cluster`:                 func(o *Options) { o.LimitScope = "world" },
 		`--limit-lease 1s: want 3s to 5m0s`:                           func(o *Options) { o.LimitLease = time.Second },
 		`--handshakes-per-minute -1: want 0 or more`:                  func(o *Options) { o.HandshakesPerMinute = -1 },
-		`--max-sockets-per-address 9: want --max-per-address (10) or`: func(o *Options) { o.MaxSocketsPerAddress = 9 },
+		`--max-conns-per-address 9: want --max-per-address (10) or`: func(o *Options) { o.MaxConnsPerAddress = 9 },
 		`--max-header-bytes 100: want 1024 to 65536`:                  func(o *Options) { o.MaxHeaderBytes = 100 },
 		`--header-timeout 0s: want 100ms to 1m0s`:                     func(o *Options) { o.HeaderTimeout = 0 },
 	} {

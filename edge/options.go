@@ -30,12 +30,12 @@ type Options struct {
 	MaxPerAddress     int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
 	MaxClients        int      `default:"20000" help:"Most WebSockets in all."`
 
-	LimitScope           string        `default:"edge" enum:"edge,cluster" help:"What --max-per-address counts on: this edge, or all edges (cluster), through Redis."`
-	LimitLease           time.Duration `default:"10s" help:"With --limit-scope cluster: how long the clients of an edge that died count on, 3s to 5m."`
-	HandshakesPerMinute  int           `default:"0" help:"Most WebSocket handshakes a minute from one address; as many may come at once. 0: 60 for each of --max-per-address."`
-	MaxSocketsPerAddress int           `default:"0" help:"Most TCP connections from one address, WebSockets or not. 0: ten for each of --max-per-address."`
-	MaxHeaderBytes       int           `default:"4096" help:"Most bytes of a request's headers, 1024 to 65536. Each client holds a buffer of this size."`
-	HeaderTimeout        time.Duration `default:"10s" help:"How long a request may take to come, 100ms to 1m."`
+	LimitScope          string        `default:"edge" enum:"edge,cluster" help:"What --max-per-address counts on: this edge, or all edges (cluster), through Redis."`
+	LimitLease          time.Duration `default:"10s" help:"With --limit-scope cluster: how long the clients of an edge that died count on, 3s to 5m."`
+	HandshakesPerMinute int           `default:"0" help:"Most WebSocket handshakes a minute from one address; as many may come at once. 0: 60 for each of --max-per-address."`
+	MaxConnsPerAddress  int           `default:"0" aliases:"max-sockets-per-address" env:"SIGHTGLASS_MAX_CONNS_PER_ADDRESS,SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS" help:"Most TCP connections from one address, streams or not. 0: ten for each of --max-per-address."`
+	MaxHeaderBytes      int           `default:"4096" help:"Most bytes of a request's headers, 1024 to 65536. Each client holds a buffer of this size."`
+	HeaderTimeout       time.Duration `default:"10s" help:"How long a request may take to come, 100ms to 1m."`
 
 	AllowedOrigins  []string `help:"Origins of web pages that may connect besides this host's own, such as https://example.org or an application's tauri://localhost; null is the word for pages without one. *: any."`
 	TrustedProxies  []string `help:"Addresses and CIDRs of the proxies in front, whose word about a client's address is believed."`

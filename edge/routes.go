@@ -27,7 +27,7 @@ func (e *Edge) routes() *fiber.App {
 		IdleTimeout:           time.Minute,
 		BodyLimit:             1024, // no request of ours has a body
 		ReadBufferSize:        e.opts.MaxHeaderBytes,
-		ErrorHandler:          e.countRefusals(answerError),
+		ErrorHandler:          e.countRejections(answerError),
 	})
 	beStrict(app)
 	app.Server().KeepHijackedConns = true // or Close on a WebSocket does nothing; the hub closes each itself

@@ -77,12 +77,12 @@ func summary(before, now reading) []any {
 	const accepted = "sightglass_clients_accepted_total"
 	connected := now.sum(accepted) - before.sum(accepted)
 	closed := now.grown(before, "sightglass_client_closed_total")
-	refused := now.grown(before, "sightglass_edge_refused_total")
-	if connected == 0 && closed == nil && refused == nil {
+	rejected := now.grown(before, "sightglass_edge_rejected_total")
+	if connected == 0 && closed == nil && rejected == nil {
 		return nil
 	}
 	return []any{
-		"connected", int64(connected), slog.Group("closed", closed...), slog.Group("refused", refused...),
+		"connected", int64(connected), slog.Group("closed", closed...), slog.Group("rejected", rejected...),
 		"now", int64(now.sum("sightglass_clients")),
 	}
 }

@@ -72,7 +72,7 @@ func TestTheLogSumsUp(t *testing.T) {
 			}
 		}
 		return sums["connected"] == 1 && sums["closed.left"] == 1 && sums["closed.4029"] == 1 &&
-			sums["refused.address"] == 1 && sums["refused.origin"] == 1
+			sums["rejected.address"] == 1 && sums["rejected.origin"] == 1
 	})
 	for _, line := range log.all(t) {
 		if c, _ := line["component"].(string); !slices.Contains(LogComponents(), c) || line["msg"] == "clients" && c != logEdge {
@@ -97,7 +97,7 @@ func TestNothingHappenedIsNoLine(t *testing.T) {
 		"sightglass_clients":                {"plain": 7},
 		"sightglass_clients_accepted_total": {"": 9},
 		"sightglass_client_closed_total":    {"left": 2, "4008": 0},
-		"sightglass_edge_refused_total":     {"address": 1},
+		"sightglass_edge_rejected_total":    {"address": 1},
 	}
 	if got := summary(quiet, quiet); got != nil {
 		t.Errorf("got %v", got)

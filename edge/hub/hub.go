@@ -25,26 +25,26 @@ import (
 
 	"sightglass/edge/feed"
 	"sightglass/edge/limit"
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 )
 
 // A Limiter bounds connections by client address. It may ask others, but must not take long, and is safe for concurrent
 // use. If it does not know, it lets the client in.
 type Limiter interface {
-	// Acquire takes one of the address's connections. It reports false if none is left; if true, Release must follow.
-	Acquire(ctx context.Context, addr netip.Addr) bool
+	// Acquire takes one of the address's connections. If the reason is rejection.None, Release must follow.
+	Acquire(ctx context.Context, addr netip.Addr) rejection.Reason
 	// Release returns what Acquire took. It does not wait.
 	Release(addr netip.Addr)
 }
 
 // Options bound what clients may do.
 type Options struct {
-	MaxPerAddress int              // connections for an IPv4 address or an IPv6 /64
-	Limiter       Limiter          // bounds connections by address instead; nil: MaxPerAddress, on this edge alone
-	MaxClients    int              // connections in all
-	PingInterval  time.Duration    // a client that gets nothing for so long is pinged; at two and a half of them it is gone
-	WriteTimeout  time.Duration    // how long a client may accept nothing
-	Refused       *refusal.Counter // counts rejected clients; may be nil
+	MaxPerAddress int                // connections for an IPv4 address or an IPv6 /64
+	Limiter       Limiter            // bounds connections by address instead; nil: MaxPerAddress, on this edge alone
+	MaxClients    int                // connections in all
+	PingInterval  time.Duration      // a client that gets nothing for so long is pinged; at two and a half of them it is gone
+	WriteTimeout  time.Duration      // how long a client may accept nothing
+	Rejections    *rejection.Counter // may be nil
 	Log           *slog.Logger
 }
 
@@ -68,7 +68,7 @@ type Hub struct {
 func New(o Options, reg prometheus.Registerer) *Hub {
 	h := &Hub{opts: o, addresses: o.Limiter, metrics: newMetrics(reg), began: time.Now()}
 	if h.addresses == nil {
-		h.addresses = limit.NewAddresses(o.MaxPerAddress, o.Refused, refusal.Address)
+		h.addresses = limit.NewAddresses(o.MaxPerAddress)
 	}
 	for range runtime.GOMAXPROCS(0) {
 		h.shards = append(h.shards, newShard(h))
@@ -124,7 +124,8 @@ func (h *Hub) serve(conn net.Conn, addr netip.Addr, codec *codec, s session) {
 		defer c.recoverPanic()
 		// Counted only here: a handshake that breaks before the response is out never comes so far, and would never be
 		// released.
-		if !h.addresses.Acquire(context.Background(), addr) {
+		if why := h.addresses.Acquire(context.Background(), addr); why != rejection.None {
+			h.opts.Rejections.Count(why)
 			c.reject(tooManyFromAddress)
 			return
 		}
@@ -144,10 +145,10 @@ func (h *Hub) join(c *client) reason {
 	defer h.mu.Unlock()
 	switch {
 	case h.draining:
-		h.opts.Refused.Count(refusal.Draining)
+		h.opts.Rejections.Count(rejection.Draining)
 		return goingAway
 	case h.clients >= h.opts.MaxClients:
-		h.opts.Refused.Count(refusal.Full)
+		h.opts.Rejections.Count(rejection.Full)
 		return edgeFull
 	}
 	h.clients++

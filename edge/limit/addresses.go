@@ -6,47 +6,38 @@ import (
 	"net/netip"
 	"sync"
 
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 )
 
-// Addresses bounds how many connections one address may hold at a time. The zero value refuses everyone.
+// Addresses bounds how many connections one address may hold at a time. The zero value rejects all.
 type Addresses struct {
-	most    int
-	why     refusal.Reason
-	refused *refusal.Counter
+	most int
 
 	mu    sync.Mutex
 	held  map[netip.Addr]int
 	total int
 }
 
-// NewAddresses allows most connections for each IPv4 address or IPv6 /64, and counts as why whom it refuses.
-func NewAddresses(most int, refused *refusal.Counter, why refusal.Reason) *Addresses {
-	return &Addresses{most: most, why: why, refused: refused, held: make(map[netip.Addr]int)}
+// NewAddresses allows most connections for each IPv4 address or IPv6 /64.
+func NewAddresses(most int) *Addresses {
+	return &Addresses{most: most, held: make(map[netip.Addr]int)}
 }
 
-// Acquire takes one of the address's connections. It reports false if none is left; if true, Release must follow. It
-// never waits.
-func (a *Addresses) Acquire(_ context.Context, addr netip.Addr) bool {
-	if !a.take(key(addr)) {
-		a.refused.Count(a.why)
-		return false
-	}
-	return true
-}
-
-func (a *Addresses) take(k netip.Addr) bool {
+// Acquire takes one of the address's connections. It returns rejection.Address if none is left; if None, Release must
+// follow. It never waits.
+func (a *Addresses) Acquire(_ context.Context, addr netip.Addr) rejection.Reason {
+	k := key(addr)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.held[k] >= a.most {
-		return false
+		return rejection.Address
 	}
 	a.held[k]++
 	a.total++
-	return true
+	return rejection.None
 }
 
-// Release gives back what Acquire took.
+// Release returns what Acquire took.
 func (a *Addresses) Release(addr netip.Addr) {
 	k := key(addr)
 	a.mu.Lock()

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"sightglass/edge/limit"
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 )
 
 func TestWhoSharesACount(t *testing.T) {
@@ -37,10 +37,10 @@ func TestWhoSharesACount(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := newAddresses(1)
-			if !a.Acquire(t.Context(), netip.MustParseAddr(c.first)) {
+			if a.Acquire(t.Context(), netip.MustParseAddr(c.first)) != rejection.None {
 				t.Fatal("the first connection was refused")
 			}
-			if got := a.Acquire(t.Context(), netip.MustParseAddr(c.second)); got == c.shared {
+			if got := a.Acquire(t.Context(), netip.MustParseAddr(c.second)) == rejection.None; got == c.shared {
 				t.Errorf("the second connection: accepted %v", got)
 			}
 		})
@@ -49,7 +49,7 @@ func TestWhoSharesACount(t *testing.T) {
 
 func TestUnknownAddressesAreLimitedToo(t *testing.T) {
 	a := newAddresses(1)
-	if !a.Acquire(t.Context(), netip.Addr{}) || a.Acquire(t.Context(), netip.Addr{}) {
+	if a.Acquire(t.Context(), netip.Addr{}) != rejection.None || a.Acquire(t.Context(), netip.Addr{}) == rejection.None {
 		t.Error("want the first accepted and the second refused")
 	}
 }
@@ -57,15 +57,15 @@ func TestUnknownAddressesAreLimitedToo(t *testing.T) {
 func TestReleaseMakesRoom(t *testing.T) {
 	a, addr := newAddresses(10), netip.MustParseAddr("192.0.2.1")
 	for range 10 {
-		if !a.Acquire(t.Context(), addr) {
+		if a.Acquire(t.Context(), addr) != rejection.None {
 			t.Fatal("refused before the tenth")
 		}
 	}
-	if a.Acquire(t.Context(), addr) {
+	if a.Acquire(t.Context(), addr) == rejection.None {
 		t.Fatal("the eleventh was accepted")
 	}
 	a.Release(addr)
-	if !a.Acquire(t.Context(), addr) {
+	if a.Acquire(t.Context(), addr) != rejection.None {
 		t.Error("no room after one left")
 	}
 }
@@ -76,7 +76,7 @@ func TestCountsEndAtZero(t *testing.T) {
 	for i := range 100 {
 		wg.Go(func() {
 			addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(i % 7)})
-			if a.Acquire(t.Context(), addr) {
+			if a.Acquire(t.Context(), addr) == rejection.None {
 				a.Release(addr)
 			}
 		})
@@ -87,4 +87,4 @@ func TestCountsEndAtZero(t *testing.T) {
 	}
 }
 
-func newAddresses(most int) *limit.Addresses { return limit.NewAddresses(most, nil, refusal.Address) }
+func newAddresses(most int) *limit.Addresses { return limit.NewAddresses(most) }

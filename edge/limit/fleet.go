@@ -14,7 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 	"sightglass/shared/keys"
 )
 
@@ -50,14 +50,13 @@ type FleetOptions struct {
 	Most  int        // connections for an address on all edges
 	// Lease is how long the connections of an edge that died count on. Each edge renews its own, all of them, three
 	// times in this time.
-	Lease   time.Duration
-	Refused *refusal.Counter
-	Log     *slog.Logger
+	Lease time.Duration
+	Log   *slog.Logger
 }
 
 // A Fleet bounds how many connections one address may hold on all edges that share a Redis. Each connection is a lease
 // there, which ends by itself unless its edge renews it. While Redis is away, the count on this edge alone decides: an
-// edge that refused everyone would be worse than one that lets a few too many in. Run must be running.
+// edge that rejected everyone would be worse than one that accepts a few too many. Run must be running.
 type Fleet struct {
 	opts    FleetOptions
 	redis   redis.Cmdable
@@ -102,23 +101,22 @@ func NewFleet(client redis.Cmdable, o FleetOptions, reg prometheus.Registerer) *
 	return f
 }
 
-// Acquire takes one of the address's connections. It reports false if none is left; if true, Release must follow. It
-// waits for Redis for 200 ms at the most, and not at all while it is known to be away.
-func (f *Fleet) Acquire(ctx context.Context, addr netip.Addr) bool {
-	if !f.opts.Local.Acquire(ctx, addr) {
-		return false
+// Acquire takes one of the address's connections. It returns rejection.Address or rejection.Cluster if none is left; if
+// None, Release must follow. It waits for Redis for at most 200 ms, and not at all while Redis is known to be away.
+func (f *Fleet) Acquire(ctx context.Context, addr netip.Addr) rejection.Reason {
+	if why := f.opts.Local.Acquire(ctx, addr); why != rejection.None {
+		return why
 	}
 	k, member := key(addr), f.newMember()
 	if !f.ask(ctx, lease{redisKey(k), member}) {
-		f.opts.Refused.Count(refusal.Cluster)
 		f.opts.Local.Release(addr)
-		return false
+		return rejection.Cluster
 	}
 	// If Redis did not answer, the lease is kept all the same: the renewals tell Redis of it when it is back.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.held[k] = append(f.held[k], member)
-	return true
+	return rejection.None
 }
 
 // ask reports whether the address may have another connection; true if Redis does not say.

@@ -4,21 +4,17 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"sightglass/edge/refusal"
 )
 
-// generation is how many addresses a Rate remembers before it forgets those that have been quiet for longest: twice as
-// many are 5 MB. Whoever has so many networks at hand is not stopped by a count for each.
+// generation is how many addresses a Rate remembers before it forgets those that were idle for longest: twice as many are
+// 5 MB. A client that controls so many networks is not stopped by a count for each.
 const generation = 1 << 16
 
 // Rate bounds how often one address may do something. It has a bucket for each: a minute's worth may come at once, after
 // that as many a minute as are allowed.
 type Rate struct {
-	gap     time.Duration // between two, for one who does it steadily
-	burst   time.Duration // how far ahead of that one may be
-	refused *refusal.Counter
-	why     refusal.Reason
+	gap   time.Duration // between two uses at a steady rate
+	burst time.Duration // how far ahead of the steady rate an address may be
 
 	// A bucket is one time: when it will be full again, as if each use took a gap. Buckets that are full are forgotten,
 	// by generations: those used since the last turn, and those used in the one before.
@@ -27,25 +23,18 @@ type Rate struct {
 	young, old map[netip.Addr]time.Time
 }
 
-// NewRate allows perMinute for each IPv4 address or IPv6 /64, and counts as why what it refuses.
-func NewRate(perMinute int, refused *refusal.Counter, why refusal.Reason) *Rate {
+// NewRate allows perMinute for each IPv4 address or IPv6 /64.
+func NewRate(perMinute int) *Rate {
 	gap := time.Minute / time.Duration(perMinute)
 	return &Rate{
-		gap: gap, burst: gap * time.Duration(perMinute-1), refused: refused, why: why,
+		gap: gap, burst: gap * time.Duration(perMinute-1),
 		young: make(map[netip.Addr]time.Time),
 	}
 }
 
-// Take counts one use at the time now. It gives how long the address must wait if this one is refused, or 0.
+// Take counts one use at the time now. It returns 0, or how long the address must wait because this use is over the limit.
 func (r *Rate) Take(now time.Time, addr netip.Addr) time.Duration {
-	wait := r.take(now, key(addr))
-	if wait > 0 {
-		r.refused.Count(r.why)
-	}
-	return wait
-}
-
-func (r *Rate) take(now time.Time, k netip.Addr) time.Duration {
+	k := key(addr)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forget(now)

@@ -7,12 +7,11 @@ import (
 	"time"
 
 	"sightglass/edge/limit"
-	"sightglass/edge/refusal"
 )
 
 var start = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
-func newRate(perMinute int) *limit.Rate { return limit.NewRate(perMinute, nil, refusal.HandshakeRate) }
+func newRate(perMinute int) *limit.Rate { return limit.NewRate(perMinute) }
 
 func TestAMinutesWorthThenSteadily(t *testing.T) {
 	r, addr, now := newRate(60), netip.MustParseAddr("192.0.2.1"), start

@@ -93,7 +93,7 @@ func TestCountsEndAtZero(t *testing.T) {
 		t.Run(scope, func(t *testing.T) {
 			server, metrics := redistest.Start(t), programs.FreeAddr(t)
 			e := fleet(t, server, 1, func(o *edge.Options) {
-				o.LimitScope, o.InternalListen, o.MaxSocketsPerAddress = scope, metrics, perAddress+4
+				o.LimitScope, o.InternalListen, o.MaxConnsPerAddress = scope, metrics, perAddress+4
 			})[0]
 			var opened, broken atomic.Int64
 			var working sync.WaitGroup
@@ -171,7 +171,7 @@ func TestRunningOutOfDescriptorsEndsNothing(t *testing.T) {
 		defer conn.Close()
 		all = append(all, conn)
 	}
-	const refused = `sightglass_edge_refused_total{reason="descriptors"}`
+	const refused = `sightglass_edge_rejected_total{reason="descriptors"}`
 	for _, conn := range all {
 		conn.Close()
 	}

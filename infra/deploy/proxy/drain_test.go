@@ -14,7 +14,7 @@ import (
 	"sightglass/shared/snapshot"
 )
 
-const refusedDraining = `sightglass_edge_refused_total{reason="draining"}`
+const refusedDraining = `sightglass_edge_rejected_total{reason="draining"}`
 
 // TestADrainingEdge gets no new clients, and those that it has stay until it tells them to go elsewhere.
 func TestADrainingEdge(t *testing.T) {

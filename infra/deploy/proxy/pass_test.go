@@ -120,8 +120,8 @@ func TestStreamsPass(t *testing.T) {
 			}
 			follow(t, conn, len(o.Subprotocols) > 0)
 		}
-		_, refusal, err := dial(t, url, person(9), websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://other.example"}}})
-		if err == nil || refusal.StatusCode != http.StatusForbidden {
+		_, rejection, err := dial(t, url, person(9), websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://other.example"}}})
+		if err == nil || rejection.StatusCode != http.StatusForbidden {
 			t.Errorf("a page of another origin: %v", err)
 		}
 	})

@@ -1,7 +1,6 @@
-package guard
+package connlimit
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
@@ -11,7 +10,7 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"sightglass/edge/realip"
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 )
 
 func init() {
@@ -33,8 +32,8 @@ type proxied struct {
 	tcp *net.TCPConn
 	l   *Listener
 
-	first   sync.Once
-	refused error
+	first    sync.Once
+	rejected error
 
 	mu     sync.Mutex
 	client netip.Addr // the zero address is one too: a client that did not come over TCP
@@ -54,16 +53,16 @@ func (c *proxied) SyscallConn() (syscall.RawConn, error) { return c.tcp.SyscallC
 
 // Read takes the header first, and the client's place.
 func (c *proxied) Read(b []byte) (int, error) {
-	c.first.Do(func() { c.refused = c.admit() })
-	if c.refused != nil {
-		return 0, c.refused
+	c.first.Do(func() { c.rejected = c.admit() })
+	if c.rejected != nil {
+		return 0, c.rejected
 	}
 	return c.Conn.Read(b)
 }
 
 func (c *proxied) admit() error {
 	if c.ProxyHeader() == nil {
-		c.l.opts.Refused.Count(refusal.ProxyHeader)
+		c.l.opts.Rejections.Count(rejection.ProxyHeader)
 		return errNoHeader
 	}
 	client := realip.Of(c.RemoteAddr())
@@ -75,14 +74,14 @@ func (c *proxied) admit() error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	if !c.l.addresses.Acquire(context.Background(), client) {
+	if !c.l.acquire(client) {
 		return errTooMany
 	}
 	c.client, c.held = client, true
 	return nil
 }
 
-// Close also gives the place back, once.
+// Close also releases the address's connection, once.
 func (c *proxied) Close() error {
 	err := c.Conn.Close()
 	c.mu.Lock()

@@ -1,6 +1,6 @@
-// Package guard is the public listener's door: it bounds how many TCP connections one address may hold, before anything
-// is read from them, and it reads the PROXY protocol.
-package guard
+// Package connlimit wraps the public listener: it bounds how many TCP connections one address may hold, before anything is
+// read from them, and it reads the PROXY protocol.
+package connlimit
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 	"sightglass/edge/limit"
 	"sightglass/edge/realip"
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 )
 
 // Options bound what may connect.
@@ -22,7 +22,7 @@ type Options struct {
 	Proxies       realip.Proxies // those that connect for others
 	ProxyProtocol bool           // whether each of those begins with a PROXY protocol header
 	HeaderTimeout time.Duration  // how long that header may take
-	Refused       *refusal.Counter
+	Rejections    *rejection.Counter
 }
 
 // A Listener hands out connections whose RemoteAddr is the client's, as far as it is known without reading HTTP.
@@ -32,9 +32,9 @@ type Listener struct {
 	addresses *limit.Addresses
 }
 
-// New guards ln.
+// New wraps ln.
 func New(ln *net.TCPListener, o Options) *Listener {
-	return &Listener{ln, o, limit.NewAddresses(o.MaxPerAddress, o.Refused, refusal.Sockets)}
+	return &Listener{ln, o, limit.NewAddresses(o.MaxPerAddress)}
 }
 
 // Held is the number of TCP connections that are counted, those of proxies left out, and of addresses that hold them.
@@ -60,11 +60,11 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// awaitDescriptor waits a little for someone to leave. The server takes an error for the listener's end, so whoever
-// opens more connections than the process has descriptors would end the edge for all.
+// awaitDescriptor waits a little for a connection to close. The server takes an error for the listener's end, so a client
+// that opens more connections than the process has descriptors would end the edge for everyone.
 func (l *Listener) awaitDescriptor() {
 	const little = 20 * time.Millisecond // the kernel keeps those who wait meanwhile
-	l.opts.Refused.Count(refusal.Descriptors)
+	l.opts.Rejections.Count(rejection.Descriptors)
 	<-time.After(little)
 }
 
@@ -73,7 +73,7 @@ func (l *Listener) admit(tcp *net.TCPConn) net.Conn {
 	peer := realip.Of(tcp.RemoteAddr())
 	switch {
 	case !l.opts.Proxies.Trust(peer):
-		if !l.addresses.Acquire(context.Background(), peer) {
+		if !l.acquire(peer) {
 			return nil
 		}
 		return &direct{TCPConn: tcp, addresses: l.addresses, peer: peer}
@@ -81,6 +81,15 @@ func (l *Listener) admit(tcp *net.TCPConn) net.Conn {
 		return newProxied(tcp, l)
 	}
 	return tcp
+}
+
+// acquire takes one of the address's connections; false if it holds too many.
+func (l *Listener) acquire(addr netip.Addr) bool {
+	if l.addresses.Acquire(context.Background(), addr) != rejection.None {
+		l.opts.Rejections.Count(rejection.Sockets)
+		return false
+	}
+	return true
 }
 
 // direct is a client's own connection.
@@ -91,7 +100,7 @@ type direct struct {
 	closed    atomic.Bool
 }
 
-// Close also gives the place back, once.
+// Close also releases the address's connection, once.
 func (c *direct) Close() error {
 	err := c.TCPConn.Close()
 	if !c.closed.Swap(true) {

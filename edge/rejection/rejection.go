@@ -1,17 +1,20 @@
-// Package refusal counts whom an edge turned away, by why.
-package refusal
+// Package rejection counts the connections and requests that an edge rejected, by reason.
+package rejection
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// A Reason is why someone was turned away. Those below are all there are, so a client cannot make new series.
+// A Reason is why a connection or request was rejected. Those below are all there are, so a client cannot create metric
+// series.
 type Reason string
 
 // The reasons, in the order in which a client meets them.
 const (
-	Descriptors   Reason = "descriptors"    // the process has no file descriptor left for another socket
+	None Reason = "" // not rejected
+
+	Descriptors   Reason = "descriptors"    // the process has no file descriptor left for another connection
 	Sockets       Reason = "sockets"        // too many TCP connections from one address
 	ProxyHeader   Reason = "proxy_header"   // a proxy's connection did not begin with a PROXY protocol header
 	HeaderTime    Reason = "header_time"    // the request took too long to come
@@ -29,22 +32,22 @@ var all = []Reason{
 }
 
 // A Counter is a metric. A nil Counter counts nothing.
-type Counter struct{ refused *prometheus.CounterVec }
+type Counter struct{ rejected *prometheus.CounterVec }
 
-// NewCounter registers the metric with reg. Each reason is there from the start, so that a first refusal is seen as a rise.
+// NewCounter registers the metric with reg. Each reason is there from the start, so that the first rejection is seen as a rise.
 func NewCounter(reg prometheus.Registerer) *Counter {
 	c := &Counter{promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
-		Name: "sightglass_edge_refused_total", Help: "Connections and handshakes that were turned away, by why.",
+		Name: "sightglass_edge_rejected_total", Help: "Connections and requests for streams that were rejected, by reason.",
 	}, []string{"reason"})}
 	for _, why := range all {
-		c.refused.WithLabelValues(string(why))
+		c.rejected.WithLabelValues(string(why))
 	}
 	return c
 }
 
-// Count counts one that was turned away.
+// Count counts a rejection.
 func (c *Counter) Count(why Reason) {
 	if c != nil {
-		c.refused.WithLabelValues(string(why)).Inc()
+		c.rejected.WithLabelValues(string(why)).Inc()
 	}
 }

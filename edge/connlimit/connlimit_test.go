@@ -1,4 +1,4 @@
-package guard_test
+package connlimit_test
 
 import (
 	"errors"
@@ -12,18 +12,18 @@ import (
 	"github.com/pires/go-proxyproto"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sightglass/edge/guard"
+	"sightglass/edge/connlimit"
 	"sightglass/edge/realip"
-	"sightglass/edge/refusal"
+	"sightglass/edge/rejection"
 )
 
-// A door is a guarded listener on which each connection is answered with the address that the server sees and an echo.
+// A door is a limited listener on which each connection is answered with the address that the server sees and an echo.
 type door struct {
-	*guard.Listener
+	*connlimit.Listener
 	reg *prometheus.Registry
 }
 
-// open guards a listener until the test ends. proxies is empty or a CIDR.
+// open limits a listener until the test ends. proxies is empty or a CIDR.
 func open(t *testing.T, most int, proxies string, headerTimeout time.Duration) *door {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -35,9 +35,9 @@ func open(t *testing.T, most int, proxies string, headerTimeout time.Duration) *
 		t.Fatal(err)
 	}
 	reg := prometheus.NewRegistry()
-	d := &door{reg: reg, Listener: guard.New(ln.(*net.TCPListener), guard.Options{
+	d := &door{reg: reg, Listener: connlimit.New(ln.(*net.TCPListener), connlimit.Options{
 		MaxPerAddress: most, Proxies: trusted, ProxyProtocol: true, HeaderTimeout: headerTimeout,
-		Refused: refusal.NewCounter(reg),
+		Rejections: rejection.NewCounter(reg),
 	})}
 	var served sync.WaitGroup
 	served.Go(func() {
@@ -99,7 +99,7 @@ func seen(t *testing.T, conn net.Conn, first string) string {
 	}
 }
 
-func (d *door) expectOneRefused(t *testing.T, why refusal.Reason) {
+func (d *door) expectOneRejected(t *testing.T, why rejection.Reason) {
 	t.Helper()
 	metrics, err := d.reg.Gather()
 	if err != nil {
@@ -107,7 +107,7 @@ func (d *door) expectOneRefused(t *testing.T, why refusal.Reason) {
 	}
 	for _, m := range metrics[0].GetMetric() {
 		if m.GetLabel()[0].GetValue() == string(why) && m.GetCounter().GetValue() != 1 {
-			t.Errorf("%v refused for %q, want 1", m.GetCounter().GetValue(), why)
+			t.Errorf("%v rejected for %q, want 1", m.GetCounter().GetValue(), why)
 		}
 	}
 }
@@ -143,7 +143,7 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 	if got := seen(t, d.dial(t, "127.0.1.1"), "x"); got != "" {
 		t.Errorf("the fourth was seen as %q, want it closed", got)
 	}
-	d.expectOneRefused(t, refusal.Sockets)
+	d.expectOneRejected(t, rejection.Sockets)
 	if got := seen(t, d.dial(t, "127.0.1.2"), "x"); got != "127.0.1.2" {
 		t.Errorf("another address was seen as %q", got)
 	}
@@ -194,7 +194,7 @@ func TestTheProxyProtocol(t *testing.T) {
 				t.Errorf("seen as %q, want %q", got, c.want)
 			}
 			if c.want == "" {
-				d.expectOneRefused(t, refusal.ProxyHeader)
+				d.expectOneRejected(t, rejection.ProxyHeader)
 			}
 			conn.Close()
 			d.expectEmpty(t)
@@ -207,7 +207,7 @@ func TestASlowProxyHeaderIsCut(t *testing.T) {
 	if got := seen(t, d.dial(t, "127.0.2.1"), "PROXY TC"); got != "" {
 		t.Errorf("seen as %q, want it closed", got)
 	}
-	d.expectOneRefused(t, refusal.ProxyHeader)
+	d.expectOneRejected(t, rejection.ProxyHeader)
 }
 
 // TestConnectionsOfAProxysClient: a proxy is not counted, its clients are.
@@ -220,7 +220,7 @@ func TestConnectionsOfAProxysClient(t *testing.T) {
 	if got := seen(t, d.dial(t, "127.0.2.1"), "PROXY TCP4 198.51.100.1 192.0.2.1 2 80\r\nx"); got != "" {
 		t.Errorf("the second of the same client was seen as %q, want it closed", got)
 	}
-	d.expectOneRefused(t, refusal.Sockets)
+	d.expectOneRejected(t, rejection.Sockets)
 	second := d.dial(t, "127.0.2.1")
 	if got := seen(t, second, "PROXY TCP4 198.51.100.2 192.0.2.1 3 80\r\nx"); got == "" {
 		t.Error("another client was refused")
