@@ -28,8 +28,20 @@ func (in *Ingester) ready() error {
 	switch {
 	case !in.node.Connected():
 		return errors.New("not connected to the node")
+	case in.unconnected() != nil:
+		return in.unconnected()
 	case in.publisher.Age() > in.opts.Interval+readyWithin:
 		return fmt.Errorf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", in.opts.Interval+readyWithin)
+	}
+	return nil
+}
+
+// unconnected names an endpoint of --zmq without a connection: what is published there alone does not come.
+func (in *Ingester) unconnected() error {
+	for _, link := range in.node.Links() {
+		if err := link.Error(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -90,6 +90,9 @@ func New(o Options, metrics *Metrics) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, endpoint := range o.ZMQ {
+		metrics.endpoints.WithLabelValues(endpoint)
+	}
 	return &Node{
 		opts:     o,
 		rpc:      o.RPC,
@@ -179,6 +182,8 @@ func (n *Node) begin(now time.Time) {
 const patience = 2 * time.Second
 
 func (n *Node) tick(now time.Time) {
+	n.watchLinks()
+	n.watchTopics(now)
 	n.watchSilence(now)
 	n.watchSequence(now)
 	n.endRunInTime(now)
