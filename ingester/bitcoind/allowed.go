@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -43,6 +44,11 @@ type Access struct {
 	Refused []string // forbidden by rpcwhitelist= or rpcallowip=
 	Missing []string // the node does not know them
 	All     bool     // none is carried out: Refused has all of them
+}
+
+// Allows reports whether the node carries a method out.
+func (a Access) Allows(method string) bool {
+	return !slices.Contains(a.Refused, method) && !slices.Contains(a.Missing, method)
 }
 
 // Access tries every method that a Client calls, once each. Whatever else the node answers, such as that it has no such
