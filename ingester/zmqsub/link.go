@@ -307,7 +307,11 @@ func (k *link) attempts() []string {
 		list = append(list, bare(a.address)+" ("+a.outcome+")")
 	}
 	if k.current != "" && !slices.ContainsFunc(k.tried, func(a attempt) bool { return a.address == k.current }) {
-		list = append(list, bare(k.current)+" (no answer yet)")
+		so := "no answer yet"
+		if k.spoke {
+			so = outcomeSilent + " yet"
+		}
+		list = append(list, bare(k.current)+" ("+so+")")
 	}
 	for _, address := range k.next {
 		if !slices.ContainsFunc(k.tried, func(a attempt) bool { return a.address == address }) {
