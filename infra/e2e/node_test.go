@@ -179,8 +179,8 @@ func TestProbeTellsWhatIsRightAndWrong(t *testing.T) {
 	}
 }
 
-// probing gives what the real program's probe says of a node and a Redis.
-func probing(t *testing.T, theirs *replay.Node, redis *redistest.Server) func(zmq, rpc string) (string, error) {
+// probing gives what the real program's probe says of endpoints and an RPC, beside a Redis.
+func probing(t *testing.T, redis *redistest.Server) func(zmq, rpc string) (string, error) {
 	t.Helper()
 	program := programs.Build(t, "ingester", "ingester")
 	return func(zmq, rpc string) (string, error) {
@@ -223,7 +223,7 @@ func TestProbe_Whitelist(t *testing.T) {
 	theirs, _ := recorded(t)
 	redis := redistest.Start(t)
 	step(t, theirs, 460)
-	probe := probing(t, theirs, redis)
+	probe := probing(t, redis)
 	rpc := proxy(t, theirs, func(w http.ResponseWriter, body []byte) bool {
 		refused := bytes.Contains(body, []byte(`"getmempoolentry"`))
 		if refused {
@@ -270,7 +270,7 @@ func TestProbe_BlocksOnly(t *testing.T) {
 		fmt.Fprintf(w, `{"result":{"subversion":"/Satoshi:28.1.0/","localrelay":false},"error":null,"id":%s}`, call.ID)
 		return true
 	})
-	out, err := probing(t, theirs, redis)(theirs.Endpoint(), rpc)
+	out, err := probing(t, redis)(theirs.Endpoint(), rpc)
 	if err == nil {
 		t.Error("the probe is content")
 	}
@@ -282,7 +282,7 @@ func TestProbe_WrongPorts(t *testing.T) {
 	theirs, _ := recorded(t)
 	redis := redistest.Start(t)
 	step(t, theirs, 460)
-	probe := probing(t, theirs, redis)
+	probe := probing(t, redis)
 	out, err := probe(theirs.Endpoint(), strings.Replace(theirs.Endpoint(), "tcp", "http", 1))
 	if err == nil {
 		t.Error("the probe is content")
@@ -319,7 +319,7 @@ func TestProbe_MappedPort(t *testing.T) {
 	redis := redistest.Start(t)
 	step(t, theirs, 460)
 	near := forwardTo(t, strings.TrimPrefix(theirs.Endpoint(), "tcp://"))
-	probe := probing(t, theirs, redis)
+	probe := probing(t, redis)
 	type answer struct {
 		out string
 		err error

@@ -83,7 +83,7 @@ func TestAccess_NamesWhatIsRefused(t *testing.T) {
 			if c.want.All {
 				c.want.Refused[0] = c.want.Refused[0][1:] // the colon behind no user
 			}
-			node := newNode(t, func(method, params string) (string, *Error) {
+			node := newNode(t, func(_, params string) (string, *Error) {
 				if strings.Contains(params, zeros) {
 					return "", &Error{Code: codeNotFound, Message: "not found"}
 				}

@@ -124,9 +124,8 @@ func explainSplit(rest string) error {
 
 // isName reports whether a text may be a host's name. Docker's have underscores.
 func isName(host string) bool {
-	return len(host) <= 253 && !strings.ContainsFunc(host, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '.' || r == '_')
-	})
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._"
+	return len(host) <= 253 && strings.Trim(host, letters) == ""
 }
 
 // tcp is an address as libzmq takes it, and as it names it in its events.
