@@ -12,16 +12,13 @@ import (
 
 // chain is what is known of the node's blocks.
 type chain struct {
-	network      string
-	behind       bool // the node is in its initial block download
-	published    []bitcoind.Notification
-	unclear      []string // topics that the node publishes at another port, which may be mapped to ours
-	blocksOnly   bool     // the node takes no transactions from its peers
-	unclearSince time.Time
-	done         map[chainhash.Hash]struct{} // blocks whose transactions were passed on
-	walk         walk
-	dating       int // blocks whose time is being asked for
-	asking       int // blocks that are being asked for whole
+	network   string
+	behind    bool // the node is in its initial block download
+	published []bitcoind.Notification
+	done      map[chainhash.Hash]struct{} // blocks whose transactions were passed on
+	walk      walk
+	dating    int // blocks whose time is being asked for
+	asking    int // blocks that are being asked for whole
 
 	vanished   map[chainhash.Hash]struct{} // left the mempool while nobody told: mined or gone
 	orphans    map[chainhash.Hash]struct{} // of blocks that were disconnected: in the mempool again, or gone

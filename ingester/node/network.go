@@ -9,6 +9,13 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
+// advice is what an operator was told, or may have to be told, of the node's settings.
+type advice struct {
+	unclear    []string  // topics that the node publishes at another port, which may be mapped to ours
+	since      time.Time // when that was learned
+	blocksOnly bool      // the node takes no transactions from its peers
+}
+
 // answered takes in what came with the node's list.
 func (n *Node) answered(l list, now time.Time) {
 	clear(n.sync.told)
@@ -89,7 +96,7 @@ func (n *Node) publishes(topic string) bool {
 
 // warnOfTopics says which setting of the node, or which endpoint of ours, is missing.
 func (n *Node) warnOfTopics(now time.Time) {
-	n.chain.unclear = nil
+	n.advice.unclear = nil
 	for _, topic := range []string{TopicRawTx, TopicSequence} {
 		switch place, address := PlaceOf(topic, n.chain.published, n.opts.ZMQ); place {
 		case Nowhere:
@@ -98,8 +105,8 @@ func (n *Node) warnOfTopics(now time.Time) {
 		case Elsewhere:
 			n.log.Warn("the node publishes a topic at an address that is not in --zmq: add it there", "missing", topic, "address", address)
 		case Unclear:
-			n.chain.unclear = append(n.chain.unclear, topic)
-			n.chain.unclearSince = now
+			n.advice.unclear = append(n.advice.unclear, topic)
+			n.advice.since = now
 		case Here:
 		}
 	}
@@ -111,10 +118,10 @@ const unclearFor = time.Minute
 
 // watchTopics warns of topics that are published elsewhere after all: they do not come, and the other one does.
 func (n *Node) watchTopics(now time.Time) {
-	if len(n.chain.unclear) == 0 || len(n.link.topics) == 0 || now.Sub(n.chain.unclearSince) < unclearFor {
+	if len(n.advice.unclear) == 0 || len(n.link.topics) == 0 || now.Sub(n.advice.since) < unclearFor {
 		return
 	}
-	for _, topic := range n.chain.unclear {
+	for _, topic := range n.advice.unclear {
 		if _, heard := n.link.topics[topic]; heard {
 			continue
 		}
@@ -122,15 +129,15 @@ func (n *Node) watchTopics(now time.Time) {
 		n.log.Warn("nothing comes of a topic that the node publishes at another port than those of --zmq: add its address there, or the port that is mapped to it",
 			"missing", topic, "address", address)
 	}
-	n.chain.unclear = nil
+	n.advice.unclear = nil
 }
 
 // warnOfRelay says that the node has no mempool to read.
 func (n *Node) warnOfRelay(relay bool) {
-	if !relay && !n.chain.blocksOnly {
+	if !relay && !n.advice.blocksOnly {
 		n.log.Warn("the node takes no transactions from its peers, so its mempool stays empty and there is no live price: take blocksonly=1 out of bitcoin.conf and restart the node")
 	}
-	n.chain.blocksOnly = !relay
+	n.advice.blocksOnly = !relay
 }
 
 // watchLinks keeps the metric of the endpoints.

@@ -73,6 +73,7 @@ type Node struct {
 	sync     syncer
 	fill     fill
 	chain    chain
+	advice   advice
 }
 
 // pending is how many messages may wait for the loop before the socket does: libzmq queues many more.

@@ -276,7 +276,9 @@ func (l *Listener) happened(s *socket, event zmq.Event, address string, now time
 		return m, true
 	case zmq.EVENT_CONNECT_RETRIED:
 		if !k.up {
-			l.connectTo(s, k, k.failed(k.outcome(), now), now)
+			outcome := k.outcome()
+			k.spoke = false // libzmq tries this address again, unless another one is next
+			l.connectTo(s, k, k.failed(outcome, now), now)
 		}
 	}
 	return Message{}, false
