@@ -25,11 +25,24 @@ const readyWithin = 5 * time.Second
 
 // ready says why nothing good comes from this ingester now. A restart does not help against any of that.
 func (in *Ingester) ready() error {
+	unconnected := in.unconnected()
 	switch {
 	case !in.node.Connected():
 		return errors.New("not connected to the node")
+	case unconnected != nil:
+		return unconnected
 	case in.publisher.Age() > in.opts.Interval+readyWithin:
 		return fmt.Errorf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", in.opts.Interval+readyWithin)
+	}
+	return nil
+}
+
+// unconnected names an endpoint of --zmq without a connection: what is published there alone does not come.
+func (in *Ingester) unconnected() error {
+	for _, link := range in.node.Links() {
+		if err := link.Error(); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -5,50 +5,95 @@ import (
 	"testing"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/zmqsub"
 )
 
-// TestProbeOfTopics: what the node says that it publishes, against where we listen.
+// TestProbeOfTopics: what the node says that it publishes, against where we listen and what came.
 func TestProbeOfTopics(t *testing.T) {
-	const here, there = "tcp://127.0.0.1:28332", "tcp://0.0.0.0:28333"
+	const here, there, mapped = "tcp://127.0.0.1:28332", "tcp://0.0.0.0:28333", "tcp://127.0.0.1:38332"
 	n := func(topic, address string, mark int) bitcoind.Notification {
 		return bitcoind.Notification{Topic: topic, Address: address, HighWater: mark}
 	}
+	both := []bitcoind.Notification{n("rawtx", here, 100_000), n("sequence", here, 100_000)}
+	apart := []bitcoind.Notification{n("rawtx", here, 100_000), n("sequence", there, 100_000)}
 	for name, c := range map[string]struct {
 		published []bitcoind.Notification
 		zmq       []string
-		want      []string // of each finding, a part
+		down      bool     // no endpoint is connected
+		comes     []string // the topics that came
+		want      []string // of each finding, its verdict and a part
 	}{
-		"nothing": {nil, []string{here}, []string{"zmqpubrawtx=" + here, "zmqpubsequence=" + here}},
-		"all well": {
-			[]bitcoind.Notification{n("rawtx", here, 100_000), n("sequence", here, 100_000)}, []string{here},
-			[]string{"published at", "published at"},
+		"nothing": {
+			published: []bitcoind.Notification{}, zmq: []string{here},
+			want: []string{"bad zmqpubrawtx=" + here, "bad zmqpubsequence=" + here},
+		},
+		"all well, and quiet": {published: both, zmq: []string{here}, want: []string{"good nothing of it came within 5s", "good nothing of it came within 5s"}},
+		"all well, and heard": {
+			published: both, zmq: []string{here}, comes: []string{"rawtx", "sequence"},
+			want: []string{"good and it comes", "good and it comes"},
+		},
+		"not connected": {
+			published: both, zmq: []string{here}, down: true,
+			want: []string{"bad there is no connection to that port", "bad there is no connection to that port"},
 		},
 		"no bound at all": {
-			[]bitcoind.Notification{n("rawtx", here, 0), n("sequence", here, 0)}, []string{here},
-			[]string{"published at", "published at"},
+			published: []bitcoind.Notification{n("rawtx", here, 0), n("sequence", here, 0)}, zmq: []string{here},
+			want: []string{"good published at", "good published at"},
 		},
 		"another topic sets the mark": {
-			[]bitcoind.Notification{n("rawtx", here, 100_000), n("sequence", here, 100_000), n("hashblock", here, 1000)}, []string{here},
-			[]string{"zmqpubhashblockhwm=10000", "zmqpubhashblockhwm=10000"},
+			published: append([]bitcoind.Notification{n("hashblock", here, 1000)}, both...), zmq: []string{here},
+			want: []string{"poor zmqpubhashblockhwm=100000", "poor zmqpubhashblockhwm=100000"},
 		},
-		"one elsewhere": {
-			[]bitcoind.Notification{n("rawtx", here, 100_000), n("sequence", there, 100_000)}, []string{here},
-			[]string{"published at", there + ", which is not in --zmq"},
+		"a mark below a large block": {
+			published: []bitcoind.Notification{n("rawtx", here, 19_999), n("sequence", here, 20_000)}, zmq: []string{here},
+			want: []string{"poor zmqpubrawtxhwm=100000", "poor zmqpubrawtxhwm=100000"}, // they share the address
 		},
+		"a mark that holds a large block": {
+			published: []bitcoind.Notification{n("rawtx", here, 20_000), n("sequence", here, 1000)}, zmq: []string{here},
+			want: []string{"good published at", "good published at"},
+		},
+		"one elsewhere": {published: apart, zmq: []string{here}, want: []string{"good published at", "bad " + there + ", which is not in --zmq"}},
 		"one elsewhere, and we know": {
-			[]bitcoind.Notification{n("rawtx", here, 100_000), n("sequence", there, 100_000)}, []string{here, "tcp://127.0.0.1:28333"},
-			[]string{"published at", "published at"},
+			published: apart, zmq: []string{here, "tcp://127.0.0.1:28333"},
+			want: []string{"good published at", "good published at"},
 		},
+		"a mapped port, heard": {
+			published: both, zmq: []string{mapped}, comes: []string{"rawtx", "sequence"},
+			want: []string{"good a mapped one", "good a mapped one"},
+		},
+		"a mapped port, heard, with a low mark": {
+			published: []bitcoind.Notification{n("rawtx", here, 1000), n("sequence", here, 1000)}, zmq: []string{mapped}, comes: []string{"rawtx", "sequence"},
+			want: []string{"poor zmqpubrawtxhwm=100000", "poor zmqpubrawtxhwm=100000"},
+		},
+		"a mapped port, quiet":         {published: both, zmq: []string{mapped}, want: []string{"poor unless the port is mapped", "poor unless the port is mapped"}},
+		"a mapped port, not connected": {published: both, zmq: []string{mapped}, down: true, want: []string{"bad nothing of --zmq", "bad nothing of --zmq"}},
+		"two nodes": {
+			published: []bitcoind.Notification{}, zmq: []string{here}, comes: []string{"rawtx"},
+			want: []string{"poor of two nodes", "bad zmqpubsequence=" + here},
+		},
+		"the node does not tell": {
+			zmq: []string{here}, comes: []string{"rawtx"},
+			want: []string{"good it comes", "poor nothing of it came within 5s"},
+		},
+		"the node does not tell, and is not connected": {zmq: []string{here}, down: true},
 	} {
 		t.Run(name, func(t *testing.T) {
+			h := heard{topics: make(map[string]bool)}
+			for _, endpoint := range c.zmq {
+				h.links = append(h.links, zmqsub.Link{Endpoint: endpoint, Up: !c.down})
+			}
+			for _, topic := range c.comes {
+				h.topics[topic] = true
+			}
 			var p probe
-			p.topics(Options{ZMQ: c.zmq}, c.published)
+			p.topics(Options{ZMQ: c.zmq}, c.published, h)
 			if len(p.findings) != len(c.want) {
 				t.Fatalf("got %v", p.findings)
 			}
 			for i, want := range c.want {
-				if !strings.Contains(p.findings[i].Text, want) {
-					t.Errorf("%q, want it to say %q", p.findings[i].Text, want)
+				verdict, part, _ := strings.Cut(want, " ")
+				if f := p.findings[i]; string(f.Verdict) != verdict || !strings.Contains(f.Text, part) {
+					t.Errorf("%v, want it to be %s and to say %q", f, verdict, part)
 				}
 			}
 		})

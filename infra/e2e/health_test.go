@@ -37,6 +37,10 @@ func TestHealth(t *testing.T) {
 	replayer := programs.Launch(t, ingester, "replay", "--zmq", zmq, "--rate", "100", "--loop", testblock.Path(t, testblock.Block574200))
 	programs.Launch(t, edge, "run", "--redis", server.URL(), "--listen", addr)
 	programs.Until(t, "a ready ingester", func() bool { return says(ingester, ready, "ok") })
+	half, dead := "http://"+programs.FreeAddr(t)+"/readyz", "tcp://"+programs.FreeAddr(t)
+	programs.Launch(t, ingester, "run", "--zmq", zmq+","+dead, "--redis", server.URL(),
+		"--internal-listen", strings.TrimSuffix(strings.TrimPrefix(half, "http://"), "/readyz"))
+	programs.Until(t, "an ingester that lacks one of two endpoints", func() bool { return says(ingester, half, "no ZMQ connection to "+dead+": ") })
 	programs.Until(t, "a ready edge", func() bool { return says(edge, "http://"+addr+"/readyz", "ok") })
 
 	server.Kill()

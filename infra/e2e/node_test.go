@@ -1,11 +1,20 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,10 +23,12 @@ import (
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester"
+	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
+	"sightglass/ingester/zmqsub"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
 )
@@ -150,7 +161,7 @@ func TestProbeTellsWhatIsRightAndWrong(t *testing.T) {
 	}
 	for _, want := range []string{
 		"good  redis", "good  rpc            /Satoshi:28.1.0", "good  zmq", "poor  chain          regtest",
-		"poor  zmqpubrawtx    the node keeps 1000 messages", "zmqpubhashblockhwm=10000", // the first of those that share the address
+		"poor  zmqpubrawtx    the node keeps 1000 messages", "zmqpubhashblockhwm=100000", // the first of those that share the address
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
@@ -165,6 +176,211 @@ func TestProbeTellsWhatIsRightAndWrong(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
 		}
+	}
+}
+
+// probing gives what the real program's probe says of endpoints and an RPC, beside a Redis.
+func probing(t *testing.T, redis *redistest.Server) func(zmq, rpc string) (string, error) {
+	t.Helper()
+	program := programs.Build(t, "ingester", "ingester")
+	return func(zmq, rpc string) (string, error) {
+		out, err := exec.Command(program, "checkconfig", "--probe", "--redis", redis.URL(), "--zmq", zmq,
+			"--rpc", rpc, "--rpc-user", "sightglass", "--rpc-password", "secret").CombinedOutput()
+		return string(out), err
+	}
+}
+
+// proxy passes calls on to the node, but for what twist deals with.
+func proxy(t *testing.T, theirs *replay.Node, twist func(w http.ResponseWriter, body []byte) bool) string {
+	t.Helper()
+	to, err := url.Parse(theirs.RPCURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := httputil.NewSingleHostReverseProxy(to)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if !twist(w, body) {
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			pass.ServeHTTP(w, r)
+		}
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+// answering is a proxy that gives a result of its own to one method.
+func answering(t *testing.T, theirs *replay.Node, method, result string) string {
+	t.Helper()
+	return proxy(t, theirs, func(w http.ResponseWriter, body []byte) bool {
+		var call struct {
+			ID     json.RawMessage `json:"id"`
+			Method string          `json:"method"`
+		}
+		if json.Unmarshal(body, &call) != nil || call.Method != method {
+			return false
+		}
+		fmt.Fprintf(w, `{"result":%s,"error":null,"id":%s}`, result, call.ID)
+		return true
+	})
+}
+
+func mustSay(t *testing.T, out string, all ...string) {
+	t.Helper()
+	for _, want := range all {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// TestProbe_Whitelist: a whitelist as bitcoind has it, without a method that only the running ingester calls.
+func TestProbe_Whitelist(t *testing.T) {
+	theirs, _ := recorded(t)
+	redis := redistest.Start(t)
+	step(t, theirs, 460)
+	probe := probing(t, redis)
+	rpc := proxy(t, theirs, func(w http.ResponseWriter, body []byte) bool {
+		refused := bytes.Contains(body, []byte(`"getmempoolentry"`))
+		if refused {
+			w.WriteHeader(http.StatusForbidden)
+		}
+		return refused
+	})
+	out, err := probe(theirs.Endpoint(), rpc)
+	if err == nil {
+		t.Error("the probe is content")
+	}
+	mustSay(t, out, "bad   rpcwhitelist   the node refuses getmempoolentry (HTTP 403)", "rpcwhitelist="+bitcoind.Whitelist("sightglass"),
+		"good  rpc            /Satoshi:28.1.0")
+
+	out, err = probe(theirs.Endpoint(), proxy(t, theirs, func(w http.ResponseWriter, _ []byte) bool {
+		w.WriteHeader(http.StatusForbidden)
+		return true
+	}))
+	if err == nil {
+		t.Error("the probe is content")
+	}
+	mustSay(t, out, "bad   rpc            the node refuses every call (HTTP 403): its rpcallowip=", "rpcwhitelist="+bitcoind.Whitelist("sightglass"))
+
+	out, err = probe(theirs.Endpoint(), theirs.RPCURL())
+	if err != nil {
+		t.Error(err)
+	}
+	mustSay(t, out, "good  rpcwhitelist")
+}
+
+// TestProbe_BlocksOnly: getnetworkinfo's localrelay.
+func TestProbe_BlocksOnly(t *testing.T) {
+	theirs, _ := recorded(t)
+	redis := redistest.Start(t)
+	step(t, theirs, 460)
+	rpc := answering(t, theirs, "getnetworkinfo", `{"subversion":"/Satoshi:28.1.0/","localrelay":false}`)
+	out, err := probing(t, redis)(theirs.Endpoint(), rpc)
+	if err == nil {
+		t.Error("the probe is content")
+	}
+	mustSay(t, out, "bad   blocksonly", "take blocksonly=1 out of bitcoin.conf")
+}
+
+// TestProbe_WrongPorts: the mistakes that people make with the two ports of a node.
+func TestProbe_WrongPorts(t *testing.T) {
+	theirs, _ := recorded(t)
+	redis := redistest.Start(t)
+	step(t, theirs, 460)
+	probe := probing(t, redis)
+	out, err := probe(theirs.Endpoint(), strings.Replace(theirs.Endpoint(), "tcp", "http", 1))
+	if err == nil {
+		t.Error("the probe is content")
+	}
+	mustSay(t, out, "bad   rpc", "a ZMQ socket answers at this port; is --rpc the RPC port", "good  zmq")
+
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() // the kernel accepts, and nobody answers
+	out, err = probe(theirs.Endpoint(), "http://"+silent.Addr().String())
+	if err == nil {
+		t.Error("the probe is content")
+	}
+	mustSay(t, out, "bad   rpc", "is bitcoind running with server=1, and is --rpc right?")
+
+	out, err = probe(strings.Replace(theirs.RPCURL(), "http", "tcp", 1), theirs.RPCURL())
+	if err == nil {
+		t.Error("the probe is content")
+	}
+	mustSay(t, out, "bad   zmq", strings.TrimPrefix(theirs.RPCURL(), "http://")+" (connects, but does not speak ZMQ")
+
+	out, err = probe("tcp://::1:28332", theirs.RPCURL())
+	if err == nil {
+		t.Error("the probe is content")
+	}
+	mustSay(t, out, "write tcp://[::1]:28332")
+}
+
+// TestProbe_MappedPort: the node names another port than the one that leads to it.
+func TestProbe_MappedPort(t *testing.T) {
+	theirs, _ := recorded(t)
+	redis := redistest.Start(t)
+	step(t, theirs, 460)
+	probe := probing(t, redis)
+	rpc := answering(t, theirs, "getzmqnotifications", `[{"type":"pubrawtx","address":"tcp://0.0.0.0:1","hwm":100000},{"type":"pubsequence","address":"tcp://0.0.0.0:1","hwm":100000}]`)
+	type answer struct {
+		out string
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		out, err := probe(theirs.Endpoint(), rpc)
+		answers <- answer{out, err}
+	}()
+	if err := theirs.AwaitSubscriber(t.Context(), node.TopicSequence); err != nil {
+		t.Fatal(err)
+	}
+	step(t, theirs, 40)
+	heard := <-answers
+	if heard.err != nil {
+		t.Error(heard.err)
+	}
+	mustSay(t, heard.out, "good  zmq", "good  zmqpubrawtx    it comes", "good  zmqpubsequence it comes", "a mapped one, as with docker -p or ssh -L")
+
+	out, err := probe(theirs.Endpoint(), rpc)
+	if err != nil {
+		t.Errorf("a quiet node behind a mapped port: %v", err)
+	}
+	mustSay(t, out, "good  zmq", "poor  zmqpubrawtx", "poor  zmqpubsequence", "unless the port is mapped")
+}
+
+// TestTheDocsAllowEveryCall: the whitelist in docs/node.md is the one that the probe asks for, and every high-water mark
+// that the docs and the settings name is the one that it advises.
+func TestTheDocsAllowEveryCall(t *testing.T) {
+	page, err := os.ReadFile("../../docs/node.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "rpcwhitelist=" + bitcoind.Whitelist("sightglass") + "\n"; !strings.Contains(string(page), want) {
+		t.Errorf("docs/node.md has no line %s", want)
+	}
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	marks := 0
+	for _, page := range append(pages, "../../README.md", "../../docker-compose.yml") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, mark := range regexp.MustCompile(`zmqpub\w+hwm=(\d+)`).FindAllStringSubmatch(string(text), -1) {
+			marks++
+			if mark[1] != fmt.Sprint(zmqsub.HighWater) {
+				t.Errorf("%s: %s, and the probe advises %d", page, mark[0], zmqsub.HighWater)
+			}
+		}
+	}
+	if marks == 0 {
+		t.Error("no page names a high-water mark")
 	}
 }
 

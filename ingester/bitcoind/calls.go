@@ -221,15 +221,23 @@ func (c *Client) Notifications(ctx context.Context) ([]Notification, error) {
 	}, "getzmqnotifications")
 }
 
-// Version asks what the node calls itself (getnetworkinfo), such as /Satoshi:28.1.0/.
-func (c *Client) Version(ctx context.Context) (string, error) {
+// A Network is what a node says of itself as a peer of others.
+type Network struct {
+	Version string // what it calls itself, such as /Satoshi:28.1.0/
+	// Relay is false for a node with blocksonly=1: it takes no transactions from others, so its mempool stays empty.
+	Relay bool
+}
+
+// Network asks for the node's version and whether it relays transactions (getnetworkinfo).
+func (c *Client) Network(ctx context.Context) (Network, error) {
 	type result struct {
 		Subversion string `json:"subversion"`
+		LocalRelay *bool  `json:"localrelay"`
 	}
-	return ask(ctx, c, func(r result) (string, error) {
+	return ask(ctx, c, func(r result) (Network, error) {
 		if r.Subversion == "" {
-			return "", errors.New("no subversion in it")
+			return Network{}, errors.New("no subversion in it")
 		}
-		return r.Subversion, nil
+		return Network{Version: r.Subversion, Relay: r.LocalRelay == nil || *r.LocalRelay}, nil
 	}, "getnetworkinfo")
 }

@@ -89,9 +89,9 @@ func TestRealState(t *testing.T) {
 	if err != nil || chain != want {
 		t.Errorf("chain %+v, %v\nwant %+v", chain, err, want)
 	}
-	version, err := c.Version(t.Context())
-	if err != nil || version != "/Satoshi:28.1.0(inquisition)/" {
-		t.Errorf("version %q, %v", version, err)
+	network, err := c.Network(t.Context())
+	if err != nil || network != (Network{"/Satoshi:28.1.0(inquisition)/", true}) {
+		t.Errorf("network %+v, %v", network, err)
 	}
 	list, err := c.Notifications(t.Context())
 	if err != nil || len(list) != 4 || list[2] != (Notification{"rawtx", "tcp://127.0.0.1:28932", 1000}) {
@@ -211,7 +211,7 @@ func TestResultsThatCannotBe(t *testing.T) {
 		"header":        func(c *Client) error { _, err := c.Header(t.Context(), one[0]); return err },
 		"block":         func(c *Client) error { _, err := c.Block(t.Context(), one[0]); return err },
 		"notifications": func(c *Client) error { _, err := c.Notifications(t.Context()); return err },
-		"version":       func(c *Client) error { _, err := c.Version(t.Context()); return err },
+		"network":       func(c *Client) error { _, err := c.Network(t.Context()); return err },
 	}
 	more := map[string][]string{
 		"mempool": {

@@ -57,7 +57,7 @@ func New(o Options) (*Client, error) {
 		metrics: newMetrics(o.Registerer),
 		http: &http.Client{
 			// No proxy from the environment: a password that goes there in the clear is not what a proxy for the web is set for.
-			Transport: &http.Transport{MaxConnsPerHost: maxConnections, MaxIdleConnsPerHost: maxConnections, IdleConnTimeout: idleTimeout},
+			Transport: &http.Transport{DialContext: dial, MaxConnsPerHost: maxConnections, MaxIdleConnsPerHost: maxConnections, IdleConnTimeout: idleTimeout},
 			// bitcoind never redirects, and the password is for no one else.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -116,7 +116,11 @@ func (c *Client) do(ctx context.Context, method string, body any, read func(*buf
 	if errors.As(last, &said) {
 		said.Method = method
 	}
-	if over := ctx.Err(); over != nil && !errors.Is(last, over) {
+	switch over := ctx.Err(); {
+	case over == nil:
+	case errors.Is(last, over):
+		err = last
+	default:
 		err = fmt.Errorf("%w, after %w", over, last)
 	}
 	return fmt.Errorf("bitcoind at %s: %s: %w", c.opts.URL, method, err)
@@ -130,6 +134,8 @@ func (c *Client) try(ctx context.Context, body []byte, read func(*bufio.Reader) 
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", ctx.Err(), unreachable.becausef("nothing came, or not all of it, in this time"))
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case limited.Err() != nil:

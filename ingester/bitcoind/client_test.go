@@ -143,14 +143,14 @@ func TestErrorSaysWhichCall(t *testing.T) {
 		t.Errorf("got %+v of %v", said, err)
 	}
 	c = open(t, Options{URL: serve(t, fails(-28, "Verifying")).URL})
-	if _, err = c.Version(t.Context()); !errors.As(err, &said) || said.Code != -28 || said.Method != "getnetworkinfo" {
+	if _, err = c.Network(t.Context()); !errors.As(err, &said) || said.Code != -28 || said.Method != "getnetworkinfo" {
 		t.Errorf("got %+v of %v", said, err)
 	}
 }
 
 func TestErrorQuotesTheBeginning(t *testing.T) {
 	c := open(t, Options{URL: serve(t, says(200, `["the beginning"`+strings.Repeat(" ", 1<<20)+`,"the end"]`)).URL})
-	_, err := c.Version(t.Context())
+	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrAnswer, []string{`[\"the beginning\"`})
 }
 
@@ -176,13 +176,13 @@ func TestOtherPorts(t *testing.T) {
 					conn.Close()
 				}
 			}()
-			_, err := open(t, Options{URL: "http://" + listener.Addr().String()}).Version(t.Context())
+			_, err := open(t, Options{URL: "http://" + listener.Addr().String()}).Network(t.Context())
 			checkKind(t, err, c.kind, []string{"is --rpc "})
 		})
 	}
 	t.Run("https to http", func(t *testing.T) {
 		s := serve(t, says(200, ""))
-		_, err := open(t, Options{URL: strings.Replace(s.URL, "http", "https", 1)}).Version(t.Context())
+		_, err := open(t, Options{URL: strings.Replace(s.URL, "http", "https", 1)}).Network(t.Context())
 		checkKind(t, err, ErrAnswer, []string{"HTTPS"})
 	})
 	t.Run("certificate", func(t *testing.T) {
@@ -190,7 +190,7 @@ func TestOtherPorts(t *testing.T) {
 		s.Config.ErrorLog = discard
 		s.StartTLS()
 		t.Cleanup(s.Close)
-		_, err := open(t, Options{URL: s.URL}).Version(t.Context())
+		_, err := open(t, Options{URL: s.URL}).Network(t.Context())
 		checkKind(t, err, ErrAnswer, []string{"certificate"})
 	})
 }
@@ -208,7 +208,7 @@ func listen(t testing.TB, address string) net.Listener {
 func TestNobodyThere(t *testing.T) {
 	listener := listen(t, "127.0.0.1:0")
 	listener.Close()
-	_, err := open(t, Options{URL: "http://" + listener.Addr().String()}).Version(t.Context())
+	_, err := open(t, Options{URL: "http://" + listener.Addr().String()}).Network(t.Context())
 	checkKind(t, err, ErrUnreachable, []string{"connection refused", "server=1", "--rpc", "18443 regtest"})
 }
 
@@ -227,8 +227,8 @@ func TestComesUpBetweenTries(t *testing.T) {
 			return 0
 		})
 	}
-	if version, err := c.Version(t.Context()); err != nil || version != "/up/" {
-		t.Errorf("%q, %v; want an answer to the second try", version, err)
+	if network, err := c.Network(t.Context()); err != nil || network.Version != "/up/" {
+		t.Errorf("%+v, %v; want an answer to the second try", network, err)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getnetworkinfo", "ok")); n != 1 {
 		t.Errorf("%v calls counted as ok, want 1", n)
@@ -255,7 +255,7 @@ func TestCancelWhileWaiting(t *testing.T) {
 	c.pauses = func() backoff.BackOff {
 		return pause(func() time.Duration { cancel(); return 24 * time.Hour })
 	}
-	_, err := c.Version(ctx)
+	_, err := c.Network(ctx)
 	if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrWarmingUp) {
 		t.Errorf("got %v, want that it was cancelled, and why it waited", err)
 	}
@@ -277,16 +277,26 @@ func TestCancelWhileAsking(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := make(chan struct{}, 1)
 	go func() { <-asked; cancel() }()
-	_, err := open(t, Options{URL: serve(t, hangs(asked)).URL}).Version(ctx)
+	_, err := open(t, Options{URL: serve(t, hangs(asked)).URL}).Network(ctx)
 	if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
 		t.Errorf("got %v, want only that it was cancelled", err)
+	}
+}
+
+func TestDeadlineWhileAsking(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := open(t, Options{URL: serve(t, hangs(make(chan struct{}, 10))).URL}).Network(ctx)
+	checkKind(t, err, ErrUnreachable, []string{"nothing came", "is --rpc right?"})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v does not pass for the end of the caller's context", err)
 	}
 }
 
 func TestTimeoutIsOfEachTry(t *testing.T) {
 	asked := make(chan struct{}, 10)
 	c := open(t, Options{URL: serve(t, hangs(asked)).URL, Timeout: 10 * time.Millisecond})
-	_, err := c.Version(t.Context())
+	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrUnreachable, []string{"within 10ms"})
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v passes for the end of the caller's context", err)
@@ -323,14 +333,14 @@ func TestCookieIsReadAnew(t *testing.T) {
 	node := newNode(t, version)
 	path := cookie(t, user+":"+password+"\n")
 	c := open(t, Options{URL: node.URL, Cookie: path})
-	if _, err := c.Version(t.Context()); err != nil {
+	if _, err := c.Network(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	node.set("__cookie__:second")
 	if err := os.WriteFile(path, []byte("__cookie__:second"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Version(t.Context()); err != nil {
+	if _, err := c.Network(t.Context()); err != nil {
 		t.Errorf("after a restart of the node: %v", err)
 	}
 	if n := len(node.requests()); n != 2 {
@@ -343,7 +353,7 @@ func TestCookieIsReadOnceMoreWhenRefused(t *testing.T) {
 	node.set("__cookie__:second")
 	path := cookie(t, "__cookie__:first")
 	c := open(t, Options{URL: node.URL, Cookie: path})
-	_, err := c.Version(t.Context())
+	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrCredentials, []string{"HTTP 401"})
 	if n := len(node.requests()); n != 2 {
 		t.Errorf("%d tries, want 2", n)
@@ -356,7 +366,7 @@ func TestCookieIsReadOnceMoreWhenRefused(t *testing.T) {
 			return 0
 		})
 	}
-	if _, err := c.Version(t.Context()); err != nil {
+	if _, err := c.Network(t.Context()); err != nil {
 		t.Errorf("the node wrote another between the tries: %v", err)
 	}
 }
@@ -375,7 +385,7 @@ func TestCookiesThatAreNone(t *testing.T) {
 		"a file":      {cookie(t, "rpcuser:alice\nrpcpassword:sesame\n"), "does not hold one line of user:password"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := open(t, Options{URL: node.URL, Cookie: c.path}).Version(t.Context())
+			_, err := open(t, Options{URL: node.URL, Cookie: c.path}).Network(t.Context())
 			checkKind(t, err, ErrCredentials, []string{c.want, "--rpc-cookie"})
 		})
 	}
@@ -396,7 +406,7 @@ func TestFewConnections(t *testing.T) {
 	t.Cleanup(s.Close)
 	c := open(t, Options{URL: s.URL})
 	for range 5 {
-		if _, err := c.Version(t.Context()); err != nil {
+		if _, err := c.Network(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -406,7 +416,7 @@ func TestFewConnections(t *testing.T) {
 	var all sync.WaitGroup
 	for range 30 {
 		all.Go(func() {
-			if _, err := c.Version(t.Context()); err != nil {
+			if _, err := c.Network(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -421,7 +431,7 @@ func TestMetrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	c := open(t, Options{URL: newNode(t, version).URL, Registerer: reg})
 	for range 3 {
-		if _, err := c.Version(t.Context()); err != nil {
+		if _, err := c.Network(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -112,9 +113,42 @@ func sortLink(err error) error {
 	var record tls.RecordHeaderError
 	var certificate *tls.CertificateVerificationError
 	switch {
-	case errors.As(err, &record), errors.As(err, &certificate), errors.Is(err, http.ErrSchemeMismatch),
+	case errors.As(err, &record), errors.As(err, &certificate), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errZMQ),
 		strings.Contains(err.Error(), "malformed HTTP"): // net/http has no type for it
 		return badAnswer.because(err)
 	}
 	return unreachable.because(err)
+}
+
+// errZMQ is what a connection to a node's ZMQ port ends with.
+var errZMQ = errors.New("a ZMQ socket answers at this port")
+
+// dial connects to a node. A ZMQ socket sends the first ten bytes of its greeting and waits for ours, while net/http
+// waits for the end of a line: without a look at the first byte that ends with the call's timeout.
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &greeted{Conn: conn}, nil
+}
+
+// greeted looks at the first byte that comes. net/http reads from one goroutine at a time.
+type greeted struct {
+	net.Conn
+	begun bool
+}
+
+// signature begins the greeting of ZMTP (RFC 23), and neither an answer of HTTP nor a record of TLS.
+const signature = 0xFF
+
+func (g *greeted) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	if !g.begun && n > 0 {
+		g.begun = true
+		if p[0] == signature {
+			return 0, errZMQ
+		}
+	}
+	return n, err
 }

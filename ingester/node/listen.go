@@ -26,7 +26,7 @@ func (n *Node) take(m zmqsub.Message) {
 	case zmqsub.Up:
 		n.link.up++
 		n.setConnected(true)
-		n.log.Info("connected to the node")
+		n.log.Info("connected to the node", "endpoint", m.Endpoint, "address", m.Address)
 		n.sync.hold = n.rpc != nil // it may be a node that has only begun, and tells its old mempool
 		n.resync(whyConnected, m.At)
 	case zmqsub.Down:
@@ -36,7 +36,7 @@ func (n *Node) take(m zmqsub.Message) {
 		}
 		n.sync.inStep = false
 		n.run.end()
-		n.log.Warn("the node's connection is lost; trying to get it back")
+		n.log.Warn("the node's connection is lost; trying to get it back", "endpoint", m.Endpoint, "address", m.Address)
 	case zmqsub.Data:
 		n.hear(m)
 	}

@@ -12,6 +12,7 @@ type Metrics struct {
 	restarts, renewals, failures            prometheus.Counter
 	held, filled, passedOver                prometheus.Counter
 	connected, inStep, mempool              prometheus.Gauge
+	endpoints                               *prometheus.GaugeVec
 	heard                                   map[string]prometheus.Gauge // by topic
 }
 
@@ -47,9 +48,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		held:        counter("sightglass_node_held_transactions_total", "Transactions not believed to be new, as the node was loading or catching up."),
 		filled:      counter("sightglass_node_filled_transactions_total", "Transactions that were asked for by RPC: at the start, after gaps, with blocks."),
 		passedOver:  counter("sightglass_node_old_transactions_total", "Transactions of blocks that are older than the window, or of unknown age."),
-		connected:   gauge("sightglass_node_connected", "1 while the ZMQ connection is there."),
-		inStep:      gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
-		mempool:     gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
+		connected:   gauge("sightglass_node_connected", "1 while a ZMQ connection is there."),
+		endpoints: with.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sightglass_node_endpoint_connected", Help: "1 while the connection to an endpoint of --zmq is there.",
+		}, []string{"endpoint"}),
+		inStep:  gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
+		mempool: gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
 	}
 	// All series are there from the start, so that the first of its kind is seen as a rise.
 	for _, topic := range []string{TopicRawTx, TopicSequence} {

@@ -73,6 +73,7 @@ type Node struct {
 	sync     syncer
 	fill     fill
 	chain    chain
+	advice   advice
 }
 
 // pending is how many messages may wait for the loop before the socket does: libzmq queues many more.
@@ -89,6 +90,9 @@ func New(o Options, metrics *Metrics) (*Node, error) {
 	listener, err := zmqsub.New(o.ZMQ, []string{TopicRawTx, TopicSequence}, o.Log)
 	if err != nil {
 		return nil, err
+	}
+	for _, endpoint := range o.ZMQ {
+		metrics.endpoints.WithLabelValues(endpoint)
 	}
 	return &Node{
 		opts:     o,
@@ -179,6 +183,8 @@ func (n *Node) begin(now time.Time) {
 const patience = 2 * time.Second
 
 func (n *Node) tick(now time.Time) {
+	n.watchLinks()
+	n.watchTopics(now)
 	n.watchSilence(now)
 	n.watchSequence(now)
 	n.endRunInTime(now)

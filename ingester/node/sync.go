@@ -104,6 +104,9 @@ type list struct {
 	loaded    bool
 	chain     bitcoind.Chain
 	published []bitcoind.Notification
+
+	network    *bitcoind.Network // nil if it was not asked for
+	networkErr error
 }
 
 func (n *Node) askList() {
@@ -136,8 +139,17 @@ func (n *Node) getList(ctx context.Context, publishedToo bool) (l list, err erro
 	if publishedToo {
 		l.published, err = n.rpc.Notifications(ctx)
 		l.published = append([]bitcoind.Notification{}, l.published...) // none is an answer, too
+		l.askNetwork(ctx, n.rpc)
 	}
 	return l, err
+}
+
+// askNetwork asks what is for advice alone: its error leaves the list as good as it is.
+func (l *list) askNetwork(ctx context.Context, rpc *bitcoind.Client) {
+	network, err := rpc.Network(ctx)
+	if l.networkErr = err; err == nil {
+		l.network = &network
+	}
 }
 
 // listed brings the pool in step with the node's list and what came since.

@@ -9,9 +9,10 @@ import (
 )
 
 const (
-	// receiveHighWater bounds what libzmq queues for us, in messages: a full block's 4,000 transactions many times
-	// over. Beyond it libzmq stops reading, the node's own queue fills and the node drops, which its counters show.
-	receiveHighWater = 100_000
+	// HighWater bounds what libzmq queues for us, in messages: a full block's 4,000 transactions many times over.
+	// Beyond it libzmq stops reading, the node's own queue fills and the node drops, which its counters show. It is
+	// also what the node should keep (zmqpubrawtxhwm=): as much on either side.
+	HighWater = 100_000
 	// maxMessage is the most bytes we take in one frame; libzmq hangs up on a peer that sends more. A block has at
 	// most 4 MB.
 	maxMessage = 8 << 20
@@ -25,13 +26,12 @@ const (
 type socket struct {
 	data, news *zmq.Socket
 	poller     *zmq.Poller
-	up         map[string]bool // links that are there, by address
 }
 
 // connect makes the number-th socket of a context. The number is in the address for its news, as libzmq frees the one
 // before only some time after it was closed.
 func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
-	s := &socket{poller: zmq.NewPoller(), up: make(map[string]bool)}
+	s := &socket{poller: zmq.NewPoller()}
 	newsAddress := fmt.Sprintf("inproc://news-%d", number)
 	var err error
 	if s.data, err = zctx.NewSocket(zmq.SUB); err != nil {
@@ -43,7 +43,7 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 	err = errors.Join(
 		s.data.SetLinger(0),
 		s.data.SetIpv6(true),
-		s.data.SetRcvhwm(receiveHighWater),
+		s.data.SetRcvhwm(HighWater),
 		s.data.SetMaxmsgsize(maxMessage),
 		s.data.SetReconnectIvl(100*time.Millisecond),
 		s.data.SetReconnectIvlMax(reconnectMost),
@@ -54,20 +54,25 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 		s.data.SetTcpKeepaliveCnt(3),
 		s.data.SetHeartbeatIvl(10*time.Second), // and this tells of a peer whose kernel lives on while it hangs
 		s.data.SetHeartbeatTimeout(30*time.Second),
-		s.data.Monitor(newsAddress, zmq.EVENT_HANDSHAKE_SUCCEEDED|zmq.EVENT_DISCONNECTED),
+		s.data.Monitor(newsAddress, zmq.EVENT_CONNECTED|zmq.EVENT_HANDSHAKE_SUCCEEDED|zmq.EVENT_DISCONNECTED|zmq.EVENT_CONNECT_RETRIED),
 		s.news.SetLinger(0),
 		s.news.Connect(newsAddress),
 	)
 	for _, topic := range l.topics {
 		err = errors.Join(err, s.data.SetSubscribe(topic))
 	}
-	for _, endpoint := range l.endpoints {
-		err = errors.Join(err, s.data.Connect(endpoint))
-	}
 	if err != nil {
 		s.close()
 		return nil, err
 	}
+	now := time.Now()
+	for _, k := range l.links {
+		k.reset(now)
+	}
+	for _, k := range l.links {
+		l.connectTo(s, k, k.fixed, now)
+	}
+	l.publish()
 	s.poller.Add(s.data, zmq.POLLIN)
 	s.poller.Add(s.news, zmq.POLLIN)
 	return s, nil

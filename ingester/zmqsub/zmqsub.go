@@ -4,10 +4,12 @@ package zmqsub
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,55 +28,43 @@ const (
 
 // A Message is one notification, or news of the link.
 type Message struct {
-	Kind   Kind
-	Frames [][]byte // of a notification: topic, body and counter, unless the sender is broken
-	At     time.Time
+	Kind     Kind
+	Frames   [][]byte // of a notification: topic, body and counter, unless the sender is broken
+	At       time.Time
+	Endpoint string // of a link: as it was set
+	Address  string // of a link: the address that it leads or led to, such as 127.0.0.1:28332
 }
 
 // A Listener is one SUB socket. Run owns it.
 type Listener struct {
-	endpoints []string
-	topics    []string
-	log       *slog.Logger
-	renew     chan struct{}
+	links    []*link
+	topics   []string
+	log      *slog.Logger
+	renew    chan struct{}
+	resolver resolver
+	lookups  sync.WaitGroup
+	view     atomic.Pointer[[]Link]
+
+	tryFor, deadAfter time.Duration
 }
 
 // New checks the endpoints (such as tcp://127.0.0.1:28332). The connection is made by Run; a node that is not there
-// yet is no error. One socket connects to all endpoints, for nodes whose topics have addresses of their own.
+// yet is no error, nor is a name that does not exist yet. One socket connects to all endpoints, for nodes whose topics
+// have addresses of their own.
 func New(endpoints, topics []string, log *slog.Logger) (*Listener, error) {
-	if err := CheckEndpoints(endpoints); err != nil {
+	list, err := parseAll(endpoints)
+	if err != nil {
 		return nil, err
 	}
-	return &Listener{endpoints: endpoints, topics: topics, log: log, renew: make(chan struct{}, 1)}, nil
-}
-
-// CheckEndpoints says what is wrong with ZMQ endpoints.
-func CheckEndpoints(endpoints []string) error {
-	if len(endpoints) == 0 {
-		return errors.New("no ZMQ endpoint: want tcp://HOST:PORT or ipc://PATH, as in bitcoind's -zmqpubrawtx")
+	l := &Listener{
+		topics: topics, log: log, renew: make(chan struct{}, 1), resolver: net.DefaultResolver,
+		tryFor: tryFor, deadAfter: deadAfter,
 	}
-	for _, endpoint := range endpoints {
-		u, err := url.Parse(endpoint)
-		switch {
-		case err == nil && u.Scheme == "tcp" && u.Port() != "", err == nil && u.Scheme == "ipc" && u.Host+u.Path != "":
-		default:
-			return fmt.Errorf("ZMQ endpoint %q: want tcp://HOST:PORT or ipc://PATH, as in bitcoind's -zmqpubrawtx", endpoint)
-		}
+	for _, e := range list {
+		l.links = append(l.links, &link{endpoint: e})
 	}
-	return nil
-}
-
-// SamePlace reports whether an endpoint of ours is the address that the node gives. It compares ports: the node's own address for a socket is often another one than ours, 0.0.0.0 or a name.
-func SamePlace(a, b string) bool {
-	ua, errA := url.Parse(a)
-	ub, errB := url.Parse(b)
-	if errA != nil || errB != nil || ua.Scheme != ub.Scheme {
-		return false
-	}
-	if ua.Scheme == "ipc" {
-		return ua.Path == ub.Path
-	}
-	return ua.Port() == ub.Port()
+	l.publish()
+	return l, nil
 }
 
 // Renew asks Run to throw its socket away and make another: the way out of a link that is dead and does not know it.
@@ -93,22 +83,27 @@ func (l *Listener) Run(ctx context.Context, out chan<- Message) error {
 		return fmt.Errorf("ZMQ: %w", err)
 	}
 	defer zctx.Term()
+	defer l.lookups.Wait() // they end with ctx
 	for number := 0; ctx.Err() == nil; number++ {
 		s, err := l.connect(zctx, number)
 		if err != nil {
-			return fmt.Errorf("ZMQ %v: %w", l.endpoints, err)
+			return fmt.Errorf("ZMQ: %w", err)
 		}
 		err = l.receive(ctx, s, out)
 		s.close()
 		if err != nil {
-			return fmt.Errorf("ZMQ %v: %w", l.endpoints, err)
+			return fmt.Errorf("ZMQ: %w", err)
 		}
 	}
 	return nil
 }
 
-// poll is how long Run may take to notice that it should stop or renew.
-const poll = 250 * time.Millisecond
+const (
+	// poll is how long Run may take to notice that it should stop or renew.
+	poll = 250 * time.Millisecond
+	// pollLookup is how long Run may take to notice a lookup's answer, which wakes no socket.
+	pollLookup = 10 * time.Millisecond
+)
 
 // atOnce is how many messages are taken before the link's news are looked at again.
 const atOnce = 256
@@ -124,7 +119,12 @@ func (l *Listener) receive(ctx context.Context, s *socket, out chan<- Message) e
 			return nil
 		default:
 		}
-		if _, err := s.poller.Poll(poll); err != nil {
+		l.tend(ctx, s, time.Now())
+		wait := poll
+		if l.looking() {
+			wait = pollLookup
+		}
+		if _, err := s.poller.Poll(wait); err != nil {
 			return err
 		}
 		if err := l.receiveNews(ctx, s, out); err != nil {
@@ -161,16 +161,12 @@ func (l *Listener) receiveNews(ctx context.Context, s *socket, out chan<- Messag
 		if err != nil {
 			return err
 		}
-		kind := Down
-		if event == zmq.EVENT_HANDSHAKE_SUCCEEDED {
-			kind = Up
+		m, news := l.happened(s, event, address, time.Now())
+		if !news {
+			continue
 		}
-		if s.up[address] == (kind == Up) {
-			continue // somebody who accepts connections and hangs up is no link that was lost
-		}
-		s.up[address] = kind == Up
-		l.log.Debug("ZMQ link", "up", kind == Up, "address", address)
-		if !send(ctx, out, Message{Kind: kind, At: time.Now()}) {
+		l.log.Debug("ZMQ link", "up", m.Kind == Up, "endpoint", m.Endpoint, "address", m.Address)
+		if !send(ctx, out, m) {
 			return nil
 		}
 	}
@@ -188,21 +184,31 @@ func send(ctx context.Context, out chan<- Message, m Message) bool {
 
 func isAgain(err error) bool { return err != nil && zmq.AsErrno(err) == zmq.Errno(syscall.EAGAIN) }
 
-// Try connects to one endpoint and reports whether somebody speaks ZMQ there.
-func Try(ctx context.Context, endpoint string, timeout time.Duration) error {
-	l, err := New([]string{endpoint}, nil, slog.New(slog.DiscardHandler))
+// Try listens for a while, and reports how each connection is and which of the topics came. It ends when all endpoints
+// are connected and all topics have come, or with ctx. The error is that of New and Run.
+func Try(ctx context.Context, endpoints, topics []string) (links []Link, heard map[string]bool, err error) {
+	l, err := New(endpoints, topics, slog.New(slog.DiscardHandler))
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	news, ended := make(chan Message), make(chan error, 1)
-	go func() { ended <- l.Run(ctx, news) }()
-	select {
-	case <-news: // without a subscription there is only news of the link, and the first is that it is there
-		cancel()
-		return <-ended
-	case err := <-ended:
-		return errors.Join(err, fmt.Errorf("ZMQ %s: nobody answers there: is the node running, with zmqpubrawtx=%s in bitcoin.conf?", endpoint, endpoint))
+	messages, ended := make(chan Message), make(chan error, 1)
+	go func() { ended <- l.Run(ctx, messages) }()
+	heard = make(map[string]bool)
+	for {
+		select {
+		case m := <-messages:
+			if m.Kind == Data && len(m.Frames) > 0 && slices.Contains(topics, string(m.Frames[0])) {
+				heard[string(m.Frames[0])] = true
+			}
+			links = l.Links()
+			if len(heard) == len(topics) && !slices.ContainsFunc(links, func(k Link) bool { return !k.Up }) {
+				cancel()
+				return links, heard, <-ended
+			}
+		case err := <-ended:
+			return l.Links(), heard, err
+		}
 	}
 }

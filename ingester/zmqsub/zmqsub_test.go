@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -12,18 +13,59 @@ import (
 )
 
 func TestCheckEndpoints(t *testing.T) {
-	for _, good := range []string{"tcp://127.0.0.1:28332", "tcp://[::1]:28332", "ipc:///run/bitcoind.sock"} {
+	for _, good := range []string{
+		"tcp://127.0.0.1:28332", "tcp://[::1]:28332", "tcp://[fe80::1%eth0]:1", "tcp://localhost:65535", "tcp://bitcoin_node-1.example.:1",
+		"tcp://0.0.0.0:28332", "ipc:///run/bitcoind.sock", "ipc://@bitcoind", "ipc://bitcoind.sock",
+	} {
 		if err := CheckEndpoints([]string{good}); err != nil {
 			t.Error(err)
 		}
 	}
-	for _, bad := range []string{"", "127.0.0.1:28332", "http://127.0.0.1:28332", "tcp://127.0.0.1", "ipc://", "tcp://a b:1"} {
-		if err := CheckEndpoints([]string{"tcp://127.0.0.1:1", bad}); err == nil || !strings.Contains(err.Error(), "ZMQ endpoint") {
-			t.Errorf("%q: got %v", bad, err)
+	for bad, want := range map[string]string{
+		"":                                   "want tcp://HOST:PORT",
+		"127.0.0.1:28332":                    "want tcp://HOST:PORT",
+		"http://127.0.0.1:28332":             "want tcp://HOST:PORT",
+		"TCP://127.0.0.1:28332":              "want tcp://HOST:PORT",
+		"tcp://":                             "want tcp://HOST:PORT",
+		"tcp://127.0.0.1":                    "no port: write tcp://127.0.0.1:28332",
+		"tcp://node":                         "no port: write tcp://node:28332",
+		"tcp://::1":                          "no port: write tcp://[::1]:28332",
+		"tcp://[::1]":                        "no port: write tcp://[::1]:28332",
+		"tcp://::1:28332":                    "write tcp://[::1]:28332",
+		"tcp://2001:db8::1:28332":            "write tcp://[2001:db8::1]:28332",
+		"tcp://1:2:3:4:5:6:7:8:9000":         "write tcp://[1:2:3:4:5:6:7:8]:9000",
+		"tcp://:28332":                       "no host before the port",
+		"tcp://127.0.0.1:":                   `the port is "": want 1 to 65535`,
+		"tcp://127.0.0.1:0":                  "want 1 to 65535",
+		"tcp://127.0.0.1:65536":              "want 1 to 65535",
+		"tcp://127.0.0.1:-1":                 "want 1 to 65535",
+		"tcp://127.0.0.1:zmq":                "want 1 to 65535",
+		"tcp://127.0.0.1:*":                  "* is for the node",
+		"tcp://*:28332":                      "* is for the node",
+		"tcp://eth0;127.0.0.1:28332":         "neither an address nor a name",
+		"tcp://u:p@127.0.0.1:28332":          "want tcp://HOST:PORT",
+		"tcp://u@node:28332":                 "neither an address nor a name",
+		"tcp://[node]:28332":                 "neither an address nor a name",
+		"tcp://a b:1":                        "there is a space in it",
+		" tcp://127.0.0.1:28332":             "there is a space in it",
+		"tcp://127.0.0.1:28332/":             "write tcp://127.0.0.1:28332",
+		"tcp://127.0.0.1:28332/x":            "write tcp://127.0.0.1:28332",
+		"tcp://127.0.0.1:28332?x=1":          "want 1 to 65535",
+		"ipc://":                             "want tcp://HOST:PORT or ipc://PATH",
+		"ipc://*":                            "* is for the node",
+		"ipc:///" + strings.Repeat("x", 107): "the path has 108 bytes",
+		"tcp://127.0.0.1:1":                  "is there twice", // the test gives it twice
+	} {
+		err := CheckEndpoints([]string{"tcp://127.0.0.1:1", bad})
+		if err == nil || !strings.Contains(err.Error(), "ZMQ endpoint "+strconv.Quote(bad)) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want it to say %q", bad, err, want)
 		}
 	}
 	if err := CheckEndpoints(nil); err == nil {
 		t.Error("no endpoint is no error")
+	}
+	if err := CheckEndpoints([]string{"a", "b"}); err == nil || strings.Count(err.Error(), "ZMQ endpoint") != 2 {
+		t.Errorf("got %v, want both to be named", err)
 	}
 }
 
@@ -44,7 +86,7 @@ func newSender(t *testing.T, endpoint string) *sender {
 	if s.socket, err = zctx.NewSocket(zmq.XPUB); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.socket.SetLinger(0), s.socket.SetRcvtimeo(20*time.Second), s.socket.Bind(endpoint)); err != nil {
+	if err := errors.Join(s.socket.SetLinger(0), s.socket.SetXpubVerbose(1), s.socket.SetIpv6(strings.Contains(endpoint, "[")), s.socket.SetRcvtimeo(20*time.Second), s.socket.Bind(endpoint)); err != nil {
 		t.Fatal(err)
 	}
 	if s.bound, err = s.socket.GetLastEndpoint(); err != nil {
@@ -85,6 +127,12 @@ func run(t *testing.T, endpoints ...string) (*Listener, <-chan Message) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l, start(t, l)
+}
+
+// start runs a listener until the test ends.
+func start(t *testing.T, l *Listener) <-chan Message {
+	t.Helper()
 	messages, ended := make(chan Message), make(chan error, 1)
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { ended <- l.Run(ctx, messages) }()
@@ -94,7 +142,7 @@ func run(t *testing.T, endpoints ...string) (*Listener, <-chan Message) {
 			t.Error(err)
 		}
 	})
-	return l, messages
+	return messages
 }
 
 func await(t *testing.T, messages <-chan Message, kind Kind) Message {
@@ -162,12 +210,28 @@ func TestTwoEndpoints(t *testing.T) {
 
 func TestTry(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
-	if err := Try(t.Context(), node.bound, 10*time.Second); err != nil {
+	links, heard, err := Try(t.Context(), []string{node.bound}, nil)
+	if err != nil || len(links) != 1 || !links[0].Up || "tcp://"+links[0].Address != node.bound || links[0].Error() != nil || len(heard) != 0 {
+		t.Errorf("got %+v, %v, %v", links, heard, err)
+	}
+	told := make(chan error, 1)
+	go func() {
+		_, heard, err := Try(t.Context(), []string{node.bound}, []string{"rawtx"})
+		if !heard["rawtx"] {
+			err = errors.Join(err, errors.New("rawtx was not heard"))
+		}
+		told <- err
+	}()
+	node.awaitSubscription(t)
+	node.send(t, "body")
+	if err := <-told; err != nil {
 		t.Error(err)
 	}
 	node.close()
-	err := Try(t.Context(), node.bound, 300*time.Millisecond)
-	if err == nil || !strings.Contains(err.Error(), "nobody answers") {
-		t.Errorf("with nobody there: %v", err)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	links, _, err = Try(ctx, []string{node.bound}, nil)
+	if err != nil || links[0].Up || !strings.Contains(links[0].Error().Error(), bare(node.bound)+" (no connection)") {
+		t.Errorf("with nobody there: %v, %v", links, err)
 	}
 }

@@ -1,0 +1,52 @@
+package node
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"sightglass/ingester/bitcoind"
+)
+
+// TestWatchTopics: a topic that the node publishes at another port is missed only if it does not come while the other
+// one does.
+func TestWatchTopics(t *testing.T) {
+	const mapped, address = "tcp://node:38332", "tcp://0.0.0.0:28333"
+	published := []bitcoind.Notification{
+		{Topic: TopicRawTx, Address: "tcp://0.0.0.0:28332"}, {Topic: TopicSequence, Address: address},
+	}
+	for name, c := range map[string]struct {
+		heard []string
+		after time.Duration
+		want  int
+	}{
+		"both come":     {[]string{TopicRawTx, TopicSequence}, 2 * unclearFor, 0},
+		"one comes":     {[]string{TopicRawTx}, 2 * unclearFor, 1},
+		"one, not long": {[]string{TopicRawTx}, unclearFor / 2, 0},
+		"a silent node": {nil, 2 * unclearFor, 0},
+		"the other one": {[]string{TopicSequence}, 2 * unclearFor, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log bytes.Buffer
+			start := time.Unix(1e9, 0)
+			n := &Node{opts: Options{ZMQ: []string{mapped}}, log: slog.New(slog.NewTextHandler(&log, nil)), chain: newChain()}
+			n.chain.published = published
+			n.warnOfTopics(start)
+			n.link.topics = make(map[string]struct{})
+			for _, topic := range c.heard {
+				n.link.topics[topic] = struct{}{}
+			}
+			n.watchTopics(start.Add(c.after))
+			n.watchTopics(start.Add(c.after + time.Hour))
+			got := strings.Count(log.String(), "nothing comes of a topic")
+			if c.after < unclearFor {
+				got-- // said an hour later
+			}
+			if got != c.want {
+				t.Errorf("said %d times, want %d:\n%s", got, c.want, log.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,341 @@
+package zmqsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	zmq "github.com/pebbe/zmq4"
+)
+
+const (
+	// tryFor is how long an address may take from the connection's begin to the end of ZMQ's handshake before the next
+	// address of the name has its turn. A connection that is not accepted ends sooner, after connectWithin.
+	tryFor = 5 * time.Second
+	// lookupEvery is the pause between the last address of a name that failed and the next lookup.
+	lookupEvery = time.Second
+	// lookupTimeout: a resolver asks up to three servers, 5 s each by default (resolv.conf's timeout).
+	lookupTimeout = 15 * time.Second
+	// maxAddresses bounds what is tried of one name. Real names of nodes have one or two addresses.
+	maxAddresses = 16
+	// deadAfter is how long an endpoint may be without a connection before the log says so: a node that restarts on
+	// the same machine, or a name that a container gets late, is mostly there sooner.
+	deadAfter = 5 * time.Second
+)
+
+// resolver is the part of net.Resolver that is used.
+type resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// A Link is how the connection to one endpoint is.
+type Link struct {
+	Endpoint string // as it was set
+	Up       bool
+	Address  string   // of the connection, such as 127.0.0.1:28332; "" while there is none
+	Tried    []string // the addresses of the last attempts that failed, each with the reason; the lookup's error, if that failed
+}
+
+// link is the state of one endpoint. The goroutine that owns the socket owns it, too.
+//
+// A name that has several addresses is connected to one of them at a time, as two would give each message twice. A
+// lookup gives the list, the addresses of it are tried in turn, and after the last comes another lookup. libzmq itself
+// keeps trying the current address until another one has its turn.
+type link struct {
+	endpoint
+	up      bool
+	current string    // what the socket connects to or is connected to; "": nothing
+	since   time.Time // when the current address got its turn
+	spoke   bool      // the current address has accepted a connection
+	next    []string  // addresses that are still to be tried before the next lookup
+	last    string    // the current address of the socket before
+	dropped bool      // the current address was connected before: it has the first turn
+
+	lookup   chan lookupAnswer // nil: no lookup is running
+	lookupAt time.Time         // when the next one is due; zero: not
+	tried    []attempt
+
+	down   time.Time // since when there is no connection
+	logged bool      // that it is down for long
+}
+
+type lookupAnswer struct {
+	addresses []string
+	err       error
+}
+
+type attempt struct{ address, outcome string }
+
+// The outcomes of attempts.
+const (
+	outcomeNone   = "no connection"
+	outcomeSilent = "connects, but does not speak ZMQ"
+	outcomeTaken  = "another endpoint uses this address already"
+)
+
+// reset prepares for a socket that is connected to nothing.
+func (k *link) reset(now time.Time) {
+	if k.current != "" {
+		k.last = k.current
+	}
+	if k.up || k.down.IsZero() {
+		k.down = now
+	}
+	k.up, k.current, k.next, k.dropped = false, "", nil, false
+	k.lookupAt = time.Time{}
+	if k.host != "" && k.lookup == nil {
+		k.lookupAt = now
+	}
+}
+
+// failed notes that the current address gave no link, and says which address is next: "" for none.
+func (k *link) failed(outcome string, now time.Time) (next string) {
+	k.note(k.current, outcome)
+	if k.host == "" {
+		return ""
+	}
+	if len(k.next) > 0 {
+		next, k.next = k.next[0], k.next[1:]
+		return next
+	}
+	if k.lookup == nil && k.lookupAt.IsZero() {
+		k.lookupAt = now.Add(lookupEvery)
+	}
+	return ""
+}
+
+func (k *link) note(address, outcome string) {
+	if i := slices.IndexFunc(k.tried, func(a attempt) bool { return a.address == address }); i >= 0 {
+		k.tried[i].outcome = outcome
+		return
+	}
+	k.tried = append(k.tried, attempt{address, outcome})
+}
+
+// answered takes a lookup's answer, and says which address is next: "" for the current one.
+func (k *link) answered(a lookupAnswer, now time.Time) (next string) {
+	k.lookup, k.lookupAt = nil, time.Time{}
+	if a.err != nil {
+		k.tried = append(slices.DeleteFunc(k.tried, isLookup), attempt{"", a.err.Error()})
+		k.lookupAt = now.Add(lookupEvery)
+		return ""
+	}
+	k.tried = slices.DeleteFunc(k.tried, func(t attempt) bool { return !slices.Contains(a.addresses, t.address) })
+	current := k.current
+	if current == "" {
+		current = k.last
+	}
+	turn := slices.Index(a.addresses, current)
+	keep := turn >= 0 && k.current != "" && (k.dropped || len(a.addresses) == 1)
+	// The current address is the last, as its turn is over, or the first if it stays.
+	k.next = append(slices.Clone(a.addresses[turn+1:]), a.addresses[:turn+1]...)
+	k.dropped = false
+	if keep {
+		k.next = k.next[:len(k.next)-1]
+		k.since = now
+		return ""
+	}
+	next, k.next = k.next[0], k.next[1:]
+	return next
+}
+
+func isLookup(a attempt) bool { return a.address == "" }
+
+// look starts a lookup beside the loop.
+func (l *Listener) look(ctx context.Context, k *link) {
+	answer := make(chan lookupAnswer, 1)
+	k.lookup, k.lookupAt = answer, time.Time{}
+	host, port := k.host, k.port
+	l.lookups.Go(func() {
+		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+		defer cancel()
+		found, err := l.resolver.LookupNetIP(ctx, "ip", host)
+		if err == nil && len(found) == 0 {
+			err = fmt.Errorf("lookup %s: no addresses", host)
+		}
+		var list []string
+		for _, addr := range found[:min(len(found), maxAddresses)] {
+			if address := tcp(addr, port); !slices.Contains(list, address) {
+				list = append(list, address)
+			}
+		}
+		answer <- lookupAnswer{list, err}
+	})
+}
+
+// tend does what is due for the links: lookups, their answers, and the turn of the next address.
+func (l *Listener) tend(ctx context.Context, s *socket, now time.Time) {
+	down := false
+	for _, k := range l.links {
+		if k.up {
+			continue
+		}
+		down = true
+		select {
+		case a := <-k.lookup:
+			l.connectTo(s, k, k.answered(a, now), now)
+		default:
+		}
+		switch {
+		case k.host == "":
+		case !k.lookupAt.IsZero() && !now.Before(k.lookupAt):
+			l.look(ctx, k)
+		case k.current != "" && k.lookup == nil && k.lookupAt.IsZero() && now.Sub(k.since) > l.tryFor:
+			l.connectTo(s, k, k.failed(k.outcome(), now), now)
+		}
+		if !k.logged && now.Sub(k.down) > l.deadAfter {
+			k.logged = true
+			l.log.Warn("no ZMQ connection to an endpoint of --zmq; still trying", "endpoint", k.text, "tried", k.attempts())
+		}
+	}
+	if down {
+		l.publish()
+	}
+}
+
+// looking reports whether a lookup is running.
+func (l *Listener) looking() bool {
+	return slices.ContainsFunc(l.links, func(k *link) bool { return k.lookup != nil && !k.up })
+}
+
+func (k *link) outcome() string {
+	if k.spoke {
+		return outcomeSilent
+	}
+	return outcomeNone
+}
+
+// connectTo makes an address the current one of its link; "" changes nothing.
+func (l *Listener) connectTo(s *socket, k *link, address string, now time.Time) {
+	for address != "" {
+		if k.current != "" {
+			if err := s.data.Disconnect(k.current); err != nil {
+				l.log.Debug("ZMQ disconnect", "address", k.current, "err", err)
+			}
+		}
+		k.current, k.since, k.spoke = address, now, false
+		outcome := outcomeTaken
+		if !slices.ContainsFunc(l.links, func(other *link) bool { return other != k && other.current == address }) {
+			err := s.data.Connect(address)
+			if err == nil {
+				return
+			}
+			outcome = err.Error()
+		}
+		next := k.failed(outcome, now)
+		k.current = ""
+		address = next
+	}
+}
+
+// linkOf finds the link that an event is about: nil for an address that is no longer tried. As the socket may use IPv6,
+// libzmq calls 127.0.0.1 now that and now ::ffff:127.0.0.1.
+func (l *Listener) linkOf(address string) *link {
+	if ap, err := netip.ParseAddrPort(bare(address)); err == nil {
+		address = tcp(ap.Addr(), ap.Port())
+	}
+	for _, k := range l.links {
+		if k.current == address {
+			return k
+		}
+	}
+	return nil
+}
+
+// happened takes in an event of the socket, and reports what is to be sent on.
+func (l *Listener) happened(s *socket, event zmq.Event, address string, now time.Time) (m Message, news bool) {
+	k := l.linkOf(address)
+	if k == nil {
+		return Message{}, false
+	}
+	defer l.publish()
+	m = Message{At: now, Endpoint: k.text, Address: bare(k.current)}
+	switch event {
+	case zmq.EVENT_CONNECTED:
+		k.spoke = true
+	case zmq.EVENT_HANDSHAKE_SUCCEEDED:
+		if k.up {
+			break
+		}
+		k.up, k.logged, k.tried, k.next, k.lookupAt = true, false, nil, nil, time.Time{}
+		m.Kind = Up
+		return m, true
+	case zmq.EVENT_DISCONNECTED:
+		if !k.up {
+			break // somebody who accepts connections and hangs up is no link that was lost
+		}
+		k.up, k.down, k.spoke, k.dropped, k.since = false, now, false, true, now
+		if k.host != "" && k.lookup == nil {
+			k.lookupAt = now // the name may have another address by now
+		}
+		m.Kind = Down
+		return m, true
+	case zmq.EVENT_CONNECT_RETRIED:
+		if !k.up {
+			outcome := k.outcome()
+			k.spoke = false // libzmq tries this address again, unless another one is next
+			l.connectTo(s, k, k.failed(outcome, now), now)
+		}
+	}
+	return Message{}, false
+}
+
+// publish makes the links' state visible to other goroutines.
+func (l *Listener) publish() {
+	view := make([]Link, len(l.links))
+	for i, k := range l.links {
+		view[i] = Link{Endpoint: k.text, Up: k.up}
+		if k.up {
+			view[i].Address = bare(k.current)
+		} else {
+			view[i].Tried = k.attempts()
+		}
+	}
+	l.view.Store(&view)
+}
+
+// attempts lists what was tried in vain.
+func (k *link) attempts() []string {
+	var list []string
+	for _, a := range k.tried {
+		if isLookup(a) {
+			list = append(list, a.outcome)
+			continue
+		}
+		list = append(list, bare(a.address)+" ("+a.outcome+")")
+	}
+	if k.current != "" && !slices.ContainsFunc(k.tried, func(a attempt) bool { return a.address == k.current }) {
+		so := "no answer yet"
+		if k.spoke {
+			so = outcomeSilent + " yet"
+		}
+		list = append(list, bare(k.current)+" ("+so+")")
+	}
+	for _, address := range k.next {
+		if !slices.ContainsFunc(k.tried, func(a attempt) bool { return a.address == address }) {
+			list = append(list, bare(address)+" (not tried yet)")
+		}
+	}
+	return list
+}
+
+// bare is a TCP address as people write it.
+func bare(address string) string { return strings.TrimPrefix(address, "tcp://") }
+
+// Links reports how the connections are, in the order of the endpoints. It may be called from anywhere.
+func (l *Listener) Links() []Link { return *l.view.Load() }
+
+// Error is nil for a connection that is there, and otherwise names the endpoint and what was tried.
+func (k Link) Error() error {
+	switch {
+	case k.Up:
+		return nil
+	case len(k.Tried) == 0:
+		return fmt.Errorf("no ZMQ connection to %s", k.Endpoint)
+	}
+	return errors.New("no ZMQ connection to " + k.Endpoint + ": " + strings.Join(k.Tried, ", "))
+}

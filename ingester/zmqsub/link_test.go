@@ -1,0 +1,350 @@
+package zmqsub
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// names is a resolver that knows what a test tells it.
+type names struct {
+	mu    sync.Mutex
+	known map[string][]string
+	asked int
+	wait  bool // answers come with the end of the context alone
+}
+
+func (n *names) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	n.mu.Lock()
+	n.asked++
+	known, wait := n.known[host], n.wait
+	n.mu.Unlock()
+	if wait {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if known == nil || network != "ip" {
+		return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+	}
+	var addrs []netip.Addr
+	for _, text := range known {
+		addrs = append(addrs, netip.MustParseAddr(text))
+	}
+	return addrs, nil
+}
+
+func (n *names) set(host string, addrs ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.known[host] = addrs
+}
+
+func (n *names) lookups() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.asked
+}
+
+// named makes a listener that resolves by names. It is not patient.
+func named(t *testing.T, n *names, log *slog.Logger, endpoints ...string) *Listener {
+	t.Helper()
+	l, err := New(endpoints, []string{"rawtx"}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.resolver, l.tryFor, l.deadAfter = n, 200*time.Millisecond, 100*time.Millisecond
+	return l
+}
+
+var noLog = slog.New(slog.DiscardHandler)
+
+// needIPv6 skips a test on a machine whose loopback interface has no IPv6.
+func needIPv6(t *testing.T) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	ln.Close()
+}
+
+func portOf(t *testing.T, endpoint string) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(bare(endpoint))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// eventually polls until it holds.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatal("not within 20 s: ", what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// TestName_SecondAddressAnswers: localhost as many systems have it, and a node that publishes on IPv4 only.
+func TestName_SecondAddressAnswers(t *testing.T) {
+	needIPv6(t)
+	node := newSender(t, "tcp://127.0.0.1:*")
+	defer node.close()
+	port := portOf(t, node.bound)
+	l := named(t, &names{known: map[string][]string{"both": {"::1", "127.0.0.1"}}}, noLog, "tcp://both:"+port)
+	messages := start(t, l)
+	if up := await(t, messages, Up); up.Address != "127.0.0.1:"+port || up.Endpoint != "tcp://both:"+port {
+		t.Errorf("got %+v, want the IPv4 address", up)
+	}
+	node.awaitSubscription(t)
+	node.send(t, "body")
+	await(t, messages, Data)
+	if links := l.Links(); len(links) != 1 || !links[0].Up || links[0].Address != "127.0.0.1:"+port {
+		t.Errorf("links %+v", links)
+	}
+}
+
+// TestName_OnlyIPv6Answers: the other way round.
+func TestName_OnlyIPv6Answers(t *testing.T) {
+	needIPv6(t)
+	node := newSender(t, "tcp://[::1]:*")
+	defer node.close()
+	port := portOf(t, node.bound)
+	l := named(t, &names{known: map[string][]string{"both": {"127.0.0.1", "::1"}}}, noLog, "tcp://both:"+port)
+	if up := await(t, start(t, l), Up); up.Address != "[::1]:"+port {
+		t.Errorf("got %+v, want the IPv6 address", up)
+	}
+}
+
+// TestName_EveryAddressAnswers: a node that publishes on all addresses of its name is heard once, and after a renewal at
+// the next one.
+func TestName_EveryAddressAnswers(t *testing.T) {
+	node := newSender(t, "tcp://127.0.0.2:*")
+	defer node.close()
+	port := portOf(t, node.bound)
+	all := []string{"127.0.0.2", "127.0.0.3", "127.0.0.4"}
+	for _, more := range all[1:] {
+		if err := node.socket.Bind("tcp://" + more + ":" + port); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l := named(t, &names{known: map[string][]string{"all": all}}, noLog, "tcp://all:"+port)
+	messages := start(t, l)
+	for round := range 4 {
+		want := all[round%len(all)] + ":" + port
+		if up := await(t, messages, Up); up.Address != want {
+			t.Errorf("socket %d is connected to %s, want %s", round, up.Address, want)
+		}
+		node.awaitSubscription(t)
+		const sent = 100
+		for i := range sent {
+			node.send(t, fmt.Sprint(i))
+		}
+		for i := range sent {
+			if m := await(t, messages, Data); string(m.Frames[1]) != fmt.Sprint(i) {
+				t.Fatalf("message %d is %s", i, m.Frames[1])
+			}
+		}
+		l.Renew()
+	}
+}
+
+// TestName_AddressWithoutZMQ: the first address accepts connections, and then hangs up or says nothing.
+func TestName_AddressWithoutZMQ(t *testing.T) {
+	for name, hangUp := range map[string]bool{"hangs up": true, "says nothing": false} {
+		t.Run(name, func(t *testing.T) {
+			node := newSender(t, "tcp://127.0.0.3:*")
+			defer node.close()
+			port := portOf(t, node.bound)
+			ln, err := net.Listen("tcp", "127.0.0.2:"+port)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer ln.Close()
+			go func() {
+				for {
+					conn, err := ln.Accept()
+					if err != nil {
+						return
+					}
+					defer conn.Close()
+					if hangUp {
+						conn.Close()
+					}
+				}
+			}()
+			l := named(t, &names{known: map[string][]string{"both": {"127.0.0.2", "127.0.0.3"}}}, noLog, "tcp://both:"+port)
+			if up := await(t, start(t, l), Up); up.Address != "127.0.0.3:"+port {
+				t.Errorf("got %+v", up)
+			}
+		})
+	}
+}
+
+// TestName_AppearsAndMoves: a container's name is not there before the container, and leads elsewhere after its next
+// start.
+func TestName_AppearsAndMoves(t *testing.T) {
+	node := newSender(t, "tcp://127.0.0.2:*")
+	port := portOf(t, node.bound)
+	known := &names{known: make(map[string][]string)}
+	l := named(t, known, noLog, "tcp://bitcoind:"+port)
+	messages := start(t, l)
+	eventually(t, "a lookup that failed", func() bool {
+		return strings.Contains(l.Links()[0].Error().Error(), "lookup bitcoind: no such host")
+	})
+	known.set("bitcoind", "127.0.0.2")
+	if up := await(t, messages, Up); up.Address != "127.0.0.2:"+port {
+		t.Errorf("got %+v", up)
+	}
+	node.close()
+	await(t, messages, Down)
+	known.set("bitcoind", "127.0.0.3")
+	node = newSender(t, "tcp://127.0.0.3:"+port)
+	defer node.close()
+	if up := await(t, messages, Up); up.Address != "127.0.0.3:"+port {
+		t.Errorf("after the move: %+v", up)
+	}
+	node.awaitSubscription(t)
+	node.send(t, "moved")
+	if m := await(t, messages, Data); string(m.Frames[1]) != "moved" {
+		t.Errorf("got %s", m.Frames[1])
+	}
+}
+
+// TestName_DropsAndReturns: after a drop the address that was connected has the first turn.
+func TestName_DropsAndReturns(t *testing.T) {
+	node := newSender(t, "tcp://127.0.0.3:*")
+	port := portOf(t, node.bound)
+	l := named(t, &names{known: map[string][]string{"both": {"127.0.0.2", "127.0.0.3"}}}, noLog, "tcp://both:"+port)
+	messages := start(t, l)
+	for range 3 {
+		if up := await(t, messages, Up); up.Address != "127.0.0.3:"+port {
+			t.Errorf("got %+v", up)
+		}
+		node.close()
+		if down := await(t, messages, Down); down.Endpoint != "tcp://both:"+port {
+			t.Errorf("got %+v", down)
+		}
+		node = newSender(t, "tcp://127.0.0.3:"+port)
+	}
+	node.close()
+}
+
+// TestName_SlowResolverDelaysNothing: the other endpoint is heard meanwhile, and the listener ends.
+func TestName_SlowResolverDelaysNothing(t *testing.T) {
+	node := newSender(t, "tcp://127.0.0.1:*")
+	defer node.close()
+	known := &names{wait: true}
+	l := named(t, known, noLog, "tcp://slow:1", node.bound)
+	messages := start(t, l)
+	await(t, messages, Up)
+	eventually(t, "a lookup", func() bool { return known.lookups() > 0 })
+	node.awaitSubscription(t)
+	for range 3 {
+		node.send(t, "body")
+		await(t, messages, Data)
+	}
+	if known.lookups() != 1 {
+		t.Errorf("%d lookups at a time", known.lookups())
+	}
+}
+
+// TestEndpoint_Dead: one of two is named in the log once, with the addresses that were tried, and again after it was up.
+func TestEndpoint_Dead(t *testing.T) {
+	alive, dead := newSender(t, "tcp://127.0.0.1:*"), newSender(t, "tcp://127.0.0.2:*")
+	defer alive.close()
+	endpoint := "tcp://dead:" + portOf(t, dead.bound)
+	dead.close()
+	known := &names{known: map[string][]string{"dead": {"127.0.0.3", "127.0.0.2"}}}
+	var log buffer
+	l := named(t, known, slog.New(slog.NewTextHandler(&log, nil)), alive.bound, endpoint)
+	messages := start(t, l)
+	await(t, messages, Up)
+	for outage := range 2 {
+		eventually(t, "both addresses to be tried, and three rounds of them", func() bool {
+			links := l.Links()
+			return links[0].Up && !links[1].Up && links[1].Endpoint == endpoint && known.lookups() >= 3*(outage+1) &&
+				slices.Contains(links[1].Tried, "127.0.0.3:"+portOf(t, endpoint)+" (no connection)") &&
+				slices.Contains(links[1].Tried, bare(dead.bound)+" (no connection)")
+		})
+		if n := strings.Count(log.String(), "no ZMQ connection to an endpoint"); n != outage+1 {
+			t.Errorf("the log names it %d times after %d outages:\n%s", n, outage+1, log.String())
+		}
+		dead = newSender(t, dead.bound)
+		if up := await(t, messages, Up); up.Endpoint != endpoint {
+			t.Errorf("got %+v", up)
+		}
+		dead.close()
+		await(t, messages, Down)
+	}
+	if !strings.Contains(log.String(), endpoint) || !strings.Contains(log.String(), "127.0.0.3:") {
+		t.Errorf("the log names neither endpoint nor addresses:\n%s", log.String())
+	}
+}
+
+// TestEndpoints_SameAddress: two endpoints that lead to one address give each message once.
+func TestEndpoints_SameAddress(t *testing.T) {
+	node := newSender(t, "tcp://127.0.0.2:*")
+	defer node.close()
+	known := &names{known: map[string][]string{"same": {"127.0.0.2"}}}
+	l := named(t, known, noLog, node.bound, "tcp://same:"+portOf(t, node.bound))
+	messages := start(t, l)
+	await(t, messages, Up)
+	eventually(t, "the second to be refused", func() bool { return strings.Contains(fmt.Sprint(l.Links()[1].Error()), outcomeTaken) })
+	node.awaitSubscription(t)
+	node.send(t, "first")
+	node.send(t, "second")
+	for _, want := range []string{"first", "second"} {
+		if m := await(t, messages, Data); string(m.Frames[1]) != want {
+			t.Errorf("got %s, want %s", m.Frames[1], want)
+		}
+	}
+}
+
+// TestEndpoint_OfEachKind: libzmq names the endpoint in its events as we do.
+func TestEndpoint_OfEachKind(t *testing.T) {
+	needIPv6(t)
+	for _, bind := range []string{"tcp://127.0.0.1:*", "tcp://[::1]:*", "ipc://" + filepath.Join(t.TempDir(), "socket"), "ipc://@sightglass-test"} {
+		node := newSender(t, bind)
+		l, messages := run(t, node.bound)
+		if up := await(t, messages, Up); up.Endpoint != node.bound || up.Address != bare(node.bound) {
+			t.Errorf("%s: got %+v", node.bound, up)
+		}
+		node.close()
+		await(t, messages, Down)
+		if l.Links()[0].Up {
+			t.Errorf("%s: the link is said to be up", node.bound)
+		}
+	}
+}
+
+// buffer takes a log that a test reads meanwhile.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
