@@ -1,0 +1,87 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// The edge's close codes that matter to a client, see docs/clients.md.
+const codeTooManyConnections websocket.StatusCode = 4029 // from this address
+
+// final reports whether a close code asks a client not to reconnect: its messages were wrong, and will be again.
+func final(code websocket.StatusCode) bool {
+	switch code {
+	case websocket.StatusProtocolError, websocket.StatusUnsupportedData, websocket.StatusInvalidFramePayloadData,
+		websocket.StatusPolicyViolation, websocket.StatusMessageTooBig:
+		return true
+	}
+	return false
+}
+
+const (
+	firstBackoff       = 500 * time.Millisecond
+	maxBackoff         = 30 * time.Second
+	tooManyConnections = time.Minute
+	goodAfter          = time.Minute // a connection that brought snapshots for this long was no failure
+)
+
+// backoff is the time to wait after so many failures in a row, from 0: at random from 0 to a limit that doubles (full
+// jitter), so that the clients of an edge that stops do not all reconnect at once.
+func backoff(failures int) time.Duration {
+	limit := min(maxBackoff, firstBackoff<<min(failures, 10))
+	return time.Duration(rand.Int64N(int64(limit)))
+}
+
+// timing is how long a follower waits for what. Tests have a shorter one.
+type timing struct {
+	handshake time.Duration // at most, for the whole of it
+	ping      time.Duration // without a message, until a ping
+	pong      time.Duration // at most, for the answer
+	backoff   func(failures int) time.Duration
+}
+
+// standard is the timing of static/client.js, too.
+func standard() timing {
+	return timing{handshake: 10 * time.Second, ping: 10 * time.Second, pong: 5 * time.Second, backoff: backoff}
+}
+
+// A follower is one call of Run.
+type follower struct {
+	Options
+	timing timing
+	latest *latest
+}
+
+// stayConnected reconnects until ctx ends, or an edge asks it not to. Its error is never nil.
+func (f *follower) stayConnected(ctx context.Context) error {
+	for failures := 0; ; {
+		good, reason := f.connection(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		code := websocket.CloseStatus(reason)
+		if final(code) {
+			return fmt.Errorf("client: the edge asks not to reconnect: %w", reason)
+		}
+		if good >= goodAfter {
+			failures = 0
+		}
+		wait := tooManyConnections
+		if code != codeTooManyConnections {
+			wait = f.timing.backoff(failures)
+			failures++
+		}
+		if f.Disconnected != nil {
+			f.Disconnected(reason, wait)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
