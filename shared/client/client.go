@@ -58,9 +58,9 @@ func (o *Options) validate() error {
 }
 
 // Run follows the stream until ctx ends or an edge closes the connection with a code that asks not to reconnect. It
-// returns ctx's error, or one that wraps websocket.CloseError; and at once if an option is invalid.
+// returns ctx's cause, or an error that wraps websocket.CloseError; and at once if an option is invalid.
 //
-// Run calls deliver with each new snapshot, from the caller's goroutine. While deliver runs, newer snapshots replace each
+// Run calls deliver with each new snapshot, from the caller's goroutine, and not after ctx has ended. While deliver runs, newer snapshots replace each
 // other. When nothing newer has come for 3 s, connected or not, Run delivers the last snapshot once more with the status
 // stale, as edges do. Snapshots share memory and must not be changed.
 func Run(ctx context.Context, o Options, deliver func(*snapshot.Snapshot)) error {
@@ -72,15 +72,16 @@ func run(ctx context.Context, o Options, t timing, deliver func(*snapshot.Snapsh
 		return err
 	}
 	f := &follower{Options: o, timing: t, latest: newLatest()}
-	following, stop := context.WithCancelCause(ctx)
+	following, stop := context.WithCancel(ctx)
 	var connections sync.WaitGroup
-	connections.Go(func() { stop(f.stayConnected(following)) })
+	var err error
+	connections.Go(func() {
+		defer f.latest.end()
+		err = f.stayConnected(following)
+	})
 	defer connections.Wait()
-	defer stop(nil) // deliver may panic
-	f.latest.deliver(following, deliver)
+	defer stop() // deliver may panic
+	f.latest.deliver(ctx, deliver)
 	connections.Wait()
-	if ctx.Err() == nil { // the edge's last snapshot may have come just before its last word
-		f.latest.deliverLast(deliver)
-	}
-	return context.Cause(following)
+	return err
 }

@@ -146,6 +146,20 @@ func TestRun_ReconnectsUnlessTheCodeForbids(t *testing.T) {
 	}
 }
 
+// TestRun_FollowsAKeyframeToALowerEpoch, but keeps to the order within an epoch.
+func TestRun_FollowsAKeyframeToALowerEpoch(t *testing.T) {
+	r := follow(t, serve(t,
+		send(websocket.StatusGoingAway, keyframe("6", 9), keyframe("5", 3), delta(4)),
+		last(keyframe("5", 2)),
+	), nil)
+	if want := []string{"6/9 live", "5/3 live", "5/4 live", "5/2 live"}; !slices.Equal(r.received, want) {
+		t.Errorf("received %v, want %v", r.received, want)
+	}
+	if got := r.delivered; got[len(got)-1] != "5/4 live" {
+		t.Errorf("delivered %v, want 5/4 live last", got)
+	}
+}
+
 // TestRun_WaitsAMinuteAfter4029 ends the client while it waits.
 func TestRun_WaitsAMinuteAfter4029(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

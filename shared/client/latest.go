@@ -46,7 +46,10 @@ func replaces(s, old *snapshot.Snapshot) bool {
 	return s.Status != snapshot.Stale // of a lower epoch, which only a keyframe begins
 }
 
-// deliver calls f with each newest snapshot until ctx ends, and with a stale copy when no newer one comes.
+// end ends deliver, once everything has been delivered. There must be no offer after it.
+func (l *latest) end() { close(l.changed) }
+
+// deliver calls f with each newest snapshot until ctx or end ends it, and with a stale copy when no newer one comes.
 func (l *latest) deliver(ctx context.Context, f func(*snapshot.Snapshot)) {
 	silence := time.NewTimer(staleAfter)
 	defer silence.Stop()
@@ -54,23 +57,20 @@ func (l *latest) deliver(ctx context.Context, f func(*snapshot.Snapshot)) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-l.changed:
+		case _, more := <-l.changed:
+			if !more {
+				return
+			}
 		case <-silence.C:
 			if !l.markStale() {
 				continue
 			}
 		}
+		if ctx.Err() != nil { // f may have canceled it, and select chooses at random
+			return
+		}
 		f(l.get())
 		silence.Reset(staleAfter) // only now: while f ran, newer ones could not be delivered
-	}
-}
-
-// deliverLast calls f with the snapshot that deliver has left over, if there is one.
-func (l *latest) deliverLast(f func(*snapshot.Snapshot)) {
-	select {
-	case <-l.changed:
-		f(l.get())
-	default:
 	}
 }
 
@@ -79,8 +79,8 @@ func (l *latest) markStale() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
-	case <-l.changed: // one came together with the timer
-		return true
+	case _, more := <-l.changed: // it came together with the timer
+		return more
 	default:
 	}
 	if l.s == nil || l.s.Status == snapshot.Stale {

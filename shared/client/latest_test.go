@@ -134,6 +134,38 @@ func TestLatest_SlowConsumerSkipsToTheNewest(t *testing.T) {
 	})
 }
 
+// TestLatest_EndDeliversWhatIsLeft: the edge's last snapshot may have come just before its close frame.
+func TestLatest_EndDeliversWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, delivered := consume(t, 10*time.Second)
+		l.offer(numbered("5", 10, live))
+		synctest.Wait() // the consumer is busy
+		l.offer(numbered("5", 11, live))
+		l.end()
+		time.Sleep(time.Hour)
+		if got, want := delivered(), []string{"5/10 live", "5/11 live"}; !slices.Equal(got, want) {
+			t.Errorf("delivered %v, want %v and nothing stale", got, want)
+		}
+	})
+}
+
+// TestLatest_NothingIsDeliveredAfterTheContext, also if it is deliver that ends it.
+func TestLatest_NothingIsDeliveredAfterTheContext(t *testing.T) {
+	for range 20 { // select chooses at random
+		l, calls := newLatest(), 0
+		ctx, cancel := context.WithCancel(t.Context())
+		l.offer(numbered("5", 10, live))
+		l.deliver(ctx, func(*snapshot.Snapshot) {
+			calls++
+			l.offer(numbered("5", 11, live))
+			cancel()
+		})
+		if calls != 1 {
+			t.Fatalf("deliver was called %d times, want once", calls)
+		}
+	}
+}
+
 // TestLatest_NewsAtTheSameInstantAsTheTimer is news.
 func TestLatest_NewsAtTheSameInstantAsTheTimer(t *testing.T) {
 	l := newLatest()

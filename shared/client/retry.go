@@ -61,7 +61,7 @@ func (f *follower) stayConnected(ctx context.Context) error {
 	for failures := 0; ; {
 		good, reason := f.connection(ctx)
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 		code := websocket.CloseStatus(reason)
 		if final(code) {
@@ -80,7 +80,7 @@ func (f *follower) stayConnected(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		case <-time.After(wait):
 		}
 	}
