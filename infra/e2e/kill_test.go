@@ -4,6 +4,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/coder/websocket"
+
 	"sightglass/infra/internal/programs"
 	"sightglass/shared/snapshot"
 )
@@ -26,7 +28,9 @@ func TestAnEdgeIsKilled(t *testing.T) {
 	}
 	doomed.Signal(t, syscall.SIGKILL)
 	for i, f := range followers {
-		f.disconnected(t)
+		if reason := f.disconnected(t); websocket.CloseStatus(reason) > 0 {
+			t.Errorf("disconnected by %v, want no close code: the edge was killed", reason)
+		}
 		f.awaitNewer(t, before[i])
 	}
 	programs.Until(t, "all clients to be on the other edge", func() bool { return w.edges[0].Clients() == len(followers) })
