@@ -4,9 +4,9 @@
 //
 // Snapshots are state, not events: a slow consumer gets the newest and skips the ones in between. Within an epoch, an
 // older snapshot never follows a newer one, also across connections: while an edge is behind the one before, Run delivers
-// nothing of it. Between epochs the edge decides. Its keyframe may go back to a lower epoch, as happens after Redis was
-// emptied and the ingester's clock set back, and Run follows, unless that keyframe is stale: an edge without news may just
-// have missed the newer epoch.
+// nothing of it. Between epochs the edge decides: Run follows its keyframe to a lower epoch, too, to which edges go back
+// after Redis was emptied and the ingester's clock set back. But a stale snapshot replaces a live one only within its
+// epoch: an edge without news may have missed that the epoch has changed.
 package client
 
 import (
@@ -60,9 +60,9 @@ func (o *Options) validate() error {
 // Run follows the stream until ctx ends or an edge closes the connection with a code that asks not to reconnect. It
 // returns ctx's cause, or an error that wraps websocket.CloseError; and at once if an option is invalid.
 //
-// Run calls deliver with each new snapshot, from the caller's goroutine, and not after ctx has ended. While deliver runs, newer snapshots replace each
-// other. When nothing newer has come for 3 s, connected or not, Run delivers the last snapshot once more with the status
-// stale, as edges do. Snapshots share memory and must not be changed.
+// Run calls deliver with each new snapshot, from the caller's goroutine, and not after ctx has ended. While deliver runs,
+// newer snapshots replace each other. When nothing newer has come for 3 s, connected or not, Run delivers the last
+// snapshot once more with the status stale, as edges do. Snapshots share memory and must not be changed.
 func Run(ctx context.Context, o Options, deliver func(*snapshot.Snapshot)) error {
 	return run(ctx, o, standard(), deliver)
 }

@@ -25,7 +25,7 @@ import (
 // soon reconnects at once and pings after a moment. A pong may take its time, as the machine may be busy.
 func soon() timing {
 	return timing{
-		handshake: time.Minute, ping: time.Millisecond, pong: time.Minute, backoff: func(int) time.Duration { return 0 },
+		handshake: time.Minute, ping: time.Millisecond, pong: time.Minute, good: time.Hour, backoff: func(int) time.Duration { return 0 },
 	}
 }
 
@@ -157,6 +157,31 @@ func TestRun_FollowsAKeyframeToALowerEpoch(t *testing.T) {
 	}
 	if got := r.delivered; got[len(got)-1] != "5/4 live" {
 		t.Errorf("delivered %v, want 5/4 live last", got)
+	}
+}
+
+// TestRun_BacksOff longer with each failure, until a connection was good.
+func TestRun_BacksOff(t *testing.T) {
+	for name, c := range map[string]struct {
+		first turn
+		good  time.Duration
+		want  []int
+	}{
+		"snapshots for too short a time":     {send(websocket.StatusGoingAway, keyframe("5", 10)), time.Hour, []int{0, 1, 2, 3}},
+		"snapshots for long enough":          {send(websocket.StatusGoingAway, keyframe("5", 10)), 1, []int{0, 1, 0, 1}},
+		"a connection without any snapshots": {send(websocket.StatusGoingAway), 1, []int{0, 1, 2, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []int
+			busy := status(http.StatusServiceUnavailable)
+			follow(t, serve(t, c.first, busy, c.first, busy, last(keyframe("5", 20))), func(timing *timing) {
+				timing.good = c.good
+				timing.backoff = func(failures int) time.Duration { got = append(got, failures); return 0 }
+			})
+			if !slices.Equal(got, c.want) {
+				t.Errorf("waited after %v failures, want %v", got, c.want)
+			}
+		})
 	}
 }
 

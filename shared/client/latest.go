@@ -38,12 +38,14 @@ func (l *latest) offer(s *snapshot.Snapshot) {
 // replaces reports whether s is to be delivered after old, which may be nil. The package comment has the rule.
 func replaces(s, old *snapshot.Snapshot) bool {
 	switch {
-	case s.NewerThan(old):
+	case old == nil:
 		return true
 	case s.Epoch == old.Epoch:
-		return s.Seq == old.Seq && s.Status != old.Status
+		return s.NewerThan(old) || s.Seq == old.Seq && s.Status != old.Status
+	case s.Status == snapshot.Stale:
+		return s.NewerThan(old) && old.Status == snapshot.Stale
 	}
-	return s.Status != snapshot.Stale // of a lower epoch, which only a keyframe begins
+	return true // of a higher epoch, or of a lower one, which only a keyframe begins
 }
 
 // end ends deliver, once everything has been delivered. There must be no offer after it.
@@ -69,7 +71,7 @@ func (l *latest) deliver(ctx context.Context, f func(*snapshot.Snapshot)) {
 		if ctx.Err() != nil { // f may have canceled it, and select chooses at random
 			return
 		}
-		f(l.get())
+		f(l.take())
 		silence.Reset(staleAfter) // only now: while f ran, newer ones could not be delivered
 	}
 }
@@ -92,8 +94,13 @@ func (l *latest) markStale() bool {
 	return true
 }
 
-func (l *latest) get() *snapshot.Snapshot {
+// take returns the latest snapshot, which then is delivered.
+func (l *latest) take() *snapshot.Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	select {
+	case <-l.changed: // a newer one came since deliver was woken, and is the one returned
+	default:
+	}
 	return l.s
 }

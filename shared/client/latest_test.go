@@ -64,6 +64,14 @@ func TestLatest_Order(t *testing.T) {
 			[]*snapshot.Snapshot{numbered("6", 9, stale), numbered("5", 1, live), numbered("5", 2, live), numbered("5", 1, live)},
 			[]string{"6/9 stale", "5/1 live", "5/2 live"},
 		},
+		"an edge that has not gone back yet": {
+			[]*snapshot.Snapshot{numbered("6", 9, stale), numbered("5", 1, live), numbered("6", 9, stale), numbered("5", 2, live)},
+			[]string{"6/9 stale", "5/1 live", "5/2 live"},
+		},
+		"a later epoch, and stale as all": {
+			[]*snapshot.Snapshot{numbered("5", 9, stale), numbered("6", 3, stale), numbered("5", 9, stale)},
+			[]string{"5/9 stale", "6/3 stale"},
+		},
 		"an edge that has missed the epoch": {
 			[]*snapshot.Snapshot{numbered("6", 1, live), numbered("5", 9, stale), numbered("6", 2, live)},
 			[]string{"6/1 live", "6/2 live"},
@@ -105,7 +113,7 @@ func TestLatest_StaleAfterSilence(t *testing.T) {
 		expect()
 		time.Sleep(time.Millisecond)
 		expect("5/10 stale")
-		if s := l.get(); s.Price != 5300 || first.Status != live {
+		if s := l.take(); s.Price != 5300 || first.Status != live {
 			t.Errorf("stale: got %+v, want all else as it was, and the delivered one unchanged: %+v", s, first)
 		}
 		l.offer(numbered("5", 10, stale)) // the edge has noticed, too
@@ -132,6 +140,18 @@ func TestLatest_SlowConsumerSkipsToTheNewest(t *testing.T) {
 			t.Errorf("delivered %v, want one of 20, all live", got)
 		}
 	})
+}
+
+// TestLatest_DeliversNothingTwice: a newer one comes between the moment at which deliver is woken and that at which it
+// takes the latest.
+func TestLatest_DeliversNothingTwice(t *testing.T) {
+	l := newLatest()
+	l.offer(numbered("5", 10, live))
+	<-l.changed
+	l.offer(numbered("5", 11, live))
+	if got := label(l.take()); got != "5/11 live" || len(l.changed) != 0 {
+		t.Errorf("took %s, and there are %d to deliver; want 5/11 live and none", got, len(l.changed))
+	}
 }
 
 // TestLatest_EndDeliversWhatIsLeft: the edge's last snapshot may have come just before its close frame.
@@ -170,11 +190,11 @@ func TestLatest_NothingIsDeliveredAfterTheContext(t *testing.T) {
 func TestLatest_NewsAtTheSameInstantAsTheTimer(t *testing.T) {
 	l := newLatest()
 	l.offer(numbered("5", 10, live))
-	if !l.markStale() || l.get().Status != live {
-		t.Errorf("got %s of a snapshot that has not been delivered yet, want live", label(l.get()))
+	if !l.markStale() || l.take().Status != live {
+		t.Errorf("got %s of a snapshot that has not been delivered yet, want live", label(l.take()))
 	}
-	if !l.markStale() || l.get().Status != stale {
-		t.Errorf("got %s after silence, want stale", label(l.get()))
+	if !l.markStale() || l.take().Status != stale {
+		t.Errorf("got %s after silence, want stale", label(l.take()))
 	}
 	if l.markStale() {
 		t.Error("stale twice")

@@ -9,8 +9,8 @@ import (
 	"github.com/coder/websocket"
 )
 
-// The edge's close codes that matter to a client, see docs/clients.md.
-const codeTooManyConnections websocket.StatusCode = 4029 // from this address
+// codeTooManyConnections is the edge's close code for an address that has all the connections it may have.
+const codeTooManyConnections websocket.StatusCode = 4029
 
 // final reports whether a close code asks a client not to reconnect: its messages were wrong, and will be again.
 func final(code websocket.StatusCode) bool {
@@ -26,7 +26,6 @@ const (
 	firstBackoff       = 500 * time.Millisecond
 	maxBackoff         = 30 * time.Second
 	tooManyConnections = time.Minute
-	goodAfter          = time.Minute // a connection that brought snapshots for this long was no failure
 )
 
 // backoff is the time to wait after so many failures in a row, from 0: at random from 0 to a limit that doubles (full
@@ -41,12 +40,15 @@ type timing struct {
 	handshake time.Duration // at most, for the whole of it
 	ping      time.Duration // without a message, until a ping
 	pong      time.Duration // at most, for the answer
+	good      time.Duration // from a connection's first snapshot to its end, if the connection was no failure
 	backoff   func(failures int) time.Duration
 }
 
 // standard is the timing of static/client.js, too.
 func standard() timing {
-	return timing{handshake: 10 * time.Second, ping: 10 * time.Second, pong: 5 * time.Second, backoff: backoff}
+	return timing{
+		handshake: 10 * time.Second, ping: 10 * time.Second, pong: 5 * time.Second, good: time.Minute, backoff: backoff,
+	}
 }
 
 // A follower is one call of Run.
@@ -67,7 +69,7 @@ func (f *follower) stayConnected(ctx context.Context) error {
 		if final(code) {
 			return fmt.Errorf("client: the edge asks not to reconnect: %w", reason)
 		}
-		if good >= goodAfter {
+		if good >= f.timing.good {
 			failures = 0
 		}
 		wait := tooManyConnections
