@@ -17,7 +17,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
-	"sightglass/infra/crowd"
+	"sightglass/infra/clientsim"
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
 	"sightglass/ingester/testblock"
@@ -201,7 +201,7 @@ func (w *world) memory(parts ...*part) (sum int) {
 }
 
 // isCurrent reports whether every client is connected, and has the newest snapshot or a newer one.
-func (w *world) isCurrent(clients *crowd.Crowd, than *snapshot.Snapshot) bool {
+func (w *world) isCurrent(clients *clientsim.Clients, than *snapshot.Snapshot) bool {
 	return clients.CaughtUp(than) == clients.Summary().Clients
 }
 

@@ -17,33 +17,21 @@ func TestAnEdgeIsKilled(t *testing.T) {
 	addr := programs.FreeAddr(t)
 	doomed := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", w.redis.URL())
 	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
-	var viewers []*viewer
-	for range 5 {
-		conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn.SetReadLimit(1 << 20)
-		v := &viewer{conn: conn}
-		if _, err := v.next(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		viewers = append(viewers, v)
+	followers := make([]*follower, 5)
+	before := make([]*snapshot.Snapshot, len(followers))
+	for i := range followers {
+		followers[i] = followStream(t, source(i), addr, w.edges[0].Addr().String())
+		before[i] = followers[i].awaitNewer(t, nil)
+	}
+	if n := w.edges[0].Clients(); n != 0 {
+		t.Fatalf("%d clients are on the other edge already", n)
 	}
 	doomed.Signal(t, syscall.SIGKILL)
-	for n, v := range viewers {
-		var err error
-		for err == nil {
-			_, err = v.next(t.Context())
+	for i, f := range followers {
+		if reason := f.disconnected(t); websocket.CloseStatus(reason) > 0 {
+			t.Errorf("disconnected by %v, want no close code: the edge was killed", reason)
 		}
-		v.conn.CloseNow()
-		v.conn = dial(t, w.edges[0], source(n))
-		data, err := read(t.Context(), v.conn)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if now, err := snapshot.Decode(data); err != nil || v.last.NewerThan(now) {
-			t.Errorf("after the reconnect: %v, seq %d after %d", err, now.Seq, v.last.Seq)
-		}
+		f.awaitNewer(t, before[i])
 	}
+	programs.Until(t, "all clients to be on the other edge", func() bool { return w.edges[0].Clients() == len(followers) })
 }

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"testing"
 
-	"sightglass/infra/crowd"
+	"sightglass/infra/clientsim"
 )
 
 // TestAllEdgesDown: the balancer says so, in the form of an edge's errors, and clients come back when one does.
@@ -14,11 +14,11 @@ func TestAllEdgesDown(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
 		const n = 20
 		const nobody = `{"error":{"code":503,"message":"no edge is there; try again in a moment"}}`
-		people := w.crowd(n)
+		people := w.connect(n)
 		for _, e := range w.edges {
 			e.kill()
 		}
-		w.until(people, "everyone to have lost the connection, and someone to be told", func(s crowd.Summary) bool {
+		w.until(people, "everyone to have lost the connection, and someone to be told", func(s clientsim.Summary) bool {
 			return s.Connected == 0 && s.Ends["answered 503"] > 0
 		})
 		for _, path := range []string{"/", "/api/v1/snapshot", "/ws/mempool"} {
@@ -29,7 +29,7 @@ func TestAllEdgesDown(t *testing.T) {
 			}
 		}
 		w.edges[1].start()
-		w.until(people, "everyone to be back", func(s crowd.Summary) bool { return s.Connected == n })
+		w.until(people, "everyone to be back", func(s clientsim.Summary) bool { return s.Connected == n })
 		s := people.Summary()
 		t.Log(s)
 		if s.Older > 0 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sightglass/infra/crowd"
+	"sightglass/infra/clientsim"
 	"sightglass/infra/internal/programs"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
@@ -21,7 +21,7 @@ func TestADrainingEdge(t *testing.T) {
 	// Long enough for all that is looked at before the clients are told.
 	build(t, asShipped, []string{"--drain-delay", "10s", "--drain-window", "1s"}, func(t *testing.T, w *world) {
 		const n = 20
-		people := w.crowd(n)
+		people := w.connect(n)
 		going, staying := w.edges[0], w.edges[1]
 		had := going.clients()
 		if had == 0 || had == n {
@@ -49,7 +49,7 @@ func TestADrainingEdge(t *testing.T) {
 			t.Errorf("before any is told to go: %v", s)
 		}
 		going.process.Wait()
-		w.until(people, "its clients to be on the other edge", func(s crowd.Summary) bool { return s.Connected == n && staying.clients() == n+5 })
+		w.until(people, "its clients to be on the other edge", func(s clientsim.Summary) bool { return s.Connected == n && staying.clients() == n+5 })
 		s := people.Summary()
 		t.Log(s)
 		if s.Reconnects != had || s.Ends["closed with 1001"] != had || len(s.Ends) != 1 || s.Older > 0 {
@@ -67,7 +67,7 @@ func TestARollingRestart(t *testing.T) {
 	each(t, func(t *testing.T, k kind) { // one after the other, as people count the seconds
 		w := newWorld(t, program, k, asShipped, nil)
 		const n = 500
-		people := w.crowd(n)
+		people := w.connect(n)
 		for i, e := range w.edges {
 			e.stop()
 			e.start()
@@ -76,7 +76,7 @@ func TestARollingRestart(t *testing.T) {
 			}
 		}
 		now := w.newest()
-		w.until(people, "everyone to have what is new now", func(crowd.Summary) bool { return people.CaughtUp(now) == n })
+		w.until(people, "everyone to have what is new now", func(clientsim.Summary) bool { return people.CaughtUp(now) == n })
 		s := people.Summary()
 		t.Log(s)
 		if s.Gap > longestGap || s.Older > 0 {
@@ -106,14 +106,14 @@ func (w *world) newest() *snapshot.Snapshot {
 func TestAKilledEdge(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
 		const n = 20
-		people := w.crowd(n)
+		people := w.connect(n)
 		w.edges[0].kill()
 		for i := range 5 {
 			if code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
 				t.Errorf("client %d after an edge was killed: closed with %d", i+1, code)
 			}
 		}
-		w.until(people, "its clients to be on the other edge", func(s crowd.Summary) bool { return s.Connected == n && w.edges[1].clients() == n+5 })
+		w.until(people, "its clients to be on the other edge", func(s clientsim.Summary) bool { return s.Connected == n && w.edges[1].clients() == n+5 })
 		t.Log(people.Summary())
 	})
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
 
-	"sightglass/infra/crowd"
+	"sightglass/infra/clientsim"
 	"sightglass/infra/fanout"
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
@@ -146,17 +146,17 @@ func feed(t *testing.T, client *redis.Client) (stop func()) {
 	return stop
 }
 
-// crowd lets clients come by way of the balancer, and waits until all have a snapshot.
-func (w *world) crowd(n int) *crowd.Crowd {
+// connect connects clients through the balancer, and waits until all have a snapshot.
+func (w *world) connect(n int) *clientsim.Clients {
 	w.t.Helper()
-	c := crowd.Start(crowd.Options{URL: stream(w.lb.addr), Clients: n})
+	c := clientsim.Start(clientsim.Options{URL: stream(w.lb.addr), Clients: n})
 	w.t.Cleanup(c.Stop)
-	w.until(c, fmt.Sprintf("all %d clients to be connected", n), func(s crowd.Summary) bool { return s.Connected == n })
+	w.until(c, fmt.Sprintf("all %d clients to be connected", n), func(s clientsim.Summary) bool { return s.Connected == n })
 	return c
 }
 
-// until waits for something to come true of a crowd, and tells how it is if it does not.
-func (w *world) until(c *crowd.Crowd, what string, met func(crowd.Summary) bool) {
+// until waits for something to come true of the clients, and logs what they have measured if it does not.
+func (w *world) until(c *clientsim.Clients, what string, met func(clientsim.Summary) bool) {
 	w.t.Helper()
 	defer func() {
 		if w.t.Failed() {
@@ -166,7 +166,7 @@ func (w *world) until(c *crowd.Crowd, what string, met func(crowd.Summary) bool)
 	programs.Until(w.t, what, func() bool { return met(c.Summary()) })
 }
 
-// person is the n-th address that single clients come from; a crowd has others.
+// person is the n-th address that single clients come from; clientsim has others.
 func person(n int) net.IP { return net.IPv4(127, 0, 99, byte(n+1)) }
 
 // tooMany is how a client is told that its address holds all that it may.

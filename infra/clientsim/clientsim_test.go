@@ -1,4 +1,4 @@
-package crowd_test
+package clientsim_test
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
-	"sightglass/infra/crowd"
+	"sightglass/infra/clientsim"
 	"sightglass/infra/internal/programs"
 	"sightglass/shared/snapshot"
 )
@@ -54,48 +54,48 @@ func say(t *testing.T, code websocket.StatusCode, messages ...[]byte) func(http.
 	}
 }
 
-func follow(t *testing.T, url string) *crowd.Crowd {
+func follow(t *testing.T, url string) *clientsim.Clients {
 	t.Helper()
-	c := crowd.Start(crowd.Options{URL: url, Clients: 1})
+	c := clientsim.Start(clientsim.Options{URL: url, Clients: 1})
 	t.Cleanup(c.Stop)
-	programs.Until(t, "the client to be told for good", func() bool { return c.Summary().GivenUp == 1 })
+	programs.Until(t, "the client to give up", func() bool { return c.Summary().GivenUp == 1 })
 	return c
 }
 
-// TestWhatAClientHasSeen: its connections bring what no edge may, and what every edge may.
-func TestWhatAClientHasSeen(t *testing.T) {
+// TestClients_Measure: the connections bring what no edge may send, and what every edge may.
+func TestClients_Measure(t *testing.T) {
 	busy := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
 	for name, c := range map[string]struct {
 		second []byte
 		older  int
 	}{
-		"the same again":   {keyframe("5", 10), 0},
-		"a newer one":      {keyframe("5", 11), 0},
-		"a later reign's":  {keyframe("6", 1), 0},
-		"an older one":     {keyframe("5", 9), 1},
-		"an older reign's": {keyframe("4", 11), 1},
+		"the same again":     {keyframe("5", 10), 0},
+		"a newer one":        {keyframe("5", 11), 0},
+		"a later epoch's":    {keyframe("6", 1), 0},
+		"an older one":       {keyframe("5", 9), 1},
+		"an earlier epoch's": {keyframe("4", 11), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			seen := follow(t, serve(t, say(t, websocket.StatusGoingAway, keyframe("5", 10)), busy,
+			clients := follow(t, serve(t, say(t, websocket.StatusGoingAway, keyframe("5", 10)), busy,
 				say(t, websocket.StatusPolicyViolation, c.second)))
-			one := seen.Seen()[0]
-			if one.Older != c.older || one.Reconnects != 1 || one.Gap <= 0 || one.Silence < one.Gap {
-				t.Errorf("got %+v, want %d older, 1 reconnect, a gap, no shorter silence", one, c.older)
+			one := clients.Seen()[0]
+			if one.Older != c.older || one.Disordered != 0 || one.Reconnects != 1 || one.Gap <= 0 || one.Silence < one.Gap {
+				t.Errorf("got %+v, want %d older, none out of order, 1 reconnect, a gap, no shorter silence", one, c.older)
 			}
-			ends := seen.Summary().Ends
+			ends := clients.Summary().Ends
 			if ends["closed with 1001"] != 1 || ends["answered 503"] != 1 || ends["closed with 1008"] != 1 || len(ends) != 3 {
-				t.Errorf("its connections ended thus: %v", ends)
+				t.Errorf("the connections ended so: %v", ends)
 			}
 		})
 	}
 }
 
-// TestADeltaThatDoesNotFit ends the connection, and the next one begins anew.
-func TestADeltaThatDoesNotFit(t *testing.T) {
+// TestClients_MeasureAWrongDelta, which ends the connection; the next one begins with a keyframe.
+func TestClients_MeasureAWrongDelta(t *testing.T) {
 	gap := (&snapshot.Delta{Seq: 12, Status: snapshot.Live}).AppendJSON(nil)
-	seen := follow(t, serve(t, say(t, websocket.StatusGoingAway, keyframe("5", 10), gap),
+	clients := follow(t, serve(t, say(t, websocket.StatusGoingAway, keyframe("5", 10), gap),
 		say(t, websocket.StatusPolicyViolation, keyframe("5", 13))))
-	if one := seen.Seen()[0]; one.Seq != 13 || one.Older != 0 || seen.Summary().Ends["not as the protocol has it"] != 1 {
-		t.Errorf("got %+v, %v", one, seen.Summary())
+	if one := clients.Seen()[0]; one.Seq != 13 || one.Older != 0 || clients.Summary().Ends["not as the protocol has it"] != 1 {
+		t.Errorf("got %+v, %v", one, clients.Summary())
 	}
 }

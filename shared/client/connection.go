@@ -1,0 +1,142 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sightglass/shared/snapshot"
+)
+
+const protocol = "sightglass.delta.v1"
+
+// maxMessage bounds a message in bytes. A keyframe with snapshot.MaxTransactions points of the longest numbers has about
+// 70,000.
+const maxMessage = 1 << 20
+
+// ErrSilent is the reason for which Run drops a connection that brings nothing and answers no ping.
+var ErrSilent = errors.New("the connection is silent: no answer to a ping")
+
+// A HandshakeError is the reason of an attempt that did not lead to a connection.
+type HandshakeError struct {
+	Status int // of the HTTP response; 0: there was none; 101: it was not one for sightglass.delta.v1
+	Err    error
+}
+
+func (e *HandshakeError) Error() string { return e.Err.Error() }
+
+func (e *HandshakeError) Unwrap() error { return e.Err }
+
+// connect dials the edge. Its error is a HandshakeError.
+func (f *follower) connect(ctx context.Context) (*websocket.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.timing.handshake)
+	defer cancel()
+	conn, response, err := websocket.Dial(ctx, f.URL, &websocket.DialOptions{ //nolint:bodyclose // Dial sees to it
+		HTTPClient: f.HTTPClient, Subprotocols: []string{protocol},
+	})
+	switch {
+	case response == nil:
+		return nil, &HandshakeError{0, err}
+	case err != nil:
+		return nil, &HandshakeError{response.StatusCode, err}
+	case conn.Subprotocol() != protocol:
+		conn.CloseNow()
+		return nil, &HandshakeError{http.StatusSwitchingProtocols, errors.New("the server does not support " + protocol)}
+	}
+	conn.SetReadLimit(maxMessage)
+	return conn, nil
+}
+
+// connection is one, from the handshake to the end. It returns the reason, and the time since the first snapshot, 0 if
+// there was none.
+func (f *follower) connection(ctx context.Context) (good time.Duration, reason error) {
+	conn, err := f.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	reading, stop := context.WithCancelCause(ctx)
+	received := make(chan struct{}, 1)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		if f.watch(reading, conn, received) != nil {
+			stop(ErrSilent) // ends read
+		}
+	})
+	defer watching.Wait()
+	defer conn.CloseNow()
+	defer stop(nil)
+
+	var first time.Time
+	reason = f.read(reading, conn, func(s *snapshot.Snapshot) {
+		if first.IsZero() {
+			first = time.Now()
+		}
+		if f.Received != nil {
+			f.Received(s)
+		}
+		f.latest.offer(s)
+		select {
+		case received <- struct{}{}:
+		default:
+		}
+	})
+	if errors.Is(context.Cause(reading), ErrSilent) && websocket.CloseStatus(reason) < 0 {
+		reason = ErrSilent
+	}
+	if !first.IsZero() {
+		good = time.Since(first)
+	}
+	return good, reason
+}
+
+// read calls take with the connection's snapshots, until it ends or brings a wrong message.
+func (f *follower) read(ctx context.Context, conn *websocket.Conn, take func(*snapshot.Snapshot)) error {
+	var replica snapshot.Replica
+	for {
+		kind, message, err := conn.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if kind != websocket.MessageText {
+			return fmt.Errorf("%w: a binary message", snapshot.ErrInvalid)
+		}
+		s, err := replica.Take(message)
+		if err != nil {
+			return err
+		}
+		take(s)
+	}
+}
+
+// watch pings the edge whenever nothing has been received for a while, as a dead connection is silent, and so is an edge
+// without news. It returns an error if there is no pong, nil when ctx or the connection has ended.
+func (f *follower) watch(ctx context.Context, conn *websocket.Conn, received <-chan struct{}) error {
+	silence := time.NewTimer(f.timing.ping)
+	defer silence.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-received:
+		case <-silence.C:
+			pinging, cancel := context.WithTimeout(ctx, f.timing.pong)
+			err := conn.Ping(pinging)
+			unanswered := pinging.Err()
+			cancel()
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case unanswered != nil:
+				return ErrSilent
+			case err != nil: // the connection has ended, and read returns why
+				return nil
+			}
+		}
+		silence.Reset(f.timing.ping)
+	}
+}

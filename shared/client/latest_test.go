@@ -1,0 +1,220 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sightglass/shared/snapshot"
+)
+
+const (
+	live  = snapshot.Live
+	stale = snapshot.Stale
+)
+
+// consume delivers what is offered, until the test ends. delivered is what has been since the last call, at a moment at
+// which all waits. It takes the consumer so long for each.
+func consume(t *testing.T, each time.Duration) (l *latest, delivered func() []string) {
+	l = newLatest()
+	all := make(chan string, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.deliver(ctx, func(s *snapshot.Snapshot) { all <- label(s); time.Sleep(each) })
+	}()
+	t.Cleanup(func() { cancel(); <-ended })
+	return l, func() (labels []string) {
+		synctest.Wait()
+		for len(all) > 0 {
+			labels = append(labels, <-all)
+		}
+		return labels
+	}
+}
+
+// TestLatest_Order: what is delivered of the snapshots that edges send, one after the other.
+func TestLatest_Order(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent []*snapshot.Snapshot
+		want []string
+	}{
+		"one after the other": {
+			[]*snapshot.Snapshot{numbered("5", 1, live), numbered("5", 2, live)}, []string{"5/1 live", "5/2 live"},
+		},
+		"the same again, after a reconnect": {
+			[]*snapshot.Snapshot{numbered("5", 1, live), numbered("5", 1, live)}, []string{"5/1 live"},
+		},
+		"an edge that is behind, and catches up": {
+			[]*snapshot.Snapshot{numbered("5", 9, live), numbered("5", 7, live), numbered("5", 8, stale), numbered("5", 9, live), numbered("5", 10, live)},
+			[]string{"5/9 live", "5/10 live"},
+		},
+		"stale, and live again": {
+			[]*snapshot.Snapshot{numbered("5", 1, live), numbered("5", 1, stale), numbered("5", 1, stale), numbered("5", 1, live)},
+			[]string{"5/1 live", "5/1 stale", "5/1 live"},
+		},
+		"a later epoch": {
+			[]*snapshot.Snapshot{numbered("5", 9, live), numbered("6", 1, live), numbered("10", 1, live)},
+			[]string{"5/9 live", "6/1 live", "10/1 live"},
+		},
+		"the edge goes back to a lower epoch": {
+			[]*snapshot.Snapshot{numbered("6", 9, stale), numbered("5", 1, live), numbered("5", 2, live), numbered("5", 1, live)},
+			[]string{"6/9 stale", "5/1 live", "5/2 live"},
+		},
+		"an edge that has not gone back yet": {
+			[]*snapshot.Snapshot{numbered("6", 9, stale), numbered("5", 1, live), numbered("6", 9, stale), numbered("5", 2, live)},
+			[]string{"6/9 stale", "5/1 live", "5/2 live"},
+		},
+		"a later epoch, and stale as all": {
+			[]*snapshot.Snapshot{numbered("5", 9, stale), numbered("6", 3, stale), numbered("5", 9, stale)},
+			[]string{"5/9 stale", "6/3 stale"},
+		},
+		"an edge that has missed the epoch": {
+			[]*snapshot.Snapshot{numbered("6", 1, live), numbered("5", 9, stale), numbered("6", 2, live)},
+			[]string{"6/1 live", "6/2 live"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, delivered := consume(t, 0)
+				for _, s := range c.sent {
+					l.offer(s)
+					synctest.Wait()
+				}
+				if got := delivered(); !slices.Equal(got, c.want) {
+					t.Errorf("delivered %v, want %v", got, c.want)
+				}
+			})
+		})
+	}
+}
+
+// TestLatest_StaleAfterSilence, once, and again after the next snapshot.
+func TestLatest_StaleAfterSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, delivered := consume(t, 0)
+		expect := func(want ...string) {
+			t.Helper()
+			if got := delivered(); !slices.Equal(got, want) {
+				t.Errorf("delivered %v, want %v", got, want)
+			}
+		}
+		time.Sleep(time.Hour) // there is nothing yet that could be stale
+		expect()
+		first := numbered("5", 10, live)
+		first.Price = 5300
+		l.offer(first)
+		expect("5/10 live")
+		time.Sleep(staleAfter - time.Millisecond)
+		l.offer(numbered("5", 9, live)) // no news
+		expect()
+		time.Sleep(time.Millisecond)
+		expect("5/10 stale")
+		if s := l.take(); s.Price != 5300 || first.Status != live {
+			t.Errorf("stale: got %+v, want all else as it was, and the delivered one unchanged: %+v", s, first)
+		}
+		l.offer(numbered("5", 10, stale)) // the edge has noticed, too
+		time.Sleep(time.Hour)
+		expect()
+		l.offer(numbered("5", 11, live))
+		expect("5/11 live")
+		time.Sleep(staleAfter)
+		expect("5/11 stale")
+	})
+}
+
+// TestLatest_SlowConsumerSkipsToTheNewest, and it is not told that the newest is stale because it was slow.
+func TestLatest_SlowConsumerSkipsToTheNewest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, delivered := consume(t, 10*time.Second)
+		for seq := range uint64(200) {
+			l.offer(numbered("5", seq+1, live))
+			time.Sleep(500 * time.Millisecond)
+		}
+		got := delivered()
+		// At 10 s, 20 s and so on the consumer and the feed act in the same instant.
+		if len(got) < 10 || len(got) > 11 || got[0] != "5/1 live" || slices.ContainsFunc(got, func(s string) bool { return s[len(s)-4:] != "live" }) {
+			t.Errorf("delivered %v, want one of 20, all live", got)
+		}
+	})
+}
+
+// TestLatest_DeliversNothingTwice: a newer one comes between the moment at which deliver is woken and that at which it
+// takes the latest.
+func TestLatest_DeliversNothingTwice(t *testing.T) {
+	l := newLatest()
+	l.offer(numbered("5", 10, live))
+	<-l.changed
+	l.offer(numbered("5", 11, live))
+	if got := label(l.take()); got != "5/11 live" || len(l.changed) != 0 {
+		t.Errorf("took %s, and there are %d to deliver; want 5/11 live and none", got, len(l.changed))
+	}
+}
+
+// TestLatest_EndDeliversWhatIsLeft: the edge's last snapshot may have come just before its close frame.
+func TestLatest_EndDeliversWhatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, delivered := consume(t, 10*time.Second)
+		l.offer(numbered("5", 10, live))
+		synctest.Wait() // the consumer is busy
+		l.offer(numbered("5", 11, live))
+		l.end()
+		time.Sleep(time.Hour)
+		if got, want := delivered(), []string{"5/10 live", "5/11 live"}; !slices.Equal(got, want) {
+			t.Errorf("delivered %v, want %v and nothing stale", got, want)
+		}
+	})
+}
+
+// TestLatest_NothingIsDeliveredAfterTheContext, also if it is deliver that ends it.
+func TestLatest_NothingIsDeliveredAfterTheContext(t *testing.T) {
+	for range 20 { // select chooses at random
+		l, calls := newLatest(), 0
+		ctx, cancel := context.WithCancel(t.Context())
+		l.offer(numbered("5", 10, live))
+		l.deliver(ctx, func(*snapshot.Snapshot) {
+			calls++
+			l.offer(numbered("5", 11, live))
+			cancel()
+		})
+		if calls != 1 {
+			t.Fatalf("deliver was called %d times, want once", calls)
+		}
+	}
+}
+
+// TestLatest_NewsAtTheSameInstantAsTheTimer is news.
+func TestLatest_NewsAtTheSameInstantAsTheTimer(t *testing.T) {
+	l := newLatest()
+	l.offer(numbered("5", 10, live))
+	if !l.markStale() || l.take().Status != live {
+		t.Errorf("got %s of a snapshot that has not been delivered yet, want live", label(l.take()))
+	}
+	if !l.markStale() || l.take().Status != stale {
+		t.Errorf("got %s after silence, want stale", label(l.take()))
+	}
+	if l.markStale() {
+		t.Error("stale twice")
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	for failures, most := range map[int]time.Duration{
+		0: 500 * time.Millisecond, 1: time.Second, 5: 16 * time.Second, 6: 30 * time.Second, 7: 30 * time.Second, 1000: 30 * time.Second,
+	} {
+		longest := time.Duration(0)
+		for range 1000 {
+			wait := backoff(failures)
+			if wait < 0 || wait >= most {
+				t.Fatalf("%d failures: got %v, want less than %v", failures, wait, most)
+			}
+			longest = max(longest, wait)
+		}
+		if longest < most*9/10 { // by chance once in 10^45
+			t.Errorf("%d failures: the longest of 1000 waits is %v, want about %v", failures, longest, most)
+		}
+	}
+}
