@@ -1,7 +1,6 @@
 package bitcoind
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -167,12 +166,12 @@ func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error
 // Block asks for a block (getblock). The error is ErrPruned where the node has thrown it away.
 func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
 	return ask(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) {
-		r, block := bytes.NewReader(raw), new(wire.MsgBlock)
-		if err := block.Deserialize(r); err != nil {
-			return nil, fmt.Errorf("no block: %w", err)
-		}
-		if r.Len() > 0 || block.BlockHash() != hash {
-			return nil, fmt.Errorf("block %v and %d bytes in place of block %v", block.BlockHash(), r.Len(), hash)
+		block, err := rawtx.DecodeBlock(raw)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("block %v: %w", hash, err)
+		case block.BlockHash() != hash:
+			return nil, fmt.Errorf("block %v in place of %v", block.BlockHash(), hash)
 		}
 		return block, nil
 	}, "getblock", hash, 0)
