@@ -63,44 +63,36 @@ func (c *Client) MempoolLoaded(ctx context.Context) (bool, error) {
 }
 
 // EntryTimes asks when each transaction entered the mempool, to the second (getmempoolentry). The time is zero for one
-// that the mempool does not hold.
+// that the mempool does not hold. With a *PartialError it is zero for those that failed, too, and the others are good.
 func (c *Client) EntryTimes(ctx context.Context, ids []chainhash.Hash) ([]time.Time, error) {
 	type result struct {
 		Time int64 `json:"time"`
 	}
 	times := make([]time.Time, len(ids))
-	err := askEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
+	return some(times, askEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
 		if r.Time <= 0 {
-			return fmt.Errorf("no time in it for %v", ids[i])
+			return errors.New("no time in it")
 		}
 		times[i] = time.Unix(r.Time, 0)
 		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return times, nil
+	}))
 }
 
 // Transactions asks for transactions (getrawtransaction): nil for one that the node does not have. Without txindex= that
-// is all that are not in the mempool.
+// is all that are not in the mempool. With a *PartialError it is nil for those that failed, too, and the others are good.
 func (c *Client) Transactions(ctx context.Context, ids []chainhash.Hash) ([]*wire.MsgTx, error) {
 	txs := make([]*wire.MsgTx, len(ids))
-	err := askEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
+	return some(txs, askEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
 		tx, err := rawtx.Decode(raw)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%v: %w", ids[i], err)
+			return err
 		case tx.TxHash() != ids[i]:
-			return fmt.Errorf("%v in place of %v", tx.TxHash(), ids[i])
+			return fmt.Errorf("transaction %v in its place", tx.TxHash())
 		}
 		txs[i] = tx
 		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return txs, nil
+	}))
 }
 
 // A Chain is how far a node is.
