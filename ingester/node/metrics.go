@@ -11,6 +11,7 @@ type Metrics struct {
 	resyncs, blocks                         *prometheus.CounterVec
 	restarts, renewals, failures            prometheus.Counter
 	held, filled, passedOver                prometheus.Counter
+	skipped, unread                         prometheus.Counter
 	connected, inStep, mempool              prometheus.Gauge
 	heard                                   map[string]prometheus.Gauge // by topic
 }
@@ -47,6 +48,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		held:        counter("sightglass_node_held_transactions_total", "Transactions not believed to be new, as the node was loading or catching up."),
 		filled:      counter("sightglass_node_filled_transactions_total", "Transactions that were asked for by RPC: at the start, after gaps, with blocks."),
 		passedOver:  counter("sightglass_node_old_transactions_total", "Transactions of blocks that are older than the window, or of unknown age."),
+		skipped:     counter("sightglass_node_skipped_transactions_total", "Transactions of the mempool that RPC did not give, after several tries."),
+		unread:      counter("sightglass_node_skipped_blocks_total", "Blocks of the window that RPC did not give, after several tries."),
 		connected:   gauge("sightglass_node_connected", "1 while the ZMQ connection is there."),
 		inStep:      gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
 		mempool:     gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
