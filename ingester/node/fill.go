@@ -15,7 +15,8 @@ import (
 // a few after a gap.
 type fill struct {
 	wanted  []chainhash.Hash
-	asking  int // questions on their way
+	number  int // of the list that it is for
+	asking  int // questions on their way, of earlier lists too
 	retry   time.Time
 	backlog []fetched // to be passed on when no message waits
 	taken   int       // of the backlog
@@ -67,6 +68,7 @@ const (
 
 // begin makes a list of what the pool lacks.
 func (f *fill) begin(p *pool, now time.Time) int {
+	f.number++
 	f.wanted, f.again = f.wanted[:0], nil
 	for id := range f.refusals {
 		if !p.lacks(id) {
@@ -84,9 +86,9 @@ func (f *fill) begin(p *pool, now time.Time) int {
 	return len(f.wanted)
 }
 
-// refuse notes that a transaction could not be had, though others could. It gives how often that was: from triesInAFill
-// on the transaction is skipped.
-func (f *fill) refuse(id chainhash.Hash) (times int) {
+// refuse notes that a transaction could not be had, though others could, and gives how often that was. From triesInAFill
+// on it is skipped. If the answer is to an earlier list's question, this fill asks for itself.
+func (f *fill) refuse(id chainhash.Hash, number int) (times int) {
 	if len(f.refusals) >= mostRefusals {
 		clear(f.refusals)
 	}
@@ -94,9 +96,13 @@ func (f *fill) refuse(id chainhash.Hash) (times int) {
 		f.refusals = make(map[chainhash.Hash]int)
 	}
 	f.refusals[id]++
-	if times = f.refusals[id]; times < triesInAFill {
+	times = f.refusals[id]
+	switch {
+	case number != f.number:
+	case times < triesInAFill:
 		f.again = append(f.again, id)
-	} else {
+		f.done--
+	default:
 		f.skipped++
 	}
 	return times
@@ -142,11 +148,11 @@ func (n *Node) askBodies(now time.Time) {
 		if n.sync.hold || n.chain.walk.active && n.chain.walk.steps == 0 {
 			return
 		}
-		ids := n.nextChunk()
+		ids, number := n.nextChunk(), f.number
 		f.asking++
 		n.question(func(ctx context.Context) func() {
 			b, err := n.getBodies(ctx, ids, now)
-			return func() { n.gotBodies(ids, b, err) }
+			return func() { n.gotBodies(ids, number, b, err) }
 		})
 	}
 }
@@ -220,16 +226,22 @@ func (b *bodies) refuse(ids []chainhash.Hash, err error) error {
 	return nil
 }
 
-func (n *Node) gotBodies(asked []chainhash.Hash, b bodies, err error) {
+// gotBodies takes an answer, which is good even if a newer list has come meanwhile; but that list has all that is lacking
+// still.
+func (n *Node) gotBodies(asked []chainhash.Hash, number int, b bodies, err error) {
 	f := &n.fill
 	f.asking--
 	if err != nil {
 		n.complain(err)
-		f.wanted = append(f.wanted, asked...)
+		if number == f.number {
+			f.wanted = append(f.wanted, asked...)
+		}
 		f.retry = afterRetry(time.Now())
 		return
 	}
-	f.done += len(asked)
+	if number == f.number {
+		f.done += len(asked)
+	}
 	f.backlog = append(f.backlog, b.got...)
 	for _, id := range b.old {
 		if n.pool.lacks(id) {
@@ -238,16 +250,13 @@ func (n *Node) gotBodies(asked []chainhash.Hash, b bodies, err error) {
 	}
 	for id, why := range b.refused {
 		if n.pool.lacks(id) {
-			n.refused(id, why)
+			n.refused(id, number, why)
 		}
 	}
 }
 
-func (n *Node) refused(id chainhash.Hash, why error) {
-	switch times := n.fill.refuse(id); {
-	case times < triesInAFill:
-		n.fill.done--
-	case times == triesInAFill:
+func (n *Node) refused(id chainhash.Hash, number int, why error) {
+	if times := n.fill.refuse(id, number); times == triesInAFill {
 		n.metrics.skipped.Inc()
 		n.often.Do(func() {
 			n.log.Warn("skipped a transaction that RPC does not give", "id", id, "tries", times, "err", why)

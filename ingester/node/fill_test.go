@@ -176,8 +176,8 @@ func TestFill_OneTransactionThatCannotBeHad(t *testing.T) {
 			if log.count("the window is filled") == 0 || log.count("skipped a transaction that RPC does not give") == 0 || log.count(bad.String()) == 0 {
 				t.Error("the log does not say that the window is filled but for which transaction")
 			}
-			if n := asked.Load(); n < 3 || n > 10 {
-				t.Errorf("asked for it %d times, want 3 at least and 10 at most", n)
+			if n := asked.Load(); n < 3 || n > 12 { // two questions may be on their way when it is given up
+				t.Errorf("asked for it %d times, want 3 at least and 10 or a few more at most", n)
 			}
 		})
 	}

@@ -24,7 +24,7 @@ func TestFill_RefusedTransactionIsAskedForBounded(t *testing.T) {
 			}
 			f.wanted = nil
 			n++
-			f.refuse(bad)
+			f.refuse(bad, f.number)
 			f.repeat(time.Time{})
 		}
 		if !f.idle() {
@@ -47,7 +47,7 @@ func TestFill_RefusedTransactionIsAskedForBounded(t *testing.T) {
 func TestFill_RefusalsAreBounded(t *testing.T) {
 	var f fill
 	for i := range 2*mostRefusals + 10 {
-		f.refuse(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16)})
+		f.refuse(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16)}, f.number)
 	}
 	if len(f.refusals) > mostRefusals {
 		t.Errorf("%d refusals are remembered, want %d at most", len(f.refusals), mostRefusals)
