@@ -228,15 +228,18 @@ func (w *watch) ready() {
 
 // plain is a life of one block, and then of 20 transactions that come: two lines each. Only those two are played by
 // play; the block is before them.
-func plain() []transcript.Line {
+func plain() []transcript.Line { return plainOf(20) }
+
+// plainOf is plain with so many transactions.
+func plainOf(n int) []transcript.Line {
 	lines := life.New(1, 0)
 	counters := make(map[string]uint32)
 	for _, l := range lines {
 		counters[l.Topic]++
 	}
-	for i := range 20 {
+	for i := range n {
 		tx := wire.NewMsgTx(2)
-		tx.AddTxIn(wire.NewTxIn(&wire.OutPoint{Hash: chainhash.Hash{1, byte(i)}}, nil, nil))
+		tx.AddTxIn(wire.NewTxIn(&wire.OutPoint{Hash: chainhash.Hash{1}, Index: uint32(i)}, nil, nil))
 		tx.AddTxOut(wire.NewTxOut(100_000, make([]byte, 22)))
 		var body bytes.Buffer
 		if err := tx.Serialize(&body); err != nil {

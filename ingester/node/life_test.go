@@ -56,6 +56,12 @@ func newWatchAt(t *testing.T, lines []transcript.Line, start time.Time, log io.W
 
 func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer) *watch {
 	t.Helper()
+	return watchThrough(t, func(rpcURL string) string { return rpcURL }, lines, o, withRPC, log)
+}
+
+// watchThrough asks RPC at the URL that proxy gives for the replayed node's.
+func watchThrough(t *testing.T, proxy func(string) string, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer) *watch {
+	t.Helper()
 	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o.Endpoint, o.Log = "tcp://127.0.0.1:*", logger
@@ -69,7 +75,7 @@ func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, with
 	t.Cleanup(w.theirs.Close)
 	no := node.Options{ZMQ: []string{w.theirs.Endpoint()}, Window: 3 * time.Hour, Quiet: quiet, Log: logger}
 	if withRPC {
-		if no.RPC, err = bitcoind.New(bitcoind.Options{URL: w.theirs.RPCURL(), User: "u", Password: "p"}); err != nil {
+		if no.RPC, err = bitcoind.New(bitcoind.Options{URL: proxy(w.theirs.RPCURL()), User: "u", Password: "p"}); err != nil {
 			t.Fatal(err)
 		}
 	}

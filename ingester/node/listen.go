@@ -52,6 +52,10 @@ func (n *Node) hear(raw zmqsub.Message) {
 	}
 	if err != nil {
 		n.metrics.badMessages.WithLabelValues(reason(err)).Inc()
+		if m.topic == TopicRawTx { // it may be of a block, or even its coinbase: as if it were lost
+			n.run.whole = false
+			n.run.unsure = n.rpc != nil && n.sequenced()
+		}
 		n.often.Do(func() { n.log.Warn("passed over a broken message", "err", err) })
 		return
 	}

@@ -11,6 +11,7 @@ type Metrics struct {
 	resyncs, blocks                         *prometheus.CounterVec
 	restarts, renewals, failures            prometheus.Counter
 	held, filled, passedOver                prometheus.Counter
+	skipped, unread                         prometheus.Counter
 	connected, inStep, mempool              prometheus.Gauge
 	endpoints                               *prometheus.GaugeVec
 	heard                                   map[string]prometheus.Gauge // by topic
@@ -54,6 +55,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"endpoint"}),
 		inStep:  gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
 		mempool: gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
+		skipped: counter("sightglass_node_skipped_transactions_total", "Transactions of the mempool that RPC did not give, after several tries."),
+		unread:  counter("sightglass_node_skipped_blocks_total", "Blocks of the window that RPC did not give, after several tries."),
 	}
 	// All series are there from the start, so that the first of its kind is seen as a rise.
 	for _, topic := range []string{TopicRawTx, TopicSequence} {

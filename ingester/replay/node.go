@@ -176,6 +176,7 @@ const (
 	Deliver   Fault = iota // none
 	Drop                   // it is not sent
 	Duplicate              // it is sent twice
+	Damage                 // half of its body is sent
 )
 
 // Step plays the next line; not ok means that there is none. An answer that was recorded is compared with the state:
@@ -203,9 +204,13 @@ func (n *Node) step(ctx context.Context, fault Fault) (line transcript.Line, ok 
 
 func (n *Node) publish(ctx context.Context, fault Fault, line transcript.Line) error {
 	var err error
-	for range [...]int{Deliver: 1, Drop: 0, Duplicate: 2}[fault] {
+	body := line.Body
+	if fault == Damage {
+		body = body[:len(body)/2]
+	}
+	for range [...]int{Deliver: 1, Drop: 0, Duplicate: 2, Damage: 1}[fault] {
 		counter := binary.LittleEndian.AppendUint32(nil, line.Counter)
-		err = errors.Join(err, n.socket.send(ctx, []byte(line.Topic), line.Body, counter))
+		err = errors.Join(err, n.socket.send(ctx, []byte(line.Topic), body, counter))
 	}
 	return err
 }
