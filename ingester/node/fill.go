@@ -67,7 +67,7 @@ func (f *fill) want(id chainhash.Hash) {
 func (n *Node) askBodies(now time.Time) {
 	f := &n.fill
 	for len(f.wanted) > 0 && f.asking < fillers && len(f.backlog) < mostBacklog && !now.Before(f.retry) {
-		if n.sync.hold || n.chain.walk.active && n.chain.walk.steps == 0 {
+		if n.sync.reach.holds() || n.chain.walk.active && n.chain.walk.steps == 0 {
 			return
 		}
 		ids := n.nextChunk()

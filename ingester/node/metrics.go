@@ -11,7 +11,7 @@ type Metrics struct {
 	resyncs, blocks                         *prometheus.CounterVec
 	restarts, renewals, failures            prometheus.Counter
 	held, filled, passedOver                prometheus.Counter
-	connected, inStep, mempool              prometheus.Gauge
+	connected, inStep, alone, mempool       prometheus.Gauge
 	heard                                   map[string]prometheus.Gauge // by topic
 }
 
@@ -49,6 +49,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		passedOver:  counter("sightglass_node_old_transactions_total", "Transactions of blocks that are older than the window, or of unknown age."),
 		connected:   gauge("sightglass_node_connected", "1 while the ZMQ connection is there."),
 		inStep:      gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
+		alone:       gauge("sightglass_node_zmq_alone", "1 while RPC gives no usable answer for 30 s or longer, and the node is listened to as without --rpc; 0 otherwise."),
 		mempool:     gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
 	}
 	// All series are there from the start, so that the first of its kind is seen as a rise.
@@ -86,6 +87,7 @@ const (
 	whyBlocks    = "blocks"    // the chain is not as we know it
 	whyDrift     = "drift"     // the mempool's sequence went back
 	whyMempool   = "mempool"   // the mempool's sequence has a gap
+	whyClock     = "clock"     // this machine's clock was set
 )
 
-var resyncReasons = []string{whyConnected, whyGap, whyRestart, whySilence, whyPoll, whyBlocks, whyDrift, whyMempool}
+var resyncReasons = []string{whyConnected, whyGap, whyRestart, whySilence, whyPoll, whyBlocks, whyDrift, whyMempool, whyClock}

@@ -100,9 +100,7 @@ func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
 		w.retry = afterRetry(now)
 		return
 	}
-	if s.ids != nil {
-		n.chain.pass(hash, s.ids)
-	}
+	n.chain.pass(hash, s.ids) // one that is too old, too: it is known
 	if s.block != nil {
 		n.passOn(s.block.Transactions, s.at)
 		n.fill.blocks++
