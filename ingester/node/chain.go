@@ -71,14 +71,14 @@ func (c *chain) pass(block chainhash.Hash, ids []chainhash.Hash) {
 type blockChange struct {
 	message message
 	ids     []chainhash.Hash // nil: to be asked for
-	fresh   []*wire.MsgTx    // of a block that came whole: its transactions that were never in the mempool here
+	heard   bool             // it came whole, as far as is known
+	fresh   []*wire.MsgTx    // its transactions that were never in the mempool here, if it was heard
 }
 
 func (n *Node) connected(m *message) {
 	ids, txs, whole := n.run.end()
 	if whole && len(n.opts.ZMQ) == 1 { // two sockets have no order between them
-		n.run.ended = m
-		n.changeChain(blockChange{message: *m, ids: ids, fresh: n.unheard(ids, txs)})
+		n.changeChain(blockChange{message: *m, ids: ids, heard: true, fresh: n.unheard(ids, txs)})
 		return
 	}
 	if n.hasRPC() {
@@ -178,7 +178,9 @@ func (n *Node) carryOut(c *blockChange) {
 		return
 	}
 	n.mined(m, c.ids)
-	n.date(m.id, c.fresh, m.at)
+	if c.heard {
+		n.date(m.id, len(c.ids), c.fresh, m.at)
+	}
 }
 
 // unheard picks a block's transactions that were never in the mempool here.
@@ -192,11 +194,10 @@ func (n *Node) unheard(ids []chainhash.Hash, txs []*wire.MsgTx) (fresh []*wire.M
 }
 
 // date passes on transactions that came with a block and not before: they are as old as the block, which may be days
-// when the node catches up. Without RPC nobody knows, and they are no evidence.
-func (n *Node) date(block chainhash.Hash, fresh []*wire.MsgTx, now time.Time) {
+// when the node catches up. Without RPC nobody knows, and they are no evidence. With RPC the header also says how many
+// transactions the block has: the last ones may be lost, which no message shows before the next rawtx.
+func (n *Node) date(block chainhash.Hash, heard int, fresh []*wire.MsgTx, now time.Time) {
 	switch {
-	case len(fresh) == 0:
-		return
 	case !n.hasRPC() || n.chain.behind:
 		n.metrics.passedOver.Add(float64(len(fresh)))
 		delete(n.chain.done, block) // a walk finds those that are of use, once there is one
@@ -211,13 +212,17 @@ func (n *Node) date(block chainhash.Hash, fresh []*wire.MsgTx, now time.Time) {
 		header, err := n.rpc.Header(ctx, block)
 		return func() {
 			n.chain.dating--
-			if err != nil {
+			switch {
+			case err != nil:
 				n.complain(err)
-				delete(n.chain.done, block)
-				n.resync(whyBlocks, time.Now())
+			case header.Transactions != 0 && header.Transactions != heard:
+				n.log.Warn("a block did not come whole: asking for it", "block", block, "transactions", header.Transactions, "came", heard)
+			default:
+				n.passOn(fresh, header.Time)
 				return
 			}
-			n.passOn(fresh, header.Time)
+			delete(n.chain.done, block)
+			n.resync(whyBlocks, time.Now())
 		}
 	})
 }

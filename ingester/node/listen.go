@@ -60,9 +60,7 @@ func (n *Node) hear(raw zmqsub.Message) {
 	n.metrics.messages.WithLabelValues(m.topic).Inc()
 	n.metrics.heard[m.topic].Set(float64(m.at.UnixMilli()) / 1000)
 	n.notSilent(&m)
-	if m.topic == TopicRawTx {
-		n.run.ended = nil
-	} else {
+	if m.topic == TopicSequence {
 		n.run.unsure = false
 	}
 	switch m.letter {
@@ -105,9 +103,6 @@ func (n *Node) follow(m *message, body []byte) bool {
 func (n *Node) lost(m *message) {
 	n.run.whole = false
 	n.run.unsure = m.topic == TopicRawTx && n.hasRPC() && n.sequenced()
-	if c := n.run.ended; c != nil && m.topic == TopicRawTx {
-		n.changeChain(blockChange{message: *c}) // the block's last ones may be among the lost, which did not show until now
-	}
 	if m.topic == TopicSequence || !n.sequenced() {
 		n.sync.inStep = false
 	}

@@ -21,8 +21,8 @@ type syncer struct {
 	asking    bool
 	asked     int      // counts what was asked, so that an answer that is out of date is known
 	notes     []change // what came since it was asked for
-	before    place     // where the pool was when it was asked for
-	listed    uint64    // the number that the list was just before
+	before    place    // where the pool was when it was asked for
+	listed    uint64   // the number that the list was just before
 	heard     uint64   // the highest number that came
 
 	skipped time.Time           // since when numbers of the mempool are unexplained
@@ -176,6 +176,9 @@ func (n *Node) listed(l list, err error) {
 		n.log.Info("the node started again while it was not heard")
 		n.metrics.restarts.Inc()
 		s.begunAnew, s.heard = true, 0
+		for _, c := range n.counters {
+			*c = counter{}
+		}
 	}
 	n.pool.apply(newerThan(notes, l.Sequence))
 	if gone := n.pool.settle(unlisted); !s.begunAnew {
