@@ -161,27 +161,6 @@ func TestANodeThatStartsLater(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
-// TestARPCThatIsAway: a node whose RPC is away is listened to all the same, and asked for the rest later.
-func TestARPCThatIsAway(t *testing.T) {
-	var log journal
-	w := newWatch(t, plain(), true, &log)
-	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -1, Message: "not now"} })
-	w.ready()
-	w.await(&log, "not now")
-	w.play(10, replay.Drop)
-	w.play(30, replay.Deliver)
-	w.eventually(func() string {
-		// The first one after the gap might be of a block whose beginning was lost: it waits for RPC.
-		if _, surplus := w.difference(w.mined); len(surplus) != 14 {
-			return fmt.Sprintf("%d of 14 that were told are evidence", len(surplus))
-		}
-		return ""
-	})
-	w.theirs.Fail(nil)
-	w.compare("asked for")
-	w.awaitEvidence(true)
-}
-
 func TestCountersTellOfGapsAndRepeats(t *testing.T) {
 	w := newWatch(t, plain(), true, t.Output())
 	w.ready()

@@ -55,7 +55,7 @@ func newWatchAt(t *testing.T, lines []transcript.Line, start time.Time, log io.W
 }
 
 // watchNode watches a node; change, if any, changes our options.
-func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer, change ...func(*node.Options)) *watch {
+func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer, change ...func(*watch, *node.Options)) *watch {
 	t.Helper()
 	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -75,7 +75,7 @@ func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, with
 		}
 	}
 	for _, c := range change {
-		c(&no)
+		c(w, &no)
 	}
 	if w.ours, err = node.New(no, node.NewMetrics(w.reg)); err != nil {
 		t.Fatal(err)

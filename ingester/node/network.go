@@ -16,6 +16,7 @@ func (n *Node) answered(l list, now time.Time) {
 		n.log.Info("the node's RPC answers again")
 	}
 	n.sync.reach.answered()
+	n.setAlone(false)
 	c := &n.chain
 	if l.published != nil {
 		c.published = l.published

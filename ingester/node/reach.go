@@ -32,9 +32,12 @@ func (r *reach) want(now time.Time) {
 
 // connected is called when the link is there. known says that messages of this node came before, so that its counters
 // show whether it started again: then nothing needs to be held while RPC is given up, and a link that is lost over and
-// over does not hold transactions for ever.
+// over does not hold transactions for ever. Before that an RPC that says nothing is one of a node that is not there.
 func (r *reach) connected(now time.Time, known bool) {
-	if !known || r.held.IsZero() && !r.alone {
+	switch {
+	case !known && !r.alone:
+		r.wanted, r.held = now, now
+	case !known, r.held.IsZero() && !r.alone:
 		r.held = now
 	}
 }
