@@ -109,7 +109,7 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 				t.Error("neither the node nor its metric say that RPC is given up")
 			}
 			w.eventually(func() string { // the messages before are taken in
-				if n, want := w.heard(), told(w.lines, 10); n < want {
+				if n, want := w.sum(messagesTotal), messages(w.lines[:len(w.lines)-30]); n < want {
 					return fmt.Sprintf("%v of %v messages are heard", n, want)
 				}
 				return ""
@@ -179,9 +179,9 @@ func awayWatch(t *testing.T, log *journal, f *front) *watch {
 	})
 }
 
-// told is how many messages of ours lines tells, but for its last 40 lines of which n are told.
-func told(lines []transcript.Line, n int) (sum float64) {
-	for _, l := range lines[:len(lines)-40+n] {
+// messages is how many messages of our topics lines has.
+func messages(lines []transcript.Line) (sum float64) {
+	for _, l := range lines {
 		if l.Topic == node.TopicRawTx || l.Topic == node.TopicSequence {
 			sum++
 		}
@@ -189,15 +189,18 @@ func told(lines []transcript.Line, n int) (sum float64) {
 	return sum
 }
 
-// heard is how many messages were understood.
-func (w *watch) heard() (sum float64) {
+// messagesTotal counts the messages that were understood.
+const messagesTotal = "sightglass_node_messages_total"
+
+// sum adds up all series of a counter.
+func (w *watch) sum(name string) (sum float64) {
 	w.t.Helper()
 	families, err := w.reg.Gather()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == "sightglass_node_messages_total" {
+		if f.GetName() == name {
 			for _, m := range f.GetMetric() {
 				sum += m.GetCounter().GetValue()
 			}
