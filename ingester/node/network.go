@@ -12,11 +12,7 @@ import (
 // answered takes in what came with the node's list.
 func (n *Node) answered(l list, now time.Time) {
 	clear(n.sync.told)
-	if n.sync.reach.alone {
-		n.log.Info("the node's RPC answers again")
-	}
-	n.sync.reach.answered()
-	n.setAlone(false)
+	n.rpcAnswers()
 	c := &n.chain
 	if l.published != nil {
 		c.published = l.published

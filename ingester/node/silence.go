@@ -83,7 +83,7 @@ func (n *Node) audit() {
 				return
 			}
 			if n.sync.inStep && !n.sync.asking && n.sync.due.IsZero() {
-				n.sync.reach.answered() // no list is wanted beside
+				n.rpcAnswers() // no list is wanted beside
 			}
 			switch {
 			case !n.link.heard.Equal(heard):

@@ -159,12 +159,14 @@ func (n *Node) listed(l list, err error) {
 	if err != nil {
 		n.complain(err)
 		if isStarting(err) {
+			n.rpcAnswers()
 			s.reach.starting(now)
 		}
 		s.want(afterRetry(now))
 		return
 	}
 	if !l.loaded {
+		n.rpcAnswers()
 		s.reach.starting(now)
 		s.want(now.Add(retry))
 		return
@@ -269,6 +271,15 @@ func (n *Node) watchRPC(now time.Time) {
 			"after", n.opts.WithoutRPC)
 	}
 	n.setAlone(n.sync.reach.alone)
+}
+
+// rpcAnswers notes that RPC gave all that is wanted.
+func (n *Node) rpcAnswers() {
+	if n.sync.reach.alone {
+		n.log.Info("the node's RPC answers again")
+	}
+	n.sync.reach.answered()
+	n.setAlone(false)
 }
 
 // complain tells what RPC has against us, each thing once until it answers again.
