@@ -27,7 +27,7 @@ func TestNode_BlockThatIsLost(t *testing.T) {
 	for name, c := range map[string]struct {
 		before replay.Fault  // of the topic sequence, before the block
 		came   int           // messages of the block that come, from its coinbase on
-		topics string        // of the payments that come after it
+		topics string        // of the payments' messages that come after it; none: nobody pays
 		quiet  time.Duration // for how long the node may say nothing
 	}{
 		"ten come, the C not; the first of the topic sequence": {replay.Drop, 10, "rawtx sequence", never},
@@ -66,6 +66,9 @@ func TestNode_BlockThatIsLost(t *testing.T) {
 				}
 			}
 			for _, line := range lines[mined:] {
+				if c.topics == "" {
+					break // the payments would change the mempool's numbers, which shows without a message
+				}
 				f := replay.Drop
 				if line.Topic != "" && strings.Contains(c.topics, line.Topic) {
 					f = replay.Deliver
@@ -97,7 +100,7 @@ func (w *watch) settled() {
 	var before float64
 	same := 0
 	w.eventually(func() string {
-		now := w.sum("sightglass_node_resyncs_total")
+		now := w.count("sightglass_node_resyncs_total")
 		if now != before || w.count("sightglass_node_in_step") != 1 {
 			before, same = now, 0
 		}
@@ -161,10 +164,10 @@ func TestNode_ReorganisationWithTwoAddresses(t *testing.T) {
 		}
 		f.node.ServeHTTP(rw, r)
 	})
-	earlier := w.sum(messagesTotal)
+	earlier := w.count(messagesTotal)
 	w.play(len(lines)-before, replay.Deliver)
 	w.eventually(func() string {
-		if w.sum(messagesTotal)-earlier < messages(lines[before:]) {
+		if w.count(messagesTotal)-earlier < messages(lines[before:]) {
 			return "not all messages are heard"
 		}
 		return ""

@@ -50,8 +50,8 @@ func (w *watch) await(j *journal, text string) {
 	})
 }
 
-// count reads a metric without labels.
-func (w *watch) count(name string) float64 {
+// count reads a metric, all its series added up.
+func (w *watch) count(name string) (sum float64) {
 	w.t.Helper()
 	families, err := w.reg.Gather()
 	if err != nil {
@@ -59,7 +59,10 @@ func (w *watch) count(name string) float64 {
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue() + f.GetMetric()[0].GetGauge().GetValue()
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it has one of them
+			}
+			return sum
 		}
 	}
 	w.t.Fatalf("no metric %s", name)

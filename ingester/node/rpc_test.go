@@ -109,7 +109,7 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 				t.Error("neither the node nor its metric say that RPC is given up")
 			}
 			w.eventually(func() string { // the messages before are taken in
-				if n, want := w.sum(messagesTotal), messages(w.lines[:len(w.lines)-30]); n < want {
+				if n, want := w.count(messagesTotal), messages(w.lines[:len(w.lines)-30]); n < want {
 					return fmt.Sprintf("%v of %v messages are heard", n, want)
 				}
 				return ""
@@ -191,20 +191,3 @@ func messages(lines []transcript.Line) (sum float64) {
 
 // messagesTotal counts the messages that were understood.
 const messagesTotal = "sightglass_node_messages_total"
-
-// sum adds up all series of a counter.
-func (w *watch) sum(name string) (sum float64) {
-	w.t.Helper()
-	families, err := w.reg.Gather()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() == name {
-			for _, m := range f.GetMetric() {
-				sum += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return sum
-}
