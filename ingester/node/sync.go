@@ -266,11 +266,12 @@ func (n *Node) watchRPC(now time.Time) {
 	if n.rpc == nil {
 		return
 	}
-	if n.sync.reach.pass(now, n.opts.WithoutRPC) {
+	givenUp := n.sync.reach.pass(now, n.opts.WithoutRPC)
+	n.setAlone(n.sync.reach.alone)
+	if givenUp {
 		n.log.Warn("the node's RPC gives no usable answer: going on with ZMQ alone, as without --rpc, until it does; checkconfig --probe tries every call",
 			"after", n.opts.WithoutRPC)
 	}
-	n.setAlone(n.sync.reach.alone)
 }
 
 // rpcAnswers notes that RPC gave all that is wanted.
