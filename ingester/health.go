@@ -14,7 +14,7 @@ const liveWithin = 30 * time.Second
 
 // live says what is wrong if only a restart helps.
 func (in *Ingester) live() error {
-	if still := time.Since(time.Unix(0, in.ticked.Load())); still > liveWithin {
+	if still := time.Since(in.began) - time.Duration(in.ticked.Load()); still > liveWithin {
 		return fmt.Errorf("no snapshot was computed for %v", still.Round(time.Second))
 	}
 	return nil
@@ -23,7 +23,8 @@ func (in *Ingester) live() error {
 // readyWithin is how long Redis may take nothing, beside the interval: as long as an edge stays ready without a snapshot.
 const readyWithin = 5 * time.Second
 
-// ready says why nothing good comes from this ingester now. A restart does not help against any of that.
+// ready says why nothing good comes from this ingester now, or not all that its options promise. A restart does not help
+// against any of that.
 func (in *Ingester) ready() error {
 	unconnected := in.unconnected()
 	switch {
@@ -31,6 +32,8 @@ func (in *Ingester) ready() error {
 		return errors.New("not connected to the node")
 	case unconnected != nil:
 		return unconnected
+	case in.node.ZMQAlone():
+		return errors.New("the node's RPC gives no usable answer: the price comes from ZMQ alone, with gaps left open; the log says why")
 	case in.publisher.Age() > in.opts.Interval+readyWithin:
 		return fmt.Errorf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", in.opts.Interval+readyWithin)
 	}

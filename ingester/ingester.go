@@ -35,7 +35,8 @@ type Ingester struct {
 	internal  net.Listener // nil without InternalListen
 	metrics   *prometheus.Registry
 	engine    *engine
-	ticked    atomic.Int64 // when the compute loop last did, unix nanoseconds
+	began     time.Time    // when Run did
+	ticked    atomic.Int64 // when the compute loop last did, nanoseconds since began: the clock may be set meanwhile
 }
 
 // New makes an ingester or says what is wrong with its options. Neither the node nor Redis needs to be there yet.
@@ -80,7 +81,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 	if in.rpc != nil {
 		defer in.rpc.Close()
 	}
-	in.ticked.Store(time.Now().UnixNano())
+	in.began = time.Now()
 	events := make(chan node.Event, pending)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.node.Run(ctx, events) })
@@ -124,7 +125,7 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 				saved, state = now, in.engine.price.State()
 			}
 			in.hand(now, state)
-			in.ticked.Store(now.UnixNano())
+			in.ticked.Store(int64(time.Since(in.began)))
 			if in.opts.Alive != nil {
 				in.opts.Alive()
 			}

@@ -138,6 +138,8 @@ type Header struct {
 	Time     time.Time // as its miner wrote it
 	Height   int
 	Previous chainhash.Hash // zero for the genesis block
+
+	Transactions int // in the block; 0 if the node does not say so, or has only the header
 }
 
 // Header asks for a block's header (getblockheader). A pruned node has them all.
@@ -146,12 +148,13 @@ func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error
 		Time     int64 `json:"time"`
 		Height   *int  `json:"height"`
 		Previous txid  `json:"previousblockhash"`
+		NTx      int   `json:"nTx"`
 	}
 	return ask(ctx, c, func(r result) (Header, error) {
 		if r.Time <= 0 || r.Height == nil {
 			return Header{}, errors.New("no time and height in it")
 		}
-		return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous)}, nil
+		return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous), Transactions: r.NTx}, nil
 	}, "getblockheader", hash, true)
 }
 

@@ -145,7 +145,7 @@ func (n *Node) askBodies(now time.Time) {
 	f := &n.fill
 	f.repeat(now)
 	for len(f.wanted) > 0 && f.asking < fillers && len(f.backlog) < mostBacklog && !now.Before(f.retry) {
-		if n.sync.hold || n.chain.walk.active && n.chain.walk.steps == 0 {
+		if n.sync.reach.holds() || n.chain.walk.active && n.chain.walk.steps == 0 {
 			return
 		}
 		ids, number := n.nextChunk(), f.number

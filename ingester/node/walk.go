@@ -106,8 +106,8 @@ func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
 			return
 		}
 		n.skipBlock(hash, s.ids, err)
-	case s.ids != nil:
-		n.chain.pass(hash, s.ids)
+	default:
+		n.chain.pass(hash, s.ids) // one that is too old, too: it is known
 	}
 	if s.block != nil {
 		n.passOn(s.block.Transactions, s.at)
