@@ -6,10 +6,12 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"sightglass/shared/snapshot"
 )
 
-// liveWithin is how long the compute loop may stand still: three of the longest intervals, and more than the steps that
-// it waits for at its start take together.
+// liveWithin is how long the compute loop may stand still: more than the steps that it waits for at its start take
+// together.
 const liveWithin = 30 * time.Second
 
 // live says what is wrong if only a restart helps.
@@ -20,16 +22,13 @@ func (in *Ingester) live() error {
 	return nil
 }
 
-// readyWithin is how long Redis may take nothing, beside the interval: as long as an edge stays ready without a snapshot.
-const readyWithin = 5 * time.Second
-
 // ready says why nothing good comes from this ingester now. A restart does not help against any of that.
 func (in *Ingester) ready() error {
 	switch {
 	case !in.node.Connected():
 		return errors.New("not connected to the node")
-	case in.publisher.Age() > in.opts.Interval+readyWithin:
-		return fmt.Errorf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", in.opts.Interval+readyWithin)
+	case in.publisher.Age() > snapshot.ReadyWithin:
+		return fmt.Errorf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", snapshot.ReadyWithin)
 	}
 	return nil
 }

@@ -56,6 +56,9 @@ type runCmd struct {
 
 func (c *runCmd) Run(ctx context.Context) error {
 	c.Log, c.Version = c.logger(os.Stderr), version
+	for _, retired := range ingester.RetiredSettings(os.LookupEnv) {
+		c.Log.Warn(retired)
+	}
 	c.Alive = watchdog(c.Log.With(logs.Component, ingester.LogSupervisor))
 	in, err := ingester.New(c.Options)
 	if err != nil {
@@ -74,6 +77,9 @@ type checkconfigCmd struct {
 func (c *checkconfigCmd) Run(ctx context.Context) error {
 	if err := c.Validate(); err != nil {
 		return err
+	}
+	for _, retired := range ingester.RetiredSettings(os.LookupEnv) {
+		fmt.Println(retired)
 	}
 	if c.Probe {
 		c.logger(io.Discard) // what the libraries say is in the findings, in better words
