@@ -28,7 +28,11 @@ func (in *Ingester) ready() error {
 	case !in.node.Connected():
 		return errors.New("not connected to the node")
 	case in.publisher.Age() > snapshot.ReadyWithin:
-		return fmt.Errorf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", snapshot.ReadyWithin)
+		text := fmt.Sprintf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", snapshot.ReadyWithin)
+		if why := in.publisher.Trouble(); why != nil {
+			text += ": " + why.Error()
+		}
+		return errors.New(text)
 	}
 	return nil
 }

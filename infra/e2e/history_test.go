@@ -209,7 +209,7 @@ func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
 	}
 }
 
-// value is a counter's, from what an operator sees.
+// value is a counter's or gauge's, all its series added up, from what an operator sees.
 func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -218,7 +218,11 @@ func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 	}
 	for _, family := range families {
 		if family.GetName() == name {
-			return family.GetMetric()[0].GetCounter().GetValue()
+			sum := 0.0
+			for _, m := range family.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it has one of them
+			}
+			return sum
 		}
 	}
 	t.Fatalf("no metric %s", name)

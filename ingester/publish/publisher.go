@@ -29,10 +29,12 @@ type Publisher struct {
 	history *recorder
 	state   *aside
 	points  *aside
+	evicts  *evictionWatch
 
 	mu      sync.Mutex
 	waiting parcel         // the newest; without a snapshot if it was taken
 	epoch   snapshot.Epoch // of our reign; empty while we stand by
+	trouble error          // why Redis has not taken the last snapshot, nor said whose turn it is; nil: it has
 	wake    chan struct{}  // has room for one: something is waiting
 
 	standing bool // that we stand by was told
@@ -75,6 +77,7 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 		history: newRecorder(client, log, reg),
 		state:   newAside(client, keys.Engine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
 		points:  newAside(client, keys.Points, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
+		evicts:  newEvictionWatch(client, log, reg),
 		wake:    make(chan struct{}, 1),
 		metrics: &metrics{
 			published: with.NewCounter(prometheus.CounterOpts{
@@ -154,6 +157,14 @@ func (p *Publisher) Age() time.Duration {
 	return time.Since(time.Unix(0, max(p.published.Load(), p.deferred.Load())))
 }
 
+// Trouble is why Redis did not take the last snapshot that it was given, nor say that it is another ingester's turn; nil
+// if it did.
+func (p *Publisher) Trouble() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.trouble
+}
+
 // leads reports whether our snapshots are the ones published, as far as can be known without asking.
 func (p *Publisher) leads() bool {
 	return p.Epoch() != "" && time.Since(time.Unix(0, p.published.Load())) < p.throne.lease
@@ -181,7 +192,7 @@ func (p *Publisher) take(sent parcel) parcel {
 func (p *Publisher) Run(ctx context.Context) {
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run} {
+	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run, p.evicts.run} {
 		beside.Go(func() { run(ctx) })
 	}
 	defer p.abdicate(ctx)
@@ -252,6 +263,7 @@ func (p *Publisher) clockBehind() time.Duration {
 
 func (p *Publisher) standBy() {
 	p.deferred.Store(time.Now().UnixNano())
+	p.noteTrouble(nil)
 	p.outage.isOver("redis answers again")
 	p.history.forget()
 	if !p.standing {
@@ -281,6 +293,7 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 		return
 	}
 	p.published.Store(time.Now().UnixNano())
+	p.noteTrouble(nil)
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
 	p.outage.isOver("redis takes snapshots again")
@@ -301,10 +314,17 @@ func (p *Publisher) tellOfRefusal(outcome int, epoch snapshot.Epoch) {
 // failed counts and tells an error, but for that of our own end.
 func (p *Publisher) failed(ctx context.Context, err error) bool {
 	if err != nil && ctx.Err() == nil {
+		p.noteTrouble(redisurl.Explain(err))
 		p.metrics.failures.Inc()
 		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
 	}
 	return err != nil
+}
+
+func (p *Publisher) noteTrouble(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trouble = err
 }
 
 // abdicate lets another ingester take over at once.
