@@ -29,7 +29,7 @@ func (in *Ingester) ready() error {
 		return errors.New("not connected to the node")
 	case in.publisher.Age() > snapshot.ReadyWithin:
 		text := fmt.Sprintf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", snapshot.ReadyWithin)
-		if why := in.publisher.Trouble(); why != nil {
+		if why := in.publisher.LastError(); why != nil {
 			text += ": " + why.Error()
 		}
 		return errors.New(text)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -48,6 +49,9 @@ func New(o Options) (*Ingester, error) {
 		o.Log = slog.Default()
 	}
 	in := &Ingester{opts: o, log: o.logger(logIngester), metrics: prometheus.NewRegistry()}
+	for _, retired := range RetiredSettings(os.LookupEnv) {
+		in.log.Warn(retired)
+	}
 	registerProcess(in.metrics, o.Version)
 	var err error
 	if in.rpc, err = o.openRPC(in.metrics); err != nil {

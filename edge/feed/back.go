@@ -74,7 +74,8 @@ func (f *Feed) stepBack(ctx context.Context, lower succession) error {
 	f.metrics.received.Inc()
 	f.log.Warn("showing snapshots of a lower epoch: redis has lost the higher one, whose clock was ahead, and nobody publishes under that one any more",
 		"lower", s.Epoch, "higher", higher, "heard_for", snapshot.StepBackAfter)
-	f.heard.Store(time.Now().UnixNano())
+	now := time.Now()
+	f.heard.Store(&now)
 	f.publish(frame)
 	return nil
 }

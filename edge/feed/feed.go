@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -36,7 +37,7 @@ type Feed struct {
 	mu        sync.Mutex   // one frame after another, from whoever has one
 	deliver   func(*Frame) // guarded by mu, as is writing the next two
 	latest    atomic.Pointer[Frame]
-	heard     atomic.Int64 // when the latest came, unix nanoseconds
+	heard     atomic.Pointer[time.Time] // when the latest came; nil before the first
 	connected atomic.Bool
 }
 
@@ -87,7 +88,12 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 func (f *Feed) Latest() *Frame { return f.latest.Load() }
 
 // Age is the time since the newest snapshot came; huge before the first.
-func (f *Feed) Age() time.Duration { return time.Since(time.Unix(0, f.heard.Load())) }
+func (f *Feed) Age() time.Duration {
+	if heard := f.heard.Load(); heard != nil {
+		return time.Since(*heard) // a clock that is set back does not change it
+	}
+	return math.MaxInt64
+}
 
 // Connected reports whether Redis has confirmed our subscription and the link has not failed since.
 func (f *Feed) Connected() bool { return f.connected.Load() }
@@ -202,10 +208,8 @@ func (f *Feed) catchUp(ctx context.Context) error {
 // takeStored takes a snapshot that may have lain in Redis for long: it came when it says that it was made.
 func (f *Feed) takeStored(payload []byte) {
 	f.offer(payload, nil, func(s *snapshot.Snapshot) time.Time {
-		if made := time.UnixMilli(int64(s.Timestamp * 1000)); made.Before(time.Now()) {
-			return made
-		}
-		return time.Now()
+		now := time.Now()
+		return now.Add(-max(0, now.Sub(time.UnixMilli(int64(s.Timestamp*1000)))))
 	})
 }
 
@@ -235,7 +239,8 @@ func (f *Feed) offer(payload []byte, lower *succession, came func(*snapshot.Snap
 		return
 	}
 	f.metrics.received.Inc()
-	f.heard.Store(came(s).UnixNano())
+	at := came(s)
+	f.heard.Store(&at)
 	f.publish(frame)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,17 +32,17 @@ type Publisher struct {
 	points  *aside
 	evicts  *evictionWatch
 
-	mu      sync.Mutex
-	waiting parcel         // the newest; without a snapshot if it was taken
-	epoch   snapshot.Epoch // of our reign; empty while we stand by
-	trouble error          // why Redis has not taken the last snapshot, nor said whose turn it is; nil: it has
-	wake    chan struct{}  // has room for one: something is waiting
+	mu        sync.Mutex
+	waiting   parcel         // the newest; without a snapshot if it was taken
+	epoch     snapshot.Epoch // of our reign; empty while we stand by
+	lastError error          // why Redis has not taken the last snapshot, nor said whose turn it is; nil: it has
+	wake      chan struct{}  // has room for one: something is waiting
 
 	standing bool // that we stand by was told
 
 	newest    atomic.Pointer[snapshot.Epoch] // the latest that is known here; nil before the first claim
-	published atomic.Int64                   // when Redis last took a snapshot, unix nanoseconds
-	deferred  atomic.Int64                   // when Redis last said that it is another ingester's turn
+	published moment                         // when Redis last took a snapshot
+	deferred  moment                         // when Redis last said that it is another ingester's turn
 }
 
 // A parcel is what is written to Redis at a time.
@@ -63,6 +64,22 @@ const (
 	lostEpoch   = "epoch"
 	lostHistory = "history"
 )
+
+// A moment is when something last happened. Its age does not change with the clock, which may be set back by hours.
+type moment struct{ at atomic.Pointer[time.Time] }
+
+func (m *moment) isNow() {
+	now := time.Now()
+	m.at.Store(&now)
+}
+
+// age is huge if it has never happened.
+func (m *moment) age() time.Duration {
+	if at := m.at.Load(); at != nil {
+		return time.Since(*at)
+	}
+	return math.MaxInt64
+}
 
 // New makes a publisher that writes to client, and registers its metrics with reg. It remains the leader for lease after
 // each snapshot; the first snapshot of another is there two ticks later at most: one to see that the lease is over, one
@@ -154,20 +171,20 @@ func (p *Publisher) Put(epoch snapshot.Epoch, encoded, state []byte) {
 
 // Age is the time since Redis took a snapshot, or said that it is another ingester's turn; huge before the first.
 func (p *Publisher) Age() time.Duration {
-	return time.Since(time.Unix(0, max(p.published.Load(), p.deferred.Load())))
+	return min(p.published.age(), p.deferred.age())
 }
 
-// Trouble is why Redis did not take the last snapshot that it was given, nor say that it is another ingester's turn; nil
+// LastError is why Redis did not take the last snapshot that it was given, nor say that it is another ingester's turn; nil
 // if it did.
-func (p *Publisher) Trouble() error {
+func (p *Publisher) LastError() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.trouble
+	return p.lastError
 }
 
 // leads reports whether our snapshots are the ones published, as far as can be known without asking.
 func (p *Publisher) leads() bool {
-	return p.Epoch() != "" && time.Since(time.Unix(0, p.published.Load())) < p.throne.lease
+	return p.Epoch() != "" && p.published.age() < p.throne.lease
 }
 
 // PutPoints hands over the newest points with their amounts, as package rounds encodes them; they are copied. They go to
@@ -231,12 +248,12 @@ func (p *Publisher) claim(ctx context.Context) {
 	p.enter(granted.epoch)
 	p.metrics.reigns.Inc()
 	p.log.Info("publishing from now on", "epoch", granted.epoch)
-	p.tellOfGrant(granted)
+	p.logGrant(granted)
 }
 
-// tellOfGrant says what is unusual about a grant: edges accept an epoch that is lower than the one they show only after
+// logGrant says what is unusual about a grant: edges accept an epoch that is lower than the one they show only after
 // some time (see snapshot.StepBackAfter), and why it is so can be seen here alone.
-func (p *Publisher) tellOfGrant(granted grant) {
+func (p *Publisher) logGrant(granted grant) {
 	if granted.before == "" {
 		p.metrics.emptied.Inc()
 		if granted.known == "" {
@@ -262,8 +279,8 @@ func (p *Publisher) clockBehind() time.Duration {
 }
 
 func (p *Publisher) standBy() {
-	p.deferred.Store(time.Now().UnixNano())
-	p.noteTrouble(nil)
+	p.deferred.isNow()
+	p.setLastError(nil)
 	p.outage.isOver("redis answers again")
 	p.history.forget()
 	if !p.standing {
@@ -288,12 +305,12 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	if outcome != outcomePublished {
 		p.metrics.fenced.Inc()
 		p.enter("")
-		p.tellOfRefusal(outcome, sending.epoch)
+		p.logRefusal(outcome, sending.epoch)
 		p.claim(ctx)
 		return
 	}
-	p.published.Store(time.Now().UnixNano())
-	p.noteTrouble(nil)
+	p.published.isNow()
+	p.setLastError(nil)
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
 	p.outage.isOver("redis takes snapshots again")
@@ -302,7 +319,7 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	p.history.nudge()
 }
 
-func (p *Publisher) tellOfRefusal(outcome int, epoch snapshot.Epoch) {
+func (p *Publisher) logRefusal(outcome int, epoch snapshot.Epoch) {
 	if outcome == outcomeLost {
 		p.metrics.lostKeys.WithLabelValues(lostEpoch).Inc()
 		p.log.Warn("redis has lost the epoch under which this ingester published: it was emptied, has restarted without its data, or evicts keys", "epoch", epoch)
@@ -314,17 +331,17 @@ func (p *Publisher) tellOfRefusal(outcome int, epoch snapshot.Epoch) {
 // failed counts and tells an error, but for that of our own end.
 func (p *Publisher) failed(ctx context.Context, err error) bool {
 	if err != nil && ctx.Err() == nil {
-		p.noteTrouble(redisurl.Explain(err))
+		p.setLastError(redisurl.Explain(err))
 		p.metrics.failures.Inc()
 		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
 	}
 	return err != nil
 }
 
-func (p *Publisher) noteTrouble(err error) {
+func (p *Publisher) setLastError(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trouble = err
+	p.lastError = err
 }
 
 // abdicate lets another ingester take over at once.

@@ -56,9 +56,6 @@ type runCmd struct {
 
 func (c *runCmd) Run(ctx context.Context) error {
 	c.Log, c.Version = c.logger(os.Stderr), version
-	for _, retired := range ingester.RetiredSettings(os.LookupEnv) {
-		c.Log.Warn(retired)
-	}
 	c.Alive = watchdog(c.Log.With(logs.Component, ingester.LogSupervisor))
 	in, err := ingester.New(c.Options)
 	if err != nil {
