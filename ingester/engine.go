@@ -37,7 +37,7 @@ type engine struct {
 
 func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registerer) *engine {
 	return &engine{
-		window:  window.New(o.Window, o.MaxTransactions),
+		window:  window.New(snapshot.Window, o.MaxTransactions),
 		price:   p,
 		points:  points.New(),
 		metrics: newEngineMetrics(reg),

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/ingester/node"
+	"sightglass/shared/snapshot"
 	"sightglass/ingester/replay"
 )
 
@@ -31,7 +32,7 @@ func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			in.node, err = node.New(node.Options{
-				ZMQ: o.ZMQ, RPC: in.rpc, Window: o.Window, Log: in.log, WithoutRPC: 100 * time.Millisecond,
+				ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, Log: in.log, WithoutRPC: 100 * time.Millisecond,
 			}, node.NewMetrics(prometheus.NewRegistry()))
 			if err != nil {
 				t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 
 	"sightglass/shared/history"
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 )
 
 // Fresh is how long what was read is taken for what there is: half the time in which one entry comes. Redis is asked
@@ -76,7 +77,7 @@ func (a *Archive) ask(ctx context.Context, before *Course) (*Course, error) {
 	members, err := a.client.ZRange(ctx, keys.History, -history.MaxEntries, -1).Result()
 	if err != nil {
 		a.metrics.failures.Inc()
-		a.log.Warn("redis gives no history; serving what is known", "err", err)
+		a.log.Warn("redis gives no history; serving what is known", "err", redisurl.Explain(err))
 		return nil, err
 	}
 	if entries := a.decode(members); before == nil || !slices.Equal(entries, before.Entries) {

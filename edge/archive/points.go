@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 	"sightglass/shared/rounds"
 )
 
@@ -69,7 +70,7 @@ func (p *Points) ask(ctx context.Context, before *Cloud) (*Cloud, error) {
 	points, err := p.load(ctx)
 	if err != nil {
 		p.failures.Inc()
-		p.log.Warn("redis gives no points with their amounts; serving what is known", "err", err)
+		p.log.Warn("redis gives no points with their amounts; serving what is known", "err", redisurl.Explain(err))
 		return nil, err
 	}
 	if before != nil && slices.Equal(points, before.Points) {

@@ -20,7 +20,7 @@ type walk struct {
 	retry  time.Time
 }
 
-// mostSteps bounds a walk: the blocks of 24 h, the longest window, three times over.
+// mostSteps bounds a walk: the blocks of the window, some 18, many times over.
 const mostSteps = 500
 
 // askWalk takes the next step back from the tip: for a block that is new here all of it, for another its header.
