@@ -60,7 +60,7 @@ NODE_MODULES := infra/browser/node_modules/.package-lock.json
 .NOTPARALLEL: # apt-get has one lock, and go uses all processors by itself
 
 demo: needs-build
-	@mkdir -p bin && $(GOBUILD) -o bin/demo ./infra/cmd/demo
+	@mkdir -p bin && go build -o bin/demo ./infra/cmd/demo
 	@$(BLOCKS) && exec bin/demo $(BLOCK1) $(BLOCK2)
 
 deps: needs-test
