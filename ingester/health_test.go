@@ -9,8 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/ingester/node"
-	"sightglass/shared/snapshot"
 	"sightglass/ingester/replay"
+	"sightglass/shared/snapshot"
 )
 
 // TestReady_RPCThatGivesNoAnswer: an ingester whose --rpc is of no use is not ready, and says why. Without --rpc it is.
