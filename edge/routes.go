@@ -15,9 +15,6 @@ import (
 	"sightglass/shared/snapshot"
 )
 
-// readyWithin is how old the newest snapshot may be for an edge to take clients.
-const readyWithin = 5 * time.Second
-
 // routes is everything that the public listener answers.
 func (e *Edge) routes() *fiber.App {
 	app := fiber.New(fiber.Config{
@@ -51,6 +48,9 @@ func (e *Edge) ready(c *fiber.Ctx) error {
 	return c.SendString("ok\n")
 }
 
+// readyWithin is ReadyWithin in words.
+var readyWithin = fmt.Sprintf("%g s", snapshot.ReadyWithin.Seconds())
+
 // unready is why the edge should get no clients, an error with a status; nil if it should.
 func (e *Edge) unready() error {
 	switch {
@@ -58,8 +58,8 @@ func (e *Edge) unready() error {
 		return fiber.NewError(fiber.StatusServiceUnavailable, "draining")
 	case !e.feed.Connected():
 		return fiber.NewError(fiber.StatusServiceUnavailable, "not connected to redis")
-	case e.feed.Age() > readyWithin:
-		return fiber.NewError(fiber.StatusServiceUnavailable, "no snapshot for over 5 s")
+	case e.feed.Age() > snapshot.ReadyWithin:
+		return fiber.NewError(fiber.StatusServiceUnavailable, "no snapshot for over "+readyWithin)
 	}
 	return nil
 }

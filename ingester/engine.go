@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/ingester/node"
@@ -23,6 +24,7 @@ type engine struct {
 	metrics *engineMetrics
 
 	started  time.Time
+	clock    time.Time         // the last tick's, without monotonic time: what the machine's clock showed
 	newest   float64           // when the newest transaction with a payment was seen, unix seconds
 	snapshot snapshot.Snapshot // of the last tick; its points' room is used again
 	received uint64
@@ -35,11 +37,12 @@ type engine struct {
 
 func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registerer) *engine {
 	return &engine{
-		window:  window.New(o.Window, o.MaxTransactions),
+		window:  window.New(snapshot.Window, o.MaxTransactions),
 		price:   p,
 		points:  points.New(),
 		metrics: newEngineMetrics(reg),
 		started: now,
+		clock:   now.Round(0),
 	}
 }
 
@@ -71,7 +74,11 @@ func (e *engine) apply(ev node.Event) {
 func (e *engine) seen(ev node.Event) {
 	var why payment.Reason
 	e.amounts, why = payment.Append(e.amounts[:0], ev.Tx)
-	if !e.window.Add(ev.ID, ev.At, e.amounts) {
+	at := ev.At
+	if at.Sub(e.clock) > clockTolerance {
+		at = e.clock // it was seen by a clock that has been set back since, or will be; by a right one it expires early
+	}
+	if !e.window.Add(ev.ID, at, e.amounts) {
 		e.metrics.repeated.Inc()
 		return
 	}
@@ -82,14 +89,52 @@ func (e *engine) seen(ev node.Event) {
 		e.metrics.filtered.WithLabelValues(why.String()).Inc()
 		return
 	}
-	e.newest = max(e.newest, points.Seconds(ev.At))
-	e.price.Add(ev.At, e.amounts)
-	e.points.Add(ev.ID, ev.At, e.amounts)
+	e.keep(ev.ID, at, e.amounts)
+}
+
+// keep makes a transaction of the window evidence.
+func (e *engine) keep(id chainhash.Hash, at time.Time, amounts []payment.Satoshi) {
+	e.newest = max(e.newest, points.Seconds(at))
+	e.price.Add(at, amounts)
+	e.points.Add(id, at, amounts)
+}
+
+// clockTolerance is how far the machine's clock may go back, or an event be ahead of it, without notice: it moves no
+// transaction by more than the price's own step, a minute.
+const clockTolerance = time.Minute
+
+// followClock notices that the clock was set back. The window and the price never let time go back, so all that comes
+// would be too old for them until the clock is where it was, hours later maybe. So they begin again with the transactions
+// that they hold; those of times that are now to come were seen by the wrong clock, and count as seen now. What the price
+// knew beyond them is lost: it is of the wrong hours.
+func (e *engine) followClock(now time.Time) (setBack bool) {
+	now = now.Round(0) // the monotonic time, if it has one, never goes back
+	before := e.clock
+	e.clock = now
+	if before.Sub(now) <= clockTolerance {
+		return false
+	}
+	old := e.window
+	e.window, e.points, e.newest = old.Empty(), points.New(), 0
+	e.price.Reset()
+	for id, held := range old.All() {
+		at := held.At
+		if at.After(now) {
+			at = now
+		}
+		if e.window.Add(id, at, held.Amounts) && len(held.Amounts) > 0 {
+			e.keep(id, at, held.Amounts)
+		}
+	}
+	return true
 }
 
 // tick computes the next snapshot and gives its encoding, valid until the next tick.
 func (e *engine) tick(now time.Time) []byte {
 	began := time.Now()
+	if e.followClock(now) {
+		e.metrics.setBack.Inc()
+	}
 	e.window.Expire(now)
 	est := e.price.Estimate(now)
 	e.points.Near(est.Price)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/btcsuite/btcd/wire"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sightglass/ingester/node"
 	"sightglass/ingester/price"
@@ -175,6 +176,85 @@ func TestTheWindowMovesOn(t *testing.T) {
 	}
 }
 
+// TestEngine_ClockSetBack: a machine whose clock is hours ahead for its first seconds, and is then set right. What came
+// before counts as seen now, and what comes then counts; without this the window was deaf until the clock was where it
+// had been.
+func TestEngine_ClockSetBack(t *testing.T) {
+	for name, ahead := range map[string]time.Duration{"two minutes": 2 * time.Minute, "four hours": 4 * time.Hour, "a year": 365 * 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			txs := block(t)
+			first, second, late := txs[:1500], txs[1500:3000], txs[3000:]
+			e, now := testEngine(t), start
+			wrong := func() time.Time { return now.Add(ahead) }
+			e.tick(wrong())
+			for _, tx := range first {
+				e.apply(seen(tx, wrong()))
+			}
+			now = now.Add(500 * time.Millisecond)
+			e.tick(wrong())
+			e.apply(node.Event{Kind: node.Gone, ID: first[100].TxHash(), At: wrong()})
+
+			now = now.Add(500 * time.Millisecond)
+			e.tick(now) // the clock is right
+			for _, tx := range second {
+				e.apply(seen(tx, now))
+			}
+			for _, tx := range late {
+				e.apply(seen(tx, wrong())) // they waited while the clock was set
+			}
+			now = now.Add(time.Minute)
+			s := decode(t, e.tick(now))
+			if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+				t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
+			}
+			if s.Stats.TotalReceived != uint64(len(txs)) {
+				t.Errorf("%d received, want %d", s.Stats.TotalReceived, len(txs))
+			}
+			for _, p := range s.Transactions {
+				if p.Timestamp > s.Timestamp {
+					t.Fatalf("a point of %v in a snapshot of %v", p.Timestamp, s.Timestamp)
+				}
+			}
+			if n := testutil.ToFloat64(e.metrics.setBack); n != 1 {
+				t.Errorf("set back %v times, want once", n)
+			}
+			fresh := testEngine(t)
+			for _, tx := range txs {
+				if tx != first[100] {
+					fresh.apply(seen(tx, start))
+				}
+			}
+			if want := decode(t, fresh.tick(start)).Stats.ActiveInWindow; s.Stats.ActiveInWindow != want {
+				t.Errorf("%d active, want %d", s.Stats.ActiveInWindow, want)
+			}
+			if s := decode(t, e.tick(now.Add(windowSpan+2*time.Minute))); s.Stats.ActiveInWindow != 0 {
+				t.Errorf("%d are active a window later, want none", s.Stats.ActiveInWindow)
+			}
+		})
+	}
+}
+
+// TestEngine_ClockSetForward: a clock that was hours behind leaves nothing of times that never were, and takes in what
+// comes.
+func TestEngine_ClockSetForward(t *testing.T) {
+	txs := block(t)
+	e := testEngine(t)
+	for _, tx := range txs[:1500] {
+		e.apply(seen(tx, start))
+	}
+	e.tick(start)
+	now := start.Add(5 * time.Hour)
+	e.apply(seen(txs[1500], now)) // before the first tick by the right clock
+	e.tick(now)
+	for _, tx := range txs[1501:] {
+		e.apply(seen(tx, now))
+	}
+	s := decode(t, e.tick(now.Add(time.Second)))
+	if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+		t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
+	}
+}
+
 // fill gives an engine n transactions, each with a txid of its own, spread over the 3 h before end.
 func fill(t testing.TB, e *engine, n int) (end time.Time) {
 	t.Helper()
@@ -182,7 +262,9 @@ func fill(t testing.TB, e *engine, n int) (end time.Time) {
 	for i := range n {
 		tx := *txs[i%len(txs)]
 		tx.LockTime = uint32(i) // another txid
-		e.apply(seen(&tx, start.Add(time.Duration(i)*windowSpan/time.Duration(n))))
+		at := start.Add(time.Duration(i) * windowSpan / time.Duration(n))
+		e.followClock(at)
+		e.apply(seen(&tx, at))
 	}
 	return start.Add(windowSpan)
 }

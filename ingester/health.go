@@ -6,24 +6,24 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"sightglass/shared/snapshot"
 )
 
-// liveWithin is how long the compute loop may stand still: three of the longest intervals, and more than the steps that
-// it waits for at its start take together.
+// liveWithin is how long the compute loop may stand still: more than the steps that it waits for at its start take
+// together.
 const liveWithin = 30 * time.Second
 
 // live says what is wrong if only a restart helps.
 func (in *Ingester) live() error {
-	if still := time.Since(time.Unix(0, in.ticked.Load())); still > liveWithin {
+	if still := time.Since(in.began) - time.Duration(in.ticked.Load()); still > liveWithin {
 		return fmt.Errorf("no snapshot was computed for %v", still.Round(time.Second))
 	}
 	return nil
 }
 
-// readyWithin is how long Redis may take nothing, beside the interval: as long as an edge stays ready without a snapshot.
-const readyWithin = 5 * time.Second
-
-// ready says why nothing good comes from this ingester now. A restart does not help against any of that.
+// ready says why nothing good comes from this ingester now, or not all that its options promise. A restart does not help
+// against any of that.
 func (in *Ingester) ready() error {
 	unconnected := in.unconnected()
 	switch {
@@ -31,8 +31,14 @@ func (in *Ingester) ready() error {
 		return errors.New("not connected to the node")
 	case unconnected != nil:
 		return unconnected
-	case in.publisher.Age() > in.opts.Interval+readyWithin:
-		return fmt.Errorf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", in.opts.Interval+readyWithin)
+	case in.node.ZMQAlone():
+		return errors.New("the node's RPC gives no usable answer: the price comes from ZMQ alone, with gaps left open; the log says why")
+	case in.publisher.Age() > snapshot.ReadyWithin:
+		text := fmt.Sprintf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", snapshot.ReadyWithin)
+		if why := in.publisher.LastError(); why != nil {
+			text += ": " + why.Error()
+		}
+		return errors.New(text)
 	}
 	return nil
 }

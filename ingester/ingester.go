@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"sightglass/ingester/price"
 	"sightglass/ingester/publish"
 	"sightglass/shared/redisurl"
+	"sightglass/shared/snapshot"
 )
 
 // An Ingester is ready to run once: New has checked its options and bound what it binds.
@@ -35,7 +37,8 @@ type Ingester struct {
 	internal  net.Listener // nil without InternalListen
 	metrics   *prometheus.Registry
 	engine    *engine
-	ticked    atomic.Int64 // when the compute loop last did, unix nanoseconds
+	began     time.Time    // when Run did
+	ticked    atomic.Int64 // when the compute loop last did, nanoseconds since began: the clock may be set meanwhile
 }
 
 // New makes an ingester or says what is wrong with its options. Neither the node nor Redis needs to be there yet.
@@ -47,13 +50,16 @@ func New(o Options) (*Ingester, error) {
 		o.Log = slog.Default()
 	}
 	in := &Ingester{opts: o, log: o.logger(logIngester), metrics: prometheus.NewRegistry()}
+	for _, retired := range RetiredSettings(os.LookupEnv) {
+		in.log.Warn(retired)
+	}
 	registerProcess(in.metrics, o.Version)
 	var err error
 	if in.rpc, err = o.openRPC(in.metrics); err != nil {
 		return nil, err
 	}
 	if in.node, err = node.New(node.Options{
-		ZMQ: o.ZMQ, RPC: in.rpc, Window: o.Window, Quiet: o.Quiet, Log: o.logger(logNode),
+		ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, Quiet: o.Quiet, Log: o.logger(logNode),
 	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
 	}
@@ -66,7 +72,7 @@ func New(o Options) (*Ingester, error) {
 	if in.redis, err = redisurl.Open(o.Redis, o.redis()); err != nil {
 		return nil, err
 	}
-	in.publisher = publish.New(in.redis, o.Interval, o.logger(logPublish), in.metrics)
+	in.publisher = publish.New(in.redis, snapshot.Lease, o.logger(logPublish), in.metrics)
 	if in.internal, err = listenInternal(o.InternalListen); err != nil {
 		return nil, errors.Join(err, in.redis.Close())
 	}
@@ -80,7 +86,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 	if in.rpc != nil {
 		defer in.rpc.Close()
 	}
-	in.ticked.Store(time.Now().UnixNano())
+	in.began = time.Now()
 	events := make(chan node.Event, pending)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.node.Run(ctx, events) })
@@ -110,7 +116,7 @@ const stateEvery = 10 * time.Second
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	in.resume(ctx)
 	saved := time.Now()
-	ticker := time.NewTicker(in.opts.Interval)
+	ticker := time.NewTicker(snapshot.Interval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -124,7 +130,7 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 				saved, state = now, in.engine.price.State()
 			}
 			in.hand(now, state)
-			in.ticked.Store(now.UnixNano())
+			in.ticked.Store(int64(time.Since(in.began)))
 			if in.opts.Alive != nil {
 				in.opts.Alive()
 			}
@@ -156,7 +162,7 @@ func (in *Ingester) resume(ctx context.Context) {
 	state, err := publish.LoadState(ctx, in.redis)
 	switch {
 	case err != nil:
-		in.log.Warn("redis gives no state to resume from; starting cold", "err", err)
+		in.log.Warn("redis gives no state to resume from; starting cold", "err", redisurl.Explain(err))
 	case state == nil:
 		in.log.Info("redis holds no state to resume from; starting cold")
 	default:

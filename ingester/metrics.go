@@ -21,6 +21,7 @@ import (
 
 type engineMetrics struct {
 	received, repeated, gone prometheus.Counter
+	setBack                  prometheus.Counter
 	filtered                 *prometheus.CounterVec
 	active                   prometheus.Gauge
 	price, low, high         prometheus.Gauge
@@ -45,6 +46,7 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 		received: counter("sightglass_transactions_received_total", "Transactions seen for the first time."),
 		repeated: counter("sightglass_transactions_repeated_total", "Transactions that were known already, or older than the window."),
 		gone:     counter("sightglass_transactions_gone_total", "Transactions that left the mempool unconfirmed and took their evidence along."),
+		setBack:  counter("sightglass_clock_set_back_total", "Times that this machine's clock was set back by over a minute."),
 		filtered: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "sightglass_transactions_filtered_total", Help: "Transactions that hold no payment, by why not.",
 		}, []string{"reason"}),

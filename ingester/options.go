@@ -27,8 +27,6 @@ type Options struct {
 	RedisCA           string        `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
 	RedisCert         string        `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
 	RedisKey          string        `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
-	Interval          time.Duration `default:"500ms" help:"Time between snapshots, 100ms to 10s."`
-	Window            time.Duration `default:"3h" help:"How long a transaction stays in the window, 1m to 24h."`
 	MaxTransactions   int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
 	Near              float64       `default:"0" help:"The price is known to be near this, within about 10 %. 0: it resumes from the state in Redis, or is found from nothing."`
 	Quiet             time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
@@ -56,9 +54,7 @@ func (o Options) Validate() error {
 		zmqsub.CheckEndpoints(o.ZMQ),
 		o.checkRPC(),
 		redisurl.Check(o.Redis, o.redis()),
-		inRange("interval", o.Interval, 100*time.Millisecond, 10*time.Second),
 		inRange("quiet", o.Quiet, time.Second, time.Hour),
-		inRange("window", o.Window, time.Minute, 24*time.Hour),
 		atLeast("max-transactions", o.MaxTransactions, 1000),
 		checkNear(o.Near),
 		checkSummary(o.LogSummary),

@@ -68,6 +68,14 @@ func (p *probe) redis(ctx context.Context, o Options) {
 		return
 	}
 	p.say(Good, "redis", "it answers, and takes snapshots from this user")
+	switch err := publish.CheckEviction(ctx, client); {
+	case errors.Is(err, publish.ErrEvicts):
+		p.say(Poor, "redis", "%v", err)
+	case err != nil:
+		p.say(Poor, "redis", "whether it evicts keys when its memory is full cannot be known; maxmemory-policy must be noeviction: %v", err)
+	default:
+		p.say(Good, "redis", "it evicts no keys")
+	}
 }
 
 // rpc gives what the node publishes, or nil if it does not tell.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -18,16 +19,13 @@ import (
 	"golang.org/x/time/rate"
 
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
 )
 
-// StaleAfter is how long nothing newer may come before clients are told. It is six of the ingester's intervals: more
-// than a hiccup, less than anyone should trust an old price for.
-const StaleAfter = 3 * time.Second
-
 // A Feed holds the newest snapshot. Its methods may be called from anywhere; Run from one goroutine.
 type Feed struct {
-	// Alive, if it is set before Run, is called every StaleAfter or sooner, whatever Redis does: unless a snapshot is
+	// Alive, if it is set before Run, is called every snapshot.StaleAfter or sooner, whatever Redis does: unless a snapshot is
 	// never done with, in here or in deliver.
 	Alive func()
 
@@ -36,16 +34,19 @@ type Feed struct {
 	metrics *metrics
 	refused rate.Sometimes // keeps a flood of bad snapshots out of the log
 
-	mu        sync.Mutex   // one update after another, whichever goroutine has it
+	mu        sync.Mutex    // one update after another, whichever goroutine has it
 	deliver   func(*Update) // guarded by mu, as is writing the next two
 	latest    atomic.Pointer[Update]
-	heard     atomic.Int64 // when the latest came, unix nanoseconds
+	heard     atomic.Pointer[time.Time] // when the latest came; nil before the first
 	connected atomic.Bool
 }
 
+// staleAfter is snapshot.StaleAfter in words.
+var staleAfter = fmt.Sprintf("%g s", snapshot.StaleAfter.Seconds())
+
 type metrics struct {
-	received, stale, resubscribed prometheus.Counter
-	refused                       *prometheus.CounterVec
+	received, stale, resubscribed, stepsBack prometheus.Counter
+	refused                                  *prometheus.CounterVec
 }
 
 // Why a snapshot is passed over, as a metric's label.
@@ -66,7 +67,8 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 		refused: rate.Sometimes{Interval: time.Second},
 		metrics: &metrics{
 			received:     counter("sightglass_feed_snapshots_total", "Snapshots that were newer than the one before."),
-			stale:        counter("sightglass_feed_stale_total", "Times that nothing newer came for 3 s."),
+			stale:        counter("sightglass_feed_stale_total", "Times that nothing newer came for "+staleAfter+"."),
+			stepsBack:    counter("sightglass_feed_steps_back_total", "Times that snapshots of a lower epoch were accepted, as Redis had lost the higher one."),
 			resubscribed: counter("sightglass_feed_subscribes_total", "Subscriptions that Redis has confirmed."),
 			refused: with.NewCounterVec(prometheus.CounterOpts{
 				Name: "sightglass_feed_refused_total", Help: "Snapshots that were passed over, by why.",
@@ -86,13 +88,18 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 func (f *Feed) Latest() *Update { return f.latest.Load() }
 
 // Age is the time since the newest snapshot came; huge before the first.
-func (f *Feed) Age() time.Duration { return time.Since(time.Unix(0, f.heard.Load())) }
+func (f *Feed) Age() time.Duration {
+	if heard := f.heard.Load(); heard != nil {
+		return time.Since(*heard) // a clock that is set back does not change it
+	}
+	return math.MaxInt64
+}
 
 // Connected reports whether Redis has confirmed our subscription and the link has not failed since.
 func (f *Feed) Connected() bool { return f.connected.Load() }
 
 // Run follows Redis until ctx ends. It calls deliver with every newer update, and once with a stale one when nothing
-// newer came for StaleAfter; never two calls at once. Redis may come and go.
+// newer came for snapshot.StaleAfter; never two calls at once. Redis may come and go.
 func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 	f.deliver = deliver
 	var watch sync.WaitGroup
@@ -110,7 +117,7 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 		if f.connected.Swap(false) {
 			told = tellings()
 		}
-		told.Do(func() { f.log.Error("lost redis; trying again until it is back", "err", err) })
+		told.Do(func() { f.log.Error("lost redis; trying again until it is back", "err", redisurl.Explain(err)) })
 		pause(ctx)
 	}
 }
@@ -147,15 +154,16 @@ func pauseFor(ctx context.Context, d time.Duration) {
 // or the link may be dead without either side knowing: only subscribing anew tells.
 var errSilent = errors.New("nothing on the channel")
 
-// follow subscribes and takes what comes, until an error or silence for StaleAfter.
+// follow subscribes and takes what comes, until an error or silence for snapshot.StaleAfter.
 func (f *Feed) follow(ctx context.Context) error {
 	sub := f.client.Subscribe(ctx, keys.Channel)
 	defer sub.Close()
 	stop := context.AfterFunc(ctx, func() { sub.Close() }) // ReceiveTimeout does not look at ctx
 	defer stop()
 	confirmed := false
+	var lower succession
 	for {
-		message, err := sub.ReceiveTimeout(ctx, StaleAfter)
+		message, err := sub.ReceiveTimeout(ctx, snapshot.StaleAfter)
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && confirmed {
 			return errSilent
 		}
@@ -169,7 +177,13 @@ func (f *Feed) follow(ctx context.Context) error {
 			}
 			confirmed = true
 		case *redis.Message:
-			f.take([]byte(m.Payload))
+			f.take([]byte(m.Payload), &lower)
+			if lower.lasts() {
+				if err := f.stepBack(ctx, lower); err != nil {
+					return err
+				}
+				lower = succession{}
+			}
 		}
 	}
 }
@@ -193,21 +207,19 @@ func (f *Feed) catchUp(ctx context.Context) error {
 
 // takeStored takes a snapshot that may have lain in Redis for long: it came when it says that it was made.
 func (f *Feed) takeStored(payload []byte) {
-	f.offer(payload, func(s *snapshot.Snapshot) time.Time {
-		if made := time.UnixMilli(int64(s.Timestamp * 1000)); made.Before(time.Now()) {
-			return made
-		}
-		return time.Now()
+	f.offer(payload, nil, func(s *snapshot.Snapshot) time.Time {
+		now := time.Now()
+		return now.Add(-max(0, now.Sub(time.UnixMilli(int64(s.Timestamp*1000)))))
 	})
 }
 
-// take takes a snapshot that was published just now.
-func (f *Feed) take(payload []byte) {
-	f.offer(payload, func(*snapshot.Snapshot) time.Time { return time.Now() })
+// take takes a snapshot that was published just now. lower follows those of a lower epoch.
+func (f *Feed) take(payload []byte, lower *succession) {
+	f.offer(payload, lower, func(*snapshot.Snapshot) time.Time { return time.Now() })
 }
 
-// offer delivers a snapshot if it is newer than the latest.
-func (f *Feed) offer(payload []byte, came func(*snapshot.Snapshot) time.Time) {
+// offer delivers a snapshot if it is newer than the latest. lower, which may be nil, is told of it.
+func (f *Feed) offer(payload []byte, lower *succession, came func(*snapshot.Snapshot) time.Time) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	latest := f.latest.Load()
@@ -217,6 +229,9 @@ func (f *Feed) offer(payload []byte, came func(*snapshot.Snapshot) time.Time) {
 		return
 	}
 	s := update.Snapshot
+	if lower != nil {
+		lower.hear(s, latest)
+	}
 	if latest != nil && !s.NewerThan(latest.Snapshot) {
 		if old := latest.Snapshot; s.Epoch != old.Epoch || s.Seq != old.Seq { // the same again is what catchUp reads
 			f.refuse(refusedOld, fmt.Errorf("epoch %s seq %d after epoch %s seq %d", s.Epoch, s.Seq, old.Epoch, old.Seq))
@@ -224,7 +239,8 @@ func (f *Feed) offer(payload []byte, came func(*snapshot.Snapshot) time.Time) {
 		return
 	}
 	f.metrics.received.Inc()
-	f.heard.Store(came(s).UnixNano())
+	at := came(s)
+	f.heard.Store(&at)
 	f.publish(update)
 }
 
@@ -245,13 +261,13 @@ func (f *Feed) checkStale() time.Duration {
 	defer f.mu.Unlock()
 	latest := f.latest.Load()
 	if latest == nil || latest.Snapshot.Status == snapshot.Stale {
-		return StaleAfter / 6 // whatever comes meanwhile is not stale for longer than that
+		return snapshot.Interval // whatever comes meanwhile is not stale for longer than that
 	}
-	if left := StaleAfter - f.Age(); left > 0 {
+	if left := snapshot.StaleAfter - f.Age(); left > 0 {
 		return left
 	}
 	f.metrics.stale.Inc()
-	f.log.Warn("no snapshot for 3 s; clients are told")
+	f.log.Warn("no snapshot for " + staleAfter + "; clients are told")
 	f.publish(latest.stale())
-	return StaleAfter / 6
+	return snapshot.Interval
 }

@@ -51,17 +51,17 @@ func TestStaleComesOnceAndOnTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, delivered := watched(t)
 		time.Sleep(1234 * time.Millisecond) // all sleeps are on the bubble's clock
-		f.take(encoded("1", 1))
+		f.take(encoded("1", 1), nil)
 		expectStatus(t, delivered, snapshot.Live)
-		time.Sleep(StaleAfter - time.Millisecond)
+		time.Sleep(snapshot.StaleAfter - time.Millisecond)
 		expectNone(t, delivered)
 		time.Sleep(2 * time.Millisecond)
 		expectStatus(t, delivered, snapshot.Stale)
 		time.Sleep(time.Hour)
 		expectNone(t, delivered)
-		f.take(encoded("1", 2))
+		f.take(encoded("1", 2), nil)
 		expectStatus(t, delivered, snapshot.Live)
-		time.Sleep(StaleAfter)
+		time.Sleep(snapshot.StaleAfter)
 		expectStatus(t, delivered, snapshot.Stale)
 	})
 }
@@ -69,12 +69,12 @@ func TestStaleComesOnceAndOnTime(t *testing.T) {
 func TestWhatIsRefusedDoesNotKeepItFresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, delivered := watched(t)
-		f.take(encoded("1", 2))
+		f.take(encoded("1", 2), nil)
 		expectStatus(t, delivered, snapshot.Live)
 		for range 10 {
-			time.Sleep(StaleAfter / 5)
-			f.take(encoded("1", 1)) // older
-			f.take([]byte("nonsense"))
+			time.Sleep(snapshot.StaleAfter / 5)
+			f.take(encoded("1", 1), nil) // older
+			f.take([]byte("nonsense"), nil)
 		}
 		expectStatus(t, delivered, snapshot.Stale)
 		expectNone(t, delivered)

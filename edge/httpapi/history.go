@@ -11,6 +11,7 @@ import (
 
 	"sightglass/shared/history"
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 )
 
 const (
@@ -65,7 +66,7 @@ func historyResponse(entries []history.Entry, step int64) *Response {
 func (a *API) fetchHistory(ctx context.Context) ([]history.Entry, error) {
 	members, err := a.redis.ZRange(ctx, keys.History, -history.MaxEntries, -1).Result()
 	if err != nil {
-		a.log.Warn("cannot fetch the history from redis; serving the cached one", "err", err)
+		a.log.Warn("cannot fetch the history from redis; serving the cached one", "err", redisurl.Explain(err))
 		return nil, err
 	}
 	entries := make([]history.Entry, 0, len(members))

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 	"sightglass/shared/rounds"
 )
 
@@ -53,7 +54,7 @@ func (a *API) fetchPoints(ctx context.Context) ([]rounds.Point, error) {
 		points, err = rounds.Decode(data)
 	}
 	if err != nil {
-		a.log.Warn("cannot fetch the points from redis; serving the cached ones", "err", err)
+		a.log.Warn("cannot fetch the points from redis; serving the cached ones", "err", redisurl.Explain(err))
 	}
 	return points, err
 }

@@ -16,6 +16,7 @@ import (
 
 	"sightglass/edge/rejection"
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 )
 
 const (
@@ -194,7 +195,7 @@ func (f *Fleet) Run(ctx context.Context) {
 func (f *Fleet) lost(err error) {
 	f.metrics.failed.Inc()
 	if !f.away.Swap(true) {
-		f.opts.Log.Warn("redis is away: connections of an address are counted on this edge alone", "err", err)
+		f.opts.Log.Warn("redis is away: connections of an address are counted on this edge alone", "err", redisurl.Explain(err))
 	}
 }
 

@@ -94,6 +94,15 @@ test("any sequence of keyframes and deltas rebuilds the plain snapshots, and dro
   }
 });
 
+test("a keyframe of a lower epoch replaces what is there: which epoch is shown is the edge's decision", () => {
+  const replica = new Replica(), chance = random(1);
+  const higher = snapshotOf(9, [], "1656771611000", chance), lower = snapshotOf(1, [], "1556771611000", chance);
+  replica.take(JSON.parse(keyframe(higher)));
+  assert.deepEqual(replica.take(JSON.parse(keyframe(lower))), lower);
+  const next = following(lower, chance);
+  assert.deepEqual(replica.take(JSON.parse(delta(lower, next) ?? keyframe(next))), next);
+});
+
 test("what does not fit is an error, and changes nothing", () => {
   const good = golden("delta.json");
   for (const [name, message] of Object.entries({

@@ -103,7 +103,6 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"edge, no address":         {edge, []string{"checkconfig", "--listen", "nowhere"}, "want HOST:PORT"},
 		"edge, redis URL":          {edge, []string{"checkconfig", "--redis", "localhost:6379"}, "want redis://"},
 		"edge, unknown flag":       {edge, []string{"run", "--prot", "80"}, "unknown flag --prot"},
-		"ingester, interval":       {ingester, []string{"checkconfig", "--interval", "1ms"}, "want 100ms to 10s"},
 		"ingester, ZMQ endpoint":   {ingester, []string{"checkconfig", "--zmq", "127.0.0.1:28332"}, "want tcp://HOST:PORT"},
 		"ingester, near":           {ingester, []string{"checkconfig", "--near=-5"}, "want dollars per bitcoin"},
 		"ingester, log level":      {ingester, []string{"checkconfig", "--log-level", "loud"}, "--log-level"},
@@ -122,5 +121,31 @@ func TestBadSettingsAreNamed(t *testing.T) {
 				t.Errorf("it says %q, want it to say %q", out, c.want)
 			}
 		})
+	}
+}
+
+// TestIngester_RetiredSettingsAreNamed: the flags are unknown, and the variables are said to have no effect.
+func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
+	ingester, server := programs.Build(t, "ingester", "ingester"), redistest.Start(t)
+	for _, flag := range []string{"--interval", "--window"} {
+		if out, err := exec.Command(ingester, "checkconfig", flag, "5s").CombinedOutput(); err == nil || !strings.Contains(string(out), "unknown flag "+flag) {
+			t.Errorf("%s: got %v and %q, want an error that names the flag", flag, err, out)
+		}
+	}
+	t.Setenv("SIGHTGLASS_INTERVAL", "5s")
+	t.Setenv("SIGHTGLASS_WINDOW", "24h")
+	out, err := exec.Command(ingester, "checkconfig").CombinedOutput()
+	if err != nil {
+		t.Errorf("checkconfig: %v", err)
+	}
+	const interval, window = "SIGHTGLASS_INTERVAL=5s has no effect", "SIGHTGLASS_WINDOW=24h has no effect"
+	if text := string(out); !strings.Contains(text, interval) || !strings.Contains(text, window) || !strings.Contains(text, "the settings are good") {
+		t.Errorf("checkconfig: got %q, want both variables and that the settings are good", text)
+	}
+	d := programs.Launch(t, ingester, "run", "--zmq", "tcp://"+programs.FreeAddr(t), "--redis", server.URL())
+	programs.Until(t, "snapshots in spite of them", func() bool { return latest(t, server) != nil })
+	d.Stop(t)
+	if text := d.Output(); !strings.Contains(text, interval) || !strings.Contains(text, window) {
+		t.Errorf("run: got %q, want both variables", text)
 	}
 }

@@ -35,7 +35,7 @@ const began = 1556771670
 // publisher runs an ingester's publisher, and its ticks, until stop is called.
 func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher, *prometheus.Registry, func()) {
 	t.Helper()
-	p, reg, stop := publisherWith(t, server.URL(), 500*time.Millisecond, slog.New(slog.DiscardHandler))
+	p, reg, stop := publisherWith(t, server.URL(), snapshot.Lease, slog.New(slog.DiscardHandler))
 	return p, reg, ticking(p, stop)
 }
 
@@ -58,14 +58,14 @@ func ticking(p *redispublish.Publisher, stop func()) func() {
 	return func() { close(over); ticks.Wait(); stop() }
 }
 
-func publisherWith(t *testing.T, url string, tick time.Duration, log *slog.Logger) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
+func publisherWith(t *testing.T, url string, lease time.Duration, log *slog.Logger) (p *redispublish.Publisher, reg *prometheus.Registry, stop func()) {
 	t.Helper()
 	client, err := redisurl.Open(url, redisurl.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	reg = prometheus.NewRegistry()
-	p = redispublish.New(client, tick, log, reg)
+	p = redispublish.New(client, lease, log, reg)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() { defer close(ended); p.Run(ctx) }()
@@ -212,7 +212,7 @@ func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
 	}
 }
 
-// value is a counter's, from what an operator sees.
+// value is a counter's or gauge's, all its series added up, from what an operator sees.
 func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -221,9 +221,9 @@ func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 	}
 	for _, family := range families {
 		if family.GetName() == name {
-			sum := 0.
+			sum := 0.0
 			for _, m := range family.GetMetric() {
-				sum += m.GetCounter().GetValue()
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it has one of them
 			}
 			return sum
 		}
@@ -270,7 +270,7 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 		}
 	}
 	setUser(base)
-	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), 500*time.Millisecond, slog.New(slog.DiscardHandler))
+	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), snapshot.Lease, slog.New(slog.DiscardHandler))
 	defer ticking(p, stop)()
 	p.Record(priced(began, 100))
 	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -182,7 +181,7 @@ func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
 		}
 	}
 	set("on >secret ~" + keys.Latest + " ~" + keys.Leader + " ~" + keys.Epoch + " &sightglass:* +@all")
-	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), 500*time.Millisecond, slog.New(slog.DiscardHandler))
+	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), snapshot.Lease, slog.New(slog.DiscardHandler))
 	defer stop()
 	put := func(seq uint64) {
 		p.PutPoints(fmt.Appendf(nil, "[[1,2,%d]]", seq))

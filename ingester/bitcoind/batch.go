@@ -3,8 +3,11 @@ package bitcoind
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
@@ -13,9 +16,38 @@ import (
 // larger one would save little and keep others waiting; and maxAnswer holds this many transactions of any size.
 const maxBatch = 250
 
+// A PartialError says which of several transactions could not be had, each by itself. What came for the others is good.
+type PartialError struct {
+	Failed map[int]error // by the index of the id that was asked for
+	Asked  int
+}
+
+func (e *PartialError) Error() string {
+	return fmt.Sprintf("%d of %d could not be had: %v", len(e.Failed), e.Asked, e.Unwrap()[0])
+}
+
+// Unwrap gives what was wrong with each, in their order.
+func (e *PartialError) Unwrap() []error {
+	var all []error
+	for _, i := range slices.Sorted(maps.Keys(e.Failed)) {
+		all = append(all, e.Failed[i])
+	}
+	return all
+}
+
+// some gives list with err, unless err says that it is of no use.
+func some[T any](list []T, err error) ([]T, error) {
+	if _, partial := errors.AsType[*PartialError](err); err != nil && !partial {
+		return nil, err
+	}
+	return list, err
+}
+
 // askEach calls a method for each id, in batches, with the id as its one parameter. It hands results to use, by their
-// index in ids; those that the node does not find (-5) it leaves out. Any other error ends it all.
+// index in ids; those that the node does not find (-5) it leaves out. An error about the node ends it all; errors about
+// single ids, use's among them, come as a PartialError when the others are done.
 func askEach[T any](ctx context.Context, c *Client, method string, ids []chainhash.Hash, use func(int, T) error) error {
+	failed := make(map[int]error)
 	for from := 0; from < len(ids); from += maxBatch {
 		part := ids[from:min(from+maxBatch, len(ids))]
 		first := c.ids.Add(uint64(len(part))) - uint64(len(part)) + 1
@@ -24,29 +56,72 @@ func askEach[T any](ctx context.Context, c *Client, method string, ids []chainha
 			requests[i] = newRequest(first+uint64(i), method, []any{id})
 		}
 		err := c.do(ctx, method, requests, func(in *bufio.Reader) error {
-			answers, err := decodeBatch[T](in, first, len(part))
+			answers, err := decodeBatch[item[T]](in, first, len(part))
+			if err == nil {
+				err = aboutNode(answers)
+			}
 			if err != nil {
 				return err
 			}
-			return useEach(answers, func(i int, result T) error { return use(from+i, result) })
+			for i, a := range answers {
+				if a.Error != nil {
+					a.Error.Method = method
+				}
+				if err := useOne(a, func(result T) error { return use(from+i, result) }); err != nil {
+					failed[from+i] = fmt.Errorf("%v: %w", part[i], err)
+				}
+			}
+			return nil
 		})
 		if err != nil {
 			return err
 		}
 	}
+	if len(failed) > 0 {
+		return fmt.Errorf("bitcoind at %s: %s: %w", c.opts.URL, method, &PartialError{Failed: failed, Asked: len(ids)})
+	}
 	return nil
 }
 
-func useEach[T any](answers []answer[T], use func(int, T) error) error {
-	for i, a := range answers {
-		switch {
-		case a.Error == nil:
-			if err := use(i, a.Result); err != nil {
-				return err
-			}
-		case a.Error.Code != codeNotFound:
+// An item is a result that is decoded by itself, so that one that is wrong does no harm to the others of its batch.
+type item[T any] struct {
+	result T
+	err    error
+}
+
+// UnmarshalJSON keeps the error for later.
+func (i *item[T]) UnmarshalJSON(text []byte) error {
+	if own, ok := any(&i.result).(json.Unmarshaler); ok { // it was found to be JSON already
+		i.err = own.UnmarshalJSON(text)
+	} else {
+		i.err = json.Unmarshal(text, &i.result)
+	}
+	return nil
+}
+
+// aboutNode gives the first error that is not about one id alone.
+func aboutNode[T any](answers []answer[T]) error {
+	for _, a := range answers {
+		if a.Error != nil && !AboutOne(a.Error.sort()) {
 			return a.Error
 		}
+	}
+	return nil
+}
+
+func useOne[T any](a answer[item[T]], use func(T) error) error {
+	switch {
+	case a.Error != nil && a.Error.Code == codeNotFound:
+		return nil
+	case a.Error != nil:
+		return a.Error.sort()
+	}
+	err := a.Result.err
+	if err == nil {
+		err = use(a.Result.result)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", badAnswer, err)
 	}
 	return nil
 }

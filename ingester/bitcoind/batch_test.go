@@ -1,6 +1,7 @@
 package bitcoind
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -71,14 +72,13 @@ func TestBatchesThatCannotBe(t *testing.T) {
 		twist func([]string) []string
 		want  string
 	}{
-		"one is missing":      {func(a []string) []string { return a[1:] }, "9 answers in it to 10 calls"},
-		"one too many":        {func(a []string) []string { return append(a, a[0]) }, "11 answers in it to 10 calls"},
-		"one is there twice":  {func(a []string) []string { a[3] = a[4]; return a }, "or there twice"},
-		"an id from before":   {func(a []string) []string { a[3] = `{"result":{"time":1},"id":0}`; return a }, "of another call"},
-		"an id from after":    {func(a []string) []string { a[3] = `{"result":{"time":1},"id":11}`; return a }, "of another call"},
-		"no id":               {func(a []string) []string { a[3] = `{"result":{"time":1}}`; return a }, "of another call"},
-		"null":                {func(a []string) []string { a[3] = "null"; return a }, "of another call"},
-		"a result is missing": {func(a []string) []string { a[3] = `{"id":4}`; return a }, "no time in it"},
+		"one is missing":     {func(a []string) []string { return a[1:] }, "9 answers in it to 10 calls"},
+		"one too many":       {func(a []string) []string { return append(a, a[0]) }, "11 answers in it to 10 calls"},
+		"one is there twice": {func(a []string) []string { a[3] = a[4]; return a }, "or there twice"},
+		"an id from before":  {func(a []string) []string { a[3] = `{"result":{"time":1},"id":0}`; return a }, "of another call"},
+		"an id from after":   {func(a []string) []string { a[3] = `{"result":{"time":1},"id":11}`; return a }, "of another call"},
+		"no id":              {func(a []string) []string { a[3] = `{"result":{"time":1}}`; return a }, "of another call"},
+		"null":               {func(a []string) []string { a[3] = "null"; return a }, "of another call"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			node := newNode(t, entryOf(list))
@@ -134,5 +134,78 @@ func TestErrorsInABatch(t *testing.T) {
 	var said *Error
 	if !errors.As(err, &said) || *said != (Error{"getrawtransaction", -8, "no"}) {
 		t.Errorf("got %v, want the node's error -8", err)
+	}
+}
+
+// TestBatch_OneBadAnswer: what is wrong with one answer does no harm to the others, in whichever batch it is.
+func TestBatch_OneBadAnswer(t *testing.T) {
+	list := ids(2*maxBatch + 10)
+	const bad = 2*maxBatch + 3
+	for name, c := range map[string]struct {
+		answer string
+		want   string
+	}{
+		"an error":            {`"error":{"code":-1,"message":"no"}`, "no (RPC error -1)"},
+		"an internal error":   {`"error":{"code":-32603,"message":"oh"}`, "oh (RPC error -32603)"},
+		"no time":             {`"result":{}`, "no time in it"},
+		"null":                {`"result":null`, "no time in it"},
+		"a result is missing": {`"error":null`, "no time in it"},
+		"another type":        {`"result":"12"`, "cannot unmarshal string"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			node := newNode(t, entryOf(list))
+			node.twist = func(a []string) []string {
+				if len(a) == 10 {
+					a[3] = fmt.Sprintf(`{%s,"id":%d}`, c.answer, bad+1)
+				}
+				return a
+			}
+			times, err := open(t, Options{URL: node.URL}).EntryTimes(t.Context(), list)
+			partial, ok := errors.AsType[*PartialError](err)
+			if !ok || len(partial.Failed) != 1 || partial.Asked != len(list) {
+				t.Fatalf("got %v, want a PartialError about one of %d", err, len(list))
+			}
+			if text := fmt.Sprint(partial.Failed[bad]); !strings.Contains(text, list[bad].String()) || !strings.Contains(text, c.want) {
+				t.Errorf("got %s\nwant it to name %v and say %q", text, list[bad], c.want)
+			}
+			if len(node.requests()) != 3 {
+				t.Errorf("%d requests, want one for each batch", len(node.requests()))
+			}
+			for i, at := range times {
+				if at.IsZero() != (i%7 == 0 || i == bad) {
+					t.Fatalf("time %d is %v", i, at)
+				}
+			}
+		})
+	}
+}
+
+// TestBatch_ErrorsAboutTheNode: an error that is not about one transaction ends it all, so that the caller asks again.
+func TestBatch_ErrorsAboutTheNode(t *testing.T) {
+	for code, kind := range map[int]error{codeWarmUp: ErrWarmingUp, codeMethod: ErrMethod} {
+		node := newNode(t, entryOf(ids(10)))
+		node.twist = func(a []string) []string {
+			a[3] = fmt.Sprintf(`{"error":{"code":%d,"message":"no"},"id":4}`, code)
+			return a
+		}
+		c := open(t, Options{URL: node.URL})
+		times, err := c.EntryTimes(t.Context(), ids(10))
+		if _, partial := errors.AsType[*PartialError](err); partial || times != nil || !errors.Is(err, kind) {
+			t.Errorf("error %d: got %v, %v; want %v", code, times, err, kind)
+		}
+	}
+}
+
+func TestAboutOne(t *testing.T) {
+	for _, err := range []error{unreachable.becausef("x"), busy.becausef("x"), (&Error{Code: codeWarmUp}).sort(), credentials.becausef("x"),
+		forbidden.becausef("x"), (&Error{Code: codeMethod}).sort(), context.Canceled} {
+		if AboutOne(fmt.Errorf("asked: %w", err)) {
+			t.Errorf("%v counts as being about one transaction", err)
+		}
+	}
+	for _, err := range []error{badAnswer.becausef("x"), &Error{Code: codeMisc}, (&Error{Code: codeNotFound}).sort(), &Error{Code: -32603}} {
+		if !AboutOne(fmt.Errorf("asked: %w", err)) {
+			t.Errorf("%v counts as being about the node", err)
+		}
 	}
 }

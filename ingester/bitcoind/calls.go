@@ -1,7 +1,6 @@
 package bitcoind
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,44 +63,36 @@ func (c *Client) MempoolLoaded(ctx context.Context) (bool, error) {
 }
 
 // EntryTimes asks when each transaction entered the mempool, to the second (getmempoolentry). The time is zero for one
-// that the mempool does not hold.
+// that the mempool does not hold. With a *PartialError it is zero for those that failed, too, and the others are good.
 func (c *Client) EntryTimes(ctx context.Context, ids []chainhash.Hash) ([]time.Time, error) {
 	type result struct {
 		Time int64 `json:"time"`
 	}
 	times := make([]time.Time, len(ids))
-	err := askEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
+	return some(times, askEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
 		if r.Time <= 0 {
-			return fmt.Errorf("no time in it for %v", ids[i])
+			return errors.New("no time in it")
 		}
 		times[i] = time.Unix(r.Time, 0)
 		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return times, nil
+	}))
 }
 
 // Transactions asks for transactions (getrawtransaction): nil for one that the node does not have. Without txindex= that
-// is all that are not in the mempool.
+// is all that are not in the mempool. With a *PartialError it is nil for those that failed, too, and the others are good.
 func (c *Client) Transactions(ctx context.Context, ids []chainhash.Hash) ([]*wire.MsgTx, error) {
 	txs := make([]*wire.MsgTx, len(ids))
-	err := askEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
+	return some(txs, askEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
 		tx, err := rawtx.Decode(raw)
 		switch {
 		case err != nil:
-			return fmt.Errorf("%v: %w", ids[i], err)
+			return err
 		case tx.TxHash() != ids[i]:
-			return fmt.Errorf("%v in place of %v", tx.TxHash(), ids[i])
+			return fmt.Errorf("transaction %v in its place", tx.TxHash())
 		}
 		txs[i] = tx
 		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return txs, nil
+	}))
 }
 
 // A Chain is how far a node is.
@@ -147,6 +138,8 @@ type Header struct {
 	Time     time.Time // as its miner wrote it
 	Height   int
 	Previous chainhash.Hash // zero for the genesis block
+
+	Transactions int // in the block; 0 if the node does not say so, or has only the header
 }
 
 // Header asks for a block's header (getblockheader). A pruned node has them all.
@@ -155,24 +148,25 @@ func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error
 		Time     int64 `json:"time"`
 		Height   *int  `json:"height"`
 		Previous txid  `json:"previousblockhash"`
+		NTx      int   `json:"nTx"`
 	}
 	return ask(ctx, c, func(r result) (Header, error) {
 		if r.Time <= 0 || r.Height == nil {
 			return Header{}, errors.New("no time and height in it")
 		}
-		return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous)}, nil
+		return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous), Transactions: r.NTx}, nil
 	}, "getblockheader", hash, true)
 }
 
 // Block asks for a block (getblock). The error is ErrPruned where the node has thrown it away.
 func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
 	return ask(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) {
-		r, block := bytes.NewReader(raw), new(wire.MsgBlock)
-		if err := block.Deserialize(r); err != nil {
-			return nil, fmt.Errorf("no block: %w", err)
-		}
-		if r.Len() > 0 || block.BlockHash() != hash {
-			return nil, fmt.Errorf("block %v and %d bytes in place of block %v", block.BlockHash(), r.Len(), hash)
+		block, err := rawtx.DecodeBlock(raw)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("block %v: %w", hash, err)
+		case block.BlockHash() != hash:
+			return nil, fmt.Errorf("block %v in place of %v", block.BlockHash(), hash)
 		}
 		return block, nil
 	}, "getblock", hash, 0)

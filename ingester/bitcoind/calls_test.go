@@ -223,6 +223,10 @@ func TestResultsThatCannotBe(t *testing.T) {
 		"transactions": {`""`, `"0"`, `"zz"`, `"` + hex.EncodeToString(someTx.Bytes()) + `"`},
 		"block":        {`""`, `"00"`, `"` + hex.EncodeToString(someBlock.Bytes()) + `"`},
 	}
+	for _, raw := range testblock.Hostile() {
+		more["transactions"] = append(more["transactions"], `"`+hex.EncodeToString(raw)+`"`)
+		more["block"] = append(more["block"], `"`+zeros+zeros+zeros[:32]+"01"+hex.EncodeToString(raw)+`"`)
+	}
 	for name, call := range calls {
 		for _, result := range append([]string{"null", "{}", "17", `[1]`}, more[name]...) {
 			t.Run(name+" "+fmt.Sprintf("%.20s", result), func(t *testing.T) {

@@ -93,3 +93,14 @@ func (e *Error) sort() error {
 func transient(err error) bool {
 	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrBusy) || errors.Is(err, ErrWarmingUp)
 }
+
+// AboutOne says whether an error of a call is about the one block or transaction that was asked for: the node is there,
+// lets us in and serves others, but what it has for this one is an error, or not what the method gives.
+func AboutOne(err error) bool {
+	var said *Error
+	switch {
+	case transient(err), errors.Is(err, ErrCredentials), errors.Is(err, ErrForbidden), errors.Is(err, ErrMethod):
+		return false
+	}
+	return errors.As(err, &said) || errors.Is(err, ErrAnswer)
+}

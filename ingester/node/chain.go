@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -17,8 +19,9 @@ type chain struct {
 	published []bitcoind.Notification
 	done      map[chainhash.Hash]struct{} // blocks whose transactions were passed on
 	walk      walk
-	dating    int // blocks whose time is being asked for
-	asking    int // blocks that are being asked for whole
+	dating    int           // blocks whose time is being asked for
+	changes   []blockChange // that wait for one that is asked for, which is the first
+	asking    bool          // it is on its way
 
 	vanished   map[chainhash.Hash]struct{} // left the mempool while nobody told: mined or gone
 	orphans    map[chainhash.Hash]struct{} // of blocks that were disconnected: in the mempool again, or gone
@@ -64,18 +67,119 @@ func (c *chain) pass(block chainhash.Hash, ids []chainhash.Hash) {
 	}
 }
 
+// A blockChange is a block that connects or disconnects.
+type blockChange struct {
+	message message
+	ids     []chainhash.Hash // nil: to be asked for
+	heard   bool             // it came whole, as far as is known
+	fresh   []*wire.MsgTx    // its transactions that were never in the mempool here, if it was heard
+}
+
 func (n *Node) connected(m *message) {
 	ids, txs, whole := n.run.end()
+	if whole && len(n.opts.ZMQ) == 1 { // two sockets have no order between them
+		n.changeChain(blockChange{message: *m, ids: ids, heard: true, fresh: n.unheard(ids, txs)})
+		return
+	}
+	if n.hasRPC() {
+		n.changeChain(blockChange{message: *m})
+		return
+	}
+	n.mined(m, ids)
+	delete(n.chain.done, m.id) // once RPC is back the walk has the rest of it
+}
+
+// disconnected gives a block's transactions back to the mempool. Those that can enter it are told by their A's; the
+// others were paid no more.
+func (n *Node) disconnected(m *message) {
+	n.metrics.blocks.WithLabelValues(blockDisconnected).Inc()
+	delete(n.chain.done, m.id)
+	c := blockChange{message: *m}
+	if ids, _, whole := n.run.end(); whole && len(n.opts.ZMQ) == 1 {
+		c.ids = ids
+	}
+	n.changeChain(c)
+}
+
+// mostChanges bounds the changes of the chain that wait for RPC: several reorganisations, as deep as they get. A node
+// that catches up tells of more.
+const mostChanges = 16
+
+// changeChain takes in a change of the chain once all before it are taken in: one that waits for its block holds up
+// those after it. Otherwise a transaction that a new block has would be taken for one that the disconnected block alone
+// had, or the other way round, as the answers come.
+func (n *Node) changeChain(c blockChange) {
+	waiting := &n.chain.changes
 	switch {
-	case whole && len(n.opts.ZMQ) == 1: // two sockets have no order between them
-		n.run.ended = m
-		fresh := n.unheard(ids, txs)
-		n.mined(m, ids)
-		n.date(m.id, fresh, m.at)
-	case n.rpc != nil:
-		n.askBlock(*m)
+	case c.ids != nil && (len(*waiting) == 0 || !n.hasRPC()):
+		n.carryOut(&c)
+	case !n.hasRPC(): // a block of which some is missing: nobody knows the rest
+		delete(n.chain.done, c.message.id)
+		n.resync(whyBlocks, c.message.at)
+	case n.chain.behind || len(*waiting) >= mostChanges:
+		// The list then tells what is in the mempool, and a walk what is in the blocks that matter.
+		delete(n.chain.done, c.message.id)
+		n.resync(whyBlocks, c.message.at)
 	default:
-		n.mined(m, ids)
+		c.ids = slices.Clone(c.ids) // they are the run's
+		*waiting = append(*waiting, c)
+		n.nextChange()
+	}
+}
+
+// nextChange carries out the changes that wait until one of them has to be asked for.
+func (n *Node) nextChange() {
+	c := &n.chain
+	for len(c.changes) > 0 && !c.asking {
+		first := c.changes[0]
+		if first.ids == nil {
+			c.asking = true
+			n.askBlock(first.message)
+			return
+		}
+		c.changes = slices.Delete(c.changes, 0, 1)
+		n.carryOut(&first)
+	}
+}
+
+// askBlock asks for the block of the first change that waits.
+func (n *Node) askBlock(m message) {
+	wanted := all
+	if m.letter == disconnected {
+		wanted = nothing
+	}
+	n.question(func(ctx context.Context) func() {
+		s, err := n.getStep(ctx, m.id, wanted, m.at.Add(-n.opts.Window))
+		if err == nil && s.ids == nil {
+			s.ids, err = n.rpc.BlockIDs(ctx, m.id)
+		}
+		return func() {
+			n.chain.changes, n.chain.asking = slices.Delete(n.chain.changes, 0, 1), false
+			if err != nil {
+				n.complain(err)
+				n.resync(whyBlocks, time.Now())
+			} else {
+				n.carryOut(&blockChange{message: m, ids: s.ids})
+				if s.block != nil {
+					n.passOn(s.block.Transactions, s.at)
+				}
+			}
+			n.nextChange()
+		}
+	})
+}
+
+// carryOut takes in a change of which everything is known, and that comes next.
+func (n *Node) carryOut(c *blockChange) {
+	m := &c.message
+	if m.letter == disconnected {
+		delete(n.chain.done, m.id)
+		n.orphan(c.ids, m.at)
+		return
+	}
+	n.mined(m, c.ids)
+	if c.heard {
+		n.date(m.id, len(c.ids), c.fresh, m.at)
 	}
 }
 
@@ -90,13 +194,13 @@ func (n *Node) unheard(ids []chainhash.Hash, txs []*wire.MsgTx) (fresh []*wire.M
 }
 
 // date passes on transactions that came with a block and not before: they are as old as the block, which may be days
-// when the node catches up. Without RPC nobody knows, and they are no evidence.
-func (n *Node) date(block chainhash.Hash, fresh []*wire.MsgTx, now time.Time) {
+// when the node catches up. Without RPC nobody knows, and they are no evidence. With RPC the header also says how many
+// transactions the block has: the last ones may be lost, which no message shows before the next rawtx.
+func (n *Node) date(block chainhash.Hash, heard int, fresh []*wire.MsgTx, now time.Time) {
 	switch {
-	case len(fresh) == 0:
-		return
-	case n.rpc == nil || n.chain.behind:
+	case !n.hasRPC() || n.chain.behind:
 		n.metrics.passedOver.Add(float64(len(fresh)))
+		delete(n.chain.done, block) // a walk finds those that are of use, once there is one
 		return
 	case n.chain.dating >= mostDating: // it catches up: a walk from the tip finds those that matter
 		delete(n.chain.done, block)
@@ -108,13 +212,17 @@ func (n *Node) date(block chainhash.Hash, fresh []*wire.MsgTx, now time.Time) {
 		header, err := n.rpc.Header(ctx, block)
 		return func() {
 			n.chain.dating--
-			if err != nil {
+			switch {
+			case err != nil:
 				n.complain(err)
-				delete(n.chain.done, block)
-				n.resync(whyBlocks, time.Now())
+			case header.Transactions != 0 && header.Transactions != heard:
+				n.log.Warn("a block did not come whole: asking for it", "block", block, "transactions", header.Transactions, "came", heard)
+			default:
+				n.passOn(fresh, header.Time)
 				return
 			}
-			n.passOn(fresh, header.Time)
+			delete(n.chain.done, block)
+			n.resync(whyBlocks, time.Now())
 		}
 	})
 }
@@ -134,68 +242,12 @@ func (n *Node) passOn(txs []*wire.MsgTx, mined time.Time) {
 	}
 }
 
-// askBlock asks for a block whose transactions did not all come. A node that catches up tells many: then the list tells
-// what is in the mempool, and a walk what is in the blocks that matter.
-func (n *Node) askBlock(m message) {
-	switch {
-	case n.rpc == nil:
-		return
-	case n.chain.behind || n.chain.asking >= mostDating:
-		n.resync(whyBlocks, m.at)
-		return
-	}
-	n.chain.asking++
-	n.question(func(ctx context.Context) func() {
-		s, err := n.getStep(ctx, m.id, all, m.at.Add(-n.opts.Window))
-		if err == nil && s.ids == nil {
-			s.ids, err = n.rpc.BlockIDs(ctx, m.id)
-		}
-		return func() {
-			n.chain.asking--
-			if err != nil {
-				n.complain(err)
-				n.resync(whyBlocks, time.Now())
-				return
-			}
-			n.mined(&m, s.ids)
-			if s.block != nil {
-				n.passOn(s.block.Transactions, s.at)
-			}
-		}
-	})
-}
-
 func idsOf(block *wire.MsgBlock) []chainhash.Hash {
 	ids := make([]chainhash.Hash, len(block.Transactions))
 	for i, tx := range block.Transactions {
 		ids[i] = tx.TxHash()
 	}
 	return ids
-}
-
-// disconnected gives a block's transactions back to the mempool. Those that can enter it are told by their A's; the
-// others were paid no more.
-func (n *Node) disconnected(m *message) {
-	n.metrics.blocks.WithLabelValues(blockDisconnected).Inc()
-	delete(n.chain.done, m.id)
-	ids, _, whole := n.run.end()
-	switch {
-	case whole && len(n.opts.ZMQ) == 1:
-		n.orphan(ids, m.at)
-	case n.rpc != nil:
-		at := m.at
-		hash := m.id
-		n.question(func(ctx context.Context) func() {
-			ids, err := n.rpc.BlockIDs(ctx, hash)
-			return func() {
-				if err != nil {
-					n.complain(err)
-					return
-				}
-				n.orphan(ids, at)
-			}
-		})
-	}
 }
 
 func (n *Node) orphan(ids []chainhash.Hash, at time.Time) {
@@ -211,9 +263,18 @@ func (n *Node) orphan(ids []chainhash.Hash, at time.Time) {
 const reorganised = 10 * time.Second
 
 // settleOrphans takes out what a reorganisation has left without a block and without a place in the mempool: a payment
-// that was taken back.
+// that was taken back. With RPC that is what no block of the chain has, as it is then: the messages of the new blocks may
+// be lost, or walked over before the old ones are known.
 func (n *Node) settleOrphans(now time.Time) {
-	if len(n.chain.orphans) == 0 || now.Sub(n.chain.orphanedAt) < reorganised {
+	c := &n.chain
+	if len(c.orphans) == 0 || len(c.changes) > 0 || now.Sub(c.orphanedAt) < reorganised {
+		return
+	}
+	if n.hasRPC() {
+		maps.Copy(c.vanished, c.orphans)
+		clear(c.orphans)
+		c.walk = walk{} // one that is half done has not looked for them
+		n.resync(whyBlocks, now)
 		return
 	}
 	for id := range n.chain.orphans {

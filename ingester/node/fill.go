@@ -2,20 +2,30 @@ package node
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/bitcoind"
 )
 
 // fill gets the bodies of transactions that are in the mempool and did not come by themselves: all of them at a start,
 // a few after a gap.
 type fill struct {
 	wanted  []chainhash.Hash
-	asking  int // questions on their way
+	number  int // of the list that it is for
+	asking  int // questions on their way, of earlier lists too
 	retry   time.Time
 	backlog []fetched // to be passed on when no message waits
 	taken   int       // of the backlog
+
+	again    []chainhash.Hash       // refused; asked for again after all others
+	refusals map[chainhash.Hash]int // how often each was refused
+	skipped  int                    // given up in this fill
+
+	badBlocks map[chainhash.Hash]int // how often each could not be had; those that the walk has yet to skip
 
 	began       time.Time
 	reported    time.Time
@@ -44,18 +54,85 @@ const (
 	reportEvery = 2 * time.Second
 )
 
+const (
+	// triesInAFill is how often a fill asks for a transaction or a block that the node refuses to give, a second or more
+	// apart, before it is skipped.
+	triesInAFill = 3
+	// mostTries is how often it is asked for in all. After the first fill each resync asks once more, in case whatever
+	// was wrong has passed; but not for ever, as a list may be called for every 500 ms.
+	mostTries = 10
+	// mostRefusals bounds the memory of refusals between two resyncs, to 4 MB. When it is forgotten, the tries begin
+	// again.
+	mostRefusals = 100_000
+)
+
 // begin makes a list of what the pool lacks.
 func (f *fill) begin(p *pool, now time.Time) int {
-	f.wanted = f.wanted[:0]
+	f.number++
+	f.wanted, f.again = f.wanted[:0], nil
+	for id := range f.refusals {
+		if !p.lacks(id) {
+			delete(f.refusals, id)
+		}
+	}
 	if p.unheard > 0 {
 		for id, m := range p.marks {
-			if m.pooled && !m.heard {
+			if m.pooled && !m.heard && f.refusals[id] < mostTries {
 				f.wanted = append(f.wanted, id)
 			}
 		}
 	}
-	f.began, f.reported, f.total, f.done, f.blocks = now, now, len(f.wanted), 0, 0
+	f.began, f.reported, f.total, f.done, f.blocks, f.skipped = now, now, len(f.wanted), 0, 0, 0
 	return len(f.wanted)
+}
+
+// refuse notes that a transaction could not be had, though others could, and gives how often that was. From triesInAFill
+// on it is skipped. If the answer is to an earlier list's question, this fill asks for itself.
+func (f *fill) refuse(id chainhash.Hash, number int) (times int) {
+	if len(f.refusals) >= mostRefusals {
+		clear(f.refusals)
+	}
+	if f.refusals == nil {
+		f.refusals = make(map[chainhash.Hash]int)
+	}
+	f.refusals[id]++
+	times = f.refusals[id]
+	switch {
+	case number != f.number:
+	case times < triesInAFill:
+		f.again = append(f.again, id)
+		f.done--
+	default:
+		f.skipped++
+	}
+	return times
+}
+
+// giveUp notes that a block could not be had, and says whether it is to be skipped. The count outlasts the walk: another
+// list may begin a new one at any time.
+func (f *fill) giveUp(block chainhash.Hash) bool {
+	if f.badBlocks == nil || len(f.badBlocks) >= mostSteps {
+		f.badBlocks = make(map[chainhash.Hash]int)
+	}
+	f.badBlocks[block]++
+	if f.badBlocks[block] < triesInAFill {
+		return false
+	}
+	delete(f.badBlocks, block)
+	return true
+}
+
+// repeat asks for what was refused once more, a while after all others came.
+func (f *fill) repeat(now time.Time) {
+	if len(f.wanted) == 0 && f.asking == 0 && len(f.again) > 0 {
+		f.wanted, f.again = f.again, nil
+		f.retry = afterRetry(now)
+	}
+}
+
+// idle says whether nothing is wanted.
+func (f *fill) idle() bool {
+	return len(f.wanted) == 0 && len(f.again) == 0 && f.asking == 0 && len(f.backlog) == 0
 }
 
 func (f *fill) want(id chainhash.Hash) {
@@ -66,15 +143,16 @@ func (f *fill) want(id chainhash.Hash) {
 // askBodies asks for the next chunks. The walk's first block goes before: it is the soonest price.
 func (n *Node) askBodies(now time.Time) {
 	f := &n.fill
+	f.repeat(now)
 	for len(f.wanted) > 0 && f.asking < fillers && len(f.backlog) < mostBacklog && !now.Before(f.retry) {
-		if n.sync.hold || n.chain.walk.active && n.chain.walk.steps == 0 {
+		if n.sync.reach.holds() || n.chain.walk.active && n.chain.walk.steps == 0 {
 			return
 		}
-		ids := n.nextChunk()
+		ids, number := n.nextChunk(), f.number
 		f.asking++
 		n.question(func(ctx context.Context) func() {
-			got, old, err := n.getBodies(ctx, ids, now)
-			return func() { n.gotBodies(ids, got, old, err) }
+			b, err := n.getBodies(ctx, ids, now)
+			return func() { n.gotBodies(ids, number, b, err) }
 		})
 	}
 }
@@ -96,50 +174,93 @@ func (n *Node) nextChunk() []chainhash.Hash {
 	return ids
 }
 
+// bodies is what came of a question about some transactions.
+type bodies struct {
+	got     []fetched
+	old     []chainhash.Hash // older than the window, so their bodies were not asked for
+	refused map[chainhash.Hash]error
+}
+
 // getBodies asks first when they came, and then only for those that are of use.
-func (n *Node) getBodies(ctx context.Context, ids []chainhash.Hash, now time.Time) (got []fetched, old []chainhash.Hash, err error) {
+func (n *Node) getBodies(ctx context.Context, ids []chainhash.Hash, now time.Time) (b bodies, err error) {
 	times, err := n.rpc.EntryTimes(ctx, ids)
-	if err != nil {
-		return nil, nil, err
+	if err := b.refuse(ids, err); err != nil {
+		return b, err
 	}
 	var recent []chainhash.Hash
 	var at []time.Time
 	for i, t := range times {
 		switch {
-		case t.IsZero(): // it has left the mempool, which we will hear
+		case t.IsZero(): // it has left the mempool, which we will hear; or was refused
 		case now.Sub(t) > n.opts.Window:
-			old = append(old, ids[i])
+			b.old = append(b.old, ids[i])
 		default:
 			recent, at = append(recent, ids[i]), append(at, t)
 		}
 	}
 	txs, err := n.rpc.Transactions(ctx, recent)
-	if err != nil {
-		return nil, nil, err
+	if err := b.refuse(recent, err); err != nil {
+		return b, err
 	}
 	for i, tx := range txs {
 		if tx != nil {
-			got = append(got, fetched{tx: tx, at: at[i], pooled: true})
+			b.got = append(b.got, fetched{tx: tx, at: at[i], pooled: true})
 		}
 	}
-	return got, old, nil
+	return b, nil
 }
 
-func (n *Node) gotBodies(asked []chainhash.Hash, got []fetched, old []chainhash.Hash, err error) {
+// refuse notes which of ids could not be had, each by itself. It gives back an error of any other kind: that is about
+// the node.
+func (b *bodies) refuse(ids []chainhash.Hash, err error) error {
+	partial, ok := errors.AsType[*bitcoind.PartialError](err)
+	if !ok {
+		return err
+	}
+	if b.refused == nil {
+		b.refused = make(map[chainhash.Hash]error)
+	}
+	for i, why := range partial.Failed {
+		b.refused[ids[i]] = why
+	}
+	return nil
+}
+
+// gotBodies takes an answer, which is good even if a newer list has come meanwhile; but that list has all that is lacking
+// still.
+func (n *Node) gotBodies(asked []chainhash.Hash, number int, b bodies, err error) {
 	f := &n.fill
 	f.asking--
 	if err != nil {
 		n.complain(err)
-		f.wanted = append(f.wanted, asked...)
+		if number == f.number {
+			f.wanted = append(f.wanted, asked...)
+		}
 		f.retry = afterRetry(time.Now())
 		return
 	}
-	f.done += len(asked)
-	f.backlog = append(f.backlog, got...)
-	for _, id := range old {
+	if number == f.number {
+		f.done += len(asked)
+	}
+	f.backlog = append(f.backlog, b.got...)
+	for _, id := range b.old {
 		if n.pool.lacks(id) {
 			n.pool.hear(id) // it is not wanted
 		}
+	}
+	for id, why := range b.refused {
+		if n.pool.lacks(id) {
+			n.refused(id, number, why)
+		}
+	}
+}
+
+func (n *Node) refused(id chainhash.Hash, number int, why error) {
+	if times := n.fill.refuse(id, number); times == triesInAFill {
+		n.metrics.skipped.Inc()
+		n.often.Do(func() {
+			n.log.Warn("skipped a transaction that RPC does not give", "id", id, "tries", times, "err", why)
+		})
 	}
 }
 
@@ -181,9 +302,9 @@ func (n *Node) reportFill(now time.Time) {
 		return
 	}
 	took := now.Sub(f.began)
-	if len(f.wanted) == 0 && f.asking == 0 && !n.chain.walk.active && len(f.backlog) == 0 {
+	if f.idle() && !n.chain.walk.active {
 		if f.total > 0 || f.blocks > 0 {
-			n.log.Info("the window is filled", "transactions", f.total, "blocks", f.blocks, "took", took.Round(time.Millisecond))
+			n.log.Info("the window is filled", "transactions", f.total, "skipped", f.skipped, "blocks", f.blocks, "took", took.Round(time.Millisecond))
 		}
 		f.began, f.total, f.done = time.Time{}, 0, 0
 		return

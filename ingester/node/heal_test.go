@@ -50,8 +50,8 @@ func (w *watch) await(j *journal, text string) {
 	})
 }
 
-// count reads a metric without labels.
-func (w *watch) count(name string) float64 {
+// count reads a metric, all its series added up.
+func (w *watch) count(name string) (sum float64) {
 	w.t.Helper()
 	families, err := w.reg.Gather()
 	if err != nil {
@@ -59,7 +59,10 @@ func (w *watch) count(name string) float64 {
 	}
 	for _, f := range families {
 		if f.GetName() == name {
-			return f.GetMetric()[0].GetCounter().GetValue() + f.GetMetric()[0].GetGauge().GetValue()
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it has one of them
+			}
+			return sum
 		}
 	}
 	w.t.Fatalf("no metric %s", name)
@@ -161,27 +164,6 @@ func TestANodeThatStartsLater(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
-// TestARPCThatIsAway: a node whose RPC is away is listened to all the same, and asked for the rest later.
-func TestARPCThatIsAway(t *testing.T) {
-	var log journal
-	w := newWatch(t, plain(), true, &log)
-	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -1, Message: "not now"} })
-	w.ready()
-	w.await(&log, "not now")
-	w.play(10, replay.Drop)
-	w.play(30, replay.Deliver)
-	w.eventually(func() string {
-		// The first one after the gap might be of a block whose beginning was lost: it waits for RPC.
-		if _, surplus := w.difference(w.mined); len(surplus) != 14 {
-			return fmt.Sprintf("%d of 14 that were told are evidence", len(surplus))
-		}
-		return ""
-	})
-	w.theirs.Fail(nil)
-	w.compare("asked for")
-	w.awaitEvidence(true)
-}
-
 func TestCountersTellOfGapsAndRepeats(t *testing.T) {
 	w := newWatch(t, plain(), true, t.Output())
 	w.ready()
@@ -228,15 +210,18 @@ func (w *watch) ready() {
 
 // plain is a life of one block, and then of 20 transactions that come: two lines each. Only those two are played by
 // play; the block is before them.
-func plain() []transcript.Line {
+func plain() []transcript.Line { return plainOf(20) }
+
+// plainOf is plain with so many transactions.
+func plainOf(n int) []transcript.Line {
 	lines := life.New(1, 0)
 	counters := make(map[string]uint32)
 	for _, l := range lines {
 		counters[l.Topic]++
 	}
-	for i := range 20 {
+	for i := range n {
 		tx := wire.NewMsgTx(2)
-		tx.AddTxIn(wire.NewTxIn(&wire.OutPoint{Hash: chainhash.Hash{1, byte(i)}}, nil, nil))
+		tx.AddTxIn(wire.NewTxIn(&wire.OutPoint{Hash: chainhash.Hash{1}, Index: uint32(i)}, nil, nil))
 		tx.AddTxOut(wire.NewTxOut(100_000, make([]byte, 22)))
 		var body bytes.Buffer
 		if err := tx.Serialize(&body); err != nil {
@@ -282,5 +267,63 @@ func TestBlocksOfACatchUpAreNoEvidence(t *testing.T) {
 				t.Errorf("%d transactions of a day ago are evidence", len(surplus))
 			}
 		})
+	}
+}
+
+// TestNode_ClockSet: by a wrong clock all that the node had was too old, or of another time; so all of it is asked for
+// once more when the clock is set.
+func TestNode_ClockSet(t *testing.T) {
+	w := newWatch(t, plain(), true, t.Output())
+	w.ready()
+	w.play(40, replay.Deliver)
+	w.compare("in step")
+	w.awaitEvidence(true)
+	w.mu.Lock()
+	clear(w.held)
+	w.mu.Unlock()
+	w.ours.ClockWasSet(-4 * time.Hour)
+	w.awaitEvidence(true)
+	w.compare("asked for again")
+}
+
+// TestNode_RestartThatNoCounterShows: the node starts again while the link is away, without its mempool's file, and has
+// counted further than before when the link is back. Its old mempool is not in ours then; but nobody took those payments
+// back, so they stay evidence until they are too old.
+func TestNode_RestartThatNoCounterShows(t *testing.T) {
+	var log journal
+	l := life.Begin(1)
+	l.Pay(30)
+	before := len(l.Lines())
+	l.StartAgain()
+	l.Pay(60)
+	lines := l.Lines()
+	f := newFront(t)
+	w := watchNode(t, lines, replay.NodeOptions{}, true, &log, f.behind)
+	w.awaitUs()
+	w.play(before, replay.Deliver)
+	w.compare("before")
+	w.awaitEvidence(true)
+	old, _ := w.theirs.Mempool()
+
+	f.answer(refuse)
+	w.play(1+100, replay.Drop) // the restart, which ends the link, and 50 transactions
+	w.awaitUs()
+	w.play(20, replay.Deliver)
+	f.answer(nil)
+	w.compare("after")
+	w.awaitEvidence(false)
+	w.await(&log, "the node started again while it was not heard")
+	w.eventually(func() string { // every walk is over, and with it what would be taken back
+		if n := log.count(quietText); n < 3 {
+			return "the node is not found to be quiet"
+		}
+		return ""
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range old {
+		if !w.held[id] {
+			t.Fatalf("%v is taken back, which nobody did", id)
+		}
 	}
 }

@@ -54,7 +54,14 @@ func newWatchAt(t *testing.T, lines []transcript.Line, start time.Time, log io.W
 	return watchNode(t, lines, replay.NodeOptions{Start: start}, true, log)
 }
 
-func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer) *watch {
+// watchNode watches a node; change, if any, changes our options.
+func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer, change ...func(*watch, *node.Options)) *watch {
+	t.Helper()
+	return watchThrough(t, func(rpcURL string) string { return rpcURL }, lines, o, withRPC, log, change...)
+}
+
+// watchThrough asks RPC at the URL that proxy gives for the replayed node's.
+func watchThrough(t *testing.T, proxy func(string) string, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer, change ...func(*watch, *node.Options)) *watch {
 	t.Helper()
 	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -67,11 +74,14 @@ func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, with
 		t.Fatal(err)
 	}
 	t.Cleanup(w.theirs.Close)
-	no := node.Options{ZMQ: []string{w.theirs.Endpoint()}, Window: 3 * time.Hour, Quiet: quiet, Log: logger}
+	no := node.Options{ZMQ: w.theirs.Endpoints(), Window: 3 * time.Hour, Quiet: quiet, Log: logger}
 	if withRPC {
-		if no.RPC, err = bitcoind.New(bitcoind.Options{URL: w.theirs.RPCURL(), User: "u", Password: "p"}); err != nil {
+		if no.RPC, err = bitcoind.New(bitcoind.Options{URL: proxy(w.theirs.RPCURL()), User: "u", Password: "p"}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, c := range change {
+		c(w, &no)
 	}
 	if w.ours, err = node.New(no, node.NewMetrics(w.reg)); err != nil {
 		t.Fatal(err)
@@ -114,7 +124,7 @@ func none(int) (replay.Fault, bool) { return replay.Deliver, false }
 func (w *watch) live(happens fault) {
 	w.t.Helper()
 	w.awaitUs()
-	for n := 0; ; n++ {
+	for n := 0; ; { // a line of the recording; the replay puts in others, of restarts
 		f, cut := happens(n)
 		if f != replay.Deliver || cut {
 			w.t.Log("line", n, "fault", f, "cut", cut)
@@ -130,6 +140,9 @@ func (w *watch) live(happens fault) {
 		}
 		if line.Method == "getrawmempool" && string(line.Params) != "[true]" {
 			w.compare(fmt.Sprintf("line %d, t=%v", n, line.T))
+		}
+		if line.Method != replay.Restart {
+			n++
 		}
 	}
 }
@@ -221,8 +234,12 @@ func (w *watch) awaitEvidence(exact bool) {
 		if len(missing) == 0 && (len(surplus) == 0 || !exact) {
 			return ""
 		}
-		problem := "no evidence, or evidence that should not be:"
-		for _, id := range append(missing, surplus...) {
+		problem := "no evidence:"
+		for _, id := range missing {
+			problem += fmt.Sprintf("\n%v %v", id, w.story(id))
+		}
+		problem += "\nevidence that should not be:"
+		for _, id := range surplus {
 			problem += fmt.Sprintf("\n%v %v", id, w.story(id))
 		}
 		return problem
@@ -279,10 +296,38 @@ func realLife(t *testing.T) []transcript.Line {
 	return lines
 }
 
+// blocksLost loses the end of each second block, its C or D among that: what a high-water mark that is too low does.
+func blocksLost(lines []transcript.Line, chance *rand.Rand) fault {
+	lost, begun := make(map[int]bool), 0
+	for n, line := range lines {
+		switch line.Topic {
+		case node.TopicRawTx:
+			if tx, err := rawtx.Decode(line.Body); err == nil && tx.TxIn[0].PreviousOutPoint.Index == wire.MaxPrevOutIndex {
+				begun = n
+			}
+		case node.TopicSequence:
+			s, err := transcript.ParseSequence(line.Body)
+			if err != nil || s.Letter != transcript.Connected && s.Letter != transcript.Disconnected || chance.IntN(2) == 0 {
+				continue
+			}
+			for i := begun + chance.IntN(n-begun+1); i <= n; i++ {
+				lost[i] = true
+			}
+		}
+	}
+	return func(n int) (replay.Fault, bool) {
+		if lost[n] {
+			return replay.Drop, false
+		}
+		return replay.Deliver, false
+	}
+}
+
 // The faults that the way from a node may have.
-func faults(seed uint64) map[string]fault {
+func faults(seed uint64, lines []transcript.Line) map[string]fault {
 	twice, cuts, all := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)), rand.New(rand.NewPCG(seed, 3))
 	return map[string]fault{
+		"blocks lost":  blocksLost(lines, rand.New(rand.NewPCG(seed, 4))),
 		"nothing lost": none,
 		"every tenth lost": func(n int) (replay.Fault, bool) {
 			if n%10 == int(seed%10) {
@@ -307,7 +352,7 @@ func faults(seed uint64) map[string]fault {
 // which the node was asked for its mempool, ours is the same.
 func TestTheRealLife(t *testing.T) {
 	lines := realLife(t)
-	for name, happens := range faults(7) {
+	for name, happens := range faults(7, lines) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWatch(t, lines, true, t.Output())
@@ -336,13 +381,23 @@ func untilRestart(lines []transcript.Line) []transcript.Line {
 	return lines
 }
 
-// TestMadeUpLives: the same for lives with all that a bitcoind does, one for each seed.
+// TestMadeUpLives: the same for lives with all that a bitcoind does, one for each seed, and for each with all topics at
+// one address and with an address for each.
 func TestMadeUpLives(t *testing.T) {
 	for seed := range uint64(4) {
-		for name, happens := range faults(seed) {
+		lines := life.New(seed, 150)
+		for name, happens := range faults(seed, lines) {
 			t.Run(fmt.Sprintf("%d, %s", seed, name), func(t *testing.T) {
 				t.Parallel()
-				w := newWatch(t, life.New(seed, 150), true, t.Output())
+				w := newWatch(t, lines, true, t.Output())
+				w.live(happens)
+				w.awaitEvidence(false)
+			})
+		}
+		for name, happens := range faults(seed, lines) {
+			t.Run(fmt.Sprintf("%d, %s, two addresses", seed, name), func(t *testing.T) {
+				t.Parallel()
+				w := watchNode(t, lines, replay.NodeOptions{Sequence: "tcp://127.0.0.1:*"}, true, t.Output())
 				w.live(happens)
 				w.awaitEvidence(false)
 			})

@@ -27,7 +27,9 @@ func (n *Node) take(m zmqsub.Message) {
 		n.link.up++
 		n.setConnected(true)
 		n.log.Info("connected to the node", "endpoint", m.Endpoint, "address", m.Address)
-		n.sync.hold = n.rpc != nil // it may be a node that has only begun, and tells its old mempool
+		if n.rpc != nil { // it may be a node that has only begun, and tells its old mempool
+			n.sync.reach.connected(m.At, n.counters[TopicRawTx].begun || n.counters[TopicSequence].begun)
+		}
 		n.resync(whyConnected, m.At)
 	case zmqsub.Down:
 		n.link.up = max(0, n.link.up-1)
@@ -52,15 +54,17 @@ func (n *Node) hear(raw zmqsub.Message) {
 	}
 	if err != nil {
 		n.metrics.badMessages.WithLabelValues(reason(err)).Inc()
+		if m.topic == TopicRawTx { // it may be of a block, or even its coinbase: as if it were lost
+			n.run.whole = false
+			n.run.unsure = n.rpc != nil && n.sequenced()
+		}
 		n.often.Do(func() { n.log.Warn("passed over a broken message", "err", err) })
 		return
 	}
 	n.metrics.messages.WithLabelValues(m.topic).Inc()
 	n.metrics.heard[m.topic].Set(float64(m.at.UnixMilli()) / 1000)
 	n.notSilent(&m)
-	if m.topic == TopicRawTx {
-		n.run.ended = nil
-	} else {
+	if m.topic == TopicSequence {
 		n.run.unsure = false
 	}
 	switch m.letter {
@@ -79,6 +83,9 @@ func (n *Node) hear(raw zmqsub.Message) {
 
 // follow watches a topic's counter. It reports false for a message that came before.
 func (n *Node) follow(m *message, body []byte) bool {
+	if c := n.counters[m.topic]; m.topic == TopicSequence && !c.begun {
+		n.resync(whyConnected, m.at) // blocks that were lost before the first message of this topic show in no counter
+	}
 	verdict, missing := n.counters[m.topic].check(m.counter, body)
 	switch verdict {
 	case repeated:
@@ -95,18 +102,15 @@ func (n *Node) follow(m *message, body []byte) bool {
 	return true
 }
 
-// lost heals a gap before m. A lost transaction shows when its A comes, or breaks the run that it belongs to; without
-// the topic sequence nothing shows it but the node's list.
+// lost heals a gap before m. A lost transaction of the mempool shows when its A comes; a block that was lost as a whole
+// shows in nothing but the node's own chain, so that is asked for with the list.
 func (n *Node) lost(m *message) {
 	n.run.whole = false
-	n.run.unsure = m.topic == TopicRawTx && n.rpc != nil && n.sequenced()
-	if c := n.run.ended; c != nil && m.topic == TopicRawTx {
-		n.askBlock(*c) // the block's last ones may be among the lost, which did not show until now
-	}
+	n.run.unsure = m.topic == TopicRawTx && n.hasRPC() && n.sequenced()
 	if m.topic == TopicSequence || !n.sequenced() {
 		n.sync.inStep = false
-		n.resync(whyGap, m.at)
 	}
+	n.resync(whyGap, m.at)
 }
 
 // restarted is called for the first message of a node that began anew. Its mempool is another one, which it reads from
@@ -127,7 +131,7 @@ func (n *Node) restarted(m *message) {
 		return
 	}
 	n.pool.next = 0
-	n.sync.hold = true
+	n.sync.reach.restarted(m.at)
 	n.resync(whyRestart, m.at)
 }
 
@@ -140,11 +144,11 @@ func (n *Node) sequenced() bool {
 func (n *Node) transaction(m *message) {
 	switch {
 	case isCoinbase(m.tx) && n.sequenced():
-		n.abandonRun()
+		n.abandonRun(m.at)
 		n.run.start(m)
 	case n.run.open:
 		if n.run.take(m); len(n.run.ids) > mostInRun {
-			n.abandonRun()
+			n.abandonRun(m.at)
 		}
 	default:
 		n.unconfirmed(m.id, m.tx, m.at)
@@ -153,7 +157,7 @@ func (n *Node) transaction(m *message) {
 
 // unconfirmed passes a transaction on that came as if into the mempool.
 func (n *Node) unconfirmed(id chainhash.Hash, tx *wire.MsgTx, at time.Time) {
-	if n.sync.hold || n.chain.behind || n.run.unsure {
+	if n.sync.reach.holds() || n.hasRPC() && (n.chain.behind || n.run.unsure) {
 		n.metrics.held.Inc() // if it is in the mempool the fill asks for it, and when it came
 		return
 	}
@@ -165,7 +169,7 @@ func (n *Node) unconfirmed(id chainhash.Hash, tx *wire.MsgTx, at time.Time) {
 func (n *Node) added(m *message) {
 	if n.run.open { // no A comes inside a block: its C was lost
 		tx := n.run.pop(m.id)
-		n.abandonRun()
+		n.abandonRun(m.at)
 		if tx != nil {
 			n.unconfirmed(m.id, tx, m.at)
 		}
@@ -183,10 +187,12 @@ func (n *Node) added(m *message) {
 		n.link.bodiless = 0
 		return
 	}
-	if !n.sync.hold {
+	if !n.sync.reach.holds() {
 		n.link.bodiless++
 	}
-	n.fill.want(m.id)
+	if n.hasRPC() { // otherwise the next list shows that it is lacking
+		n.fill.want(m.id)
+	}
 }
 
 func (n *Node) removed(m *message) {
@@ -202,21 +208,23 @@ func (n *Node) removed(m *message) {
 // endRunInTime gives up on a block whose C or D does not come.
 func (n *Node) endRunInTime(now time.Time) {
 	if n.run.open && now.Sub(n.run.last) > runTimeout {
-		n.abandonRun()
+		n.abandonRun(now)
 	}
 }
 
 // runTimeout: the C comes right behind the transactions, so a second is long.
 const runTimeout = 2 * time.Second
 
-// abandonRun ends a run whose C or D was lost. With RPC the gap that it left gets the block; without it, or if the topic
-// sequence does not come here after all, what may be transactions of the mempool is taken for that.
-func (n *Node) abandonRun() {
+// abandonRun ends a run whose C or D was lost, or comes by another address and has yet to come. With RPC the block is
+// asked for: it may be one whose C shows in no counter as lost. Without RPC, or if the topic sequence does not come here
+// after all, what may be transactions of the mempool is taken for that.
+func (n *Node) abandonRun(now time.Time) {
 	if !n.run.open {
 		return
 	}
 	ids, txs, _ := n.run.end()
-	if n.rpc != nil && n.counters[TopicSequence].begun {
+	n.resync(whyBlocks, now)
+	if n.hasRPC() && n.counters[TopicSequence].begun {
 		return
 	}
 	for i, tx := range txs {

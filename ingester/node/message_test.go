@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"sightglass/ingester/testblock"
 )
 
 const (
@@ -92,6 +94,9 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("sequence"), []byte(strings.Repeat("x", 32)+"R12345678"), []byte{1, 2, 3, 4})
 	f.Add([]byte("sequence"), []byte(strings.Repeat("x", 32)+"C"), []byte{1, 2, 3, 4})
 	f.Add([]byte(""), []byte(""), []byte(""))
+	for _, raw := range testblock.Hostile() {
+		f.Add([]byte("rawtx"), raw, []byte{1, 2, 3, 4})
+	}
 	f.Fuzz(func(t *testing.T, topic, body, counter []byte) {
 		m, err := decode([][]byte{topic, body, counter})
 		if err == nil && m.letter == 0 && m.tx == nil {

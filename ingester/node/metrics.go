@@ -11,8 +11,9 @@ type Metrics struct {
 	resyncs, blocks                         *prometheus.CounterVec
 	restarts, renewals, failures            prometheus.Counter
 	held, filled, passedOver                prometheus.Counter
-	connected, inStep, mempool              prometheus.Gauge
+	skipped, unread                         prometheus.Counter
 	endpoints                               *prometheus.GaugeVec
+	connected, inStep, alone, mempool       prometheus.Gauge
 	heard                                   map[string]prometheus.Gauge // by topic
 }
 
@@ -54,6 +55,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"endpoint"}),
 		inStep:  gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
 		mempool: gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
+		skipped: counter("sightglass_node_skipped_transactions_total", "Transactions of the mempool that RPC did not give, after several tries."),
+		unread:  counter("sightglass_node_skipped_blocks_total", "Blocks of the window that RPC did not give, after several tries."),
+		alone:   gauge("sightglass_node_zmq_alone", "1 while RPC gives no usable answer for 30 s or longer, and the node is listened to as without --rpc; 0 otherwise."),
 	}
 	// All series are there from the start, so that the first of its kind is seen as a rise.
 	for _, topic := range []string{TopicRawTx, TopicSequence} {
@@ -90,6 +94,7 @@ const (
 	whyBlocks    = "blocks"    // the chain is not as we know it
 	whyDrift     = "drift"     // the mempool's sequence went back
 	whyMempool   = "mempool"   // the mempool's sequence has a gap
+	whyClock     = "clock"     // this machine's clock was set
 )
 
-var resyncReasons = []string{whyConnected, whyGap, whyRestart, whySilence, whyPoll, whyBlocks, whyDrift, whyMempool}
+var resyncReasons = []string{whyConnected, whyGap, whyRestart, whySilence, whyPoll, whyBlocks, whyDrift, whyMempool, whyClock}

@@ -19,6 +19,7 @@ type advice struct {
 // answered takes in what came with the node's list.
 func (n *Node) answered(l list, now time.Time) {
 	clear(n.sync.told)
+	n.rpcAnswers()
 	c := &n.chain
 	if l.published != nil {
 		c.published = l.published

@@ -48,6 +48,9 @@ type Options struct {
 	Window time.Duration    // transactions older than this are of no use
 	Quiet  time.Duration    // how long no message may come before the node is asked whether that is right; 0: a minute
 	Log    *slog.Logger
+
+	// WithoutRPC is how long RPC may give no usable answer before the node is listened to as without RPC; 0: 30 s.
+	WithoutRPC time.Duration
 }
 
 // A Node is one bitcoind. Run it once.
@@ -66,6 +69,8 @@ type Node struct {
 	out       chan<- Event
 
 	isUp     atomic.Bool // the link, for whoever asks from outside the loop
+	isAlone  atomic.Bool // reach.alone, likewise
+	ticked   time.Time   // when tick was last called
 	link     link
 	counters map[string]*counter
 	pool     pool
@@ -86,6 +91,9 @@ const defaultQuiet = time.Minute
 func New(o Options, metrics *Metrics) (*Node, error) {
 	if o.Quiet == 0 {
 		o.Quiet = defaultQuiet
+	}
+	if o.WithoutRPC == 0 {
+		o.WithoutRPC = withoutRPC
 	}
 	listener, err := zmqsub.New(o.ZMQ, []string{TopicRawTx, TopicSequence}, o.Log)
 	if err != nil {
@@ -175,7 +183,8 @@ func (n *Node) begin(now time.Time) {
 		n.log.Warn("no --rpc: nothing is known of what was before now, and what is lost on the way stays lost; --rpc http://127.0.0.1:8332 --rpc-cookie PATH mends that")
 		return
 	}
-	n.sync.hold = true
+	n.sync.reach.want(now)
+	n.sync.reach.held = now
 	n.sync.due = now.Add(patience) // or when the link is up
 }
 
@@ -185,6 +194,8 @@ const patience = 2 * time.Second
 func (n *Node) tick(now time.Time) {
 	n.watchLinks()
 	n.watchTopics(now)
+	n.watchClock(now)
+	n.watchRPC(now)
 	n.watchSilence(now)
 	n.watchSequence(now)
 	n.endRunInTime(now)
@@ -212,16 +223,28 @@ func (n *Node) emit(ev Event) {
 	}
 }
 
+// ZMQAlone reports whether there is an RPC that has given no usable answer for Options.WithoutRPC, so that the node is
+// listened to as without RPC. It may be called from anywhere.
+func (n *Node) ZMQAlone() bool { return n.isAlone.Load() }
+
+func (n *Node) setAlone(alone bool) {
+	n.isAlone.Store(alone)
+	n.metrics.alone.Set(oneIf(alone))
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 // Connected reports whether the ZMQ connection is there. It may be called from anywhere.
 func (n *Node) Connected() bool { return n.isUp.Load() }
 
 func (n *Node) setConnected(up bool) {
 	n.isUp.Store(up)
-	one := 0.
-	if up {
-		one = 1
-	}
-	n.metrics.connected.Set(one)
+	n.metrics.connected.Set(oneIf(up))
 }
 
 // A View is the node's mempool as it is known here.

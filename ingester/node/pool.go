@@ -116,19 +116,25 @@ func (p *pool) mine(ids []chainhash.Hash) {
 }
 
 // replace makes the pool what the node's own list says it was, just before the change with the number next. It gives
-// what was in the pool, or was heard as if it were, and is not in the list. What came
-// after that is then told again, by add, remove and mine, and after that settle gives what is gone.
-func (p *pool) replace(ids []chainhash.Hash, next uint64) (unlisted []chainhash.Hash) {
+// what was in the pool, or was heard as if it were, and is not in the list; and how the list differs from the pool. What
+// came after that is then told again, by add, remove and mine, and after that settle gives what is gone.
+func (p *pool) replace(ids []chainhash.Hash, next uint64) (unlisted []chainhash.Hash, d difference) {
 	listed := make(map[chainhash.Hash]struct{}, len(ids))
 	for _, id := range ids {
 		listed[id] = struct{}{}
 		m := p.marks[id]
+		if !m.pooled {
+			d.came++
+		}
 		m.pooled = true
 		p.set(id, m)
 	}
 	for id, m := range p.marks {
 		if _, ok := listed[id]; ok {
 			continue
+		}
+		if m.pooled && m.since < p.snapshot {
+			d.left++
 		}
 		if m.pooled || m.since < p.snapshot { // one heard since may be in the next message's A
 			m.pooled = false
@@ -137,7 +143,58 @@ func (p *pool) replace(ids []chainhash.Hash, next uint64) (unlisted []chainhash.
 		}
 	}
 	p.next, p.skipped = next, 0
-	return unlisted
+	return unlisted, d
+}
+
+// difference is how a list differs from the pool: what only the list has, and what only the pool has and had when the
+// list was asked for.
+type difference struct{ came, left uint64 }
+
+// place is where in the mempool's history the pool is.
+type place struct{ next, skipped uint64 }
+
+func (p *pool) place() place { return place{next: p.next, skipped: p.skipped} }
+
+// contradicts reports whether a list cannot be of the same life of the node as the place that was known when it was
+// asked for. A node counts its mempool's changes from 1 at every start, and its topics' messages too; one that starts
+// again while the link is away, with another mempool, may have counted beyond what we know when the link is back. But
+// within one life each transaction that came or left took a number: after the place, or among those that were skipped
+// before it. The notes are what came since the list was asked for: what they removed is in the list, maybe.
+func (k place) contradicts(listed uint64, d difference, notes []change) bool {
+	if k.next == 0 {
+		return false // nothing is known yet
+	}
+	numbers := k.skipped
+	if listed >= k.next {
+		numbers += listed - k.next
+	} else if k.next-listed > mostUnexplained {
+		return true
+	}
+	for _, c := range notes {
+		switch c.letter {
+		case added:
+		case removed:
+			numbers++
+		default:
+			numbers += uint64(len(c.mined))
+		}
+	}
+	return d.left+d.came > numbers+mostUnexplained
+}
+
+// mostUnexplained is how many changes may have no number before a list is taken for that of another life: where the
+// chain reorganises while blocks are being asked for, our account of what they took may be wrong by a few. A mempool of
+// so few transactions is not missed if it is taken back.
+const mostUnexplained = 16
+
+// unhear has the bodies of all that is in the mempool asked for once more.
+func (p *pool) unhear() {
+	for id, m := range p.marks {
+		if m.pooled && m.heard {
+			m.heard = false
+			p.set(id, m)
+		}
+	}
 }
 
 // settle forgets those of ids that are still not in the mempool, and returns them.

@@ -101,7 +101,7 @@ func TestReplaceTellsWhatVanished(t *testing.T) {
 	p.begin()
 	p.hear(id(9)) // came after the list was asked for
 	p.add(id(6), 4)
-	unlisted := p.replace(ids(1, 4), 4)
+	unlisted, _ := p.replace(ids(1, 4), 4)
 	p.apply([]change{{letter: added, id: id(6), number: 4}})
 	gone := p.settle(unlisted)
 	slices.SortFunc(gone, func(a, b chainhash.Hash) int { return int(a[0]) - int(b[0]) })

@@ -17,7 +17,6 @@ type run struct {
 	txs    []*wire.MsgTx
 	last   time.Time // when something came
 	unsure bool      // transactions were lost, maybe a coinbase, so what comes may be a block's: until the topic sequence tells
-	ended  *message  // the C that ended a whole run, as long as no other transaction came
 }
 
 // mostInRun is the most transactions of a run. A block holds 16,000 of the smallest at most.

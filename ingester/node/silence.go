@@ -3,6 +3,10 @@ package node
 import (
 	"context"
 	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+
+	"sightglass/ingester/bitcoind"
 )
 
 func (n *Node) notSilent(m *message) {
@@ -21,7 +25,7 @@ func (n *Node) watchSilence(now time.Time) {
 	case n.link.halfDead():
 		n.log.Warn("the node tells of one topic and not of the other")
 		n.renew(now)
-	case quiet && n.rpc == nil:
+	case quiet && !n.hasRPC():
 		n.silent("nothing from the node: is it running, with zmqpubrawtx and zmqpubsequence at this address?", now)
 		n.renew(now)
 	case quiet && n.link.auditing: // one question at a time, however slow the answer
@@ -59,27 +63,44 @@ func (n *Node) renew(now time.Time) {
 	n.listener.Renew()
 }
 
-// audit asks whether the mempool is where we think it is. If it is not, nobody told us.
+// audit asks whether the mempool and the chain are where we think they are. If they are not, nobody told us.
 func (n *Node) audit() {
 	heard := n.link.heard
 	n.link.auditing = true
+	n.sync.reach.want(heard)
 	n.question(func(ctx context.Context) func() {
 		list, err := n.rpc.Mempool(ctx)
+		var chain bitcoind.Chain
+		if err == nil {
+			chain, err = n.rpc.Chain(ctx)
+		}
 		return func() {
 			now := time.Now()
 			n.link.auditing = false
-			switch {
-			case err != nil:
+			if err != nil {
 				n.complain(err)
+				n.resync(whySilence, now) // so that it is known when RPC answers again
+				return
+			}
+			if n.sync.inStep && !n.sync.asking && n.sync.due.IsZero() {
+				n.rpcAnswers() // no list is wanted beside
+			}
+			switch {
 			case !n.link.heard.Equal(heard):
 				// It spoke while it was asked.
-			case n.sync.inStep && list.Sequence == n.pool.next:
+			case n.sync.inStep && list.Sequence == n.pool.next && n.chain.knows(chain.Best):
 				n.log.Debug("the node is quiet, and so is its mempool")
 			default:
-				n.silent("the node's mempool has changed and nobody told: making the connection anew", now)
+				n.silent("the node's mempool or chain has changed and nobody told: making the connection anew", now)
 				n.renew(now)
 				n.resync(whySilence, now)
 			}
 		}
 	})
+}
+
+// knows reports whether a block is one that came, or that a walk that is not over may have yet to come to.
+func (c *chain) knows(block chainhash.Hash) bool {
+	_, done := c.done[block]
+	return done || c.walk.active
 }

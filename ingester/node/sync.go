@@ -15,12 +15,13 @@ import (
 type syncer struct {
 	inStep    bool
 	begunAnew bool      // what a node that began anew does not know of was not taken back: its file may be old, or lost
-	hold      bool      // transactions that come now may be old ones that the node reads from its file
+	reach     reach     // whether RPC answers, and so whether transactions that come now are believed to be new
 	due       time.Time // when the node's list is to be asked for; zero: not
 	done      time.Time // when it last was had
 	asking    bool
 	asked     int      // counts what was asked, so that an answer that is out of date is known
 	notes     []change // what came since it was asked for
+	before    place    // where the pool was when it was asked for
 	listed    uint64   // the number that the list was just before
 	heard     uint64   // the highest number that came
 
@@ -53,8 +54,13 @@ func (n *Node) resync(why string, now time.Time) {
 		return
 	}
 	n.metrics.resyncs.WithLabelValues(why).Inc()
+	n.sync.reach.want(now)
 	n.sync.want(now)
 }
+
+// hasRPC reports whether there is an RPC to rely on. While there is none, everything is done as without --rpc, but that
+// the node's list is asked for again and again.
+func (n *Node) hasRPC() bool { return n.rpc != nil && !n.sync.reach.alone }
 
 func (s *syncer) want(at time.Time) {
 	if at.Before(s.done.Add(spacing)) {
@@ -92,7 +98,7 @@ func (n *Node) ask() {
 	}
 	now := time.Now()
 	if s := &n.sync; !s.asking && !s.due.IsZero() && !now.Before(s.due) {
-		n.askList()
+		n.askList(now)
 	}
 	n.askWalk(now)
 	n.askBodies(now)
@@ -109,11 +115,13 @@ type list struct {
 	networkErr error
 }
 
-func (n *Node) askList() {
+func (n *Node) askList(now time.Time) {
 	s := &n.sync
 	s.asked++
 	s.asking, s.due, s.notes = true, time.Time{}, nil
-	asked, needed := s.asked, n.chain.published == nil || s.hold
+	s.reach.want(now)
+	asked, needed := s.asked, n.chain.published == nil || s.reach.holds()
+	s.before = n.pool.place()
 	n.pool.begin()
 	n.question(func(ctx context.Context) func() {
 		l, err := n.getList(ctx, needed)
@@ -162,18 +170,30 @@ func (n *Node) listed(l list, err error) {
 	}
 	if err != nil {
 		n.complain(err)
-		s.hold = s.hold && isStarting(err)
+		if isStarting(err) {
+			n.rpcAnswers()
+			s.reach.starting(now)
+		}
 		s.want(afterRetry(now))
 		return
 	}
-	if s.hold = !l.loaded; s.hold {
+	if !l.loaded {
+		n.rpcAnswers()
+		s.reach.starting(now)
 		s.want(now.Add(retry))
 		return
 	}
 	n.answered(l, now)
-	s.begunAnew = s.begunAnew || l.Sequence < n.pool.next
 	s.listed = l.Sequence
-	unlisted := n.pool.replace(l.IDs, l.Sequence)
+	unlisted, d := n.pool.replace(l.IDs, l.Sequence)
+	if !s.begunAnew && s.before.contradicts(l.Sequence, d, notes) {
+		n.log.Info("the node started again while it was not heard")
+		n.metrics.restarts.Inc()
+		s.begunAnew, s.heard = true, 0
+		for _, c := range n.counters {
+			*c = counter{}
+		}
+	}
 	n.pool.apply(newerThan(notes, l.Sequence))
 	if gone := n.pool.settle(unlisted); !s.begunAnew {
 		for _, id := range gone {
@@ -235,7 +255,7 @@ func (n *Node) drifted(m *message) {
 func (n *Node) watchSequence(now time.Time) {
 	s := &n.sync
 	switch {
-	case !s.inStep || s.asking || n.chain.asking > 0 || n.pool.skipped == 0:
+	case !s.inStep || s.asking || len(n.chain.changes) > 0 || n.pool.skipped == 0:
 		s.skipped = time.Time{}
 	case s.skipped.IsZero():
 		s.skipped = now
@@ -252,6 +272,28 @@ func (n *Node) watchSequence(now time.Time) {
 
 // explainWithin: the C of a block comes within milliseconds of the removals for it, unless the node is very busy.
 const explainWithin = time.Second
+
+// watchRPC goes on with ZMQ alone if RPC has given no usable answer for too long.
+func (n *Node) watchRPC(now time.Time) {
+	if n.rpc == nil {
+		return
+	}
+	givenUp := n.sync.reach.pass(now, n.opts.WithoutRPC)
+	n.setAlone(n.sync.reach.alone)
+	if givenUp {
+		n.log.Warn("the node's RPC gives no usable answer: going on with ZMQ alone, as without --rpc, until it does; checkconfig --probe tries every call",
+			"after", n.opts.WithoutRPC)
+	}
+}
+
+// rpcAnswers notes that RPC gave all that is wanted.
+func (n *Node) rpcAnswers() {
+	if n.sync.reach.alone {
+		n.log.Info("the node's RPC answers again")
+	}
+	n.sync.reach.answered()
+	n.setAlone(false)
+}
 
 // complain tells what RPC has against us, each thing once until it answers again.
 func (n *Node) complain(err error) {

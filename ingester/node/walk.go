@@ -20,7 +20,7 @@ type walk struct {
 	retry  time.Time
 }
 
-// mostSteps bounds a walk: the blocks of 24 h, the longest window, three times over.
+// mostSteps bounds a walk: the blocks of the window, some 18, many times over.
 const mostSteps = 500
 
 // askWalk takes the next step back from the tip: for a block that is new here all of it, for another its header.
@@ -61,7 +61,8 @@ const (
 	all
 )
 
-// getStep asks for a block's header, and for what is wanted of the block if it is not older than a time.
+// getStep asks for a block's header, and for what is wanted of the block if it is not older than a time. With an error
+// about the block itself the step has its header, and its ids if they could be had.
 func (n *Node) getStep(ctx context.Context, hash chainhash.Hash, wanted part, oldest time.Time) (s step, err error) {
 	h, err := n.rpc.Header(ctx, hash)
 	if err != nil {
@@ -75,6 +76,8 @@ func (n *Node) getStep(ctx context.Context, hash chainhash.Hash, wanted part, ol
 	case wanted == all:
 		if s.block, err = n.rpc.Block(ctx, hash); err == nil {
 			s.ids = idsOf(s.block)
+		} else if bitcoind.AboutOne(err) {
+			s.ids, _ = n.rpc.BlockIDs(ctx, hash)
 		}
 	}
 	return s, err
@@ -91,17 +94,20 @@ func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
 		n.chain.walk = walk{}
 		clear(n.chain.vanished) // they may have been mined there, so they stay evidence
 		return
-	case errors.Is(err, bitcoind.ErrNotFound): // the chain is another one by now
+	case errors.Is(err, bitcoind.ErrNotFound) && s.at.IsZero(): // the chain is another one by now
 		n.chain.walk = walk{}
 		n.sync.want(afterRetry(now))
 		return
 	case err != nil:
 		n.complain(err)
-		w.retry = afterRetry(now)
-		return
-	}
-	if s.ids != nil {
-		n.chain.pass(hash, s.ids)
+		// Without its header the step cannot go on. Headers are in the node's memory: an error about one is about the node.
+		if s.at.IsZero() || !bitcoind.AboutOne(err) || !n.fill.giveUp(hash) {
+			w.retry = afterRetry(now)
+			return
+		}
+		n.skipBlock(hash, s.ids, err)
+	default:
+		n.chain.pass(hash, s.ids) // one that is too old, too: it is known
 	}
 	if s.block != nil {
 		n.passOn(s.block.Transactions, s.at)
@@ -110,6 +116,18 @@ func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
 	w.next, w.steps = s.previous, w.steps+1
 	if now.Sub(s.at) > n.opts.Window || s.previous == (chainhash.Hash{}) || w.steps >= mostSteps {
 		n.endWalk(now)
+	}
+}
+
+// skipBlock goes on without a block that RPC does not give, or gives as bytes that are no block. It is not asked for
+// again. What only it tells is lost: payments that were never in the mempool here, and if its ids are not to be had
+// either, which of those that vanished were mined; they stay evidence.
+func (n *Node) skipBlock(hash chainhash.Hash, ids []chainhash.Hash, err error) {
+	n.metrics.unread.Inc()
+	n.log.Warn("skipped a block that RPC does not give", "block", hash, "tries", triesInAFill, "err", err)
+	n.chain.pass(hash, ids)
+	if ids == nil {
+		clear(n.chain.vanished)
 	}
 }
 

@@ -3,6 +3,8 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"strings"
@@ -157,5 +159,45 @@ sightglass_node_bad_messages_total{reason="transaction"} 1
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_node_bad_messages_total"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestHostileTransactionsHarmNoOthers sends bytes that make btcd panic, or allocate 100 MB, before a good transaction.
+func TestHostileTransactionsHarmNoOthers(t *testing.T) {
+	p := publisher(t, 1000, false)
+	defer p.Close()
+	var log journal
+	events, reg := listen(t, p.Endpoint(), &log)
+	if err := p.AwaitSubscriber(t.Context(), "sequence"); err != nil { // the second of the two topics
+		t.Fatal(err)
+	}
+	hostile := testblock.Hostile()
+	for name, raw := range hostile {
+		if err := p.Send("rawtx", raw); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	good := transactions(t)[1]
+	var body bytes.Buffer
+	if err := errors.Join(good.Serialize(&body), p.Send("rawtx", body.Bytes())); err != nil {
+		t.Fatal(err)
+	}
+	if ev := next(t, events); ev.ID != good.TxHash() {
+		t.Errorf("got %v, want %v", ev.ID, good.TxHash())
+	}
+	want := fmt.Sprintf(`
+# HELP sightglass_node_bad_messages_total Messages from the node that were passed over, by what was wrong.
+# TYPE sightglass_node_bad_messages_total counter
+sightglass_node_bad_messages_total{reason="counter"} 0
+sightglass_node_bad_messages_total{reason="frames"} 0
+sightglass_node_bad_messages_total{reason="sequence"} 0
+sightglass_node_bad_messages_total{reason="topic"} 0
+sightglass_node_bad_messages_total{reason="transaction"} %d
+`, len(hostile))
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_node_bad_messages_total"); err != nil {
+		t.Error(err)
+	}
+	if log.count("passed over a broken message") == 0 || log.count("expected ") == 0 {
+		t.Error("the log does not say that a message was passed over, and what was expected")
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/rawtx"
 )
 
 // spend returns a transaction with one ordinary input and these amounts.
@@ -121,11 +123,11 @@ func FuzzAppend(f *testing.F) {
 	}
 	f.Add(seed.Bytes())
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var tx wire.MsgTx
-		if tx.Deserialize(bytes.NewReader(raw)) != nil {
+		tx, err := rawtx.Decode(raw)
+		if err != nil {
 			return
 		}
-		amounts, why := Append(nil, &tx)
+		amounts, why := Append(nil, tx)
 		if (len(amounts) > 0) != (why == Kept) || len(amounts) > MaxOutputs {
 			t.Errorf("%d amounts, reason %v", len(amounts), why)
 		}

@@ -9,7 +9,7 @@ import (
 // fill puts a window's worth into an engine: 100,000 transactions in 3 h.
 func fill(e *Engine) (end int) {
 	c := newCrowd(40)
-	const transactions, seconds = 100_000, windowMinutes*60 - 60
+	const transactions, seconds = 100_000, int(windowMinutes)*60 - 60
 	for i := range transactions {
 		e.Add(second(i*seconds/transactions), c.pay(50_000))
 	}

@@ -2,17 +2,16 @@ package price
 
 import (
 	"bufio"
-	"bytes"
 	"compress/gzip"
 	"encoding/hex"
+	"io"
 	"math/rand"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/btcsuite/btcd/wire"
-
 	"sightglass/ingester/payment"
+	"sightglass/ingester/rawtx"
 )
 
 // open opens a file of the real data, or skips the test: the data lies beside
@@ -36,8 +35,12 @@ func openData(t *testing.T, name string) *bufio.Reader {
 }
 
 func blockPayments(t *testing.T, name string) (all [][]payment.Satoshi) {
-	var block wire.MsgBlock
-	if err := block.Deserialize(openData(t, name)); err != nil {
+	raw, err := io.ReadAll(openData(t, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, err := rawtx.DecodeBlock(raw)
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, tx := range block.Transactions {
@@ -55,11 +58,11 @@ func mempoolPayments(t *testing.T) (all [][]payment.Satoshi) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var tx wire.MsgTx
-		if err := tx.Deserialize(bytes.NewReader(raw)); err != nil {
+		tx, err := rawtx.Decode(raw)
+		if err != nil {
 			t.Fatal(err)
 		}
-		amounts, _ := payment.Append(nil, &tx)
+		amounts, _ := payment.Append(nil, tx)
 		all = append(all, amounts)
 	}
 	if err := lines.Err(); err != nil {

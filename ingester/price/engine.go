@@ -51,14 +51,14 @@ func New(options Options) (*Engine, error) {
 	if err := validate(options.Rungs); err != nil {
 		return nil, err
 	}
-	e := &Engine{
-		options:  options,
-		weigher:  newWeigher(options.Rungs),
-		window:   newWindow(),
-		timeline: newTimeline(),
-	}
-	e.background = newBackground()
+	e := &Engine{options: options, weigher: newWeigher(options.Rungs)}
+	e.Reset()
 	return e, nil
+}
+
+// Reset forgets everything, as if the engine were new.
+func (e *Engine) Reset() {
+	*e = Engine{options: e.options, weigher: e.weigher, window: newWindow(), timeline: newTimeline(), background: newBackground()}
 }
 
 func validate(rungs []Rung) error {

@@ -171,7 +171,7 @@ func TestOldOutputsLeaveTheWindow(t *testing.T) {
 	if got := e.Estimate(second(60)).Outputs; got != 60*7*2 {
 		t.Errorf("%d outputs", got)
 	}
-	if got := e.Estimate(second(60 + windowMinutes*60)); got.Outputs != 0 || got.Confidence > 0.5 {
+	if got := e.Estimate(second(60 + int(windowMinutes)*60)); got.Outputs != 0 || got.Confidence > 0.5 {
 		t.Errorf("after three hours of nothing: %+v", got)
 	}
 }

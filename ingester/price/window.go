@@ -1,10 +1,15 @@
 package price
 
-import "sightglass/ingester/payment"
+import (
+	"time"
 
-// windowMinutes is how long an output is kept: the three hours the whole program
-// speaks of. It is evidence for less, as the market moves on (see filter).
-const windowMinutes = 180
+	"sightglass/ingester/payment"
+	"sightglass/shared/snapshot"
+)
+
+// windowMinutes is how long an output is kept: the window of the whole program.
+// It is evidence for less, as the market moves on (see filter).
+const windowMinutes = int64(snapshot.Window / time.Minute)
 
 // pileLimit is how many outputs of one cell (0.1 %) count in one minute: more is
 // one payer's batch or somebody's favourite amount, not many people's habit. With

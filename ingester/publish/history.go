@@ -30,11 +30,13 @@ type recorder struct {
 	client  redis.UniversalClient
 	outage  outage
 	metrics *historyMetrics
-	wake    chan struct{} // has room for one: something is waiting
+	gone    prometheus.Counter // times that Redis had lost the history
+	wake    chan struct{}      // has room for one: something is waiting
 
 	mu      sync.Mutex
 	slot    int64           // of the newest entry
 	waiting []history.Entry // in the order in which they came, at most backlog
+	written *history.Entry  // the last that Redis took; nil: none, or another ingester may have written since
 }
 
 type historyMetrics struct{ written, lost, failures prometheus.Counter }
@@ -82,7 +84,7 @@ func (r *recorder) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.metrics.lost.Add(float64(len(r.waiting)))
-	r.waiting = nil
+	r.waiting, r.written = nil, nil
 }
 
 // nudge lets the recorder write. It never blocks.
@@ -135,7 +137,10 @@ func (r *recorder) giveBack(entries []history.Entry) {
 func (r *recorder) record(ctx context.Context, entries []history.Entry) (ok bool) {
 	trying, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := writeHistory(trying, r.client, entries)
+	r.mu.Lock()
+	before := r.written
+	r.mu.Unlock()
+	gone, err := writeHistory(trying, r.client, before, entries)
 	if ctx.Err() != nil {
 		return false
 	}
@@ -144,6 +149,16 @@ func (r *recorder) record(ctx context.Context, entries []history.Entry) (ok bool
 		r.outage.goesOn("redis does not take the history; the last hour is kept, to be written later", err)
 		return false
 	}
+	if gone {
+		r.gone.Inc()
+		r.outage.log.Warn("the history is gone from redis, which was there a moment ago: redis was emptied, has restarted without its data, or evicts keys; going on with what is new")
+	}
+	last := entries[len(entries)-1]
+	r.mu.Lock()
+	if r.written == before { // else another ingester has taken over meanwhile
+		r.written = &last
+	}
+	r.mu.Unlock()
 	r.metrics.written.Add(float64(len(entries)))
 	r.outage.isOver("redis takes the history again")
 	return true
@@ -152,17 +167,30 @@ func (r *recorder) record(ctx context.Context, entries []history.Entry) (ok bool
 // writeHistory puts entries into their slots, in the place of what is there: a second ingester, or a repeat, adds
 // nothing. A sorted set by time does that in place, which a list or a stream cannot; they only append. It is trimmed by
 // number, not by the clock, or a clock that is wrong for a moment would empty it.
-func writeHistory(ctx context.Context, client redis.UniversalClient, entries []history.Entry) error {
-	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+//
+// before is the entry that was written last, or nil. It is written again, which shows whether it was still there, and so
+// whether somebody has taken the history away: that asks for no more rights than the writing does.
+func writeHistory(ctx context.Context, client redis.UniversalClient, before *history.Entry, entries []history.Entry) (gone bool, err error) {
+	var replaced *redis.IntCmd
+	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		if before != nil {
+			replaced = writeEntry(ctx, p, *before)
+		}
 		for _, e := range entries {
-			first := e.Slot()
-			p.ZRemRangeByScore(ctx, keys.History, decimal(first), decimal(first+history.Slot-1))
-			p.ZAdd(ctx, keys.History, redis.Z{Score: float64(e.Timestamp), Member: e.AppendJSON(nil)})
+			writeEntry(ctx, p, e)
 		}
 		p.ZRemRangeByRank(ctx, keys.History, 0, -history.MaxEntries-1)
 		return nil
 	})
-	return err
+	return err == nil && replaced != nil && replaced.Val() == 0, err
+}
+
+// writeEntry gives how many entries of the slot it replaces.
+func writeEntry(ctx context.Context, p redis.Pipeliner, e history.Entry) *redis.IntCmd {
+	first := e.Slot()
+	replaced := p.ZRemRangeByScore(ctx, keys.History, decimal(first), decimal(first+history.Slot-1))
+	p.ZAdd(ctx, keys.History, redis.Z{Score: float64(e.Timestamp), Member: e.AppendJSON(nil)})
+	return replaced
 }
 
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

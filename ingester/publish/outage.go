@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"sightglass/shared/redisurl"
 )
 
 // An outage is told when it begins, once a minute while it lasts and when it is over. At its beginning it is told twice:
@@ -21,7 +23,7 @@ func (o *outage) goesOn(message string, err error) {
 		o.remind = rate.Sometimes{First: 2, Interval: time.Minute}
 	}
 	o.failing = true
-	o.remind.Do(func() { o.log.Error(message, "err", err) })
+	o.remind.Do(func() { o.log.Error(message, "err", redisurl.Explain(err)) })
 }
 
 // isOver tells the end, if there was an outage until now.

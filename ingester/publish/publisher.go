@@ -2,7 +2,9 @@ package publish
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
 )
 
@@ -27,16 +30,19 @@ type Publisher struct {
 	history *recorder
 	state   *aside
 	points  *aside
+	evicts  *evictionWatch
 
-	mu      sync.Mutex
-	waiting parcel         // the newest; without a snapshot if it was taken
-	epoch   snapshot.Epoch // of our reign; empty while we stand by
-	wake    chan struct{}  // has room for one: something is waiting
+	mu        sync.Mutex
+	waiting   parcel         // the newest; without a snapshot if it was taken
+	epoch     snapshot.Epoch // of our reign; empty while we stand by
+	lastError error          // why Redis has not taken the last snapshot, nor said whose turn it is; nil: it has
+	wake      chan struct{}  // has room for one: something is waiting
 
 	standing bool // that we stand by was told
 
-	published atomic.Int64 // when Redis last took a snapshot, unix nanoseconds
-	deferred  atomic.Int64 // when Redis last said that it is another ingester's turn
+	newest    atomic.Pointer[snapshot.Epoch] // the latest that is known here; nil before the first claim
+	published moment                         // when Redis last took a snapshot
+	deferred  moment                         // when Redis last said that it is another ingester's turn
 }
 
 // A parcel is what is written to Redis at a time.
@@ -48,25 +54,47 @@ type parcel struct {
 }
 
 type metrics struct {
-	published, replaced, failures, fenced, reigns prometheus.Counter
-	seconds                                       prometheus.Histogram
+	published, replaced, failures, fenced, reigns, emptied prometheus.Counter
+	lostKeys                                               *prometheus.CounterVec
+	seconds                                                prometheus.Histogram
 }
 
-// missed is how many ticks a reigning ingester may miss before another takes over. With those of 500 ms it is 1.5 s,
-// and the first snapshot of the other is there a second later at most: one tick to see it, one to compute.
-const missed = 3
+// The keys that an ingester notices the loss of, as a metric's label.
+const (
+	lostEpoch   = "epoch"
+	lostHistory = "history"
+)
 
-// New makes a publisher that writes to client, once for each tick, and registers its metrics with reg.
-func New(client redis.UniversalClient, tick time.Duration, log *slog.Logger, reg prometheus.Registerer) *Publisher {
+// A moment is when something last happened. Its age does not change with the clock, which may be set back by hours.
+type moment struct{ at atomic.Pointer[time.Time] }
+
+func (m *moment) isNow() {
+	now := time.Now()
+	m.at.Store(&now)
+}
+
+// age is huge if it has never happened.
+func (m *moment) age() time.Duration {
+	if at := m.at.Load(); at != nil {
+		return time.Since(*at)
+	}
+	return math.MaxInt64
+}
+
+// New makes a publisher that writes to client, and registers its metrics with reg. It remains the leader for lease after
+// each snapshot; the first snapshot of another is there two ticks later at most: one to see that the lease is over, one
+// to compute.
+func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, reg prometheus.Registerer) *Publisher {
 	with := promauto.With(reg)
 	p := &Publisher{
 		client:  client,
-		throne:  throne{client: client, lease: missed * tick},
+		throne:  throne{client: client, lease: lease},
 		log:     log,
 		outage:  outage{log: log},
 		history: newRecorder(client, log, reg),
 		state:   newAside(client, keys.Engine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
 		points:  newAside(client, keys.Points, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
+		evicts:  newEvictionWatch(client, log, reg),
 		wake:    make(chan struct{}, 1),
 		metrics: &metrics{
 			published: with.NewCounter(prometheus.CounterOpts{
@@ -84,12 +112,25 @@ func New(client redis.UniversalClient, tick time.Duration, log *slog.Logger, reg
 			reigns: with.NewCounter(prometheus.CounterOpts{
 				Name: "sightglass_reigns_total", Help: "Times that this ingester was granted the reign.",
 			}),
+			emptied: with.NewCounter(prometheus.CounterOpts{
+				Name: "sightglass_publish_epoch_missing_total", Help: "Times that Redis held no epoch when this ingester was granted one: it was new, or had been emptied.",
+			}),
+			lostKeys: with.NewCounterVec(prometheus.CounterOpts{
+				Name: "sightglass_publish_lost_keys_total", Help: "Times that a key was gone from Redis that this ingester had written shortly before.",
+			}, []string{"key"}),
 			seconds: with.NewHistogram(prometheus.HistogramOpts{
 				Name: "sightglass_publish_seconds", Help: "Time that Redis took to accept a snapshot.",
 				Buckets: prometheus.ExponentialBuckets(0.0005, 2, 12),
 			}),
 		},
 	}
+	for _, key := range []string{lostEpoch, lostHistory} {
+		p.metrics.lostKeys.WithLabelValues(key) // so that the first is seen as a rise
+	}
+	p.history.gone = p.metrics.lostKeys.WithLabelValues(lostHistory)
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sightglass_clock_behind_seconds", Help: "How far this machine's clock is behind the latest epoch known here; 0 if it is not.",
+	}, func() float64 { return p.clockBehind().Seconds() })
 	with.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sightglass_leader", Help: "1 while this ingester's snapshots are the ones published, 0 while it stands by or cannot reach Redis.",
 	}, func() float64 {
@@ -130,12 +171,20 @@ func (p *Publisher) Put(epoch snapshot.Epoch, encoded, state []byte) {
 
 // Age is the time since Redis took a snapshot, or said that it is another ingester's turn; huge before the first.
 func (p *Publisher) Age() time.Duration {
-	return time.Since(time.Unix(0, max(p.published.Load(), p.deferred.Load())))
+	return min(p.published.age(), p.deferred.age())
+}
+
+// LastError is why Redis did not take the last snapshot that it was given, nor say that it is another ingester's turn; nil
+// if it did.
+func (p *Publisher) LastError() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastError
 }
 
 // leads reports whether our snapshots are the ones published, as far as can be known without asking.
 func (p *Publisher) leads() bool {
-	return p.Epoch() != "" && time.Since(time.Unix(0, p.published.Load())) < p.throne.lease
+	return p.Epoch() != "" && p.published.age() < p.throne.lease
 }
 
 // PutPoints hands over the newest points with their amounts, as package rounds encodes them; they are copied. They go to
@@ -160,7 +209,7 @@ func (p *Publisher) take(sent parcel) parcel {
 func (p *Publisher) Run(ctx context.Context) {
 	var beside sync.WaitGroup
 	defer beside.Wait()
-	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run} {
+	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run, p.evicts.run} {
 		beside.Go(func() { run(ctx) })
 	}
 	defer p.abdicate(ctx)
@@ -185,22 +234,53 @@ func (p *Publisher) Run(ctx context.Context) {
 
 // claim asks for the reign. The next tick's snapshot is the first of it.
 func (p *Publisher) claim(ctx context.Context) {
-	epoch, err := p.throne.claim(ctx)
+	granted, err := p.throne.claim(ctx)
+	newest := p.throne.latest
+	p.newest.Store(&newest)
 	if p.failed(ctx, err) {
 		return
 	}
-	if epoch == "" {
+	if granted.epoch == "" {
 		p.standBy()
 		return
 	}
 	p.standing = false
-	p.enter(epoch)
+	p.enter(granted.epoch)
 	p.metrics.reigns.Inc()
-	p.log.Info("publishing from now on", "epoch", epoch)
+	p.log.Info("publishing from now on", "epoch", granted.epoch)
+	p.logGrant(granted)
+}
+
+// logGrant says what is unusual about a grant: edges accept an epoch that is lower than the one they show only after
+// some time (see snapshot.StepBackAfter), and why it is so can be seen here alone.
+func (p *Publisher) logGrant(granted grant) {
+	if granted.before == "" {
+		p.metrics.emptied.Inc()
+		if granted.known == "" {
+			p.log.Info("redis held no epoch: it is new, or was emptied; edges that have seen a higher epoch show this one after "+stepBackAfter, "epoch", granted.epoch)
+		} else {
+			p.log.Warn("redis has lost its data: it held no epoch; the new one is higher than the last known here", "last", granted.known, "epoch", granted.epoch)
+		}
+	}
+	if behind := granted.epoch.Ahead(time.Now()); behind >= time.Second {
+		p.log.Warn("the clock is behind the last epoch, or was ahead when that began; epochs count on from there until the clock has caught up", "behind", behind.Round(time.Second))
+	}
+}
+
+// stepBackAfter is snapshot.StepBackAfter in words.
+var stepBackAfter = fmt.Sprintf("%g s", snapshot.StepBackAfter.Seconds())
+
+// clockBehind is how far this machine's clock is behind the latest epoch that is known here.
+func (p *Publisher) clockBehind() time.Duration {
+	if newest := p.newest.Load(); newest != nil {
+		return newest.Ahead(time.Now())
+	}
+	return 0
 }
 
 func (p *Publisher) standBy() {
-	p.deferred.Store(time.Now().UnixNano())
+	p.deferred.isNow()
+	p.setLastError(nil)
 	p.outage.isOver("redis answers again")
 	p.history.forget()
 	if !p.standing {
@@ -218,18 +298,19 @@ func (p *Publisher) enter(epoch snapshot.Epoch) {
 
 func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	began := time.Now()
-	ours, err := p.throne.publish(ctx, sending.epoch, sending.snapshot)
+	outcome, err := p.throne.publish(ctx, sending.epoch, sending.snapshot)
 	if p.failed(ctx, err) {
 		return
 	}
-	if !ours {
+	if outcome != outcomePublished {
 		p.metrics.fenced.Inc()
 		p.enter("")
-		p.log.Warn("our reign is over: another ingester publishes, or redis has lost its data", "epoch", sending.epoch)
+		p.logRefusal(outcome, sending.epoch)
 		p.claim(ctx)
 		return
 	}
-	p.published.Store(time.Now().UnixNano())
+	p.published.isNow()
+	p.setLastError(nil)
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
 	p.outage.isOver("redis takes snapshots again")
@@ -238,13 +319,29 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	p.history.nudge()
 }
 
+func (p *Publisher) logRefusal(outcome int, epoch snapshot.Epoch) {
+	if outcome == outcomeLost {
+		p.metrics.lostKeys.WithLabelValues(lostEpoch).Inc()
+		p.log.Warn("redis has lost the epoch under which this ingester published: it was emptied, has restarted without its data, or evicts keys", "epoch", epoch)
+		return
+	}
+	p.log.Warn("our reign is over: another ingester publishes, or redis has gone back to old data", "epoch", epoch)
+}
+
 // failed counts and tells an error, but for that of our own end.
 func (p *Publisher) failed(ctx context.Context, err error) bool {
 	if err != nil && ctx.Err() == nil {
+		p.setLastError(redisurl.Explain(err))
 		p.metrics.failures.Inc()
 		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
 	}
 	return err != nil
+}
+
+func (p *Publisher) setLastError(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lastError = err
 }
 
 // abdicate lets another ingester take over at once.
@@ -257,6 +354,6 @@ func (p *Publisher) abdicate(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if err := p.throne.release(ctx, epoch); err != nil {
-		p.log.Warn("redis does not take back our reign; another ingester waits until it runs out", "err", err)
+		p.log.Warn("redis does not take back our reign; another ingester waits until it runs out", "err", redisurl.Explain(err))
 	}
 }

@@ -5,18 +5,18 @@ package publish
 import (
 	"context"
 	"errors"
-	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
+	"sightglass/shared/snapshot"
 )
 
-// keep is how long a dead ingester's last snapshot and state stay readable. After the window (3 h) nothing in them
+// keep is how long a dead ingester's last snapshot and state stay readable. After the window nothing in them
 // holds; until then an edge that starts has something to show, stale by its timestamp, and an ingester that starts
 // resumes.
-const keep = 3 * time.Hour
+const keep = snapshot.Window
 
 // LoadState reads the engine's state that an ingester before this one has stored; nil if there is none.
 func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error) {
@@ -56,12 +56,8 @@ func Try(ctx context.Context, client redis.UniversalClient) error {
 	if err == nil {
 		err = tryHistory(ctx, client)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case redis.IsAuthError(err), redis.IsPermissionError(err):
-		return fmt.Errorf("redis refuses this user: %w (the rights that an ingester needs are in infra/redis/users.acl; user and password are in the URL of --redis)", err)
-	default:
-		return fmt.Errorf("redis gives no answer: %w (is it running, and is --redis right?)", err)
+	if err != nil {
+		return redisurl.Explain(err)
 	}
+	return nil
 }

@@ -18,7 +18,7 @@ import (
 // text, by length and then by digits: Lua's numbers do not hold 64 bits.
 //
 // KEYS: Leader, Epoch. ARGV: the epoch asked for, the lease in ms, the latest epoch that the claimer knows of. It answers
-// {1 if granted, the last epoch}.
+// {1 if granted, the last epoch before that, empty if there is none}.
 var claiming = redis.NewScript(`
 local function later(a, b) return #a > #b or (#a == #b and a > b) end
 local last = redis.call('GET', KEYS[2]) or ''
@@ -29,24 +29,32 @@ if not later(ARGV[1], last) or not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX
   return {0, last}
 end
 redis.call('SET', KEYS[2], ARGV[1])
-return {1, ARGV[1]}
+return {1, last}
 `)
 
 // publishing stores and announces a snapshot in one step, if nobody was granted a later reign since its own: whoever
 // hears of it and reads the key finds it there, and an ingester that slept through its successor's coming changes
 // nothing. The lease may have run out as long as nobody else took it.
 //
-// KEYS: Leader, Epoch, Latest. ARGV: epoch, lease in ms, snapshot, how long it is kept in ms, channel. It answers 1 if
-// it was published.
+// KEYS: Leader, Epoch, Latest. ARGV: epoch, lease in ms, snapshot, how long it is kept in ms, channel. It answers with
+// one of the outcomes below.
 var publishing = redis.NewScript(`
-if redis.call('GET', KEYS[2]) ~= ARGV[1] then
-  return 0
+local last = redis.call('GET', KEYS[2])
+if last ~= ARGV[1] then
+  return last and 0 or -1
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
 redis.call('PUBLISH', ARGV[5], ARGV[3])
 return 1
 `)
+
+// What comes of a snapshot that Redis has answered about.
+const (
+	outcomeLost      = -1 // refused: the key Epoch is gone, which nobody deletes but Redis itself or its operator
+	outcomeFenced    = 0  // refused: another epoch was granted, or Redis has gone back to one
+	outcomePublished = 1
+)
 
 // releasing ends a lease before its time, so that who stands by need not wait for it. KEYS: Leader. ARGV: epoch.
 var releasing = redis.NewScript(`
@@ -65,38 +73,46 @@ type throne struct {
 	looked bool           // at the newest snapshot in Redis
 }
 
-// claim asks for a reign; its epoch is empty if another ingester has it.
-func (t *throne) claim(ctx context.Context) (snapshot.Epoch, error) {
+// A grant is what came of a claim.
+type grant struct {
+	epoch  snapshot.Epoch // empty: another ingester has it
+	before snapshot.Epoch // the latest epoch that Redis had, if ours was granted; empty: it had none
+	known  snapshot.Epoch // the latest that was known here; empty: none
+}
+
+// claim asks for a reign.
+func (t *throne) claim(ctx context.Context) (grant, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := t.look(ctx); err != nil {
-		return "", err
+		return grant{}, err
 	}
 	// The first snapshot of a reign may come a tick later, and each way to Redis may take as long as is waited for it.
 	lease := t.lease + patience
+	known := t.latest
 	for range claims {
 		epoch := snapshot.EpochAfter(t.latest, time.Now())
 		answer, err := claiming.Run(ctx, t.client, []string{keys.Leader, keys.Epoch},
 			string(epoch), lease.Milliseconds(), string(t.latest)).Slice()
 		if err != nil {
-			return "", err
+			return grant{}, err
 		}
 		granted, last, err := readClaim(answer)
 		if err != nil {
-			return "", err
+			return grant{}, err
 		}
 		if granted {
 			t.latest = epoch
-			return epoch, nil
+			return grant{epoch: epoch, before: last, known: known}, nil
 		}
 		if last.After(t.latest) {
 			t.latest = last
 		}
 		if epoch.After(last) { // so it is the lease that another has
-			return "", nil
+			return grant{}, nil
 		}
 	}
-	return "", fmt.Errorf("no epoch is later than %.40q, which is in %s: DEL it if that is no number of milliseconds", t.latest, keys.Epoch)
+	return grant{}, fmt.Errorf("no epoch is later than %.40q, which is in %s: DEL it if that is no number of milliseconds", t.latest, keys.Epoch)
 }
 
 // claims is how often in a row an epoch is asked for: a second time if the clock of the one before was ahead of ours,
@@ -131,13 +147,12 @@ func (t *throne) look(ctx context.Context) error {
 	return nil
 }
 
-// publish writes a snapshot of a reign that was granted; false: a later reign has begun, or Redis has lost ours.
-func (t *throne) publish(ctx context.Context, epoch snapshot.Epoch, encoded []byte) (bool, error) {
+// publish writes a snapshot of a reign that was granted, and gives the outcome.
+func (t *throne) publish(ctx context.Context, epoch snapshot.Epoch, encoded []byte) (outcome int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	n, err := publishing.Run(ctx, t.client, []string{keys.Leader, keys.Epoch, keys.Latest},
+	return publishing.Run(ctx, t.client, []string{keys.Leader, keys.Epoch, keys.Latest},
 		string(epoch), t.lease.Milliseconds(), encoded, keep.Milliseconds(), keys.Channel).Int()
-	return n == 1, err
 }
 
 // release gives the reign up.

@@ -1,10 +1,14 @@
-// Package rawtx reads one transaction from its consensus serialisation, as a node sends it and as a file holds it.
-// The parsing is btcd's; what is ours is the bound on memory for bytes that nobody has validated.
+// Package rawtx reads transactions and blocks from their consensus serialisation, as a node sends them and as files hold
+// them. It is the one place where such bytes enter: nobody has validated them, and btcd trusts what they claim.
+//
+// btcd's wire package (0.24.2) allocates for a count before it reads on, up to 180 MB for ten bytes, and it panics where
+// a script claims more bytes than its buffer of 4 MiB for one transaction's scripts has left. So each count and each
+// length is compared with the bytes that are there first (walk.go), and btcd parses only what has passed. A transaction
+// of MaxSize bytes cannot fill that buffer with bytes that are there, so no valid one is refused.
 package rawtx
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,107 +16,76 @@ import (
 	"github.com/btcsuite/btcd/wire"
 )
 
-// MaxSize is the largest transaction in bytes: a block weighs at most 4,000,000 units and a byte at least one.
+// MaxSize is the largest transaction, and the largest block, in bytes: a block weighs at most 4,000,000 units and a byte
+// at least one.
 const MaxSize = 4_000_000
 
-// ErrInvalid is wrapped by every error of Decode.
-var ErrInvalid = errors.New("not a transaction")
-
-// Decode parses exactly one transaction. Bytes left over are an error: they mean that the two sides disagree about
-// what was sent. The memory it takes is in proportion to len(raw), whatever counts the bytes claim.
-func Decode(raw []byte) (*wire.MsgTx, error) {
-	if len(raw) > MaxSize {
-		return nil, fmt.Errorf("%w: %d bytes, more than a block holds", ErrInvalid, len(raw))
-	}
-	if err := checkCounts(raw); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
-	}
-	r := bytes.NewReader(raw)
-	var tx wire.MsgTx
-	if err := tx.Deserialize(r); err != nil {
-		return nil, fmt.Errorf("%w: at byte %d of %d: %w", ErrInvalid, len(raw)-r.Len(), len(raw), err)
-	}
-	if r.Len() > 0 {
-		return nil, fmt.Errorf("%w: it ends at byte %d, but %d more follow", ErrInvalid, len(raw)-r.Len(), r.Len())
-	}
-	return &tx, nil
-}
-
-// The least that an input and an output take: 32 + 4 outpoint, 1 script length, 4 sequence; 8 value, 1 script length.
-const (
-	minInput  = 41
-	minOutput = 9
+// What every error of Decode and of DecodeBlock wraps.
+var (
+	ErrInvalid      = errors.New("not a transaction")
+	ErrInvalidBlock = errors.New("not a block")
 )
 
-// checkCounts walks the inputs and compares both counts with the bytes that are there. btcd allocates for the counts
-// before it reads on, up to 180 MB for ten bytes.
-func checkCounts(raw []byte) error {
-	c := cursor{rest: raw}
-	c.skip(4) // version
-	if len(c.rest) >= 2 && c.rest[0] == wire.TxFlagMarker {
-		c.skip(2)
-	}
-	inputs := c.count(minInput, "inputs")
-	for range inputs {
-		c.skip(36)
-		c.skip(c.count(1, "script bytes"))
-		c.skip(4)
-	}
-	c.count(minOutput, "outputs")
-	return c.err
+// An Error says where bytes are not what they should be, and what was expected there.
+type Error struct {
+	Offset int // bytes from the start
+	Err    error
 }
 
-// cursor remembers its first error; after that every call does nothing.
-type cursor struct {
-	rest []byte
-	err  error
+func (e *Error) Error() string { return fmt.Sprintf("at byte %d: %v", e.Offset, e.Err) }
+
+// Unwrap gives what was wrong, without the place.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Decode parses exactly one transaction. Bytes left over are an error: they mean that the two sides disagree about
+// what was sent. The memory it takes is in proportion to len(raw), whatever counts the bytes claim. Its errors wrap
+// ErrInvalid and an *Error.
+func Decode(raw []byte) (*wire.MsgTx, error) {
+	tx := new(wire.MsgTx)
+	if err := decode(raw, (*cursor).transaction, tx.Deserialize); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return tx, nil
 }
 
-func (c *cursor) skip(n uint64) {
+// DecodeBlock is Decode for a block. A block without transactions is parsed, too. Its errors wrap ErrInvalidBlock and an
+// *Error.
+func DecodeBlock(raw []byte) (*wire.MsgBlock, error) {
+	block := new(wire.MsgBlock)
+	if err := decode(raw, (*cursor).block, block.Deserialize); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrInvalidBlock, err)
+	}
+	return block, nil
+}
+
+// decode has btcd parse raw if walk finds nothing wrong with it.
+func decode(raw []byte, walk func(*cursor), parse func(io.Reader) error) error {
+	if len(raw) > MaxSize {
+		return &Error{MaxSize, fmt.Errorf("expected the end, but there are %d bytes, more than a block holds", len(raw))}
+	}
+	c := cursor{raw: raw}
+	walk(&c)
+	c.end()
 	if c.err != nil {
-		return
+		return c.err
 	}
-	if n > uint64(len(c.rest)) {
-		c.err = io.ErrUnexpectedEOF
-		return
-	}
-	c.rest = c.rest[n:]
+	return build(raw, parse)
 }
 
-// count reads a variable length integer: the number of things that take at least size bytes each.
-func (c *cursor) count(size int, what string) uint64 {
-	n := c.varint()
-	if c.err == nil && n > uint64(len(c.rest)/size) {
-		c.err = fmt.Errorf("%d %s in the %d bytes that are left", n, what, len(c.rest))
+// build turns btcd's panics into errors. The walk leaves none that we know of.
+func build(raw []byte, parse func(io.Reader) error) (err error) {
+	r := bytes.NewReader(raw)
+	at := func() int { return len(raw) - r.Len() }
+	defer func() {
+		if p := recover(); p != nil {
+			err = &Error{at(), fmt.Errorf("btcd panicked: %v", p)}
+		}
+	}()
+	if err := parse(r); err != nil {
+		return &Error{at(), err}
 	}
-	if c.err != nil {
-		return 0
+	if r.Len() > 0 {
+		return &Error{at(), fmt.Errorf("expected the end, but %d bytes follow", r.Len())}
 	}
-	return n
-}
-
-func (c *cursor) varint() uint64 {
-	var buf [8]byte
-	from := c.rest
-	c.skip(1)
-	if c.err != nil {
-		return 0
-	}
-	var width int
-	switch from[0] {
-	case 0xfd:
-		width = 2
-	case 0xfe:
-		width = 4
-	case 0xff:
-		width = 8
-	default:
-		return uint64(from[0])
-	}
-	from = c.rest
-	if c.skip(uint64(width)); c.err != nil {
-		return 0
-	}
-	copy(buf[:], from[:width])
-	return binary.LittleEndian.Uint64(buf[:])
+	return nil
 }

@@ -244,7 +244,7 @@ func (n *Node) getZMQNotifications(params) (any, error) {
 		if !recorded {
 			mark = sendHighWater
 		}
-		answer = append(answer, object{"type": "pub" + topic, "address": n.endpoint, "hwm": mark})
+		answer = append(answer, object{"type": "pub" + topic, "address": n.bound[n.socketOf(topic)], "hwm": mark})
 	}
 	return answer, nil
 }

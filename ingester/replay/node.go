@@ -21,6 +21,7 @@ import (
 // NodeOptions say where a recorded life is played, and how fast.
 type NodeOptions struct {
 	Endpoint  string    // ZMQ endpoint to bind; tcp://127.0.0.1:* takes a free port
+	Sequence  string    // ZMQ endpoint to bind for the topic sequence, which then is published there alone. Empty: Endpoint
 	RPCListen string    // address to answer RPC on; 127.0.0.1:0 takes a free port. Empty: no RPC
 	Speed     float64   // 1: as recorded, 10: ten times faster; 0: as fast as possible
 	Start     time.Time // what is taken for the time of the first line. Zero: when it is played; at speed 0, so that the last line is now
@@ -38,8 +39,9 @@ type NodeOptions struct {
 type Node struct {
 	opts     NodeOptions
 	socket   *xpub
-	endpoint string
-	server   *server // nil: no RPC
+	sequence *xpub            // socket, unless NodeOptions.Sequence gives the topic one of its own
+	bound    map[*xpub]string // the endpoints of both
+	server   *server          // nil: no RPC
 	events   []event
 	sent     int // the events that were played
 
@@ -101,18 +103,54 @@ func (n *Node) bind() (err error) {
 	if n.socket, err = newXPUB(n.opts.Endpoint, true); err != nil {
 		return err
 	}
-	n.endpoint = n.socket.bound
+	n.sequence = n.socket
+	if n.opts.Sequence != "" {
+		if n.sequence, err = newXPUB(n.opts.Sequence, true); err != nil {
+			n.socket.close(0)
+			return err
+		}
+	}
+	n.bound = map[*xpub]string{n.socket: n.socket.bound, n.sequence: n.sequence.bound}
 	if n.opts.RPCListen == "" {
 		return nil
 	}
 	if n.server, err = serve(n.opts.RPCListen, n); err != nil {
-		n.socket.close(0)
+		n.closeSockets(0)
 	}
 	return err
 }
 
+// sockets are the sockets that there are, one or two.
+func (n *Node) sockets() []*xpub {
+	if n.sequence == n.socket {
+		return []*xpub{n.socket}
+	}
+	return []*xpub{n.socket, n.sequence}
+}
+
+func (n *Node) socketOf(topic string) *xpub {
+	if topic == transcript.TopicSequence {
+		return n.sequence
+	}
+	return n.socket
+}
+
+func (n *Node) closeSockets(linger time.Duration) {
+	for _, s := range n.sockets() {
+		s.close(linger)
+	}
+}
+
 // Endpoint is where subscribers connect to.
-func (n *Node) Endpoint() string { return n.endpoint }
+func (n *Node) Endpoint() string { return n.bound[n.socket] }
+
+// Endpoints are where subscribers connect to for all topics: one, or two.
+func (n *Node) Endpoints() (endpoints []string) {
+	for _, s := range n.sockets() {
+		endpoints = append(endpoints, n.bound[s])
+	}
+	return endpoints
+}
 
 // RPCURL is where RPC is answered; empty without RPC.
 func (n *Node) RPCURL() string {
@@ -129,16 +167,24 @@ func (n *Node) close(linger time.Duration) {
 	if n.server != nil {
 		n.server.close()
 	}
-	n.socket.close(linger)
+	n.closeSockets(linger)
 }
 
-// AwaitSubscriber returns when somebody has subscribed to the topic, or when ctx ends.
-func (n *Node) AwaitSubscriber(ctx context.Context, topic string) error {
-	return n.socket.await(ctx, topic)
+// AwaitSubscriber returns when somebody has subscribed to the topic at every endpoint, or when ctx ends.
+func (n *Node) AwaitSubscriber(ctx context.Context, topic string) (err error) {
+	for _, s := range n.sockets() {
+		err = errors.Join(err, s.await(ctx, topic))
+	}
+	return err
 }
 
-// Cut closes the ZMQ socket and binds it anew at the same port. What is published before subscribers are back is lost.
-func (n *Node) Cut() error { return n.socket.rebind() }
+// Cut closes the ZMQ sockets and binds them anew at the same ports. What is published before subscribers are back is lost.
+func (n *Node) Cut() (err error) {
+	for _, s := range n.sockets() {
+		err = errors.Join(err, s.rebind())
+	}
+	return err
+}
 
 // Fail makes RPC answer the error that f gives for a method, until Fail is called again. A nil f, or a nil error, is
 // no failure. It is called with a lock held, so it must not call the Node.
@@ -176,6 +222,7 @@ const (
 	Deliver   Fault = iota // none
 	Drop                   // it is not sent
 	Duplicate              // it is sent twice
+	Damage                 // half of its body is sent
 )
 
 // Step plays the next line; not ok means that there is none. An answer that was recorded is compared with the state:
@@ -203,9 +250,13 @@ func (n *Node) step(ctx context.Context, fault Fault) (line transcript.Line, ok 
 
 func (n *Node) publish(ctx context.Context, fault Fault, line transcript.Line) error {
 	var err error
-	for range [...]int{Deliver: 1, Drop: 0, Duplicate: 2}[fault] {
+	body := line.Body
+	if fault == Damage {
+		body = body[:len(body)/2]
+	}
+	for range [...]int{Deliver: 1, Drop: 0, Duplicate: 2, Damage: 1}[fault] {
 		counter := binary.LittleEndian.AppendUint32(nil, line.Counter)
-		err = errors.Join(err, n.socket.send(ctx, []byte(line.Topic), line.Body, counter))
+		err = errors.Join(err, n.socketOf(line.Topic).send(ctx, []byte(line.Topic), body, counter))
 	}
 	return err
 }
@@ -315,7 +366,7 @@ func (n *Node) fillBlock(b *block) {
 // later. A recording that disagrees with itself is logged, and played on.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.Close()
-	if err := n.socket.awaitAny(ctx); err != nil {
+	if err := n.awaitAny(ctx); err != nil {
 		return err
 	}
 	if n.opts.Start.IsZero() && n.opts.Speed > 0 {
@@ -331,6 +382,14 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.close(linger)
 	return nil
+}
+
+// awaitAny returns when somebody has subscribed at every endpoint, or when ctx ends.
+func (n *Node) awaitAny(ctx context.Context) (err error) {
+	for _, s := range n.sockets() {
+		err = errors.Join(err, s.awaitAny(ctx))
+	}
+	return err
 }
 
 // delay moves all that is still to come.
@@ -355,7 +414,7 @@ func (n *Node) play(ctx context.Context) error {
 		if line.Method == Restart {
 			n.opts.Log.Info("the recorded node started again")
 			cut := time.Now()
-			if err := n.socket.awaitAny(ctx); err != nil {
+			if err := n.awaitAny(ctx); err != nil {
 				return err
 			}
 			origin = origin.Add(time.Since(cut))

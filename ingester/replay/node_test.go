@@ -393,6 +393,7 @@ func TestARestartEmptiesTheMempoolAndCutsTheLink(t *testing.T) {
 
 func TestNewNodeRefuses(t *testing.T) {
 	good := []transcript.Line{{Topic: "a"}}
+	hostile := slices.Concat(make([]byte, 80), []byte{1}, testblock.Hostile()["output script"])
 	free := replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*"}
 	for name, c := range map[string]struct {
 		opts  replay.NodeOptions
@@ -401,6 +402,7 @@ func TestNewNodeRefuses(t *testing.T) {
 	}{
 		"no lines":       {free, nil, "the recording is empty"},
 		"a broken line":  {free, []transcript.Line{{T: 2.5, Topic: "sequence", Body: []byte("x")}}, "t=2.5: no sequence notification"},
+		"a bad block":    {free, []transcript.Line{{T: 2.5, Topic: "rawblock", Body: hostile}}, "t=2.5: not a block: at byte 195140: expected 4000000"},
 		"negative speed": {replay.NodeOptions{Endpoint: free.Endpoint, Speed: -1}, good, "speed -1: want 1"},
 		"bad endpoint":   {replay.NodeOptions{Endpoint: "tcp://"}, good, "cannot publish on tcp://"},
 		"bad address":    {replay.NodeOptions{Endpoint: free.Endpoint, RPCListen: "nowhere"}, good, "cannot answer RPC on nowhere"},

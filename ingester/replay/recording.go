@@ -1,7 +1,6 @@
 package replay
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 
+	"sightglass/ingester/rawtx"
 	"sightglass/ingester/transcript"
 )
 
@@ -140,9 +140,9 @@ func (s *splitter) next(line transcript.Line, number uint64) (restarts, lost boo
 
 // lookAtBlock takes in a block from its serialisation.
 func (r *recording) lookAtBlock(raw []byte) error {
-	var msg wire.MsgBlock
-	if err := msg.Deserialize(bytes.NewReader(raw)); err != nil {
-		return fmt.Errorf("not a block: %w", err)
+	msg, err := rawtx.DecodeBlock(raw)
+	if err != nil {
+		return err
 	}
 	b := r.chain.block(msg.BlockHash())
 	b.header, b.whole = &msg.Header, raw

@@ -19,14 +19,18 @@ const (
 // Price574200 is an exchange's price at block 574200's minute, in USD.
 const Price574200 = 5313.57
 
-// Path gives the path of one of btcd's blocks.
+// Path gives the path of one of btcd's blocks. Go is asked for a package: it downloads the module if that is not there,
+// while `go list -m` would give an empty path without an error.
 func Path(t testing.TB, name string) string {
 	t.Helper()
-	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/btcsuite/btcd").Output()
+	var said strings.Builder
+	list := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/btcsuite/btcd/wire")
+	list.Stderr = &said
+	dir, err := list.Output()
 	if err != nil {
-		t.Fatalf("go list -m github.com/btcsuite/btcd: %v", err)
+		t.Fatalf("go list github.com/btcsuite/btcd/wire: %v\n%s", err, said.String())
 	}
-	return filepath.Join(strings.TrimSpace(string(dir)), "wire", "testdata", name)
+	return filepath.Join(strings.TrimSpace(string(dir)), "testdata", name)
 }
 
 // Data gives the path of a file of the larger set: under $SIGHTGLASS_DATA, or in shared/data beside the repository.

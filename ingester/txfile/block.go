@@ -1,17 +1,14 @@
 package txfile
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io"
-
-	"github.com/btcsuite/btcd/wire"
 
 	"sightglass/ingester/rawtx"
 )
 
-// decodeBlock reads one block. A block is at most as large as the largest transaction that could fill it, so that is
-// the bound on what is read into memory.
+// decodeBlock reads one block. What is read into memory is bounded by the largest block that there can be.
 func decodeBlock(name string, in io.Reader) (*File, error) {
 	fail := func(offset int, err error) (*File, error) {
 		return nil, &Error{File: name, Offset: int64(offset), Err: fmt.Errorf("%w; %w", err, ErrFormat)}
@@ -25,16 +22,21 @@ func decodeBlock(name string, in io.Reader) (*File, error) {
 	case len(data) == 0:
 		return fail(0, fmt.Errorf("the file is empty"))
 	}
-	r := bytes.NewReader(data)
-	var block wire.MsgBlock
-	if err := block.Deserialize(r); err != nil {
-		return fail(len(data)-r.Len(), err)
-	}
-	if r.Len() > 0 {
-		return fail(len(data)-r.Len(), fmt.Errorf("the block ends here, but %d bytes follow", r.Len()))
+	block, err := rawtx.DecodeBlock(data)
+	if err != nil {
+		offset, err := place(err, rawtx.ErrInvalidBlock)
+		return fail(offset, err)
 	}
 	if len(block.Transactions) == 0 {
 		return fail(len(data), fmt.Errorf("the block holds no transactions"))
 	}
 	return &File{Transactions: block.Transactions, Mined: block.Header.Timestamp}, nil
+}
+
+// place takes an error of rawtx apart: where bytes are wrong, and what is wrong with them.
+func place(err, kind error) (offset int, what error) {
+	if at, ok := errors.AsType[*rawtx.Error](err); ok {
+		return at.Offset, fmt.Errorf("%w: %w", kind, at.Err)
+	}
+	return 0, err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/btcsuite/btcd/wire"
 
@@ -25,9 +26,10 @@ func decodeText(name string, in *bufio.Reader) (*File, error) {
 			return nil, &Error{File: name, Offset: offset, Line: number, Err: err}
 		}
 		if text := bytes.TrimSpace(line); len(text) > 0 {
-			tx, bad := decodeHex(text)
+			tx, at, bad := decodeHex(text)
 			if bad != nil {
-				return nil, &Error{File: name, Offset: offset, Line: number, Err: fmt.Errorf("%w; %w", bad, ErrFormat)}
+				at += bytes.Index(line, text)
+				return nil, &Error{File: name, Offset: offset + int64(at), Line: number, Err: fmt.Errorf("%w; %w", bad, ErrFormat)}
 			}
 			txs = append(txs, tx)
 		}
@@ -60,10 +62,18 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-func decodeHex(text []byte) (*wire.MsgTx, error) {
+// decodeHex reads one transaction. With an error it says at which character of text.
+func decodeHex(text []byte) (tx *wire.MsgTx, at int, err error) {
 	raw := make([]byte, hex.DecodedLen(len(text)))
 	if _, err := hex.Decode(raw, text); err != nil {
-		return nil, err
+		if at = slices.IndexFunc(text, func(c byte) bool { return !isHex(c) }); at < 0 {
+			at = len(text) // an odd number of them
+		}
+		return nil, at, err
 	}
-	return rawtx.Decode(raw)
+	if tx, err = rawtx.Decode(raw); err != nil {
+		offset, err := place(err, rawtx.ErrInvalid)
+		return nil, hex.EncodedLen(offset), err
+	}
+	return tx, 0, nil
 }

@@ -23,7 +23,7 @@ var ErrFormat = errors.New("expected a block in consensus serialisation, or text
 // An Error says which file is wrong, where, and what was expected there.
 type Error struct {
 	File   string
-	Offset int64 // bytes from the start, after gunzip
+	Offset int64 // bytes from the start, after gunzip: of text, the character
 	Line   int   // from 1, for text; 0 for a block
 	Err    error
 }

@@ -5,8 +5,10 @@ import (
 	"compress/gzip"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,12 +88,14 @@ func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
 	}{
 		"empty":             {nil, []string{"it: byte 0: the file is empty", "expected a block"}},
 		"white space":       {[]byte(" \n\n"), []string{"nothing but white space", "expected a block"}},
-		"half a block":      {whole[:len(whole)/2], []string{"it: byte ", "EOF", "expected a block"}},
+		"half a block":      {whole[:len(whole)/2], []string{"it: byte ", "not a block: expected ", " are left; expected a block"}},
+		"no transactions":   {append(whole[:80:80], 0), []string{"it: byte 81: the block holds no transactions"}},
 		"block and more":    {append(whole[:len(whole):len(whole)], 1, 2, 3), []string{"3 bytes follow"}},
 		"prose":             {[]byte("Dear Sir or Madam"), []string{"it: byte ", "expected a block"}},
-		"odd hex":           {[]byte(text[:second] + "abc\n" + text), []string{"it: line 2 (byte ", "odd length", "expected a block"}},
-		"hex, but no tx":    {[]byte(text[:second] + "abcd\n"), []string{"line 2", "not a transaction"}},
-		"not hex, later on": {[]byte(text[:second] + "xyz\n"), []string{"line 2", "invalid byte"}},
+		"odd hex":           {[]byte(text[:second] + "abc\n" + text), []string{fmt.Sprintf("it: line 2 (byte %d)", second+3), "odd length", "expected a block"}},
+		"hex, but no tx":    {[]byte(text[:second] + "abcd\n"), []string{fmt.Sprintf("line 2 (byte %d)", second), "not a transaction: expected a transaction's version"}},
+		"half of a tx":      {[]byte(text[:second] + " abcd0000\n"), []string{fmt.Sprintf("line 2 (byte %d)", second+9), "expected the number of inputs, but 0 bytes are left"}},
+		"not hex, later on": {[]byte(text[:second] + "00xyz\n"), []string{fmt.Sprintf("line 2 (byte %d)", second+2), "invalid byte"}},
 		"gzip cut off":      {zipped(t, whole)[:1000], []string{"unexpected EOF"}},
 		"gzip of nothing":   {zipped(t, nil), []string{"the file is empty"}},
 		"broken gzip":       {[]byte{0x1f, 0x8b, 9, 9, 9}, []string{"gzip"}},
@@ -110,6 +114,28 @@ func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
 	}
 }
 
+// hostile gives files whose transactions claim more than is there, by what they claim and how.
+func hostile() map[string][]byte {
+	files := make(map[string][]byte)
+	for name, raw := range testblock.Hostile() {
+		files[name+", block"] = slices.Concat(make([]byte, 80), []byte{1}, raw)
+		files[name+", text"] = hex.AppendEncode(nil, raw)
+	}
+	return files
+}
+
+func TestDecode_HostileClaims(t *testing.T) {
+	for name, data := range hostile() {
+		t.Run(name, func(t *testing.T) {
+			_, err := txfile.Decode("it", bytes.NewReader(data))
+			at, ok := errors.AsType[*txfile.Error](err)
+			if !ok || at.Offset < 5 || at.Offset > int64(len(data)) || !strings.Contains(err.Error(), ": expected ") || !errors.Is(err, txfile.ErrFormat) {
+				t.Errorf("got %v\nwant the offset of the claim, and what was expected", err)
+			}
+		})
+	}
+}
+
 func TestRead(t *testing.T) {
 	if _, err := txfile.Read(filepath.Join(t.TempDir(), "absent"), nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want ErrNotExist", err)
@@ -120,14 +146,23 @@ func TestRead(t *testing.T) {
 	}
 }
 
+func isGzip(data []byte) bool { return bytes.HasPrefix(data, []byte{0x1f, 0x8b}) }
+
 func FuzzDecode(f *testing.F) {
 	f.Add(block(f)[:2000])
 	f.Add([]byte("00\n"))
 	f.Add(zipped(f, []byte("0100\n")))
+	f.Add([]byte("01000000 01\nxyz"))
+	for _, data := range hostile() {
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		read, err := txfile.Decode("it", bytes.NewReader(data))
 		if err == nil && len(read.Transactions) == 0 {
 			t.Error("neither an error nor a transaction")
+		}
+		if at, ok := errors.AsType[*txfile.Error](err); err != nil && (!ok || at.Offset < 0 || !isGzip(data) && at.Offset > int64(len(data))) {
+			t.Errorf("an error without a place in the %d bytes: %v", len(data), err)
 		}
 	})
 }

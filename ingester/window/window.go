@@ -3,6 +3,7 @@
 package window
 
 import (
+	"iter"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -46,11 +47,11 @@ type place struct {
 // New makes a window over the last span. It holds at most most transactions: beyond that the oldest slot leaves
 // early, so memory is bounded whatever the node sends (about 200 bytes a transaction).
 func New(span time.Duration, most int) *Window {
-	return &Window{
-		slots: make([]slot, int(span/slotSpan)+1),
-		index: make(map[chainhash.Hash]place),
-		most:  most,
-	}
+	return sized(int(span/slotSpan)+1, most)
+}
+
+func sized(slots, most int) *Window {
+	return &Window{slots: make([]slot, slots), index: make(map[chainhash.Hash]place), most: most}
 }
 
 // Add takes in a transaction seen at the given time with its payments, which may be none. It reports false, and
@@ -101,6 +102,35 @@ func (w *Window) Remove(id chainhash.Hash) (at time.Time, amounts []payment.Sato
 
 // Expire lets go of what is older than the window at now.
 func (w *Window) Expire(now time.Time) { w.advance(now.UnixNano() / int64(slotSpan)) }
+
+// Empty makes a window like this one that holds nothing.
+func (w *Window) Empty() *Window {
+	return sized(len(w.slots), w.most)
+}
+
+// A Held is a transaction of the window: when it was seen, and its payments, which are valid until the window changes.
+type Held struct {
+	At      time.Time
+	Amounts []payment.Satoshi
+}
+
+// All gives the transactions that are held, the oldest slot's first.
+func (w *Window) All() iter.Seq2[chainhash.Hash, Held] {
+	return func(yield func(chainhash.Hash, Held) bool) {
+		for n := max(0, w.newest-int64(len(w.slots))+1); n <= w.newest; n++ {
+			i := w.at(n)
+			s := &w.slots[i]
+			for j, e := range s.entries {
+				if p, ok := w.index[e.id]; !ok || p != (place{slot: int32(i), entry: int32(j)}) {
+					continue // it was removed
+				}
+				if !yield(e.id, Held{At: time.Unix(0, e.at), Amounts: s.amounts[e.first : e.first+e.count]}) {
+					return
+				}
+			}
+		}
+	}
+}
 
 // Len is the number of transactions held, with payments or without.
 func (w *Window) Len() int { return len(w.index) }

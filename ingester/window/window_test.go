@@ -159,3 +159,30 @@ func TestAQuietTickAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestWindow_All gives what is held, once, the oldest first.
+func TestWindow_All(t *testing.T) {
+	w := window.New(3*time.Hour, 1000)
+	for range w.All() {
+		t.Error("an empty window holds something")
+	}
+	w.Add(id(1), start, []payment.Satoshi{1, 2})
+	w.Add(id(2), start.Add(time.Minute), []payment.Satoshi{3})
+	w.Add(id(3), start.Add(-time.Minute), nil)
+	w.Remove(id(2))
+	w.Add(id(2), start.Add(2*time.Minute), []payment.Satoshi{4}) // it came again
+	w.Remove(id(1))
+	var got []chainhash.Hash
+	for id, held := range w.All() {
+		got = append(got, id)
+		if len(got) == 2 && (!held.At.Equal(start.Add(2*time.Minute)) || !slices.Equal(held.Amounts, []payment.Satoshi{4})) {
+			t.Errorf("got %+v", held)
+		}
+	}
+	if !slices.Equal(got, []chainhash.Hash{id(3), id(2)}) {
+		t.Errorf("got %v, want 3 and 2", got)
+	}
+	if e := w.Empty(); e.Len() != 0 || !e.Add(id(2), start, nil) {
+		t.Error("an emptied window knows what the other holds")
+	}
+}

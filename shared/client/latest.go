@@ -8,9 +8,6 @@ import (
 	"sightglass/shared/snapshot"
 )
 
-// staleAfter is the time without a newer snapshot after which the last one is stale, the same as on an edge.
-const staleAfter = 3 * time.Second
-
 // latest holds the newest snapshot until the consumer takes it. A newer one replaces it: without that, a slow consumer
 // would fall behind by minutes of deltas, which fit into the sockets' buffers.
 type latest struct {
@@ -53,7 +50,7 @@ func (l *latest) end() { close(l.changed) }
 
 // deliver calls f with each newest snapshot until ctx or end ends it, and with a stale copy when no newer one comes.
 func (l *latest) deliver(ctx context.Context, f func(*snapshot.Snapshot)) {
-	silence := time.NewTimer(staleAfter)
+	silence := time.NewTimer(snapshot.StaleAfter)
 	defer silence.Stop()
 	for {
 		select {
@@ -72,7 +69,7 @@ func (l *latest) deliver(ctx context.Context, f func(*snapshot.Snapshot)) {
 			return
 		}
 		f(l.take())
-		silence.Reset(staleAfter) // only now: while f ran, newer ones could not be delivered
+		silence.Reset(snapshot.StaleAfter) // only now: while f ran, newer ones could not be delivered
 	}
 }
 

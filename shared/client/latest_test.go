@@ -108,7 +108,7 @@ func TestLatest_StaleAfterSilence(t *testing.T) {
 		first.Price = 5300
 		l.offer(first)
 		expect("5/10 live")
-		time.Sleep(staleAfter - time.Millisecond)
+		time.Sleep(snapshot.StaleAfter - time.Millisecond)
 		l.offer(numbered("5", 9, live)) // no news
 		expect()
 		time.Sleep(time.Millisecond)
@@ -121,7 +121,7 @@ func TestLatest_StaleAfterSilence(t *testing.T) {
 		expect()
 		l.offer(numbered("5", 11, live))
 		expect("5/11 live")
-		time.Sleep(staleAfter)
+		time.Sleep(snapshot.StaleAfter)
 		expect("5/11 stale")
 	})
 }

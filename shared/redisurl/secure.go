@@ -68,7 +68,7 @@ func (o Options) readCert() (*tls.Certificate, error) {
 func dialer(c *tls.Config) dialFunc {
 	dial := redis.NewDialer(&redis.Options{DialTimeout: timeout, TLSConfig: c})
 	if c == nil {
-		return dial
+		return refusing(dial)
 	}
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)

@@ -29,6 +29,18 @@ func EpochAfter(old Epoch, t time.Time) Epoch {
 	return Epoch(strconv.FormatUint(n+1, 10))
 }
 
+// Ahead is how far e is ahead of the time t, 0 if it is not: what is ahead was granted by a clock that was ahead of this
+// one, or is counted on from such an epoch.
+func (e Epoch) Ahead(t time.Time) time.Duration {
+	ms, err := strconv.ParseUint(string(e), 10, 64)
+	now := t.UnixMilli()
+	if err != nil || now < 0 || ms <= uint64(now) {
+		return 0
+	}
+	const most = uint64(math.MaxInt64 / time.Millisecond)
+	return time.Duration(min(ms-uint64(now), most)) * time.Millisecond
+}
+
 // After reports whether e is a later reign than old. Both must be valid; invalid ones are refused by Decode.
 func (e Epoch) After(old Epoch) bool {
 	if len(e) != len(old) {

@@ -12,7 +12,7 @@ type Status string
 const (
 	Warming Status = "warming" // too little evidence for a price that is more likely right than wrong
 	Live    Status = "live"
-	Stale   Status = "stale" // nothing new for 3 s; everything else in the snapshot is as it last was
+	Stale   Status = "stale" // nothing new for StaleAfter; everything else in the snapshot is as it last was
 )
 
 // A Snapshot is what the ingester knew at one tick.
@@ -38,7 +38,7 @@ type Point struct {
 type Stats struct {
 	TotalReceived  uint64 `json:"total_received"`   // seen since the ingester started
 	TotalFiltered  uint64 `json:"total_filtered"`   // of these, the ones that hold no payment
-	ActiveInWindow uint64 `json:"active_in_window"` // with payments, seen within the window (3 h), not replaced since
+	ActiveInWindow uint64 `json:"active_in_window"` // with payments, seen within Window, not replaced since
 	UptimeSeconds  uint64 `json:"uptime_seconds"`   // of the ingester
 }
 

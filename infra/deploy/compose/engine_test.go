@@ -27,21 +27,11 @@ type engine struct {
 	ours bool
 }
 
-// cannot ends a test that this machine cannot run: CI must have what it takes, elsewhere it is skipped.
-func cannot(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
-	}
-	fmt.Fprintln(os.Stderr, "SKIPPED:", t.Name()+":", why)
-	t.Skip(why)
-}
-
 func newEngine(t *testing.T) *engine {
 	t.Helper()
 	for _, program := range []string{"docker", "docker-compose"} {
 		if _, err := exec.LookPath(program); err != nil {
-			cannot(t, program+" is not installed: `make test-deploy` installs it")
+			programs.Cannot(t, program+" is not installed: `make test-deploy` installs it")
 		}
 	}
 	e := &engine{host: os.Getenv("DOCKER_HOST")}
@@ -49,10 +39,10 @@ func newEngine(t *testing.T) *engine {
 		return e
 	}
 	if e.host != "" {
-		cannot(t, "no engine answers at DOCKER_HOST="+e.host+": start it, or unset DOCKER_HOST for one of the test's own")
+		programs.Cannot(t, "no engine answers at DOCKER_HOST="+e.host+": start it, or unset DOCKER_HOST for one of the test's own")
 	}
 	if os.Getuid() != 0 {
-		cannot(t, "no engine answers, and only root can start one: start Docker, or run this as root")
+		programs.Cannot(t, "no engine answers, and only root can start one: start Docker, or run this as root")
 	}
 	return start(t)
 }
@@ -72,7 +62,7 @@ func start(t *testing.T) *engine {
 	dockerd.Stdout, dockerd.Stderr = &said, &said
 	dockerd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the test, which then stops it in order
 	if err := dockerd.Start(); err != nil {
-		cannot(t, fmt.Sprintf("dockerd does not start: %v", err))
+		programs.Cannot(t, fmt.Sprintf("dockerd does not start: %v", err))
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); dockerd.Wait() }() //nolint:errcheck // it was told to, or its log says why
@@ -94,7 +84,7 @@ func start(t *testing.T) *engine {
 	programs.Until(t, "dockerd", func() bool {
 		select {
 		case <-ended:
-			cannot(t, "dockerd ends at once:\n"+said.String())
+			programs.Cannot(t, "dockerd ends at once:\n"+said.String())
 		default:
 		}
 		return answers()

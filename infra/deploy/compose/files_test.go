@@ -12,6 +12,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"sightglass/infra/internal/programs"
 )
 
 // nodeSettings are those that switch to a node.
@@ -46,7 +48,7 @@ func noSettings(t *testing.T) string {
 // TestComposeV1ReadsTheFiles with every profile, as Debian 12 has it.
 func TestComposeV1ReadsTheFiles(t *testing.T) {
 	if _, err := exec.LookPath("docker-compose"); err != nil {
-		cannot(t, "docker-compose is not installed: `make test-deploy` installs it")
+		programs.Cannot(t, "docker-compose is not installed: `make test-deploy` installs it")
 	}
 	e := &engine{}
 	for _, args := range [][]string{

@@ -5,11 +5,13 @@ package compose
 import (
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
+
+	"sightglass/infra/internal/machine"
+	"sightglass/infra/internal/programs"
 )
 
 // bases are the images that others make and that the test runs. Those of the profiles are not among them.
@@ -33,7 +35,7 @@ func ensureBases(t *testing.T, e *engine) {
 	switch {
 	case len(missing) == 0:
 	case !e.ours:
-		cannot(t, "this engine cannot pull "+strings.Join(missing, ", ")+": pull them yourself, or stop Docker: the test then starts an engine of its own, and makes stand-ins")
+		programs.Cannot(t, "this engine cannot pull "+strings.Join(missing, ", ")+": pull them yourself, or stop Docker: the test then starts an engine of its own, and makes stand-ins")
 	default:
 		standIn(t, e)
 	}
@@ -43,11 +45,7 @@ func ensureBases(t *testing.T, e *engine) {
 func standIn(t *testing.T, e *engine) {
 	t.Helper()
 	t.Log("no registry can be reached: stand-ins of Debian's packages take the place of", bases)
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache = filepath.Join(cache, "sightglass-deploy")
+	cache := machine.Cache(t)
 	here := root(t) + "/infra/deploy/compose/standins/"
 	e.must(t, here+"debian", cache)
 	for _, module := range []string{"ingester", "edge"} {

@@ -16,41 +16,17 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sightglass/infra/internal/programs"
 )
 
 const version = "v0.0.0-test"
 
-// copied is the repository in another folder, as git knows it with what is not committed yet.
+// copied is the repository in another folder.
 func copied(t *testing.T, folder string) string {
 	t.Helper()
-	root := repository(t)
 	dir := filepath.Join(t.TempDir(), folder)
-	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
-	list.Dir = root
-	files, err := list.Output()
-	if err != nil {
-		t.Fatalf("git ls-files: %v", err)
-	}
-	for file := range strings.SplitSeq(strings.TrimRight(string(files), "\x00"), "\x00") {
-		text, err := os.ReadFile(filepath.Join(root, file))
-		if os.IsNotExist(err) { // deleted, and not committed
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		info, err := os.Stat(filepath.Join(root, file))
-		if err != nil {
-			t.Fatal(err)
-		}
-		to := filepath.Join(dir, file)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, text, info.Mode().Perm()); err != nil {
-			t.Fatal(err)
-		}
-	}
+	programs.Sources(t, dir)
 	return dir
 }
 

@@ -75,6 +75,9 @@ func (c *checkconfigCmd) Run(ctx context.Context) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
+	for _, retired := range ingester.RetiredSettings(os.LookupEnv) {
+		fmt.Println(retired)
+	}
 	if c.Probe {
 		c.logger(io.Discard) // what the libraries say is in the findings, in better words
 		return ingester.Report(ingester.Probe(ctx, c.Options), func(line string) { fmt.Println(line) })

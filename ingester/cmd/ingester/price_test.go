@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -90,6 +92,39 @@ func TestABadFileHarmsNoOther(t *testing.T) {
 	for _, want := range []string{bad, "byte ", "expected a block"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("it says %q, want it to say %q", stderr, want)
+		}
+	}
+}
+
+// TestPrice_DamagedFiles: files that make btcd panic, and a block of which three bytes of a length are wrong.
+func TestPrice_DamagedFiles(t *testing.T) {
+	dir, good := t.TempDir(), testblock.Path(t, testblock.Block540107)
+	damaged, err := os.ReadFile(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(damaged[80+1+4+2+1+36:], []byte{0xfe, 0xff, 0xff}) // the length of the coinbase's script
+	files := map[string][]byte{"damaged.blk": damaged}
+	for name, raw := range testblock.Hostile() {
+		files[name+".blk"] = slices.Concat(make([]byte, 80), []byte{1}, raw)
+		files[name+".hex"] = hex.AppendEncode(nil, raw)
+	}
+	var paths []string
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, path)
+	}
+	got, stderr, err := priced(t, "", append(paths, good)...)
+	if !errors.Is(err, errSomeFiles) || len(got) != 1 || got[0]["file"] != good {
+		t.Errorf("got %v, %v; want an error, and the good file's price", got, err)
+	}
+	for _, path := range paths {
+		place := regexp.MustCompile(regexp.QuoteMeta(path) + `: (line 1 \()?byte [1-9][0-9]*\)?: not a (block|transaction): expected .*; expected a block`)
+		if !place.MatchString(stderr) {
+			t.Errorf("nothing that matches %v in\n%s", place, stderr)
 		}
 	}
 }

@@ -18,17 +18,70 @@ import (
 // New makes a life of so many steps, each some lines, the same one for the same seed. It begins with the node's start
 // and a block.
 func New(seed uint64, steps int) []transcript.Line {
-	l := &life{
+	l := Begin(seed)
+	for range steps {
+		l.step()
+	}
+	return l.Lines()
+}
+
+// A Life is one that a test makes up step by step.
+type Life struct{ life }
+
+// Begin makes a life of the node's start and a block.
+func Begin(seed uint64) *Life {
+	l := &Life{life{
 		Rand:     rand.New(rand.NewPCG(seed, 0)),
 		counters: make(map[string]uint32),
 		seen:     make(map[chainhash.Hash]bool),
 		next:     1,
-	}
+	}}
 	l.connect(l.mine())
-	for range steps {
-		l.step()
+	return l
+}
+
+// Lines are what was published and answered until now.
+func (l *Life) Lines() []transcript.Line { return l.lines }
+
+// Pay lets so many transactions into the mempool, a second apart.
+func (l *Life) Pay(n int) {
+	for range n {
+		l.t++
+		l.enter(l.newTx(l.outpoint()))
 	}
-	return l.lines
+}
+
+// Mine connects a block with all of the mempool, and with so many transactions that nobody saw before.
+func (l *Life) Mine(unseen int) {
+	l.t++
+	l.connect(l.mineOf(l.pool, unseen))
+}
+
+// Reorganise takes the newest block off and connects two. They have so many of its transactions, and contradict the
+// others, so that these never come back.
+func (l *Life) Reorganise(kept int) {
+	l.t++
+	old := l.disconnect(1)
+	txs := slices.Clone(old[0].txs[1 : 1+kept])
+	for _, tx := range old[0].txs[1+kept:] {
+		txs = append(txs, l.newTx(tx.TxIn[0].PreviousOutPoint))
+	}
+	half := len(txs) / 2
+	blocks := []*block{l.mineOf(txs[:half], 0), l.mineOf(txs[half:], 0)}
+	for _, b := range blocks {
+		l.takeOut(b)
+	}
+	for _, b := range blocks {
+		l.tell(transcript.Connected, b)
+	}
+	l.tellTip()
+}
+
+// StartAgain starts the node again without its mempool.
+func (l *Life) StartAgain() {
+	l.t++
+	clear(l.counters)
+	l.pool, l.next, l.fresh = nil, 1, true
 }
 
 type life struct {
@@ -63,7 +116,7 @@ func (l *life) step() {
 		do    func()
 	}{
 		{0.10, l.answer}, {0.10, l.replace}, {0.05, l.evict}, {0.06, l.extend}, {0.02, l.extendTwice},
-		{0.03, l.reorganise}, {0.02, l.invalidate}, {0.01, l.restart}, {1, l.add},
+		{0.03, l.reorganise}, {0.02, l.invalidate}, {0.01, l.restart}, {0.02, l.extendUnseen}, {1, l.add},
 	} {
 		if l.Float64() < way.share {
 			way.do()
@@ -104,6 +157,9 @@ func (l *life) evict() {
 }
 
 func (l *life) extend() { l.connect(l.mine()) }
+
+// extendUnseen connects a block of which nobody saw anything before: it changes no number of the mempool's.
+func (l *life) extendUnseen() { l.connect(l.mineOf(nil, 5+l.IntN(40))) }
 
 func (l *life) extendTwice() {
 	l.extend()

@@ -3,6 +3,7 @@ package life
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -63,6 +64,20 @@ func (l *life) mine(left ...*block) *block {
 		}
 	}
 	l.Shuffle(len(b.txs), func(i, j int) { b.txs[i], b.txs[j] = b.txs[j], b.txs[i] })
+	return l.seal(b)
+}
+
+// mineOf puts a new block on the chain, without telling: of these transactions, and of so many that nobody saw before.
+func (l *life) mineOf(txs []*wire.MsgTx, unseen int) *block {
+	b := &block{height: firstHeight + len(l.chain), txs: slices.Clone(txs)}
+	for range unseen {
+		b.txs = append(b.txs, l.newTx(l.outpoint()))
+	}
+	return l.seal(b)
+}
+
+// seal gives a block its coinbase and its header, and puts it on the chain.
+func (l *life) seal(b *block) *block {
 	b.txs = append([]*wire.MsgTx{l.coinbase(b.height)}, b.txs...)
 	b.header = l.header(b)
 	l.chain = append(l.chain, b)

@@ -1,0 +1,65 @@
+package ingester
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sightglass/ingester/node"
+	"sightglass/ingester/replay"
+	"sightglass/shared/snapshot"
+)
+
+// TestReady_RPCThatGivesNoAnswer: an ingester whose --rpc is of no use is not ready, and says why. Without --rpc it is.
+func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
+	for name, c := range map[string]struct{ rpc, want string }{
+		"nobody listens there": {"http://127.0.0.1:1", "the node's RPC gives no usable answer"},
+		"not given":            {"", "redis has taken no snapshot"}, // which comes after the node in the order
+	} {
+		t.Run(name, func(t *testing.T) {
+			theirs := newNextTo(t, mempoolOf(t, 1, time.Second), replay.NodeOptions{}, false).node
+			defer theirs.Close()
+			o := Defaults()
+			o.ZMQ, o.RPC, o.Redis = []string{theirs.Endpoint()}, c.rpc, "redis://127.0.0.1:1"
+			if c.rpc != "" {
+				o.RPCUser, o.RPCPassword = "u", "p"
+			}
+			in, err := New(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			in.node, err = node.New(node.Options{
+				ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, Log: in.log, WithoutRPC: 100 * time.Millisecond,
+			}, node.NewMetrics(prometheus.NewRegistry()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- in.node.Run(ctx, make(chan node.Event, pending)) }()
+			defer func() {
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			}()
+			deadline := time.After(20 * time.Second)
+			again := time.NewTicker(time.Millisecond)
+			defer again.Stop()
+			for {
+				err := in.ready()
+				if err != nil && strings.Contains(err.Error(), c.want) {
+					return
+				}
+				select {
+				case <-again.C:
+				case <-deadline:
+					t.Fatalf("/readyz says %v, want %q", err, c.want)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,212 @@
+package node_test
+
+import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+
+	"sightglass/ingester/node"
+	"sightglass/ingester/replay"
+	"sightglass/ingester/replay/life"
+	"sightglass/ingester/transcript"
+)
+
+// never is how long the node may say nothing in tests of what its messages show.
+const never = time.Hour
+
+// TestNode_BlockThatIsLost loses messages of a block of which nothing was in the mempool, so that it changes no number of
+// the mempool's. However little shows that, the block is asked for.
+func TestNode_BlockThatIsLost(t *testing.T) {
+	const unseen, payments = 1200, 5
+	for name, c := range map[string]struct {
+		before replay.Fault  // of the topic sequence, before the block
+		came   int           // messages of the block that come, from its coinbase on
+		topics string        // of the payments' messages that come after it; none: nobody pays
+		quiet  time.Duration // for how long the node may say nothing
+	}{
+		"ten come, the C not; the first of the topic sequence": {replay.Drop, 10, "rawtx sequence", never},
+		"ten come, the C not":                        {replay.Deliver, 10, "rawtx sequence", never},
+		"ten come, and nothing after them":           {replay.Drop, 10, "", never},
+		"none come; the first of the topic sequence": {replay.Drop, 0, "sequence", never},
+		"none come; the next rawtx shows a gap":      {replay.Drop, 0, "rawtx", never},
+		"none come; the next A shows a gap":          {replay.Deliver, 0, "sequence", never},
+		"none come, and nothing after them":          {replay.Drop, 0, "", quiet},
+		"all but the last and the C":                 {replay.Deliver, unseen, "", quiet},
+		"all but the last, and the C":                {replay.Deliver, -1, "", never},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := life.Begin(1)
+			before := len(l.Lines())
+			l.Mine(unseen)
+			mined := len(l.Lines())
+			l.Pay(payments)
+			lines := l.Lines()
+			w := watchNode(t, lines, replay.NodeOptions{}, true, t.Output(), func(_ *watch, o *node.Options) { o.Quiet = c.quiet })
+			w.awaitUs()
+			w.playTopic(before, node.TopicSequence, c.before)
+			w.awaitEvidence(true)
+			w.settled()
+
+			came := 0
+			for _, line := range lines[before:mined] {
+				f := replay.Drop
+				if came < c.came || c.came < 0 && came != unseen {
+					f = replay.Deliver
+				}
+				w.step(f)
+				if line.Topic == node.TopicRawTx || line.Topic == node.TopicSequence {
+					came++
+				}
+			}
+			for _, line := range lines[mined:] {
+				if c.topics == "" {
+					break // the payments would change the mempool's numbers, which shows without a message
+				}
+				f := replay.Drop
+				if line.Topic != "" && strings.Contains(c.topics, line.Topic) {
+					f = replay.Deliver
+				}
+				w.step(f)
+			}
+			w.awaitPaid()
+		})
+	}
+}
+
+// playTopic plays so many lines, those of a topic with a fault.
+func (w *watch) playTopic(n int, topic string, f replay.Fault) {
+	w.t.Helper()
+	for _, line := range w.lines[:n] {
+		if line.Topic == topic {
+			w.step(f)
+		} else {
+			w.step(replay.Deliver)
+		}
+	}
+}
+
+// settled waits until we are in step and nothing is asked of the node any more, so that what comes next heals by what it
+// shows and not by what was asked before.
+func (w *watch) settled() {
+	w.t.Helper()
+	w.compare("settled")
+	var before float64
+	same := 0
+	w.eventually(func() string {
+		now := w.count("sightglass_node_resyncs_total")
+		if now != before || w.count("sightglass_node_in_step") != 1 {
+			before, same = now, 0
+		}
+		if same++; same < 1500 { // 3 s: a run is given up after two, and lists have half a second between them
+			return "there are still lists to come"
+		}
+		return ""
+	})
+}
+
+// awaitPaid waits until all that blocks have is evidence.
+func (w *watch) awaitPaid() {
+	w.t.Helper()
+	want := make(map[chainhash.Hash]bool)
+	for id, paid := range w.mined {
+		if paid {
+			want[id] = true
+		}
+	}
+	w.eventually(func() string {
+		missing, _ := w.difference(want)
+		if len(missing) == 0 {
+			return ""
+		}
+		return "of the blocks' transactions some are no evidence: " + missing[0].String()
+	})
+}
+
+// TestNode_ReorganisationWithTwoAddresses: the topics have an address each, so blocks are asked for, and the answer about
+// the block that left comes last. Two new blocks have 160 of its 200 payments: 41 are taken back, its coinbase among
+// them.
+func TestNode_ReorganisationWithTwoAddresses(t *testing.T) {
+	t.Parallel()
+	const paid, kept = 200, 160
+	l := life.Begin(1)
+	l.Pay(paid)
+	l.Mine(0)
+	before := len(l.Lines())
+	l.Reorganise(kept)
+	lines := l.Lines()
+	left := blockOf(t, lines[before:], transcript.Disconnected)
+
+	f := newFront(t)
+	w := watchNode(t, lines, replay.NodeOptions{Sequence: "tcp://127.0.0.1:*"}, true, t.Output(), f.behind,
+		func(_ *watch, o *node.Options) { o.Quiet = never })
+	w.awaitUs()
+	w.play(before, replay.Deliver)
+	w.compare("mined")
+	w.awaitEvidence(true)
+	w.settled()
+
+	// Until both C's are heard, nothing is answered about the block that left.
+	var heard atomic.Bool
+	f.answer(func(rw http.ResponseWriter, r *http.Request) {
+		if asksFor(r, left) {
+			for again := time.NewTicker(time.Millisecond); !heard.Load(); <-again.C {
+				if r.Context().Err() != nil {
+					return
+				}
+			}
+		}
+		f.node.ServeHTTP(rw, r)
+	})
+	earlier := w.count(messagesTotal)
+	w.play(len(lines)-before, replay.Deliver)
+	w.eventually(func() string {
+		if w.count(messagesTotal)-earlier < messages(lines[before:]) {
+			return "not all messages are heard"
+		}
+		return ""
+	})
+	heard.Store(true)
+	f.answer(nil)
+	w.awaitEvidence(true)
+	gone := 0
+	for _, is := range w.mined {
+		if !is {
+			gone++
+		}
+	}
+	if gone != paid+1-kept {
+		t.Errorf("the test takes %d back, want %d", gone, paid+1-kept)
+	}
+}
+
+// blockOf is the block that lines tell to connect or to disconnect.
+func blockOf(t *testing.T, lines []transcript.Line, letter byte) chainhash.Hash {
+	t.Helper()
+	for _, line := range lines {
+		if line.Topic != node.TopicSequence {
+			continue
+		}
+		if s, err := transcript.ParseSequence(line.Body); err == nil && s.Letter == letter {
+			return s.Hash
+		}
+	}
+	t.Fatalf("no block with the letter %c", letter)
+	panic("unreachable")
+}
+
+// asksFor reports whether a call is getblock of a block.
+func asksFor(r *http.Request, block chainhash.Hash) bool {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return false
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return bytes.Contains(body, []byte(`"getblock"`)) && bytes.Contains(body, []byte(block.String()))
+}

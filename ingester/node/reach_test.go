@@ -1,0 +1,132 @@
+package node
+
+import (
+	"testing"
+	"time"
+
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+)
+
+// TestReach takes reach through what may happen to an RPC, second by second.
+func TestReach(t *testing.T) {
+	const limit = 30
+	type step struct {
+		at           int // seconds
+		does         func(*reach, time.Time)
+		holds, alone bool // from then on
+	}
+	start := time.Unix(1_700_000_000, 0)
+	begin := func(r *reach, now time.Time) { r.want(now); r.restarted(now) }
+	first := func(r *reach, now time.Time) { r.connected(now, false); r.want(now) }
+	again := func(r *reach, now time.Time) { r.connected(now, true); r.want(now) }
+	restarted := func(r *reach, now time.Time) { r.restarted(now); r.want(now) }
+	answered := func(r *reach, _ time.Time) { r.answered() }
+	asked := func(r *reach, now time.Time) { r.want(now) }
+	nothing := func(*reach, time.Time) {}
+	for name, steps := range map[string][]step{
+		"an answer within the limit": {
+			{0, begin, true, false}, {1, first, true, false}, {29, answered, false, false}, {300, nothing, false, false},
+		},
+		"no answer": {
+			{0, begin, true, false}, {0, first, true, false}, {29, nothing, true, false}, {30, nothing, false, true},
+			{900, nothing, false, true}, {901, answered, false, false},
+		},
+		"no answer, and the node is there late": {
+			{0, begin, true, false}, {29, first, true, false}, {58, nothing, true, false}, {59, nothing, false, true},
+		},
+		"no answer, and the node is there after an hour": {
+			{0, begin, true, false}, {30, nothing, false, true}, {3600, first, true, true}, {3629, nothing, true, true}, {3630, nothing, false, true},
+		},
+		"the node is starting for long": {
+			{0, begin, true, false}, {1, first, true, false}, {20, (*reach).starting, true, false}, {45, (*reach).starting, true, false},
+			{70, (*reach).starting, true, false}, {95, answered, false, false},
+		},
+		"the node is starting, and then says nothing": {
+			{0, begin, true, false}, {20, (*reach).starting, true, false}, {49, nothing, true, false}, {50, nothing, false, true},
+			{60, (*reach).starting, true, false}, {65, answered, false, false},
+		},
+		"RPC stops while in step": {
+			{0, begin, true, false}, {1, answered, false, false}, {100, asked, false, false}, {129, asked, false, false}, {130, nothing, false, true},
+			{140, answered, false, false},
+		},
+		"a link that is lost over and over": {
+			{0, begin, true, false}, {0, first, true, false}, {20, again, true, false}, {30, nothing, false, true}, {40, again, false, true}, {60, again, false, true},
+		},
+		"the node starts again while RPC is given up": {
+			{0, begin, true, false}, {30, nothing, false, true}, {50, restarted, true, true}, {79, nothing, true, true}, {80, nothing, false, true},
+		},
+		"a link that comes back while in step": {
+			{0, begin, true, false}, {1, answered, false, false}, {100, again, true, false}, {101, answered, false, false},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var r reach
+			gave := 0
+			for now, i := 0, 0; i < len(steps); now++ {
+				at := start.Add(time.Duration(now) * time.Second)
+				for ; i < len(steps) && steps[i].at == now; i++ {
+					steps[i].does(&r, at)
+					if r.pass(at, limit*time.Second) {
+						gave++
+					}
+					if r.holds() != steps[i].holds || r.alone != steps[i].alone {
+						t.Fatalf("after %d s: holds %v, alone %v; want %v, %v", now, r.holds(), r.alone, steps[i].holds, steps[i].alone)
+					}
+				}
+				if r.pass(at, limit*time.Second) {
+					gave++
+				}
+			}
+			wasAlone := 0
+			for i, s := range steps {
+				if s.alone && (i == 0 || !steps[i-1].alone) {
+					wasAlone++
+				}
+			}
+			if gave != wasAlone {
+				t.Errorf("it was said %d times that RPC is given up, want %d", gave, wasAlone)
+			}
+		})
+	}
+}
+
+// TestClockStep: time that passes is no step, and neither is what NTP does.
+func TestClockStep(t *testing.T) {
+	for name, c := range map[string]struct{ shown, passed, want time.Duration }{
+		"a tick":             {tick, tick, 0},
+		"a long pause":       {time.Hour, time.Hour, 0},
+		"slewed":             {tick + time.Second/2, tick, 0},
+		"set right, back":    {tick - 4*time.Hour, tick, -4 * time.Hour},
+		"set right, forward": {tick + 4*time.Hour, tick, 4 * time.Hour},
+	} {
+		if got := clockStep(c.shown, c.passed); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}
+
+// TestPlace_Contradicts: which lists cannot be of the same life of the node.
+func TestPlace_Contradicts(t *testing.T) {
+	block := change{letter: connected, mined: make([]chainhash.Hash, 100)}
+	for name, c := range map[string]struct {
+		place  place
+		listed uint64
+		d      difference
+		notes  []change
+		want   bool
+	}{
+		"nothing known":                    {place{}, 5, difference{left: 100}, nil, false},
+		"the same":                         {place{next: 1000}, 1000, difference{}, nil, false},
+		"each change has a number":         {place{next: 1000}, 1200, difference{came: 150, left: 50}, nil, false},
+		"a block that came since":          {place{next: 1000}, 1200, difference{came: 250, left: 50}, []change{block}, false},
+		"changes that were lost before":    {place{next: 1000, skipped: 100}, 1000, difference{left: 100}, nil, false},
+		"another life, counted less far":   {place{next: 1000}, 500, difference{left: 0}, nil, true},
+		"another life, counted further":    {place{next: 1000}, 1200, difference{came: 1100, left: 300}, nil, true},
+		"another life, that counted to it": {place{next: 1000}, 1000, difference{came: 900, left: 900}, nil, true},
+		"off by a few":                     {place{next: 1000}, 998, difference{left: 3}, nil, false},
+	} {
+		if got := c.place.contradicts(c.listed, c.d, c.notes); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package node_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+
+	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/node"
+	"sightglass/ingester/replay"
+	"sightglass/ingester/transcript"
+)
+
+// A front stands before the replayed node's RPC, and can be made to answer in its place.
+type front struct {
+	server *httptest.Server
+	node   http.Handler
+
+	mu       sync.Mutex
+	instead  http.HandlerFunc // nil: the node answers
+	released chan struct{}    // closed when instead is another one
+}
+
+func newFront(t *testing.T) *front {
+	t.Helper()
+	f := &front{released: make(chan struct{})}
+	f.server = httptest.NewServer(f)
+	t.Cleanup(func() {
+		f.answer(nil)
+		f.server.Close()
+	})
+	return f
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	f.mu.Lock()
+	instead := f.instead
+	f.mu.Unlock()
+	if instead != nil {
+		instead(w, r)
+		return
+	}
+	f.node.ServeHTTP(w, r)
+}
+
+// answer has every call answered by instead from now on, and ends those that hang; nil stands for the node.
+func (f *front) answer(instead http.HandlerFunc) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.released)
+	f.released, f.instead = make(chan struct{}), instead
+}
+
+// hang never answers.
+func (f *front) hang(http.ResponseWriter, *http.Request) {
+	f.mu.Lock()
+	released := f.released
+	f.mu.Unlock()
+	<-released
+	panic(http.ErrAbortHandler)
+}
+
+func refuse(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+
+func unauthorised(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }
+
+func forbidden(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }
+
+// behind is an option for watchNode: RPC goes through f.
+func (f *front) behind(w *watch, o *node.Options) {
+	w.t.Helper()
+	target, err := url.Parse(w.theirs.RPCURL())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	f.node = httputil.NewSingleHostReverseProxy(target)
+	if o.RPC, err = bitcoind.New(bitcoind.Options{URL: f.server.URL, User: "u", Password: "p"}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// aloneText is what the log says when RPC is given up.
+const aloneText = "going on with ZMQ alone"
+
+// TestNode_RPCThatGivesNoAnswer: a node that is heard, with an RPC that is of no use. After the limit what comes counts,
+// the log says so once, and when RPC answers everything is known, what came before too.
+func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
+	for name, way := range map[string]func(*front) http.HandlerFunc{
+		"hangs":                        func(f *front) http.HandlerFunc { return f.hang },
+		"hangs up":                     func(*front) http.HandlerFunc { return refuse },
+		"refuses the user":             func(*front) http.HandlerFunc { return unauthorised },
+		"forbids the calls, whitelist": func(*front) http.HandlerFunc { return forbidden },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var log journal
+			f := newFront(t)
+			f.answer(way(f))
+			w := awayWatch(t, &log, f)
+			w.ready()
+			w.play(10, replay.Deliver)
+			w.await(&log, aloneText)
+			if !w.ours.ZMQAlone() || w.count("sightglass_node_zmq_alone") != 1 {
+				t.Error("neither the node nor its metric say that RPC is given up")
+			}
+			w.eventually(func() string { // the messages before are taken in
+				if n, want := w.count(messagesTotal), messages(w.lines[:len(w.lines)-30]); n < want {
+					return fmt.Sprintf("%v of %v messages are heard", n, want)
+				}
+				return ""
+			})
+			if _, err := w.ours.View(t.Context()); err != nil { // the last of them is not only counted
+				t.Fatal(err)
+			}
+			held := w.count("sightglass_node_held_transactions_total")
+			w.play(30, replay.Deliver)
+			w.eventually(func() string {
+				if _, surplus := w.difference(w.mined); len(surplus) < 15 {
+					return fmt.Sprintf("%d of 15 that came since are evidence", len(surplus))
+				}
+				return ""
+			})
+			if n := w.count("sightglass_node_held_transactions_total"); n != held {
+				t.Errorf("%v transactions are held since RPC was given up", n-held)
+			}
+			if n := log.count(aloneText); n != 1 {
+				t.Errorf("the log says %d times that RPC is given up", n)
+			}
+			f.answer(nil)
+			w.compare("RPC answers")
+			w.awaitEvidence(true)
+			w.eventually(func() string {
+				if w.ours.ZMQAlone() || w.count("sightglass_node_in_step") != 1 {
+					return "not in step although RPC answers"
+				}
+				return ""
+			})
+		})
+	}
+}
+
+// TestNode_RPCStopsWhileInStep: nothing is held then, and what is lost is known again with the first answer.
+func TestNode_RPCStopsWhileInStep(t *testing.T) {
+	var log journal
+	f := newFront(t)
+	w := awayWatch(t, &log, f)
+	w.ready()
+	w.play(10, replay.Deliver)
+	w.compare("in step")
+	w.awaitEvidence(true)
+	held := w.count("sightglass_node_held_transactions_total")
+	f.answer(f.hang)
+	w.play(4, replay.Drop)
+	w.play(10, replay.Deliver)
+	w.await(&log, aloneText)
+	w.play(16, replay.Deliver)
+	w.eventually(func() string {
+		if _, surplus := w.difference(w.mined); len(surplus) < 17 {
+			return fmt.Sprintf("%d of 17 that came are evidence", len(surplus))
+		}
+		return ""
+	})
+	// The first one after the gap might be of a block whose beginning was lost: until its A it is not believed.
+	if n := w.count("sightglass_node_held_transactions_total"); n > held+1 {
+		t.Errorf("%v transactions were held", n-held)
+	}
+	f.answer(nil)
+	w.compare("RPC answers")
+	w.awaitEvidence(true)
+}
+
+// awayWatch watches plain through f, and gives RPC up soon.
+func awayWatch(t *testing.T, log *journal, f *front) *watch {
+	t.Helper()
+	return watchNode(t, plain(), replay.NodeOptions{}, true, log, f.behind, func(_ *watch, o *node.Options) {
+		o.WithoutRPC, o.Quiet = 500*time.Millisecond, time.Hour
+	})
+}
+
+// messages is how many messages of our topics lines has.
+func messages(lines []transcript.Line) (sum float64) {
+	for _, l := range lines {
+		if l.Topic == node.TopicRawTx || l.Topic == node.TopicSequence {
+			sum++
+		}
+	}
+	return sum
+}
+
+// messagesTotal counts the messages that were understood.
+const messagesTotal = "sightglass_node_messages_total"

@@ -1,0 +1,52 @@
+package redisurl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+)
+
+// An answer is an error as the library gives it for what a server has answered.
+type answer string
+
+func (a answer) Error() string { return string(a) }
+func (answer) RedisError()     {}
+
+// TestExplain: what Redis has answered is told from no answer, with what to do. infra/e2e gets most of these from real
+// servers.
+func TestExplain(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string // how it begins
+		do   string // what else it says
+	}{
+		{answer("NOAUTH Authentication required."), "redis answers: NOAUTH", "--redis-password-file"},
+		{answer("LOADING Redis is loading the dataset in memory"), "redis answers: LOADING", "wait"},
+		{answer("BUSY Redis is busy running a script."), "redis answers: BUSY", "SCRIPT KILL"},
+		{answer("MASTERDOWN Link with MASTER is down"), "redis answers: MASTERDOWN", "failover"},
+		{answer("NOREPLICAS Not enough good replicas to write."), "redis answers: NOREPLICAS", "min-replicas-to-write"},
+		{answer("DENIED Redis is running in protected mode"), "redis answers: DENIED", "protected mode"},
+		{answer("ERR unknown command 'EVALSHA', with args beginning with: "), "redis answers: ERR unknown command", "7.0 or newer"},
+		{answer("ERR something of a later version"), "redis answers: ERR something", ""},
+		{fmt.Errorf("reading sightglass:latest: %w", answer("READONLY You can't write against a read only replica.")), "redis answers: reading", "the master"},
+		{&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}, "redis gives no answer: dial", "is it running"},
+		{fmt.Errorf("a step: %w", context.DeadlineExceeded), "redis gives no answer: a step", "is it running"},
+		{errCertificate, errCertificate.Error(), ""},
+	} {
+		t.Run(c.want, func(t *testing.T) {
+			got := Explain(c.err)
+			if text := got.Error(); !strings.HasPrefix(text, c.want) || !strings.Contains(text, c.do) {
+				t.Errorf("got %q, want %q and %q", text, c.want, c.do)
+			}
+			if !errors.Is(got, c.err) {
+				t.Error("the error itself is lost")
+			}
+			if strings.HasPrefix(c.want, "redis answers") && strings.Contains(got.Error(), "is it running") {
+				t.Errorf("got %q, though Redis has answered", got)
+			}
+		})
+	}
+}
