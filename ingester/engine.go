@@ -11,6 +11,7 @@ import (
 	"sightglass/ingester/payment"
 	"sightglass/ingester/points"
 	"sightglass/ingester/price"
+	"sightglass/ingester/publish"
 	"sightglass/ingester/window"
 	"sightglass/shared/rounds"
 	"sightglass/shared/snapshot"
@@ -24,15 +25,12 @@ type engine struct {
 	metrics *engineMetrics
 
 	started  time.Time
-	clock    time.Time         // the last tick's, without monotonic time: what the machine's clock showed
-	newest   float64           // when the newest transaction with a payment was seen, unix seconds
-	snapshot snapshot.Snapshot // of the last tick; its points' room is used again
+	clock    time.Time // the last tick's, without monotonic time: what the machine's clock showed
+	newest   float64   // when the newest transaction with a payment was seen, unix seconds
+	ticks    uint64
 	received uint64
 	filtered uint64
 	amounts  []payment.Satoshi // of the transaction at hand
-	encoded  []byte
-	rounds   []rounds.Point // of the snapshot's points; room that is used again
-	amounted []byte         // their encoding
 }
 
 func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registerer) *engine {
@@ -43,14 +41,6 @@ func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registe
 		metrics: newEngineMetrics(reg),
 		started: now,
 		clock:   now.Round(0),
-	}
-}
-
-// reign tells whose snapshots the next ones are: a new epoch begins with seq 1. An empty one is that of an ingester
-// that stands by, whose snapshots nobody gets.
-func (e *engine) reign(epoch snapshot.Epoch) {
-	if e.snapshot.Epoch != epoch {
-		e.snapshot.Epoch, e.snapshot.Seq = epoch, 0
 	}
 }
 
@@ -129,8 +119,12 @@ func (e *engine) followClock(now time.Time) (setBack bool) {
 	return true
 }
 
-// tick computes the next snapshot and gives its encoding, valid until the next tick.
-func (e *engine) tick(now time.Time) []byte {
+// pointsEvery is how many ticks share one list of the points' amounts: few clients ask for it, and they ask for a point that
+// they have looked at for longer than a second.
+const pointsEvery = 2
+
+// tick computes the next snapshot, and the points' amounts if they are due.
+func (e *engine) tick(now time.Time) *publish.Tick {
 	began := time.Now()
 	if e.followClock(now) {
 		e.metrics.setBack.Inc()
@@ -139,41 +133,30 @@ func (e *engine) tick(now time.Time) []byte {
 	est := e.price.Estimate(now)
 	e.points.Near(est.Price)
 
-	s := &e.snapshot
-	s.Seq++
-	s.Timestamp = points.Seconds(now)
-	s.Price, s.Low, s.High = est.Price.Cents(), est.Low.Cents(), est.High.Cents()
-	s.Confidence = math.Round(est.Confidence*1000) / 1000
-	s.Status = snapshot.Warming
+	t := &publish.Tick{Snapshot: snapshot.Snapshot{
+		Timestamp:    points.Seconds(now),
+		Price:        est.Price.Cents(),
+		Low:          est.Low.Cents(),
+		High:         est.High.Cents(),
+		Confidence:   math.Round(est.Confidence*1000) / 1000,
+		Status:       snapshot.Warming,
+		Transactions: e.points.AppendTo(nil),
+		Stats: snapshot.Stats{
+			TotalReceived:  e.received,
+			TotalFiltered:  e.filtered,
+			ActiveInWindow: uint64(e.window.Active()),
+			UptimeSeconds:  uint64(now.Sub(e.started).Seconds()),
+		},
+	}}
 	if est.Status == price.Live {
-		s.Status = snapshot.Live
+		t.Snapshot.Status = snapshot.Live
 	}
-	s.Transactions = e.points.AppendTo(s.Transactions[:0])
-	s.Stats = snapshot.Stats{
-		TotalReceived:  e.received,
-		TotalFiltered:  e.filtered,
-		ActiveInWindow: uint64(e.window.Active()),
-		UptimeSeconds:  uint64(now.Sub(e.started).Seconds()),
+	if e.ticks++; e.ticks%pointsEvery == 0 {
+		t.Points = e.points.AppendRounds([]rounds.Point{}) // none is a list, too
 	}
-	e.encoded = s.AppendJSON(e.encoded[:0])
-	e.metrics.observe(s, time.Since(began))
+	e.metrics.observe(&t.Snapshot, time.Since(began))
 	e.metrics.outputs.Set(float64(est.Outputs))
 	e.metrics.newest.Set(e.newest)
 	e.metrics.age.Set(e.price.MeanAge(now).Seconds())
-	return e.encoded
-}
-
-// amountsEvery is how many ticks share one telling of the points' amounts: it is asked for now and then, and by a reader who
-// has pointed at something for longer than a second.
-const amountsEvery = 2
-
-// pointsWithAmounts gives the last tick's points with their round amounts, as package rounds encodes them, valid until the
-// next call; nil if it is not time to tell them.
-func (e *engine) pointsWithAmounts() []byte {
-	if e.snapshot.Seq%amountsEvery != 0 {
-		return nil
-	}
-	e.rounds = e.points.AppendRounds(e.rounds[:0])
-	e.amounted = rounds.AppendJSON(e.amounted[:0], e.rounds)
-	return e.amounted
+	return t
 }

@@ -125,30 +125,16 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 		case ev := <-events:
 			in.engine.apply(ev)
 		case now := <-ticker.C:
-			var state []byte
+			t := in.engine.tick(now)
 			if now.Sub(saved) >= stateEvery {
-				saved, state = now, in.engine.price.State()
+				saved, t.State = now, in.engine.price.State()
 			}
-			in.hand(now, state)
+			in.publisher.Put(t)
 			in.ticked.Store(int64(time.Since(in.began)))
 			if in.opts.Alive != nil {
 				in.opts.Alive()
 			}
 		}
-	}
-}
-
-// hand computes the tick's snapshot and gives the publisher what goes to Redis.
-func (in *Ingester) hand(now time.Time, state []byte) {
-	epoch := in.publisher.Epoch()
-	in.engine.reign(epoch)
-	encoded := in.engine.tick(now)
-	if points := in.engine.pointsWithAmounts(); points != nil {
-		in.publisher.PutPoints(points)
-	}
-	in.publisher.Put(epoch, encoded, state)
-	if epoch != "" {
-		in.publisher.Record(&in.engine.snapshot)
 	}
 }
 

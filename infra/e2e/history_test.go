@@ -36,7 +36,15 @@ const began = 1556771670
 func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher, *prometheus.Registry, func()) {
 	t.Helper()
 	p, reg, stop := publisherWith(t, server.URL(), snapshot.Lease, slog.New(slog.DiscardHandler))
-	return p, reg, ticking(p, stop)
+	stop = ticking(p, stop)
+	awaitElection(t, reg)
+	return p, reg, stop
+}
+
+// awaitElection waits until a publisher was elected leader.
+func awaitElection(t *testing.T, reg prometheus.Gatherer) {
+	t.Helper()
+	programs.Until(t, "the election", func() bool { return value(t, reg, "sightglass_leader_elections_total") > 0 })
 }
 
 // ticking gives a publisher a snapshot every 10 ms, until stop is called.
@@ -46,12 +54,12 @@ func ticking(p *redispublish.Publisher, stop func()) func() {
 	ticks.Go(func() {
 		ticker := time.NewTicker(10 * time.Millisecond)
 		defer ticker.Stop()
-		for seq := uint64(1); ; seq++ {
+		for {
 			select {
 			case <-over:
 				return
 			case <-ticker.C:
-				tick(p, seq)
+				tick(p)
 			}
 		}
 	})
@@ -73,11 +81,11 @@ func publisherWith(t *testing.T, url string, lease time.Duration, log *slog.Logg
 	return p, reg, stop
 }
 
-// tick hands over a snapshot as an ingester does at each tick, whether it reigns or not.
-func tick(p *redispublish.Publisher, seq uint64) {
-	epoch := p.Epoch()
-	p.Put(epoch, []byte(encode(epoch, seq)), nil)
-}
+// tick hands over a snapshot as an ingester does at each tick, whether it is the leader or not.
+func tick(p *redispublish.Publisher) { record(p, &snapshot.Snapshot{Status: snapshot.Warming}) }
+
+// record hands over a snapshot for the history.
+func record(p *redispublish.Publisher, s *snapshot.Snapshot) { p.Put(&redispublish.Tick{Snapshot: *s}) }
 
 func priced(at, price float64) *snapshot.Snapshot {
 	return &snapshot.Snapshot{
@@ -114,9 +122,9 @@ func TestOneEntryASlot(t *testing.T) {
 	first, _, stop := publisher(t, server)
 	warming := priced(began-10, 90)
 	warming.Status = snapshot.Warming
-	first.Record(warming)
+	record(first, warming)
 	for _, after := range []float64{0, 0.5, 9.999, 10, 10.5, 20} { // ticks
-		first.Record(priced(began+after, 100+after))
+		record(first, priced(began+after, 100+after))
 	}
 	expectStored(t, client, 100, 110, 120)
 	if got := client.ZRange(t.Context(), keys.History, 0, 0).Val()[0]; got != "[1556771670,100.00,90.00,110.00,0.900]" {
@@ -129,11 +137,11 @@ func TestOneEntryASlot(t *testing.T) {
 	stop()
 	second, _, stop := publisher(t, server) // or the same, restarted
 	defer stop()
-	second.Record(priced(began+23, 223))
-	second.Record(priced(began+30, 230))
+	record(second, priced(began+23, 223))
+	record(second, priced(began+30, 230))
 	expectStored(t, client, 100, 110, 223, 230)
-	second.Record(priced(began+12, 412)) // the clock stepped back
-	second.Record(priced(began+22, 422))
+	record(second, priced(began+12, 412)) // the clock stepped back
+	record(second, priced(began+22, 422))
 	expectStored(t, client, 100, 412, 422, 230)
 }
 
@@ -144,17 +152,17 @@ func TestTheCourseIsTheLeaders(t *testing.T) {
 	client := server.Client()
 	old, reg, stopOld := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler)) // it ticks when we say so
 	defer stopOld()
-	programs.Until(t, "the reign", func() bool { return old.Epoch() != "" })
+	awaitElection(t, reg)
 	if err := client.Del(t.Context(), keys.Leader).Err(); err != nil { // its lease ran out
 		t.Fatal(err)
 	}
 	successor, _, stop := publisher(t, server)
 	defer stop()
-	old.Record(priced(began, 900))
-	successor.Record(priced(began, 100))
+	record(old, priced(began, 900))
+	record(successor, priced(began, 100))
 	expectStored(t, client, 100)
 	programs.Until(t, "the old one to know", func() bool {
-		tick(old, 2)
+		tick(old)
 		return value(t, reg, "sightglass_history_lost_total") == 1
 	})
 	expectStored(t, client, 100)
@@ -167,7 +175,7 @@ func TestTheHistoryIsBounded(t *testing.T) {
 	fill(t, client, began, history.MaxEntries)
 	p, _, stop := publisher(t, server)
 	defer stop()
-	p.Record(priced(began+history.MaxEntries*history.Slot, 7))
+	record(p, priced(began+history.MaxEntries*history.Slot, 7))
 	programs.Until(t, "the new entry", func() bool {
 		prices := stored(t, client)
 		return len(prices) == history.MaxEntries && prices[len(prices)-1] == 7
@@ -199,7 +207,7 @@ func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
 	server.Kill()
 	const missed, hour = 400, 360
 	for i := range missed {
-		p.Record(priced(float64(began+i*history.Slot), float64(i+1)))
+		record(p, priced(float64(began+i*history.Slot), float64(i+1)))
 	}
 	programs.Until(t, "a snapshot that Redis did not take", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
 	server.Start()
@@ -241,7 +249,7 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	}
 	p, reg, stop := publisher(t, server)
 	defer stop()
-	p.Record(priced(began, 100))
+	record(p, priced(began, 100))
 	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
 	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 {
@@ -250,7 +258,7 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	if err := client.Del(t.Context(), keys.History).Err(); err != nil {
 		t.Fatal(err)
 	}
-	p.Record(priced(began+10, 110))
+	record(p, priced(began+10, 110))
 	expectStored(t, client, 100, 110)
 }
 
@@ -272,11 +280,12 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 	setUser(base)
 	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), snapshot.Lease, slog.New(slog.DiscardHandler))
 	defer ticking(p, stop)()
-	p.Record(priced(began, 100))
+	awaitElection(t, reg)
+	record(p, priced(began, 100))
 	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
 	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
 	setUser("+zadd +zremrangebyscore +zremrangebyrank")
-	p.Record(priced(began+10, 110))
+	record(p, priced(began+10, 110))
 	expectStored(t, client, 100, 110)
 }
 

@@ -200,7 +200,7 @@ func TestIngester_RedisLosesTheEpoch(t *testing.T) {
 	p, reg, stop := publisherWith(t, server.URL(), snapshot.Lease, slog.New(slog.NewTextHandler(&said, nil)))
 	stop = ticking(p, stop)
 	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
-	epoch := p.Epoch()
+	epoch := latest(t, server).Epoch
 	if err := server.Client().Del(t.Context(), keys.Epoch).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +255,8 @@ func TestIngester_EvictingRedis(t *testing.T) {
 	var said bytes.Buffer
 	p, reg, stop := publisherWith(t, server.URL(), snapshot.Lease, slog.New(slog.NewTextHandler(&said, nil)))
 	stop = ticking(p, stop)
-	p.Record(priced(began, 100))
+	awaitElection(t, reg)
+	record(p, priced(began, 100))
 	expectStored(t, client, 100)
 	programs.Until(t, "the warning", func() bool { return value(t, reg, "sightglass_redis_evicts") == 1 })
 	for n := 0; client.Exists(t.Context(), keys.History).Val() == 1; n++ {
@@ -263,12 +264,12 @@ func TestIngester_EvictingRedis(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	p.Record(priced(began+10, 110))
+	record(p, priced(began+10, 110))
 	programs.Until(t, "the loss to be noticed", func() bool { return lostKeys(t, reg, "history") == 1 })
-	p.Record(priced(began+20, 120))
+	record(p, priced(began+20, 120))
 	expectStored(t, client, 100, 110, 120) // the one that was written last is back too
 	stop()
-	for _, text := range []string{"redis may evict keys", "allkeys-lru", "the history is gone from redis"} {
+	for _, text := range []string{"redis may evict keys", "allkeys-lru", "redis has lost the history"} {
 		if !strings.Contains(said.String(), text) {
 			t.Errorf("the log does not say %q:\n%s", text, said.String())
 		}
@@ -374,7 +375,7 @@ func TestIngester_RedisThatRefusesWrites(t *testing.T) {
 	programs.Until(t, "snapshots of the same epoch", func() bool { last := s.last(); return last.Status != snapshot.Stale && last.Epoch == epoch })
 	programs.Until(t, "both to be ready again", ready)
 	in.Stop(t)
-	for _, text := range []string{"redis answers: MISCONF", "stop-writes-on-bgsave-error no", "redis takes snapshots again"} {
+	for _, text := range []string{"redis answers: MISCONF", "stop-writes-on-bgsave-error no", "redis accepts snapshots again"} {
 		if !strings.Contains(in.Output(), text) {
 			t.Errorf("the log does not say %q:\n%s", text, in.Output())
 		}
@@ -386,11 +387,11 @@ func TestIngester_HistoryOutlastsRefusedWrites(t *testing.T) {
 	server := startUnsavable(t)
 	p, reg, stop := publisher(t, server.Server)
 	defer stop()
-	p.Record(priced(began, 100))
+	record(p, priced(began, 100))
 	expectStored(t, server.Client(), 100)
 	server.refuse()
-	p.Record(priced(began+10, 110))
-	p.Record(priced(began+20, 120))
+	record(p, priced(began+10, 110))
+	record(p, priced(began+20, 120))
 	programs.Until(t, "refusals", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 2 })
 	server.mend()
 	expectStored(t, server.Client(), 100, 110, 120)

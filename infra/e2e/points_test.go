@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"log/slog"
 	"math"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
+	redispublish "sightglass/ingester/publish"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
 	"sightglass/shared/keys"
@@ -184,8 +184,9 @@ func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
 	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), snapshot.Lease, slog.New(slog.DiscardHandler))
 	defer stop()
 	put := func(seq uint64) {
-		p.PutPoints(fmt.Appendf(nil, "[[1,2,%d]]", seq))
-		tick(p, seq)
+		p.Put(&redispublish.Tick{
+			Snapshot: snapshot.Snapshot{Status: snapshot.Warming}, Points: []rounds.Point{{Timestamp: 1, Price: 2, Amount: float64(seq)}},
+		})
 	}
 	programs.Until(t, "the refusal", func() bool {
 		put(1)
@@ -196,10 +197,11 @@ func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
 	}
 	set("~" + keys.Points)
 	put(2)
-	programs.Until(t, "the points", func() bool { return client.Get(t.Context(), keys.Points).Val() == "[[1,2,2]]" })
-	tick(p, 3) // without points
-	programs.Until(t, "the third snapshot", func() bool { s := latest(t, server); return s != nil && s.Seq == 3 })
-	if got := client.Get(t.Context(), keys.Points).Val(); got != "[[1,2,2]]" {
+	programs.Until(t, "the points", func() bool { return client.Get(t.Context(), keys.Points).Val() == "[[1.000,2.00,2]]" })
+	before := latest(t, server)
+	tick(p) // without points
+	programs.Until(t, "the next snapshot", func() bool { return latest(t, server).NewerThan(before) })
+	if got := client.Get(t.Context(), keys.Points).Val(); got != "[[1.000,2.00,2]]" {
 		t.Errorf("then they are %s", got)
 	}
 }

@@ -19,7 +19,6 @@ import (
 	"sightglass/edge"
 	"sightglass/infra/internal/programs"
 	"sightglass/infra/internal/redistest"
-	redispublish "sightglass/ingester/publish"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
@@ -216,24 +215,6 @@ func TestRedisLosesTheReign(t *testing.T) {
 	programs.Until(t, "one to lead", func() bool { return a.leads() != b.leads() })
 }
 
-// TestALeaseThatNobodyTookGoesOn: an ingester that slept for longer than its lease, with nobody standing by, keeps its
-// epoch; clients need no keyframe.
-func TestALeaseThatNobodyTookGoesOn(t *testing.T) {
-	server := redistest.Start(t)
-	client := server.Client()
-	p, _, stop := publisher(t, server)
-	defer stop()
-	programs.Until(t, "the reign", func() bool { tick(p, 1); return p.Epoch() != "" })
-	epoch := p.Epoch()
-	if err := client.Del(t.Context(), keys.Leader).Err(); err != nil { // it ran out
-		t.Fatal(err)
-	}
-	programs.Until(t, "the lease to be back", func() bool { return client.Get(t.Context(), keys.Leader).Val() == string(epoch) })
-	if p.Epoch() != epoch {
-		t.Errorf("the epoch is %s, was %s", p.Epoch(), epoch)
-	}
-}
-
 // TestRedisForgetsAGrant: a failover to a replica that was behind, or a start from an old copy, takes Redis back to before
 // the last reign began. The one who reigned before finds its epoch there again; edges have seen a later one and would
 // refuse it for good. Whoever knows of the later reign puts an end to that.
@@ -248,64 +229,31 @@ func TestRedisForgetsAGrant(t *testing.T) {
 	}
 	first, firstReg, stopFirst := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
 	defer stopFirst()
-	programs.Until(t, "the first reign", func() bool { return first.Epoch() != "" })
-	old := first.Epoch()
+	awaitElection(t, firstReg)
+	old := epochIn(t, server)
 	forget(keys.Leader) // it is cut off, and its lease runs out
-	second, _, stopSecond := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
+	second, secondReg, stopSecond := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
 	defer stopSecond()
-	programs.Until(t, "the second reign", func() bool { return second.Epoch() != "" })
-	seen := second.Epoch()
+	awaitElection(t, secondReg)
+	seen := epochIn(t, server)
 
 	forget(keys.Leader)
 	if err := client.Set(t.Context(), keys.Epoch, string(old), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	programs.Until(t, "the first to publish again", func() bool {
-		tick(first, 2)
+		tick(first)
 		s := latest(t, server)
 		return s != nil && s.Epoch == old
 	})
 	programs.Until(t, "the second to reign, later than what was seen", func() bool {
-		tick(second, 2)
-		return second.Epoch().After(seen)
+		tick(second)
+		return epochIn(t, server).After(seen)
 	})
 	programs.Until(t, "the first to know", func() bool {
-		tick(first, 3)
-		return value(t, firstReg, "sightglass_publish_fenced_total") == 1 && first.Epoch() == ""
+		tick(first)
+		return value(t, firstReg, "sightglass_publish_fenced_total") == 1
 	})
-}
-
-// TestOnlyOneIsGranted, of many that ask at once, and each reign is later than the one before.
-func TestOnlyOneIsGranted(t *testing.T) {
-	server := redistest.Start(t)
-	before := snapshot.Epoch("0")
-	for range 10 {
-		all := make([]*redispublish.Publisher, 8)
-		stops := make([]func(), len(all))
-		for i := range all {
-			all[i], _, stops[i] = publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
-		}
-		reigns := func() (n int, epoch snapshot.Epoch) {
-			for _, p := range all {
-				if e := p.Epoch(); e != "" {
-					n, epoch = n+1, e
-				}
-			}
-			return n, epoch
-		}
-		programs.Until(t, "a reign", func() bool { n, _ := reigns(); return n > 0 })
-		for _, p := range all {
-			tick(p, 1)
-		}
-		n, epoch := reigns()
-		if n != 1 || !epoch.After(before) {
-			t.Errorf("%d reign, the epoch is %s after %s", n, epoch, before)
-		}
-		before = epoch
-		for _, stop := range stops {
-			stop() // and the reign is given back, or the next round waits for a minute
-		}
-	}
 }
 
 // TestAnEpochThatIsNoneIsNamed: somebody has written over the key, and nothing can be later.
@@ -321,9 +269,15 @@ func TestAnEpochThatIsNoneIsNamed(t *testing.T) {
 	if err := client.Del(t.Context(), keys.Epoch).Err(); err != nil {
 		t.Fatal(err)
 	}
-	programs.Until(t, "the reign", func() bool { tick(p, 1); return p.Epoch() != "" })
+	programs.Until(t, "the election", func() bool { tick(p); return value(t, reg, "sightglass_leader_elections_total") == 1 })
 	stop()
 	if text := said.String(); !strings.Contains(text, keys.Epoch) || !strings.Contains(text, "DEL") {
 		t.Errorf("it says %q, want the key and what to do", text)
 	}
+}
+
+// epochIn is the epoch of the latest election, as Redis has it.
+func epochIn(t *testing.T, server *redistest.Server) snapshot.Epoch {
+	t.Helper()
+	return snapshot.Epoch(server.Client().Get(t.Context(), keys.Epoch).Val())
 }

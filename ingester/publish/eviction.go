@@ -26,7 +26,7 @@ const noEviction = "noeviction"
 // CheckEviction gives nil if Redis never evicts keys: its maxmemory-policy is noeviction, or it has no maxmemory. It
 // asks INFO, which tells no secrets and which providers allow, unlike CONFIG GET. In a Cluster it asks each master.
 func CheckEviction(ctx context.Context, client redis.UniversalClient) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	check := func(ctx context.Context, node *redis.Client) error {
 		info, err := node.Info(ctx, "memory").Result()

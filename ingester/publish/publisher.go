@@ -1,3 +1,5 @@
+// Package publish puts snapshots on Redis: always the newest, never an older one after a newer one, and of several
+// ingesters only the leader's.
 package publish
 
 import (
@@ -13,53 +15,58 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 
+	"sightglass/ingester/leader"
 	"sightglass/shared/keys"
 	"sightglass/shared/redisurl"
+	"sightglass/shared/rounds"
 	"sightglass/shared/snapshot"
 )
 
-// A Publisher carries snapshots from the goroutine that computes them to Redis. It holds one: when Redis is slow or
-// gone, newer ones replace it, and nobody waits. While another ingester reigns it stands by, and asks for the reign
-// with each tick.
-type Publisher struct {
-	client  redis.UniversalClient
-	throne  throne
-	log     *slog.Logger
-	metrics *metrics
-	outage  outage
-	history *recorder
-	state   *aside
-	points  *aside
-	evicts  *evictionWatch
-
-	mu        sync.Mutex
-	waiting   parcel         // the newest; without a snapshot if it was taken
-	epoch     snapshot.Epoch // of our reign; empty while we stand by
-	lastError error          // why Redis has not taken the last snapshot, nor said whose turn it is; nil: it has
-	wake      chan struct{}  // has room for one: something is waiting
-
-	standing bool // that we stand by was told
-
-	newest    atomic.Pointer[snapshot.Epoch] // the latest that is known here; nil before the first claim
-	published moment                         // when Redis last took a snapshot
-	deferred  moment                         // when Redis last said that it is another ingester's turn
+// A Tick is what the engine computed at one tick. The receiver owns it.
+type Tick struct {
+	Snapshot snapshot.Snapshot // without Seq and Epoch, which the publisher sets
+	State    []byte            // of the engine; nil at most ticks
+	Points   []rounds.Point    // of the snapshot, with their amounts; nil at every other tick
 }
 
-// A parcel is what is written to Redis at a time.
-type parcel struct {
-	epoch    snapshot.Epoch // in which the snapshot was computed; empty: standing by
-	snapshot []byte
-	state    []byte // of the engine; most of the time empty
-	points   []byte // with their amounts; every other time empty
+// A Publisher writes ticks to Redis while it is the leader, and runs for leader with each tick while it is not. It holds
+// one tick: while Redis is slow or gone, newer ones replace it.
+type Publisher struct {
+	client   redis.UniversalClient
+	election *leader.Election
+	lease    time.Duration
+	log      *slog.Logger
+	metrics  *metrics
+	outage   outage
+	history  *historyWriter
+	state    *keyWriter
+	points   *keyWriter
+	eviction *evictionWatch
+
+	ticks chan *Tick // room for one: the newest
+
+	// Owned by Run.
+	epoch     snapshot.Epoch // of our leadership; empty while another ingester is the leader
+	seq       uint64         // of the last snapshot that was sent to Redis under the epoch
+	onStandby bool           // and this was logged
+	encoded   []byte
+	pointsBuf []byte
+
+	// Read by other goroutines.
+	leads     atomic.Bool                    // epoch is not empty
+	latest    atomic.Pointer[snapshot.Epoch] // the latest epoch known here; nil before the first election
+	lastError atomic.Pointer[error]          // nil: Redis accepted the last snapshot, or has another leader
+	published moment                         // when Redis last accepted a snapshot
+	deferred  moment                         // when Redis last said that another ingester is the leader
 }
 
 type metrics struct {
-	published, replaced, failures, fenced, reigns, emptied prometheus.Counter
-	lostKeys                                               *prometheus.CounterVec
-	seconds                                                prometheus.Histogram
+	published, replaced, failures, fenced, elections, epochMissing prometheus.Counter
+	lostKeys                                                       *prometheus.CounterVec
+	seconds                                                        prometheus.Histogram
 }
 
-// The keys that an ingester notices the loss of, as a metric's label.
+// The keys whose loss an ingester notices, as a metric's label.
 const (
 	lostEpoch   = "epoch"
 	lostHistory = "history"
@@ -81,40 +88,31 @@ func (m *moment) age() time.Duration {
 	return math.MaxInt64
 }
 
-// New makes a publisher that writes to client, and registers its metrics with reg. It remains the leader for lease after
-// each snapshot; the first snapshot of another is there two ticks later at most: one to see that the lease is over, one
-// to compute.
+// New makes a publisher that writes to client, and registers its metrics with reg. It remains the leader for the lease
+// after each snapshot; the first snapshot of another leader follows at most two ticks later: one to see that the lease is
+// over, one to publish.
 func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, reg prometheus.Registerer) *Publisher {
 	with := promauto.With(reg)
+	counter := func(name, help string) prometheus.Counter {
+		return with.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
 	p := &Publisher{
-		client:  client,
-		throne:  throne{client: client, lease: lease},
-		log:     log,
-		outage:  outage{log: log},
-		history: newRecorder(client, log, reg),
-		state:   newAside(client, keys.Engine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
-		points:  newAside(client, keys.Points, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
-		evicts:  newEvictionWatch(client, log, reg),
-		wake:    make(chan struct{}, 1),
+		client:   client,
+		election: leader.New(client, lease),
+		lease:    lease,
+		log:      log,
+		outage:   outage{log: log},
+		state:    newKeyWriter(client, keys.Engine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
+		points:   newKeyWriter(client, keys.Points, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
+		eviction: newEvictionWatch(client, log, reg),
+		ticks:    make(chan *Tick, 1),
 		metrics: &metrics{
-			published: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_publish_snapshots_total", Help: "Snapshots that Redis has accepted.",
-			}),
-			replaced: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_publish_replaced_total", Help: "Snapshots that a newer one replaced before Redis took them.",
-			}),
-			failures: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_publish_failures_total", Help: "Times that Redis failed to take a snapshot, or to say whose turn it is.",
-			}),
-			fenced: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_publish_fenced_total", Help: "Snapshots that Redis refused because our reign was over.",
-			}),
-			reigns: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_reigns_total", Help: "Times that this ingester was granted the reign.",
-			}),
-			emptied: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_publish_epoch_missing_total", Help: "Times that Redis held no epoch when this ingester was granted one: it was new, or had been emptied.",
-			}),
+			published:    counter("sightglass_publish_snapshots_total", "Snapshots that Redis accepted."),
+			replaced:     counter("sightglass_publish_replaced_total", "Snapshots that a newer one replaced before they were sent to Redis."),
+			failures:     counter("sightglass_publish_failures_total", "Snapshots and elections that Redis failed to respond to."),
+			fenced:       counter("sightglass_publish_fenced_total", "Snapshots that Redis rejected because this ingester is no longer the leader."),
+			elections:    counter("sightglass_leader_elections_total", "Times that this ingester was elected leader."),
+			epochMissing: counter("sightglass_publish_epoch_missing_total", "Times that Redis held no epoch when this ingester was elected: Redis was new, or had been emptied."),
 			lostKeys: with.NewCounterVec(prometheus.CounterOpts{
 				Name: "sightglass_publish_lost_keys_total", Help: "Times that a key was gone from Redis that this ingester had written shortly before.",
 			}, []string{"key"}),
@@ -124,17 +122,20 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 			}),
 		},
 	}
-	for _, key := range []string{lostEpoch, lostHistory} {
-		p.metrics.lostKeys.WithLabelValues(key) // so that the first is seen as a rise
-	}
-	p.history.gone = p.metrics.lostKeys.WithLabelValues(lostHistory)
+	p.metrics.lostKeys.WithLabelValues(lostEpoch) // so that the first is seen as a rise
+	p.history = newHistoryWriter(client, p.metrics.lostKeys.WithLabelValues(lostHistory), log, reg)
 	with.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sightglass_clock_behind_seconds", Help: "How far this machine's clock is behind the latest epoch known here; 0 if it is not.",
-	}, func() float64 { return p.clockBehind().Seconds() })
-	with.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sightglass_leader", Help: "1 while this ingester's snapshots are the ones published, 0 while it stands by or cannot reach Redis.",
 	}, func() float64 {
-		if p.leads() {
+		if latest := p.latest.Load(); latest != nil {
+			return latest.Ahead(time.Now()).Seconds()
+		}
+		return 0
+	})
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sightglass_leader", Help: "1 while this ingester's snapshots are the ones published, 0 while it is on standby or cannot reach Redis.",
+	}, func() float64 {
+		if p.leads.Load() && p.published.age() < p.lease {
 			return 1
 		}
 		return 0
@@ -142,218 +143,194 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 	return p
 }
 
-// Epoch is that of our reign, for the next snapshot; empty while we stand by. It stays while Redis is away: whether
-// another ingester has taken over meanwhile only Redis can tell.
-func (p *Publisher) Epoch() snapshot.Epoch {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.epoch
-}
-
-// Put hands over a tick's snapshot with its epoch, and the engine's state if it is time to keep it; both are copied.
-// Put never blocks.
-func (p *Publisher) Put(epoch snapshot.Epoch, encoded, state []byte) {
-	p.mu.Lock()
-	if len(p.waiting.snapshot) > 0 && p.waiting.epoch != "" {
-		p.metrics.replaced.Inc()
+// Put hands a tick over; it never blocks. A tick that Run has not received yet is replaced, but
+// for a state and points that are not in the newer one, and for its entry in the history.
+func (p *Publisher) Put(t *Tick) {
+	if p.leads.Load() {
+		p.history.add(&t.Snapshot)
 	}
-	p.waiting.epoch = epoch
-	p.waiting.snapshot = append(p.waiting.snapshot[:0], encoded...)
-	if len(state) > 0 {
-		p.waiting.state = append(p.waiting.state[:0], state...)
-	}
-	p.mu.Unlock()
-	select {
-	case p.wake <- struct{}{}:
-	default:
+	for {
+		select {
+		case p.ticks <- t:
+			return
+		default:
+		}
+		select {
+		case old := <-p.ticks:
+			t.keep(old)
+			if p.leads.Load() {
+				p.metrics.replaced.Inc()
+			}
+		default: // Run was faster
+		}
 	}
 }
 
-// Age is the time since Redis took a snapshot, or said that it is another ingester's turn; huge before the first.
-func (p *Publisher) Age() time.Duration {
-	return min(p.published.age(), p.deferred.age())
+// keep takes over what an older tick has and t lacks.
+func (t *Tick) keep(old *Tick) {
+	if t.State == nil {
+		t.State = old.State
+	}
+	if t.Points == nil {
+		t.Points = old.Points
+	}
 }
 
-// LastError is why Redis did not take the last snapshot that it was given, nor say that it is another ingester's turn; nil
-// if it did.
+// Age is the time since Redis accepted a snapshot, or said that another ingester is the leader; huge before the first.
+func (p *Publisher) Age() time.Duration { return min(p.published.age(), p.deferred.age()) }
+
+// LastError is why Redis did not accept the last snapshot, nor say that another ingester is the leader; nil if it did.
 func (p *Publisher) LastError() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.lastError
-}
-
-// leads reports whether our snapshots are the ones published, as far as can be known without asking.
-func (p *Publisher) leads() bool {
-	return p.Epoch() != "" && p.published.age() < p.throne.lease
-}
-
-// PutPoints hands over the newest points with their amounts, as package rounds encodes them; they are copied. They go to
-// Redis after the next snapshot that is Put, if Redis takes that. PutPoints never blocks.
-func (p *Publisher) PutPoints(encoded []byte) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.waiting.points = append(p.waiting.points[:0], encoded...)
-}
-
-// take swaps what is waiting for the room of a parcel that was sent.
-func (p *Publisher) take(sent parcel) parcel {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	waiting := p.waiting
-	p.waiting = parcel{snapshot: sent.snapshot[:0], state: sent.state[:0], points: sent.points[:0]}
-	return waiting
-}
-
-// Run publishes until ctx ends, and then gives up the reign. A failure is counted and told; the next tick is the next
-// try.
-func (p *Publisher) Run(ctx context.Context) {
-	var beside sync.WaitGroup
-	defer beside.Wait()
-	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run, p.evicts.run} {
-		beside.Go(func() { run(ctx) })
+	if err := p.lastError.Load(); err != nil {
+		return *err
 	}
-	defer p.abdicate(ctx)
+	return nil
+}
+
+// Run publishes until ctx ends, and then resigns. A failure is counted and logged; the next tick is the next try.
+func (p *Publisher) Run(ctx context.Context) {
+	var writers sync.WaitGroup
+	defer writers.Wait()
+	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run, p.eviction.run} {
+		writers.Go(func() { run(ctx) })
+	}
+	defer p.resign(ctx)
 	p.claim(ctx)
-	var sending parcel
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-p.wake:
-		}
-		sending = p.take(sending)
-		switch {
-		case len(sending.snapshot) == 0:
-		case p.Epoch() == "":
-			p.claim(ctx)
-		case sending.epoch == p.Epoch(): // else it was computed before the reign began
-			p.publish(ctx, sending)
+		case t := <-p.ticks:
+			p.take(ctx, t)
 		}
 	}
 }
 
-// claim asks for the reign. The next tick's snapshot is the first of it.
+// take publishes a tick, or runs for leader with it.
+func (p *Publisher) take(ctx context.Context, t *Tick) {
+	if p.epoch == "" {
+		p.claim(ctx)
+		select {
+		case newer := <-p.ticks: // the election may have taken a while
+			newer.keep(t)
+			t = newer
+		default:
+		}
+		if p.epoch == "" {
+			return
+		}
+	}
+	p.publish(ctx, t)
+}
+
+// claim runs for leader.
 func (p *Publisher) claim(ctx context.Context) {
-	granted, err := p.throne.claim(ctx)
-	newest := p.throne.latest
-	p.newest.Store(&newest)
-	if p.failed(ctx, err) {
-		return
+	result, err := p.election.Claim(ctx)
+	latest := p.election.Latest()
+	p.latest.Store(&latest)
+	switch {
+	case p.failed(ctx, err):
+	case result.Epoch == "":
+		p.deferred.isNow()
+		p.recovered("redis responds again")
+		p.history.forget()
+		if !p.onStandby {
+			p.log.Info("on standby: another ingester is the leader")
+		}
+		p.onStandby = true
+	default:
+		p.onStandby = false
+		p.setEpoch(result.Epoch)
+		p.metrics.elections.Inc()
+		p.log.Info("elected leader", "epoch", result.Epoch)
+		p.logElection(result)
 	}
-	if granted.epoch == "" {
-		p.standBy()
-		return
-	}
-	p.standing = false
-	p.enter(granted.epoch)
-	p.metrics.reigns.Inc()
-	p.log.Info("publishing from now on", "epoch", granted.epoch)
-	p.logGrant(granted)
 }
 
-// logGrant says what is unusual about a grant: edges accept an epoch that is lower than the one they show only after
-// some time (see snapshot.StepBackAfter), and why it is so can be seen here alone.
-func (p *Publisher) logGrant(granted grant) {
-	if granted.before == "" {
-		p.metrics.emptied.Inc()
-		if granted.known == "" {
-			p.log.Info("redis held no epoch: it is new, or was emptied; edges that have seen a higher epoch show this one after "+stepBackAfter, "epoch", granted.epoch)
+// logElection says what is unusual about an election. Edges accept an epoch that is lower than the one they show only
+// after snapshot.StepBackAfter, and the reason can be seen here alone.
+func (p *Publisher) logElection(r leader.Result) {
+	if r.Before == "" {
+		p.metrics.epochMissing.Inc()
+		if r.Known == "" {
+			p.log.Info(fmt.Sprintf("redis held no epoch: it is new, or was emptied; edges that have seen a higher epoch show this one after %g s",
+				snapshot.StepBackAfter.Seconds()), "epoch", r.Epoch)
 		} else {
-			p.log.Warn("redis has lost its data: it held no epoch; the new one is higher than the last known here", "last", granted.known, "epoch", granted.epoch)
+			p.log.Warn("redis has lost its data: it held no epoch; the new one is higher than the last known here", "last", r.Known, "epoch", r.Epoch)
 		}
 	}
-	if behind := granted.epoch.Ahead(time.Now()); behind >= time.Second {
+	if behind := r.Epoch.Ahead(time.Now()); behind >= time.Second {
 		p.log.Warn("the clock is behind the last epoch, or was ahead when that began; epochs count on from there until the clock has caught up", "behind", behind.Round(time.Second))
 	}
 }
 
-// stepBackAfter is snapshot.StepBackAfter in words.
-var stepBackAfter = fmt.Sprintf("%g s", snapshot.StepBackAfter.Seconds())
-
-// clockBehind is how far this machine's clock is behind the latest epoch that is known here.
-func (p *Publisher) clockBehind() time.Duration {
-	if newest := p.newest.Load(); newest != nil {
-		return newest.Ahead(time.Now())
-	}
-	return 0
+// setEpoch begins a term, or ends it with an empty epoch.
+func (p *Publisher) setEpoch(epoch snapshot.Epoch) {
+	p.epoch, p.seq = epoch, 0
+	p.leads.Store(epoch != "")
 }
 
-func (p *Publisher) standBy() {
-	p.deferred.isNow()
-	p.setLastError(nil)
-	p.outage.isOver("redis answers again")
-	p.history.forget()
-	if !p.standing {
-		p.log.Info("another ingester publishes; standing by")
-	}
-	p.standing = true
-}
-
-// enter begins a reign, or ends it with an empty epoch.
-func (p *Publisher) enter(epoch snapshot.Epoch) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.epoch = epoch
-}
-
-func (p *Publisher) publish(ctx context.Context, sending parcel) {
+func (p *Publisher) publish(ctx context.Context, t *Tick) {
 	began := time.Now()
-	outcome, err := p.throne.publish(ctx, sending.epoch, sending.snapshot)
+	p.seq++ // also after a failure: Redis may have accepted the snapshot all the same
+	t.Snapshot.Epoch, t.Snapshot.Seq = p.epoch, p.seq
+	p.encoded = t.Snapshot.AppendJSON(p.encoded[:0])
+	outcome, err := p.election.Publish(ctx, p.epoch, p.encoded, retention)
 	if p.failed(ctx, err) {
 		return
 	}
-	if outcome != outcomePublished {
+	switch outcome {
+	case leader.Published:
+	case leader.EpochMissing:
+		p.metrics.lostKeys.WithLabelValues(lostEpoch).Inc()
+		p.log.Warn("redis has lost the epoch under which this ingester published: it was emptied, has restarted without its data, or evicts keys", "epoch", p.epoch)
+	default:
+		p.log.Warn("lost leadership: another ingester publishes, or redis has gone back to old data", "epoch", p.epoch)
+	}
+	if outcome != leader.Published {
 		p.metrics.fenced.Inc()
-		p.enter("")
-		p.logRefusal(outcome, sending.epoch)
+		p.setEpoch("")
 		p.claim(ctx)
 		return
 	}
 	p.published.isNow()
-	p.setLastError(nil)
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
-	p.outage.isOver("redis takes snapshots again")
-	p.state.put(sending.state)
-	p.points.put(sending.points)
-	p.history.nudge()
-}
-
-func (p *Publisher) logRefusal(outcome int, epoch snapshot.Epoch) {
-	if outcome == outcomeLost {
-		p.metrics.lostKeys.WithLabelValues(lostEpoch).Inc()
-		p.log.Warn("redis has lost the epoch under which this ingester published: it was emptied, has restarted without its data, or evicts keys", "epoch", epoch)
-		return
+	p.recovered("redis accepts snapshots again")
+	p.state.put(t.State)
+	if t.Points != nil {
+		p.pointsBuf = rounds.AppendJSON(p.pointsBuf[:0], t.Points)
+		p.points.put(p.pointsBuf)
 	}
-	p.log.Warn("our reign is over: another ingester publishes, or redis has gone back to old data", "epoch", epoch)
+	p.history.flush()
 }
 
-// failed counts and tells an error, but for that of our own end.
+// failed counts and logs an error, unless ctx has ended.
 func (p *Publisher) failed(ctx context.Context, err error) bool {
 	if err != nil && ctx.Err() == nil {
-		p.setLastError(redisurl.Explain(err))
+		explained := redisurl.Explain(err)
+		p.lastError.Store(&explained)
 		p.metrics.failures.Inc()
-		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
+		p.outage.goesOn("redis does not accept snapshots; retrying with each tick", err)
 	}
 	return err != nil
 }
 
-func (p *Publisher) setLastError(err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.lastError = err
+func (p *Publisher) recovered(message string) {
+	p.lastError.Store(nil)
+	p.outage.isOver(message)
 }
 
-// abdicate lets another ingester take over at once.
-func (p *Publisher) abdicate(ctx context.Context) {
-	epoch := p.Epoch()
-	if epoch == "" {
+// resign lets a candidate be elected at once.
+func (p *Publisher) resign(ctx context.Context) {
+	if p.epoch == "" {
 		return
 	}
-	p.enter("")
+	epoch := p.epoch
+	p.setEpoch("")
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if err := p.throne.release(ctx, epoch); err != nil {
-		p.log.Warn("redis does not take back our reign; another ingester waits until it runs out", "err", redisurl.Explain(err))
+	if err := p.election.Resign(ctx, epoch); err != nil {
+		p.log.Warn("cannot resign; another ingester is elected when the lease expires", "err", redisurl.Explain(err))
 	}
 }

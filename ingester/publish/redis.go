@@ -1,10 +1,9 @@
-// Package publish puts snapshots on Redis: the newest always, an older one never after a newer one, and of several
-// ingesters those of one at a time.
 package publish
 
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,12 +12,17 @@ import (
 	"sightglass/shared/snapshot"
 )
 
-// keep is how long a dead ingester's last snapshot and state stay readable. After the window nothing in them
-// holds; until then an edge that starts has something to show, stale by its timestamp, and an ingester that starts
-// resumes.
-const keep = snapshot.Window
+const (
+	// retention is how long a dead ingester's last snapshot and state stay readable. After the window nothing in them is
+	// of use; until then an edge that starts has something to show, stale by its timestamp, and an ingester that starts
+	// resumes.
+	retention = snapshot.Window
+	// writeTimeout bounds each write beside the snapshots, with everything that the client tries for it: on a Cluster those
+	// are several attempts at several nodes.
+	writeTimeout = 2 * time.Second
+)
 
-// LoadState reads the engine's state that an ingester before this one has stored; nil if there is none.
+// LoadState reads the engine's state that an earlier ingester has stored; nil if there is none.
 func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error) {
 	state, err := client.Get(ctx, keys.Engine).Bytes()
 	if errors.Is(err, redis.Nil) {
@@ -27,11 +31,11 @@ func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error
 	return state, err
 }
 
-// probeKey is under the same prefix as all others, so that the same rule of an ACL is tried.
+// probeKey has the prefix of all other keys, so that the same ACL rule is tried.
 const probeKey = "sightglass:probe"
 
-// trying does to one key what our scripts do to theirs.
-var trying = redis.NewScript(`
+// tryScript does to one key what the scripts of package leader do to theirs.
+var tryScript = redis.NewScript(`
 redis.call('SET', KEYS[1], '', 'PX', 1000)
 redis.call('GET', KEYS[1])
 redis.call('PUBLISH', KEYS[1], '')
@@ -39,7 +43,7 @@ redis.call('DEL', KEYS[1])
 return 1
 `)
 
-// tryHistory does to the key what is done to the history, and leaves none.
+// tryHistory does to the key what is done to the history, and leaves no key.
 func tryHistory(ctx context.Context, client redis.UniversalClient) error {
 	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZAdd(ctx, probeKey, redis.Z{})
@@ -50,9 +54,9 @@ func tryHistory(ctx context.Context, client redis.UniversalClient) error {
 	return err
 }
 
-// Try reports whether Redis takes what an ingester writes. It writes a key that nobody reads and that ends in a second.
+// Try reports whether Redis accepts what an ingester writes. It writes a key that nobody reads and that expires in a second.
 func Try(ctx context.Context, client redis.UniversalClient) error {
-	err := trying.Run(ctx, client, []string{probeKey}).Err()
+	err := tryScript.Run(ctx, client, []string{probeKey}).Err()
 	if err == nil {
 		err = tryHistory(ctx, client)
 	}

@@ -1,0 +1,273 @@
+package leader
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// startRedis runs a redis-server on a unix socket until the test ends.
+func startRedis(t *testing.T) *redis.Client {
+	t.Helper()
+	if _, err := exec.LookPath("redis-server"); err != nil {
+		t.Skip("redis-server is not installed: make deps installs it")
+	}
+	socket := filepath.Join(t.TempDir(), "redis")
+	server := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no")
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket})
+	t.Cleanup(func() { client.Close(); server.Process.Kill(); server.Wait() }) //nolint:errcheck // it was killed
+	deadline := time.After(30 * time.Second)
+	for err := errors.New("not started"); err != nil; {
+		select {
+		case <-deadline:
+			t.Fatalf("redis-server does not respond: %v", err)
+		default:
+			err = client.Ping(t.Context()).Err()
+		}
+	}
+	return client
+}
+
+// lease is longer than any test, so that a lease ends only where a test ends it.
+const lease = time.Minute
+
+func claim(t *testing.T, e *Election) Result {
+	t.Helper()
+	r, err := e.Claim(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func elect(t *testing.T, e *Election) snapshot.Epoch {
+	t.Helper()
+	r := claim(t, e)
+	if r.Epoch == "" {
+		t.Fatal("not elected")
+	}
+	return r.Epoch
+}
+
+func publish(t *testing.T, e *Election, epoch snapshot.Epoch, text string) Outcome {
+	t.Helper()
+	outcome, err := e.Publish(t.Context(), epoch, []byte(text), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return outcome
+}
+
+func run(t *testing.T, client *redis.Client, command ...any) {
+	t.Helper()
+	if err := client.Do(t.Context(), command...).Err(); err != nil {
+		t.Fatalf("%v: %v", command, err)
+	}
+}
+
+func TestElection_OneLeaderAtATime(t *testing.T) {
+	client := startRedis(t)
+	first, second := New(client, lease), New(client, lease)
+	old := elect(t, first)
+	if r := claim(t, second); r.Epoch != "" {
+		t.Errorf("a second leader was elected, under epoch %s", r.Epoch)
+	}
+	run(t, client, "DEL", keys.Leader) // the lease expires
+	next := elect(t, second)
+	if !next.After(old) {
+		t.Errorf("epoch %s follows %s, want a later one", next, old)
+	}
+	if got := publish(t, second, next, "new"); got != Published {
+		t.Errorf("the leader's snapshot: got outcome %d, want %d", got, Published)
+	}
+	if got := publish(t, first, old, "old"); got != Fenced {
+		t.Errorf("the earlier leader's snapshot: got outcome %d, want %d", got, Fenced)
+	}
+	if got := client.Get(t.Context(), keys.Latest).Val(); got != "new" {
+		t.Errorf("the latest snapshot is %q, want new", got)
+	}
+}
+
+// TestElection_OneOfManyThatClaimAtOnce, and each term's epoch is later than the one before.
+func TestElection_OneOfManyThatClaimAtOnce(t *testing.T) {
+	client := startRedis(t)
+	before := snapshot.Epoch("0")
+	for range 10 {
+		var results [8]Result
+		var claims sync.WaitGroup
+		for i := range results {
+			claims.Go(func() { results[i], _ = New(client, lease).Claim(t.Context()) })
+		}
+		claims.Wait()
+		var elected []snapshot.Epoch
+		for _, r := range results {
+			if r.Epoch != "" {
+				elected = append(elected, r.Epoch)
+			}
+		}
+		if len(elected) != 1 || !elected[0].After(before) {
+			t.Fatalf("elected: %v, want one, after %s", elected, before)
+		}
+		before = elected[0]
+		run(t, client, "DEL", keys.Leader)
+	}
+}
+
+// TestElection_ExpiredLeaseWithoutSuccessor: a leader that slept continues under its epoch if no other was elected.
+func TestElection_ExpiredLeaseWithoutSuccessor(t *testing.T) {
+	client := startRedis(t)
+	e := New(client, lease)
+	epoch := elect(t, e)
+	run(t, client, "DEL", keys.Leader)
+	if got := publish(t, e, epoch, "x"); got != Published {
+		t.Errorf("got outcome %d, want %d", got, Published)
+	}
+	if r := claim(t, New(client, lease)); r.Epoch != "" {
+		t.Error("publishing has not renewed the lease")
+	}
+}
+
+func TestElection_ResignLetsACandidateIn(t *testing.T) {
+	client := startRedis(t)
+	first, second := New(client, lease), New(client, lease)
+	old := elect(t, first)
+	if err := first.Resign(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	elect(t, second)
+	if err := first.Resign(t.Context(), old); err != nil { // a second time, which is not its lease any more
+		t.Fatal(err)
+	}
+	if r := claim(t, first); r.Epoch != "" {
+		t.Error("the first ended the second's lease")
+	}
+}
+
+// TestElection_PublishIsOneStep: a subscriber that receives the message finds the snapshot under the key, with both times
+// to live.
+func TestElection_PublishIsOneStep(t *testing.T) {
+	client := startRedis(t)
+	sub := client.Subscribe(t.Context(), keys.Channel)
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	e := New(client, lease)
+	publish(t, e, elect(t, e), "snapshot")
+	message, err := sub.ReceiveMessage(t.Context())
+	if err != nil || message.Payload != "snapshot" {
+		t.Fatalf("received %v, %v", message, err)
+	}
+	for key, most := range map[string]time.Duration{keys.Latest: time.Hour, keys.Leader: lease} {
+		if ttl := client.PTTL(t.Context(), key).Val(); ttl <= 0 || ttl > most {
+			t.Errorf("%s: got a time to live of %v, want up to %v", key, ttl, most)
+		}
+	}
+}
+
+func TestElection_EpochIsLaterThanAllBefore(t *testing.T) {
+	day := time.Now().Add(24 * time.Hour).UnixMilli()
+	for name, set := range map[string]func(*testing.T, *redis.Client){
+		"than the last election's, by a clock that was ahead": func(t *testing.T, client *redis.Client) {
+			run(t, client, "SET", keys.Epoch, day)
+		},
+		"than the snapshot's, where only that is left": func(t *testing.T, client *redis.Client) {
+			s := snapshot.Snapshot{Status: snapshot.Live, Seq: 1, Epoch: snapshot.Epoch(strconv.FormatInt(day, 10))}
+			run(t, client, "SET", keys.Latest, s.AppendJSON(nil))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := startRedis(t)
+			set(t, client)
+			if got, want := elect(t, New(client, lease)), snapshot.Epoch(strconv.FormatInt(day+1, 10)); got != want {
+				t.Errorf("got epoch %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func TestElection_RedisThatWasEmptied(t *testing.T) {
+	client := startRedis(t)
+	e := New(client, lease)
+	old := elect(t, e)
+	run(t, client, "FLUSHALL")
+	if got := publish(t, e, old, "x"); got != EpochMissing {
+		t.Errorf("got outcome %d, want %d", got, EpochMissing)
+	}
+	r := claim(t, e)
+	if !r.Epoch.After(old) || r.Before != "" || r.Known != old {
+		t.Errorf("got %+v, want an epoch after %s, none before, %s known", r, old, old)
+	}
+}
+
+// TestElection_RedisThatLostAnElection: a Redis that went back to old data has a lease of the leader before. The ingester
+// that was elected since takes it over, or edges would reject the earlier leader's snapshots.
+func TestElection_RedisThatLostAnElection(t *testing.T) {
+	client := startRedis(t)
+	earlier, later := New(client, lease), New(client, lease)
+	old := elect(t, earlier)
+	dump := client.Dump(t.Context(), keys.Epoch).Val()
+	run(t, client, "DEL", keys.Leader)
+	lost := elect(t, later)
+	run(t, client, "RESTORE", keys.Epoch, 0, dump, "REPLACE")
+	run(t, client, "SET", keys.Leader, string(old))
+	if got := publish(t, later, lost, "x"); got != Fenced {
+		t.Errorf("got outcome %d, want %d", got, Fenced)
+	}
+	if next := elect(t, later); !next.After(lost) {
+		t.Errorf("got epoch %s, want one after %s", next, lost)
+	}
+	if got := publish(t, earlier, old, "x"); got != Fenced {
+		t.Errorf("the earlier leader: got outcome %d, want %d", got, Fenced)
+	}
+}
+
+func TestElection_UnusableEpochInRedis(t *testing.T) {
+	client := startRedis(t)
+	run(t, client, "SET", keys.Epoch, strings.Repeat("9", 30))
+	_, err := New(client, lease).Claim(t.Context())
+	if err == nil || !strings.Contains(err.Error(), keys.Epoch) || !strings.Contains(err.Error(), "DEL") {
+		t.Errorf("got %v, want an error that names %s and what to do", err, keys.Epoch)
+	}
+}
+
+func TestElection_RedisIsAway(t *testing.T) {
+	client := startRedis(t)
+	e := New(client, lease)
+	epoch := elect(t, e)
+	run(t, client, "CONFIG", "SET", "requirepass", "secret") // for connections that come
+	away := redis.NewClient(client.Options())
+	defer away.Close()
+	e.client = away
+	if _, err := e.Claim(t.Context()); err == nil {
+		t.Error("Claim: no error")
+	}
+	if outcome, err := e.Publish(t.Context(), epoch, nil, time.Hour); err == nil {
+		t.Errorf("Publish: outcome %d without an error", outcome)
+	}
+	if err := e.Resign(t.Context(), epoch); err == nil {
+		t.Error("Resign: no error")
+	}
+}
+
+func TestDecodeClaim_Nonsense(t *testing.T) {
+	for _, reply := range [][]any{nil, {int64(1)}, {"1", "2"}, {int64(1), int64(2)}, {int64(1), "2", "3"}} {
+		if _, _, err := decodeClaim(reply); err == nil {
+			t.Errorf("%s: no error", fmt.Sprint(reply))
+		}
+	}
+}
