@@ -25,17 +25,26 @@ export async function control(path) {
   assert.ok(answer.ok, `${path}: ${answer.status}`);
 }
 
-/** Stops transactions from coming, until the test ends: the newest points are what they are then. @param {import("node:test").TestContext} t */
+/**
+ * Stops transactions from coming, until the test ends: the newest points are what they are then. The price is live and stays
+ * so: while it warms up, no page would ever become live without new transactions.
+ * @param {import("node:test").TestContext} t
+ */
 export async function pauseNode(t) {
   t.after(() => control("/node/go"));
-  await control("/node/pause");
   const ask = async (path) => (await fetch(EDGE + path)).json();
-  const first = await ask("/api/v1/snapshot");
-  await until(async () => {
-    const [{ seq, transactions }, { points }] = [await ask("/api/v1/snapshot"), await ask("/api/v1/points")];
-    if (seq < first.seq + 3) return false; // what came before the pause is in it
-    return JSON.stringify(points.map(([t, price]) => [t, price])) === JSON.stringify(transactions.map((p) => [p.timestamp, p.price]));
-  }, "the edge to know all amounts");
+  const isLive = async () => (await ask("/api/v1/snapshot")).status === "live";
+  do {
+    await control("/node/go");
+    await until(isLive, "the price to be live");
+    await control("/node/pause");
+    const first = await ask("/api/v1/snapshot");
+    await until(async () => {
+      const [{ seq, transactions }, { points }] = [await ask("/api/v1/snapshot"), await ask("/api/v1/points")];
+      if (seq < first.seq + 3) return false; // what came before the pause is in it
+      return JSON.stringify(points.map(([t, price]) => [t, price])) === JSON.stringify(transactions.map((p) => [p.timestamp, p.price]));
+    }, "the edge to know all amounts");
+  } while (!(await isLive()));
 }
 
 /**
