@@ -63,7 +63,7 @@ func New(o Options) (*Ingester, error) {
 	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
 	}
-	estimator, err := price.New(price.Options{Near: price.USD(o.Near)})
+	estimator, err := price.New(price.Options{Near: price.USD(o.PriceHint)})
 	if err != nil {
 		return nil, err
 	}
@@ -141,8 +141,8 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 // resume takes up the price where an ingester before this one has left it. Without it the engine starts cold, which
 // costs minutes and nothing else. A hint is the operator's word, and wins: it is how to get away from a wrong state.
 func (in *Ingester) resume(ctx context.Context) {
-	if in.opts.Near > 0 {
-		in.log.Info("starting from the hint, not from the state in redis", "near", in.opts.Near)
+	if in.opts.PriceHint > 0 {
+		in.log.Info("starting from the hint, not from the state in redis", "price_hint", in.opts.PriceHint)
 		return
 	}
 	state, err := publish.LoadState(ctx, in.redis)

@@ -28,7 +28,7 @@ type Options struct {
 	RedisCert         string        `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
 	RedisKey          string        `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
 	MaxTransactions   int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
-	Near              float64       `default:"0" help:"The price is known to be near this, within about 10 %. 0: it resumes from the state in Redis, or is found from nothing."`
+	PriceHint         float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
 	Quiet             time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
 	InternalListen    string        `default:"" help:"Serve /metrics, /mempool, /livez and /readyz here, for operators only. Empty: not at all."`
 
@@ -56,7 +56,7 @@ func (o Options) Validate() error {
 		redisurl.Check(o.Redis, o.redis()),
 		inRange("quiet", o.Quiet, time.Second, time.Hour),
 		atLeast("max-transactions", o.MaxTransactions, 1000),
-		checkNear(o.Near),
+		checkPriceHint(o.PriceHint),
 		checkSummary(o.LogSummary),
 	)
 }
@@ -112,9 +112,9 @@ func atLeast(name string, n, least int) error {
 	return nil
 }
 
-func checkNear(usd float64) error {
+func checkPriceHint(usd float64) error {
 	if !(usd == 0 || usd >= 1 && usd <= 1e7) {
-		return fmt.Errorf("--near %v: want dollars per bitcoin from 1 to 10000000, or 0 for no hint", usd)
+		return fmt.Errorf("--price-hint %v: want dollars per bitcoin from 1 to 10000000, or 0 for no hint", usd)
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"edge, redis URL":          {edge, []string{"checkconfig", "--redis", "localhost:6379"}, "want redis://"},
 		"edge, unknown flag":       {edge, []string{"run", "--prot", "80"}, "unknown flag --prot"},
 		"ingester, ZMQ endpoint":   {ingester, []string{"checkconfig", "--zmq", "127.0.0.1:28332"}, "want tcp://HOST:PORT"},
-		"ingester, near":           {ingester, []string{"checkconfig", "--near=-5"}, "want dollars per bitcoin"},
+		"ingester, price hint":     {ingester, []string{"checkconfig", "--price-hint=-5"}, "want dollars per bitcoin"},
 		"ingester, log level":      {ingester, []string{"checkconfig", "--log-level", "loud"}, "--log-level"},
 		"edge, log component":      {edge, []string{"checkconfig", "--log-level", "info,hubb=debug"}, "no such component: want one of edge, feed, hub"},
 		"ingester, log component":  {ingester, []string{"checkconfig", "--log-level", "feed=debug"}, "no such component: want one of ingester, node"},

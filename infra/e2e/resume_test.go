@@ -41,7 +41,7 @@ func latest(t *testing.T, server *redistest.Server) *snapshot.Snapshot {
 func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger, near float64) (stop func()) {
 	t.Helper()
 	o := ingester.Defaults()
-	o.ZMQ, o.Redis, o.Log, o.Near = []string{zmq}, redisURL, log, near
+	o.ZMQ, o.Redis, o.Log, o.PriceHint = []string{zmq}, redisURL, log, near
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)

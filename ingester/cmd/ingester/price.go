@@ -16,9 +16,9 @@ import (
 )
 
 type priceCmd struct {
-	Near   float64  `placeholder:"USD" help:"The price is known to be near this, within about 10 %. Without it, it is found from nothing."`
-	Format string   `default:"text" enum:"text,json" help:"text: a line a file; json: an object a file."`
-	Files  []string `arg:"" name:"file" help:"A block in consensus serialisation, or text with one raw transaction in hex a line; either gzipped or not; - for standard input."`
+	PriceHint float64  `aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. Without it, the price is found without a hint."`
+	Format    string   `default:"text" enum:"text,json" help:"text: a line a file; json: an object a file."`
+	Files     []string `arg:"" name:"file" help:"A block in consensus serialisation, or text with one raw transaction in hex a line; either gzipped or not; - for standard input."`
 }
 
 // answer is one file's price, as --format json prints it.
@@ -48,7 +48,7 @@ func (c *priceCmd) priceAll(stdin io.Reader, stdout, stderr io.Writer) error {
 			failed = errSomeFiles
 			continue
 		}
-		a, err := estimate(read.Transactions, price.USD(c.Near))
+		a, err := estimate(read.Transactions, price.USD(c.PriceHint))
 		if err != nil {
 			return err
 		}
