@@ -21,7 +21,7 @@ import (
 type engine struct {
 	window  *window.Window
 	price   *price.Engine
-	points  *points.Cloud
+	points  *points.Points
 	metrics *engineMetrics
 
 	started  time.Time
@@ -44,7 +44,7 @@ func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registe
 	}
 }
 
-// apply takes in what the node told.
+// apply applies an event of the node.
 func (e *engine) apply(ev node.Event) {
 	switch ev.Kind {
 	case node.Seen:
@@ -93,10 +93,10 @@ func (e *engine) keep(id chainhash.Hash, at time.Time, amounts []payment.Satoshi
 // transaction by more than the price's own step, a minute.
 const clockTolerance = time.Minute
 
-// followClock notices that the clock was set back. The window and the price never let time go back, so all that comes
-// would be too old for them until the clock is where it was, hours later maybe. So they begin again with the transactions
-// that they hold; those of times that are now to come were seen by the wrong clock, and count as seen now. What the price
-// knew beyond them is lost: it is of the wrong hours.
+// followClock detects that the clock was set back. The window and the price never move back in time, so everything new
+// would be too old for them until the clock is where it was, maybe hours later. So both are rebuilt from the transactions
+// in the window; those with times in the future were seen by the wrong clock, and count as seen now. The price's belief
+// from before the window is lost: it is of the wrong hours.
 func (e *engine) followClock(now time.Time) (setBack bool) {
 	now = now.Round(0) // the monotonic time, if it has one, never goes back
 	before := e.clock
@@ -131,7 +131,7 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 	}
 	e.window.Expire(now)
 	est := e.price.Estimate(now)
-	e.points.Near(est.Price)
+	e.points.SetEstimate(est.Price)
 
 	t := &publish.Tick{Snapshot: snapshot.Snapshot{
 		Timestamp:    points.Seconds(now),
@@ -152,7 +152,7 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 		t.Snapshot.Status = snapshot.Live
 	}
 	if e.ticks++; e.ticks%pointsEvery == 0 {
-		t.Points = e.points.AppendRounds([]rounds.Point{}) // none is a list, too
+		t.Points = e.points.AppendAmounts([]rounds.Point{}) // none is a list, too
 	}
 	e.metrics.observe(&t.Snapshot, time.Since(began))
 	e.metrics.outputs.Set(float64(est.Outputs))

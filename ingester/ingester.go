@@ -1,7 +1,7 @@
 // Package ingester computes bitcoin's dollar price from a node's transactions and puts it on Redis at a steady pace.
 //
-// The data's way: node -> payment -> price -> snapshot -> Redis. One goroutine listens to the node, one
-// knows its mempool, one computes, one writes to Redis; each hands on and never waits for the next one's troubles.
+// Data flows one way: node -> payment -> price -> snapshot -> Redis. One goroutine receives from the node, one tracks its
+// mempool, one computes, one writes to Redis; none waits for the failures of the next.
 package ingester
 
 import (
@@ -41,7 +41,7 @@ type Ingester struct {
 	ticked    atomic.Int64 // when the compute loop last did, nanoseconds since began: the clock may be set meanwhile
 }
 
-// New makes an ingester or says what is wrong with its options. Neither the node nor Redis needs to be there yet.
+// New makes an ingester or reports what is wrong with its options. Neither the node nor Redis needs to be available yet.
 func New(o Options) (*Ingester, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -79,15 +79,15 @@ func New(o Options) (*Ingester, error) {
 	return in, nil
 }
 
-// Run works until ctx ends, and then returns nil. Its error is one that it cannot go on with; a node or a Redis that
-// is away is not.
+// Run runs the ingester until ctx ends, and then returns nil. Other errors are fatal; an unavailable node or Redis is not an
+// error.
 func (in *Ingester) Run(ctx context.Context) error {
 	defer in.redis.Close()
 	if in.rpc != nil {
 		defer in.rpc.Close()
 	}
 	in.began = time.Now()
-	events := make(chan node.Event, pending)
+	events := make(chan node.Event, maxPending)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.node.Run(ctx, events) })
 	g.Go(func() error { in.publisher.Run(ctx); return nil })
@@ -104,15 +104,15 @@ func (in *Ingester) Run(ctx context.Context) error {
 	return nil
 }
 
-// pending is how many events may wait between the node and the engine: few, so that what is heard never stands behind
-// many that were asked for. A burst waits before the node's loop, where the two are told apart.
-const pending = 64
+// maxPending is how many events may wait between the node and the engine: few, so that received transactions never wait
+// behind many of a backfill. A burst waits before the node's loop, which prefers received ones.
+const maxPending = 64
 
-// stateEvery is how often the engine's state goes to Redis: what a crash may cost. It is the posterior of hours, so
-// some seconds of it are nothing.
+// stateEvery is how often the engine's state is written to Redis: a crash loses at most so much. The state is the posterior
+// of hours, so some seconds make no difference.
 const stateEvery = 10 * time.Second
 
-// compute owns the engine: it alone touches it.
+// compute owns the engine.
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	in.resume(ctx)
 	saved := time.Now()
@@ -138,8 +138,8 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	}
 }
 
-// resume takes up the price where an ingester before this one has left it. Without it the engine starts cold, which
-// costs minutes and nothing else. A hint is the operator's word, and wins: it is how to get away from a wrong state.
+// resume restores the engine's state that an earlier ingester has stored. Without a state the engine starts cold, which
+// costs some minutes. An operator's hint has priority: it is the way out of a wrong state.
 func (in *Ingester) resume(ctx context.Context) {
 	if in.opts.PriceHint > 0 {
 		in.log.Info("starting from the hint, not from the state in redis", "price_hint", in.opts.PriceHint)
@@ -148,14 +148,14 @@ func (in *Ingester) resume(ctx context.Context) {
 	state, err := publish.LoadState(ctx, in.redis)
 	switch {
 	case err != nil:
-		in.log.Warn("redis gives no state to resume from; starting cold", "err", redisurl.Explain(err))
+		in.log.Warn("cannot read the engine's state from redis; starting cold", "err", redisurl.Explain(err))
 	case state == nil:
-		in.log.Info("redis holds no state to resume from; starting cold")
+		in.log.Info("redis holds no engine state; starting cold")
 	default:
 		if err := in.engine.price.Restore(state, time.Now()); err != nil {
-			in.log.Warn("the state in redis cannot be used; starting cold", "err", err)
+			in.log.Warn("the engine's state in redis is unusable; starting cold", "err", err)
 			return
 		}
-		in.log.Info("resumed from the state in redis", "price", in.engine.price.Estimate(time.Now()).Price.Cents())
+		in.log.Info("resumed from the engine's state in redis", "price", in.engine.price.Estimate(time.Now()).Price.Cents())
 	}
 }

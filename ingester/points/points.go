@@ -1,5 +1,4 @@
-// Package points keeps the newest payments and the prices that they imply: the cloud that people see around the
-// estimate. Nothing in it is made up; a point is a payment.
+// Package points keeps the newest payments and the prices that they imply. Every point is a payment.
 package points
 
 import (
@@ -16,17 +15,17 @@ import (
 )
 
 const (
-	// remembered is how many of the newest payments are kept: enough that snapshot.MaxTransactions of them lie near
+	// maxPayments is how many of the newest payments are kept: enough that snapshot.MaxTransactions of them lie near
 	// a round amount at any price (about 6 in 10 do).
-	remembered = 4 * snapshot.MaxTransactions
+	maxPayments = 4 * snapshot.MaxTransactions
 
-	// rebase is how far, as a ratio, the estimate may move before every payment is asked again what price it
-	// implies. In between a point stays what it was, so that clients can be told of new points alone.
+	// rebase is how far, as a ratio, the estimate may move before the implied prices of all payments are computed again. In
+	// between a point does not change, so that deltas have new points only.
 	rebase = 1.01
 )
 
-// A Cloud is for one goroutine.
-type Cloud struct {
+// Points are for one goroutine.
+type Points struct {
 	payments []paid // oldest first
 	near     price.USD
 }
@@ -40,69 +39,69 @@ type paid struct {
 	round  price.USD // that amount
 }
 
-// New makes an empty cloud.
-func New() *Cloud {
-	return &Cloud{payments: make([]paid, 0, 2*remembered)}
+// New makes empty points.
+func New() *Points {
+	return &Points{payments: make([]paid, 0, 2*maxPayments)}
 }
 
-// Add takes in a transaction's payments. They may be older than others that are there.
-func (c *Cloud) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi) {
-	if len(c.payments) >= remembered && at.Before(c.payments[len(c.payments)-remembered].at) {
+// Add adds a transaction's payments. They may be older than earlier ones.
+func (ps *Points) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi) {
+	if len(ps.payments) >= maxPayments && at.Before(ps.payments[len(ps.payments)-maxPayments].at) {
 		return
 	}
-	i := len(c.payments)
-	for i > 0 && at.Before(c.payments[i-1].at) {
+	i := len(ps.payments)
+	for i > 0 && at.Before(ps.payments[i-1].at) {
 		i--
 	}
 	for _, amount := range amounts {
-		if len(c.payments) == cap(c.payments) {
-			c.forget(&i)
+		if len(ps.payments) == cap(ps.payments) {
+			ps.trim(&i)
 		}
 		p := paid{id: id, at: at, amount: amount}
-		p.price, p.round = c.implied(amount)
-		c.payments = slices.Insert(c.payments, i, p)
+		p.price, p.round = ps.implied(amount)
+		ps.payments = slices.Insert(ps.payments, i, p)
 		i++
 	}
 }
 
-// forget keeps the newest half and moves *i, a place in payments, with it.
-func (c *Cloud) forget(i *int) {
-	drop := len(c.payments) - remembered
-	c.payments = append(c.payments[:0], c.payments[drop:]...)
+// trim keeps the newest half and moves *i, an index of payments, with it.
+func (ps *Points) trim(i *int) {
+	drop := len(ps.payments) - maxPayments
+	ps.payments = append(ps.payments[:0], ps.payments[drop:]...)
 	*i = max(0, *i-drop)
 }
 
-// Remove takes out a transaction's payments, if they are still there.
-func (c *Cloud) Remove(id chainhash.Hash) {
-	c.payments = slices.DeleteFunc(c.payments, func(p paid) bool { return p.id == id })
+// Remove removes a transaction's payments, if they are still kept.
+func (ps *Points) Remove(id chainhash.Hash) {
+	ps.payments = slices.DeleteFunc(ps.payments, func(p paid) bool { return p.id == id })
 }
 
-// Near tells the cloud the estimate; 0 stands for none, and then there are no points.
-func (c *Cloud) Near(estimate price.USD) {
-	if c.near > 0 && estimate > 0 && math.Abs(math.Log(float64(estimate/c.near))) < math.Log(rebase) {
+// SetEstimate sets the price near which points are; 0: none, and then there are no points.
+func (ps *Points) SetEstimate(estimate price.USD) {
+	if ps.near > 0 && estimate > 0 && math.Abs(math.Log(float64(estimate/ps.near))) < math.Log(rebase) {
 		return
 	}
-	if c.near == estimate {
+	if ps.near == estimate {
 		return
 	}
-	c.near = estimate
-	for i := range c.payments {
-		p := &c.payments[i]
-		p.price, p.round = c.implied(p.amount)
+	ps.near = estimate
+	for i := range ps.payments {
+		p := &ps.payments[i]
+		p.price, p.round = ps.implied(p.amount)
 	}
 }
 
-func (c *Cloud) implied(amount payment.Satoshi) (implied, round price.USD) {
-	if c.near <= 0 {
+func (ps *Points) implied(amount payment.Satoshi) (implied, round price.USD) {
+	if ps.near <= 0 {
 		return 0, 0
 	}
-	implied, round, _ = price.Implied(amount, c.near)
+	implied, round, _ = price.Implied(amount, ps.near)
 	return implied, round
 }
 
 // AppendTo appends the newest points, at most snapshot.MaxTransactions, oldest first.
-func (c *Cloud) AppendTo(dst []snapshot.Point) []snapshot.Point {
-	for _, p := range c.payments[c.first():] {
+func (ps *Points) AppendTo(dst []snapshot.Point) []snapshot.Point {
+	for _, p := range ps.payments[ps.first():] {
 		if p.price > 0 {
 			dst = append(dst, snapshot.Point{Timestamp: Seconds(p.at), Price: p.price.Cents()})
 		}
@@ -110,9 +109,9 @@ func (c *Cloud) AppendTo(dst []snapshot.Point) []snapshot.Point {
 	return dst
 }
 
-// AppendRounds appends the points that AppendTo does, each with its round amount.
-func (c *Cloud) AppendRounds(dst []rounds.Point) []rounds.Point {
-	for _, p := range c.payments[c.first():] {
+// AppendAmounts appends the points that AppendTo appends, each with its round amount.
+func (ps *Points) AppendAmounts(dst []rounds.Point) []rounds.Point {
+	for _, p := range ps.payments[ps.first():] {
 		if p.price > 0 {
 			dst = append(dst, rounds.Point{Timestamp: Seconds(p.at), Price: p.price.Cents(), Amount: float64(p.round)})
 		}
@@ -121,10 +120,10 @@ func (c *Cloud) AppendRounds(dst []rounds.Point) []rounds.Point {
 }
 
 // first is where the newest points begin, with payments among them that are none.
-func (c *Cloud) first() int {
-	first := len(c.payments)
+func (ps *Points) first() int {
+	first := len(ps.payments)
 	for found := 0; first > 0 && found < snapshot.MaxTransactions; first-- {
-		if c.payments[first-1].price > 0 {
+		if ps.payments[first-1].price > 0 {
 			found++
 		}
 	}

@@ -27,7 +27,7 @@ func dollars(usd float64, at price.USD) payment.Satoshi {
 	return payment.Satoshi(usd/float64(at)*float64(payment.Bitcoin) + 0.5)
 }
 
-func prices(c *points.Cloud) []float64 {
+func prices(c *points.Points) []float64 {
 	var all []float64
 	for _, p := range c.AppendTo(nil) {
 		all = append(all, p.Price)
@@ -41,7 +41,7 @@ func TestNoEstimateNoPoints(t *testing.T) {
 	if got := prices(c); len(got) != 0 {
 		t.Errorf("%v without an estimate", got)
 	}
-	c.Near(5000)
+	c.SetEstimate(5000)
 	if got := prices(c); !slices.Equal(got, []float64{5000}) {
 		t.Errorf("%v, want the payment's 5000 once there is an estimate", got)
 	}
@@ -49,7 +49,7 @@ func TestNoEstimateNoPoints(t *testing.T) {
 
 func TestAPointIsWhatAPaymentImplies(t *testing.T) {
 	c := points.New()
-	c.Near(5000)
+	c.SetEstimate(5000)
 	c.Add(id(1), start.Add(250*time.Millisecond), []payment.Satoshi{dollars(100, 5050), dollars(20, 4900)})
 	got := c.AppendTo(nil)
 	if len(got) != 2 || got[0].Price != 5050 || got[1].Price != 4900 || got[0].Timestamp != 1_556_771_671.25 {
@@ -59,12 +59,12 @@ func TestAPointIsWhatAPaymentImplies(t *testing.T) {
 
 func TestAPointKnowsItsRoundAmount(t *testing.T) {
 	c := points.New()
-	c.Near(5000)
+	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5050), dollars(2.5, 4900)})
 	c.Add(id(2), start.Add(time.Second), []payment.Satoshi{dollars(0.1, 5000), dollars(20, 5000)}) // the first is no point
 	expect := func(want ...float64) {
 		t.Helper()
-		near, got := c.AppendTo(nil), c.AppendRounds(nil)
+		near, got := c.AppendTo(nil), c.AppendAmounts(nil)
 		var amounts []float64
 		for i, p := range got {
 			amounts = append(amounts, p.Amount)
@@ -77,15 +77,15 @@ func TestAPointKnowsItsRoundAmount(t *testing.T) {
 		}
 	}
 	expect(100, 2.5, 20)
-	c.Near(10_000) // then the same payments are worth twice as much
+	c.SetEstimate(10_000) // then the same payments are worth twice as much
 	expect(200, 5, 40)
-	c.Near(0)
+	c.SetEstimate(0)
 	expect()
 }
 
 func TestTheNewestThousandOldestFirst(t *testing.T) {
 	c := points.New()
-	c.Near(5000)
+	c.SetEstimate(5000)
 	for i := range 20_000 {
 		c.Add(id(i), start.Add(time.Duration(i)*time.Second), []payment.Satoshi{dollars(100, 5000)})
 	}
@@ -103,7 +103,7 @@ func TestTheNewestThousandOldestFirst(t *testing.T) {
 
 func TestThePastMayComeLater(t *testing.T) {
 	c := points.New()
-	c.Near(5000)
+	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000)})
 	c.Add(id(2), start.Add(-time.Minute), []payment.Satoshi{dollars(100, 5001), dollars(50, 5002)})
 	c.Add(id(3), start.Add(-time.Second), []payment.Satoshi{dollars(100, 5003)})
@@ -115,7 +115,7 @@ func TestThePastMayComeLater(t *testing.T) {
 
 func TestAReplacedPaymentLeaves(t *testing.T) {
 	c := points.New()
-	c.Near(5000)
+	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000), dollars(50, 5000)})
 	c.Add(id(2), start, []payment.Satoshi{dollars(100, 5010)})
 	c.Remove(id(1))
@@ -127,16 +127,16 @@ func TestAReplacedPaymentLeaves(t *testing.T) {
 // TestASmallMoveChangesNoPoint keeps updates small: clients are told of new points alone.
 func TestASmallMoveChangesNoPoint(t *testing.T) {
 	c := points.New()
-	c.Near(5000)
+	c.SetEstimate(5000)
 	for i := range 1000 {
 		c.Add(id(i), start, []payment.Satoshi{payment.Satoshi(100_000 + 7919*i)})
 	}
 	before := prices(c)
-	c.Near(5020)
+	c.SetEstimate(5020)
 	if after := prices(c); !slices.Equal(before, after) {
 		t.Error("points changed with 0.4 %")
 	}
-	c.Near(10_000)
+	c.SetEstimate(10_000)
 	for _, p := range prices(c) {
 		if p < 9000 || p > 11_000 {
 			t.Errorf("a point at %v with the estimate at 10000", p)

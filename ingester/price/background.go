@@ -49,7 +49,7 @@ func newBackground() background {
 // binCentre returns the log10 of satoshi in the middle of a bin.
 func binCentre(i int) float64 { return (float64(i) + 0.5) / backgroundBins }
 
-// update makes the background anew from the counts of outputs by cell.
+// update rebuilds the background from the counts of outputs by cell.
 func (b *background) update(counts []int32, total int) {
 	var bins, smooth [numBins]float64
 	fold(&bins, counts, nil)
@@ -117,9 +117,9 @@ func (b *background) judge(counts []int32, around *[numBins]float64) {
 	}
 }
 
-// crowdLimit is how many of a minute's outputs count in the crowd of a cell.
-func (b *background) crowdLimit(cell, outputs int) float64 {
-	return crowdFloor + crowdFactor*crowdCells*float64(outputs)*math.Exp(b.logDensity[cell/cellsPerBin])
+// clusterLimit is how many of a minute's outputs count in the cluster of a cell.
+func (b *background) clusterLimit(cell, outputs int) float64 {
+	return clusterFloor + clusterFactor*clusterCells*float64(outputs)*math.Exp(b.logDensity[cell/cellsPerBin])
 }
 
 // gauss smooths src by backgroundWidth.

@@ -40,7 +40,7 @@ func newWeigher(rungs []Rung) *weigher {
 type evidence struct {
 	forPrice [priceCells]int32                // in 1/nat
 	piles    [amountCells]uint16              // outputs counted, by cell
-	crowds   [amountCells / crowdCells]uint16 // the same, by crowd
+	clusters   [amountCells / clusterCells]uint16 // the same, by cluster
 	outputs  int                              // counted or not
 }
 
@@ -53,7 +53,7 @@ func (p *evidencePool) get() *evidence {
 		p.free = p.free[:n-1]
 		clear(e.forPrice[:])
 		clear(e.piles[:])
-		clear(e.crowds[:])
+		clear(e.clusters[:])
 		e.outputs = 0
 		return e
 	}
@@ -70,12 +70,12 @@ func (p *evidencePool) put(e *evidence) {
 func (w *weigher) add(e *evidence, b *background, cells []uint16) {
 	for _, c := range cells {
 		e.outputs++
-		crowd := &e.crowds[c/crowdCells]
-		if e.piles[c] >= pileLimit || float64(*crowd) >= b.crowdLimit(int(c), e.outputs) {
+		cluster := &e.clusters[c/clusterCells]
+		if e.piles[c] >= pileLimit || float64(*cluster) >= b.clusterLimit(int(c), e.outputs) {
 			continue
 		}
 		e.piles[c]++
-		*crowd++
+		*cluster++
 		level := int((b.logDensity[int(c)/cellsPerBin]-lowestLevel)*levelsPerNat + 0.5)
 		w.addTable(&e.forPrice, w.tables[min(max(level, 0), numLevels-1)], int(c), int32(b.trust[c]))
 	}

@@ -76,8 +76,8 @@ func (f *filter) update(dst, prior *belief, e *evidence) {
 	dst.normalise()
 }
 
-// What no amount of outputs can tell: how far people's idea of the price is
-// from an exchange's. Mostly a little, but one time in seven the market has just
+// What no amount of outputs shows: how far people's idea of the price is from an
+// exchange's. Mostly a little, but one time in seven the market has just
 // moved, or two ideas of the price are about at once. Of the data's files from
 // 2015 on half are within 0.2 % and one in ten is off by 0.8 to 1.1 %.
 const (
@@ -86,7 +86,7 @@ const (
 	coarseShare = 0.15
 )
 
-// blur adds to a belief what no amount of outputs can tell.
+// blur adds to a belief what no amount of outputs shows.
 func (f *filter) blur(dst, src *belief) {
 	spread(dst, src, fineError)
 	for i := range dst {

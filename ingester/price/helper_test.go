@@ -21,19 +21,19 @@ func newEngine(t testing.TB, o Options) *Engine {
 	return e
 }
 
-// crowd makes up transactions: two amounts each, of a log-normal spread of
+// cluster makes up transactions: two amounts each, of a log-normal spread of
 // dollars, some of them round as often as the ladder says, a quarter of a per
 // cent about.
-type crowd struct{ random *rand.Rand }
+type cluster struct{ random *rand.Rand }
 
-func newCrowd(seed int64) crowd { return crowd{rand.New(rand.NewSource(seed))} }
+func newCrowd(seed int64) cluster { return cluster{rand.New(rand.NewSource(seed))} }
 
-func (c crowd) pay(price float64) []payment.Satoshi {
+func (c cluster) pay(price float64) []payment.Satoshi {
 	return []payment.Satoshi{c.amount(price), c.amount(price)}
 }
 
 // amount is one of them; dust is for package payment to leave out.
-func (c crowd) amount(price float64) payment.Satoshi {
+func (c cluster) amount(price float64) payment.Satoshi {
 	for {
 		if a := c.any(price); a >= payment.MinAmount && a <= payment.Max {
 			return a
@@ -41,7 +41,7 @@ func (c crowd) amount(price float64) payment.Satoshi {
 	}
 }
 
-func (c crowd) any(price float64) payment.Satoshi {
+func (c cluster) any(price float64) payment.Satoshi {
 	dollars := math.Pow(10, usualPayment(math.Log10(price))+1.2*c.random.NormFloat64())
 	pick := c.random.Float64()
 	for _, r := range rungs {
@@ -55,7 +55,7 @@ func (c crowd) any(price float64) payment.Satoshi {
 
 // play adds seven transactions a second from a second on, at prices over time,
 // and calls see, if any, every five seconds. It returns the second after.
-func play(e *Engine, c crowd, from, seconds int, price func(second int) float64, see func(second int, r Estimate)) int {
+func play(e *Engine, c cluster, from, seconds int, price func(second int) float64, see func(second int, r Estimate)) int {
 	for s := from; s < from+seconds; s++ {
 		at := start.Add(time.Duration(s) * time.Second)
 		for range 7 {

@@ -92,7 +92,7 @@ func attack(t *testing.T, truth, lie float64, begin int) {
 }
 
 // lie makes a transaction that pays a round amount at a false price.
-func (c crowd) lie(price float64) []payment.Satoshi {
+func (c cluster) lie(price float64) []payment.Satoshi {
 	dollars := []float64{5, 10, 20, 25, 30, 40, 50, 100, 150, 200, 500}[c.random.Intn(11)]
 	dollars *= 1 + 0.001*c.random.NormFloat64()
 	return []payment.Satoshi{payment.Satoshi(dollars / price * 1e8), c.amount(price)}

@@ -13,7 +13,7 @@ type timeline struct {
 	hasMiddle bool
 
 	closed   belief // with all evidence up to closedAt
-	closedAt int64  // never: to be worked out anew from base
+	closedAt int64  // never: to be recomputed from base
 
 	prior belief // closed, spread to the open minute
 
@@ -21,12 +21,12 @@ type timeline struct {
 }
 
 // baseMinutes is how often the base moves on, so that it is always between one
-// and two of them old: within the window, or there would be no evidence to work
-// the belief out anew, and old enough for a warm start to be all new.
+// and two of them old: within the window, or there would be no evidence to
+// recompute the belief from, and old enough for a warm start to be all new.
 const baseMinutes = windowMinutes / 2
 
 // What changes in minutes already closed (a warm start fills them, a
-// replacement takes some back) makes all minutes since the base count anew, if
+// replacement takes some back) makes all minutes since the base count again, if
 // it is more than a share of the window: a tenth at once, a hundredth when a
 // minute closes. Less cannot be seen in the price.
 const (
@@ -48,7 +48,7 @@ func (e *Engine) catchUp(open int64) {
 	closing := t.closedAt != open-1
 	switch {
 	case e.isStale(closing):
-		e.weighAnew()
+		e.reweigh()
 	case closing:
 		e.background.update(e.window.counts, e.window.total)
 	default:
@@ -64,7 +64,7 @@ func (e *Engine) catchUp(open int64) {
 	t.closedAt = open - 1
 }
 
-// isStale reports whether the belief has to be worked out anew from its base.
+// isStale reports whether the belief has to be recomputed from its base.
 func (e *Engine) isStale(closing bool) bool {
 	n, known, pending := e.window.total, e.background.count, e.timeline.pending
 	switch {
@@ -76,8 +76,8 @@ func (e *Engine) isStale(closing bool) bool {
 	return pending > n/pendingAtOnce
 }
 
-// weighAnew forgets all evidence worked out so far.
-func (e *Engine) weighAnew() {
+// reweigh forgets all evidence worked out so far.
+func (e *Engine) reweigh() {
 	e.background.update(e.window.counts, e.window.total)
 	for i := range e.window.buckets {
 		e.release(&e.window.buckets[i])

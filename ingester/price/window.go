@@ -20,14 +20,14 @@ const pileLimit = 4
 // minuteLimit bounds what one minute keeps, so that a flood costs 24 MB and not all memory: six blocks' outputs.
 const minuteLimit = 1 << 16
 
-// A crowd is a pile of amounts that are nearly the same: one payer who pays out of one coin over and over leaves change
+// A cluster is a pile of amounts that are nearly the same: one payer who pays out of one coin over and over leaves change
 // that shrinks by little from one transaction to the next, and a dozen of these in a minute look like a rung. Within
-// crowdCells (0.8 %, as wide as a rung) a minute counts crowdFloor outputs and crowdFactor times what the background
+// clusterCells (0.8 %, as wide as a rung) a minute counts clusterFloor outputs and clusterFactor times what the background
 // expects there. The crest of the $100 rung is about three times its surroundings.
 const (
-	crowdCells  = 8
-	crowdFloor  = 4
-	crowdFactor = 3
+	clusterCells  = 8
+	clusterFloor  = 4
+	clusterFactor = 3
 )
 
 // bucket holds the outputs of one minute.
