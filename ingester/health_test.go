@@ -39,7 +39,7 @@ func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
-			go func() { ended <- in.node.Run(ctx, make(chan node.Event, pending)) }()
+			go func() { ended <- in.node.Run(ctx, make(chan node.Event, maxPending)) }()
 			defer func() {
 				cancel()
 				if err := <-ended; err != nil {
