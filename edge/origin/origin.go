@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -103,6 +104,9 @@ func parse(s string) (origin, error) {
 		return origin{}, errors.New("this is no scheme, host or port")
 	}
 	o := origin{u.Scheme, strings.ToLower(u.Hostname()), u.Port()}
+	if _, err := strconv.ParseUint(o.port, 10, 16); o.port != "" && err != nil {
+		return origin{}, errors.New("a port is a number up to 65535")
+	}
 	defaultPort, ofTheWeb := defaultPorts[o.scheme]
 	if o.port == "" {
 		o.port = defaultPort

@@ -140,12 +140,13 @@ func (f *fill) want(id chainhash.Hash) {
 	f.total++
 }
 
-// askBodies asks for the next chunks. The walk's first block goes before: it is the soonest price.
+// askBodies asks for the next chunks. The walk's first block goes before, unless it could not be had: it is the soonest
+// price.
 func (n *Node) askBodies(now time.Time) {
 	f := &n.fill
 	f.repeat(now)
 	for len(f.wanted) > 0 && f.asking < fillers && len(f.backlog) < mostBacklog && !now.Before(f.retry) {
-		if n.sync.reach.holds() || n.chain.walk.active && n.chain.walk.steps == 0 {
+		if n.sync.reach.holds() || n.chain.walk.active && n.chain.walk.steps == 0 && n.chain.walk.retry.IsZero() {
 			return
 		}
 		ids, number := n.nextChunk(), f.number
@@ -231,6 +232,7 @@ func (b *bodies) refuse(ids []chainhash.Hash, err error) error {
 func (n *Node) gotBodies(asked []chainhash.Hash, number int, b bodies, err error) {
 	f := &n.fill
 	f.asking--
+	given(&n.sync.reach.noBodies, err, time.Now())
 	if err != nil {
 		n.complain(err)
 		if number == f.number {

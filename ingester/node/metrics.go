@@ -57,7 +57,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		mempool: gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
 		skipped: counter("sightglass_node_skipped_transactions_total", "Transactions of the mempool that RPC did not give, after several tries."),
 		unread:  counter("sightglass_node_skipped_blocks_total", "Blocks of the window that RPC did not give, after several tries."),
-		alone:   gauge("sightglass_node_zmq_alone", "1 while RPC gives no usable answer for 30 s or longer, and the node is listened to as without --rpc; 0 otherwise."),
+		alone:   gauge("sightglass_node_zmq_alone", "1 while RPC gives no usable answer for 30 s or longer, or not the transactions and blocks that are asked for, and only what comes over ZMQ counts; 0 otherwise."),
 	}
 	// All series are there from the start, so that the first of its kind is seen as a rise.
 	for _, topic := range []string{TopicRawTx, TopicSequence} {

@@ -69,7 +69,8 @@ type Node struct {
 	out       chan<- Event
 
 	isUp     atomic.Bool // the link, for whoever asks from outside the loop
-	isAlone  atomic.Bool // reach.alone, likewise
+	isAlone  atomic.Bool // reach.alone or lacks, likewise
+	lacks    bool        // RPC does not give what its lists call for
 	ticked   time.Time   // when tick was last called
 	link     link
 	counters map[string]*counter
@@ -223,8 +224,8 @@ func (n *Node) emit(ev Event) {
 	}
 }
 
-// ZMQAlone reports whether there is an RPC that has given no usable answer for Options.WithoutRPC, so that the node is
-// listened to as without RPC. It may be called from anywhere.
+// ZMQAlone reports whether there is an RPC that has given no usable answer for Options.WithoutRPC, or not the transactions
+// and blocks that were asked for, so that only what comes over ZMQ counts. It may be called from anywhere.
 func (n *Node) ZMQAlone() bool { return n.isAlone.Load() }
 
 func (n *Node) setAlone(alone bool) {

@@ -1,6 +1,10 @@
 package node
 
-import "time"
+import (
+	"time"
+
+	"sightglass/ingester/bitcoind"
+)
 
 // reach is what is known of the node's RPC, and what follows for what comes over ZMQ. It has no clock: every method
 // takes the time.
@@ -17,6 +21,10 @@ type reach struct {
 	wanted time.Time // since when an answer is wanted and none was usable; zero: none is wanted
 	held   time.Time // since when transactions are held; zero: they are not
 	alone  bool      // RPC was given up for now
+
+	// Since when transactions, and blocks, that are asked for are not given for a reason that is about the node, such as a
+	// whitelist that lacks a method; zero: they are given, or none are asked for.
+	noBodies, noBlocks time.Time
 }
 
 // withoutRPC is how long RPC may give no usable answer: as long as bitcoind itself waits for a client
@@ -49,8 +57,31 @@ func (r *reach) restarted(now time.Time) { r.held = now }
 // long this takes.
 func (r *reach) starting(now time.Time) { *r = reach{wanted: now, held: now} }
 
-// answered notes that RPC gave all that is wanted.
-func (r *reach) answered() { *r = reach{} }
+// answered notes that RPC gave the list that is wanted. What the list calls for may still be refused.
+func (r *reach) answered() {
+	if r.alone {
+		*r = reach{}
+		return
+	}
+	*r = reach{noBodies: r.noBodies, noBlocks: r.noBlocks}
+}
+
+// given notes what came of a question about transactions or blocks, in noBodies or noBlocks.
+func given(since *time.Time, err error, now time.Time) {
+	switch {
+	case err == nil, bitcoind.AboutOne(err):
+		*since = time.Time{}
+	case since.IsZero():
+		*since = now
+	}
+}
+
+// lacking reports whether RPC gives lists, and for limit has not given what they call for. Nothing is held then, and
+// what comes over ZMQ counts; the rest is asked for again and again.
+func (r *reach) lacking(now time.Time, limit time.Duration) bool {
+	over := func(since time.Time) bool { return !since.IsZero() && now.Sub(since) >= limit }
+	return !r.alone && r.wanted.IsZero() && (over(r.noBodies) || over(r.noBlocks))
+}
 
 // holds reports whether transactions that come are not believed to be new.
 func (r *reach) holds() bool { return !r.held.IsZero() }

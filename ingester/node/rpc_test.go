@@ -1,7 +1,9 @@
 package node_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -172,6 +174,66 @@ func TestNode_RPCStopsWhileInStep(t *testing.T) {
 	f.answer(nil)
 	w.compare("RPC answers")
 	w.awaitEvidence(true)
+}
+
+// TestNode_RPCThatForbidsOneMethod: a whitelist that lacks a method, so that the node's list comes and what it calls for
+// does not. What comes over ZMQ counts, the log says once what is wrong, and readiness shows it until RPC gives the rest.
+func TestNode_RPCThatForbidsOneMethod(t *testing.T) {
+	for _, method := range []string{"getmempoolentry", "getrawtransaction", "getblock", "getblockheader"} {
+		t.Run(method, func(t *testing.T) {
+			t.Parallel()
+			var log journal
+			f := newFront(t)
+			f.answer(f.without(method))
+			w := awayWatch(t, &log, f)
+			w.awaitUs()
+			w.play(len(w.lines)-40, replay.Drop) // the block is to be asked for
+			w.play(10, replay.Drop)              // and so is what the mempool has
+			w.play(2, replay.Deliver)
+			w.await(&log, lacksText)
+			if !w.ours.ZMQAlone() || w.count("sightglass_node_zmq_alone") != 1 {
+				t.Error("neither the node nor its metric say that something is lacking")
+			}
+			w.play(28, replay.Deliver)
+			w.eventually(func() string {
+				if _, surplus := w.difference(w.mined); len(surplus) < 14 {
+					return fmt.Sprintf("%d of 14 that came are evidence", len(surplus))
+				}
+				return ""
+			})
+			f.answer(nil)
+			w.compare("RPC gives the rest")
+			w.awaitEvidence(true)
+			w.eventually(func() string {
+				if w.ours.ZMQAlone() || w.count("sightglass_node_zmq_alone") != 0 {
+					return "said to be lacking although RPC gives all"
+				}
+				return ""
+			})
+			if n := log.count(lacksText); n != 1 {
+				t.Errorf("the log says %d times that something is lacking", n)
+			}
+		})
+	}
+}
+
+// lacksText is what the log says when RPC gives lists and not what they call for.
+const lacksText = "does not give the transactions or blocks"
+
+// without forbids one method, as a whitelist does.
+func (f *front) without(method string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return // the client is gone
+		}
+		if bytes.Contains(body, []byte(`"`+method+`"`)) {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		f.node.ServeHTTP(w, r)
+	}
 }
 
 // awayWatch watches plain through f, and gives RPC up soon.

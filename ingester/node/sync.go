@@ -278,8 +278,23 @@ func (n *Node) watchRPC(now time.Time) {
 	if n.rpc == nil {
 		return
 	}
-	givenUp := n.sync.reach.pass(now, n.opts.WithoutRPC)
-	n.setAlone(n.sync.reach.alone)
+	r := &n.sync.reach
+	if n.fill.idle() {
+		r.noBodies = time.Time{} // none are asked for
+	}
+	if !n.chain.walk.active {
+		r.noBlocks = time.Time{}
+	}
+	givenUp, lackedBefore := r.pass(now, n.opts.WithoutRPC), n.lacks
+	n.lacks = r.lacking(now, n.opts.WithoutRPC)
+	n.setAlone(r.alone || n.lacks)
+	switch {
+	case n.lacks && !lackedBefore:
+		n.log.Warn("the node's RPC does not give the transactions or blocks that are asked for: going on with what comes over ZMQ until it does; checkconfig --probe tries every call",
+			"after", n.opts.WithoutRPC)
+	case lackedBefore && !n.lacks && !r.alone && r.wanted.IsZero():
+		n.log.Info("the node's RPC gives transactions and blocks again")
+	}
 	if givenUp {
 		n.log.Warn("the node's RPC gives no usable answer: going on with ZMQ alone, as without --rpc, until it does; checkconfig --probe tries every call",
 			"after", n.opts.WithoutRPC)
@@ -292,7 +307,7 @@ func (n *Node) rpcAnswers() {
 		n.log.Info("the node's RPC answers again")
 	}
 	n.sync.reach.answered()
-	n.setAlone(false)
+	n.setAlone(n.lacks)
 }
 
 // complain tells what RPC has against us, each thing once until it answers again.

@@ -86,6 +86,7 @@ func (n *Node) getStep(ctx context.Context, hash chainhash.Hash, wanted part, ol
 func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
 	w, now := &n.chain.walk, time.Now()
 	w.asking = false
+	given(&n.sync.reach.noBlocks, err, now)
 	switch {
 	case w.next != hash: // a newer walk has begun meanwhile
 		return

@@ -24,6 +24,7 @@ var advice = []struct{ prefix, do string }{
 	{"MISCONF", "it cannot save its data and takes no writes until it can: free or mend its disk (its log says what failed), or CONFIG SET stop-writes-on-bgsave-error no"},
 	{"OOM", "its memory is full: raise maxmemory, or remove what is not Sightglass's"},
 	{"command not allowed when used memory", "its memory is full: raise maxmemory, or remove what is not Sightglass's"},
+	{"EXECABORT", "it refused one of several commands, and does not say why: its memory is full (maxmemory), or the user lacks a right of infra/redis/users.acl"},
 	{"max number of clients", "raise its maxclients, or find out with CLIENT LIST who holds the connections"},
 	{"LOADING", "it is reading its data from disk; nothing is to be done but wait"},
 	{"BUSY", "somebody's script keeps it from answering: SCRIPT KILL ends that"},

@@ -30,6 +30,7 @@ func TestExplain(t *testing.T) {
 		{answer("NOREPLICAS Not enough good replicas to write."), "redis answers: NOREPLICAS", "min-replicas-to-write"},
 		{answer("DENIED Redis is running in protected mode"), "redis answers: DENIED", "protected mode"},
 		{answer("ERR unknown command 'EVALSHA', with args beginning with: "), "redis answers: ERR unknown command", "7.0 or newer"},
+		{answer("EXECABORT Transaction discarded because of previous errors."), "redis answers: EXECABORT", "maxmemory"},
 		{answer("ERR something of a later version"), "redis answers: ERR something", ""},
 		{fmt.Errorf("reading sightglass:latest: %w", answer("READONLY You can't write against a read only replica.")), "redis answers: reading", "the master"},
 		{&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}, "redis gives no answer: dial", "is it running"},
