@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
+
+	"sightglass/shared/daemon"
 )
 
 // An aside writes one key beside the snapshots: the newest value only, in a goroutine of its own. In a Cluster the key
@@ -17,7 +19,7 @@ type aside struct {
 	client   redis.UniversalClient
 	key      string
 	what     string // it is, in the log
-	outage   outage
+	outage   daemon.Outage
 	failures prometheus.Counter
 
 	mu      sync.Mutex
@@ -30,7 +32,7 @@ func newAside(client redis.UniversalClient, key, what, metric string, log *slog.
 		client: client,
 		key:    key,
 		what:   what,
-		outage: outage{log: log},
+		outage: daemon.Outage{Log: log},
 		wake:   make(chan struct{}, 1),
 		failures: promauto.With(reg).NewCounter(prometheus.CounterOpts{
 			Name: metric, Help: "Times that Redis did not accept " + what + ".",
@@ -76,9 +78,9 @@ func (a *aside) write(ctx context.Context, value []byte) {
 	case ctx.Err() != nil:
 	case err != nil:
 		a.failures.Inc()
-		a.outage.goesOn("redis does not take "+a.what+"; the snapshots go on without", err)
+		a.outage.Failed("redis does not take "+a.what+"; the snapshots go on without", err)
 	default:
-		a.outage.isOver("redis takes " + a.what + " again")
+		a.outage.Recovered("redis takes " + a.what + " again")
 	}
 }
 

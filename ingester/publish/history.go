@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 
+	"sightglass/shared/daemon"
 	"sightglass/shared/history"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
@@ -28,7 +29,7 @@ const (
 // forgets what waits when another ingester reigns: the course is that one's to write.
 type recorder struct {
 	client  redis.UniversalClient
-	outage  outage
+	outage  daemon.Outage
 	metrics *historyMetrics
 	gone    prometheus.Counter // times that Redis had lost the history
 	wake    chan struct{}      // has room for one: something is waiting
@@ -48,7 +49,7 @@ func newRecorder(client redis.UniversalClient, log *slog.Logger, reg prometheus.
 	}
 	return &recorder{
 		client: client,
-		outage: outage{log: log},
+		outage: daemon.Outage{Log: log},
 		wake:   make(chan struct{}, 1),
 		metrics: &historyMetrics{
 			written:  counter("sightglass_history_written_total", "Entries of the history that Redis has accepted."),
@@ -146,12 +147,12 @@ func (r *recorder) record(ctx context.Context, entries []history.Entry) (ok bool
 	}
 	if err != nil {
 		r.metrics.failures.Inc()
-		r.outage.goesOn("redis does not take the history; the last hour is kept, to be written later", err)
+		r.outage.Failed("redis does not take the history; the last hour is kept, to be written later", err)
 		return false
 	}
 	if gone {
 		r.gone.Inc()
-		r.outage.log.Warn("the history is gone from redis, which was there a moment ago: redis was emptied, has restarted without its data, or evicts keys; going on with what is new")
+		r.outage.Log.Warn("the history is gone from redis, which was there a moment ago: redis was emptied, has restarted without its data, or evicts keys; going on with what is new")
 	}
 	last := entries[len(entries)-1]
 	r.mu.Lock()
@@ -160,7 +161,7 @@ func (r *recorder) record(ctx context.Context, entries []history.Entry) (ok bool
 	}
 	r.mu.Unlock()
 	r.metrics.written.Add(float64(len(entries)))
-	r.outage.isOver("redis takes the history again")
+	r.outage.Recovered("redis takes the history again")
 	return true
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 
+	"sightglass/shared/daemon"
 	"sightglass/shared/keys"
 	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
@@ -26,7 +27,7 @@ type Publisher struct {
 	throne  throne
 	log     *slog.Logger
 	metrics *metrics
-	outage  outage
+	outage  daemon.Outage
 	history *recorder
 	state   *aside
 	points  *aside
@@ -90,7 +91,7 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 		client:  client,
 		throne:  throne{client: client, lease: lease},
 		log:     log,
-		outage:  outage{log: log},
+		outage:  daemon.Outage{Log: log},
 		history: newRecorder(client, log, reg),
 		state:   newAside(client, keys.Engine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
 		points:  newAside(client, keys.Points, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
@@ -281,7 +282,7 @@ func (p *Publisher) clockBehind() time.Duration {
 func (p *Publisher) standBy() {
 	p.deferred.isNow()
 	p.setLastError(nil)
-	p.outage.isOver("redis answers again")
+	p.outage.Recovered("redis answers again")
 	p.history.forget()
 	if !p.standing {
 		p.log.Info("another ingester publishes; standing by")
@@ -313,7 +314,7 @@ func (p *Publisher) publish(ctx context.Context, sending parcel) {
 	p.setLastError(nil)
 	p.metrics.published.Inc()
 	p.metrics.seconds.Observe(time.Since(began).Seconds())
-	p.outage.isOver("redis takes snapshots again")
+	p.outage.Recovered("redis takes snapshots again")
 	p.state.put(sending.state)
 	p.points.put(sending.points)
 	p.history.nudge()
@@ -333,7 +334,7 @@ func (p *Publisher) failed(ctx context.Context, err error) bool {
 	if err != nil && ctx.Err() == nil {
 		p.setLastError(redisurl.Explain(err))
 		p.metrics.failures.Inc()
-		p.outage.goesOn("redis does not take snapshots; going on, and trying with each new one", err)
+		p.outage.Failed("redis does not take snapshots; going on, and trying with each new one", err)
 	}
 	return err != nil
 }
