@@ -165,7 +165,14 @@ func TestEdge_OldVariableOfASettingWorksWithAWarning(t *testing.T) {
 	}
 	addr := programs.FreeAddr(t)
 	d := programs.Launch(t, edge, "run", "--listen", addr, "--redis", server.URL(), "--drain-delay", "0", "--drain-window", "0", "--grace", "0")
-	programs.Until(t, "the edge to listen", func() bool { return strings.Contains(d.Output(), "edge is listening") })
+	programs.Until(t, "the edge to answer", func() bool {
+		answer, err := http.Get("http://" + addr + "/livez")
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
 	d.Stop(t)
 	if text := d.Output(); !strings.Contains(text, warning) || !strings.Contains(text, "component=edge") {
 		t.Errorf("run: got %q, want the warning", text)

@@ -116,7 +116,10 @@ func TestProgram_OldVariables(t *testing.T) {
 		"both":                 {map[string]string{"SIGHTGLASS_GONE": "", "SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD is now", "SIGHTGLASS_GONE= has no effect"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Cleanup(func() { os.Unsetenv("SIGHTGLASS_PRICE_HINT") }) // which run sets
+			t.Setenv("SIGHTGLASS_PRICE_HINT", "") // so that the variable, which run sets, is restored
+			if err := os.Unsetenv("SIGHTGLASS_PRICE_HINT"); err != nil {
+				t.Fatal(err)
+			}
 			for name, value := range c.env {
 				t.Setenv(name, value)
 			}
