@@ -69,7 +69,7 @@ func newNextTo(t testing.TB, lines []transcript.Line, o replay.NodeOptions, rpc 
 		t.Fatal(err)
 	}
 	return &nextTo{
-		node: theirs, events: make(chan node.Event, pending),
+		node: theirs, events: make(chan node.Event, maxPending),
 		engine: newEngine(Defaults(), p, time.Now(), prometheus.NewRegistry()),
 	}
 }

@@ -142,7 +142,7 @@ func TestAStateThatCannotBeUsedIsRefused(t *testing.T) {
 		t.Errorf("got %+v, want no price", s)
 	}
 	stop()
-	if !strings.Contains(said.String(), "cannot be used; starting cold") {
+	if !strings.Contains(said.String(), "is unusable; starting cold") {
 		t.Errorf("it does not say that it starts cold:\n%s", said.String())
 	}
 }
