@@ -15,14 +15,13 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
 	"sightglass/edge/connlimit"
 	"sightglass/edge/feed"
 	"sightglass/edge/hub"
-	"sightglass/shared/redisurl"
+	"sightglass/shared/daemon"
 )
 
 // An Edge is ready to run once: New has checked its options and bound its addresses.
@@ -49,13 +48,12 @@ func New(o Options) (*Edge, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	client, err := redisurl.Open(o.Redis, o.redis())
+	client, err := o.OpenRedis("sightglass-edge")
 	if err != nil {
 		return nil, err
 	}
 	e := &Edge{opts: o, log: o.logger(logEdge), redis: client, metrics: prometheus.NewRegistry(), started: time.Now()}
-	registerBuild(e.metrics, o.Version)
-	e.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	daemon.RegisterProcess(e.metrics, o.Version)
 	e.feed = feed.New(e.redis, o.logger(logFeed), e.metrics)
 	e.feed.Alive = o.Alive
 	if e.limits, err = e.newLimits(); err != nil {
@@ -83,11 +81,8 @@ func (e *Edge) bind() (err error) {
 		MaxPerAddress: e.opts.maxSockets(), Proxies: e.limits.proxies, ProxyProtocol: e.opts.ProxyProtocol,
 		HeaderTimeout: e.opts.HeaderTimeout, Rejections: e.limits.rejections,
 	})
-	if e.opts.InternalListen == "" {
-		return nil
-	}
-	if e.internal, err = net.Listen("tcp", e.opts.InternalListen); err != nil {
-		return errors.Join(fmt.Errorf("--internal-listen: %w", err), e.public.Close())
+	if e.internal, err = daemon.ListenInternal(e.opts.InternalListen); err != nil {
+		return errors.Join(err, e.public.Close())
 	}
 	return nil
 }
@@ -112,10 +107,13 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { e.hub.Run(feeding); return nil })
 	g.Go(func() error { return e.app.Listener(e.public) })
 	if e.internal != nil {
-		g.Go(func() error { return serveInternal(feeding, e.internal, e.metrics) })
+		g.Go(func() error { return daemon.ServeInternal(feeding, e.internal, e.internalRoutes()) })
 	}
 	if e.opts.LogSummary > 0 {
-		g.Go(func() error { e.summarise(feeding); return nil })
+		g.Go(func() error {
+			daemon.Summarise(feeding, e.opts.LogSummary, e.metrics, e.log, "clients", summary)
+			return nil
+		})
 	}
 	g.Go(func() error {
 		<-ctx.Done()

@@ -12,9 +12,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
+
+	"sightglass/shared/daemon"
 )
 
 // sendBuffer bounds what the kernel holds for a client that does not read, in bytes (Linux doubles it). Without it
@@ -84,18 +84,11 @@ func fitClients(wanted int, log *slog.Logger) int {
 	return most
 }
 
-// serveInternal serves what operators need, on a listener that is not for the public, until ctx ends.
-func serveInternal(ctx context.Context, ln net.Listener, metrics prometheus.Gatherer) error {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+// internalRoutes are for operators: GET /metrics and the profiles under /debug/pprof/.
+func (e *Edge) internalRoutes() http.Handler {
+	mux := daemon.InternalRoutes(e.metrics)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
+	return mux
 }

@@ -3,7 +3,7 @@ package edge
 import (
 	"log/slog"
 
-	"sightglass/shared/logs"
+	"sightglass/shared/daemon"
 )
 
 // The components of an edge: which part of it a line of the log is from.
@@ -14,16 +14,27 @@ const (
 	logWS    = "ws"
 	logLimit = "limit"
 	logAPI   = "api"
-
-	// LogGoRedis is for what the library says of its connections.
-	LogGoRedis = "go-redis"
-	// LogSupervisor is for what systemd is told.
-	LogSupervisor = "supervisor"
 )
 
 // LogComponents are all components that log.
 func LogComponents() []string {
-	return []string{logEdge, logFeed, logHub, logWS, logLimit, logAPI, LogGoRedis, LogSupervisor}
+	return []string{logEdge, logFeed, logHub, logWS, logLimit, logAPI, daemon.LogGoRedis, daemon.LogSupervisor}
 }
 
-func (o Options) logger(component string) *slog.Logger { return o.Log.With(logs.Component, component) }
+func (o Options) logger(component string) *slog.Logger {
+	return o.Log.With(daemon.Component, component)
+}
+
+// summary says what clients did between two readings; nil if that was nothing.
+func summary(before, now daemon.Reading) []any {
+	connected := now.Growth(before, "sightglass_clients_accepted_total")
+	closed := now.GrowthByLabel(before, "sightglass_client_closed_total")
+	rejected := now.GrowthByLabel(before, "sightglass_edge_rejected_total")
+	if connected == 0 && closed == nil && rejected == nil {
+		return nil
+	}
+	return []any{
+		"connected", connected, slog.Group("closed", closed...), slog.Group("rejected", rejected...),
+		"now", int64(now.Sum("sightglass_clients")),
+	}
+}

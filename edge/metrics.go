@@ -3,18 +3,7 @@ package edge
 import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-
-	"sightglass/shared/build"
 )
-
-// registerBuild says which build this is; the ingester does the same.
-func registerBuild(reg prometheus.Registerer, version string) {
-	b := build.Of(version)
-	promauto.With(reg).NewGauge(prometheus.GaugeOpts{
-		Name: "sightglass_build_info", Help: "1, with the program's version, Go version and revision of the source.",
-		ConstLabels: prometheus.Labels{"version": b.Version, "goversion": b.GoVersion, "revision": b.Revision},
-	}).Set(1)
-}
 
 // gauges registers what is held now, and what the edge could say to a probe.
 func (e *Edge) gauges() {

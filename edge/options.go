@@ -1,39 +1,33 @@
 package edge
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
 
-	"sightglass/shared/redisurl"
+	"sightglass/shared/daemon"
 )
 
 // Options are all settings of an edge. The tags hold the defaults and the help: this is their only place. On the
 // command line a setting is --listen, in the environment SIGHTGLASS_LISTEN.
 type Options struct {
-	Listen            string   `default:"127.0.0.1:8080" help:"Where browsers connect. :8080 is every address of the machine."`
-	InternalListen    string   `default:"" help:"Serve /metrics and /debug/pprof here, for operators only. Empty: not at all."`
-	Redis             string   `default:"redis://127.0.0.1:6379" help:"Where snapshots come from: redis://USER:PASSWORD@HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379, redis+cluster://HOST:6379?addr=HOST2:6379; with TLS rediss://, rediss+sentinel://, rediss+cluster://. See docs/redis.md."`
-	RedisPasswordFile string   `name:"redis-password-file" default:"" placeholder:"PATH" help:"A file with Redis's password, instead of one in the URL. It is read anew for each connection, so a new password needs no restart."`
-	RedisCA           string   `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
-	RedisCert         string   `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
-	RedisKey          string   `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
-	BasePath          string   `default:"" placeholder:"PATH" help:"Serve everything under this path too, such as /price, for a proxy that keeps the path when it passes requests on. A proxy that strips it needs nothing here."`
-	CORSOrigins       []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js from a browser, such as https://example.com or an application's tauri://localhost; null is the word for pages without one. *: any. Empty: none but our own."`
-	MaxPerAddress     int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
-	MaxClients        int      `default:"20000" help:"Most WebSockets in all."`
+	Listen              string `default:"127.0.0.1:8080" help:"Where browsers connect. :8080 is every address of the machine."`
+	InternalListen      string `default:"" help:"Serve /metrics and /debug/pprof here, for operators only. Empty: not at all."`
+	daemon.RedisOptions `set:"snapshots=come from"`
+	BasePath            string   `default:"" placeholder:"PATH" help:"Serve everything under this path too, such as /price, for a proxy that keeps the path when it passes requests on. A proxy that strips it needs nothing here."`
+	CORSOrigins         []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js from a browser, such as https://example.com or an application's tauri://localhost; null is the word for pages without one. *: any. Empty: none but our own."`
+	MaxPerAddress       int      `default:"10" help:"Most WebSockets from one IPv4 address or IPv6 /64."`
+	MaxClients          int      `default:"20000" help:"Most WebSockets in all."`
 
 	LimitScope          string        `default:"edge" enum:"edge,cluster" help:"What --max-per-address counts on: this edge, or all edges (cluster), through Redis."`
 	LimitLease          time.Duration `default:"10s" help:"With --limit-scope cluster: how long the clients of an edge that died count on, 3s to 5m."`
 	HandshakesPerMinute int           `default:"0" help:"Most WebSocket handshakes a minute from one address; as many may come at once. 0: 60 for each of --max-per-address."`
-	MaxConnsPerAddress  int           `default:"0" aliases:"max-sockets-per-address" env:"SIGHTGLASS_MAX_CONNS_PER_ADDRESS,SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS" help:"Most TCP connections from one address, streams or not. 0: ten for each of --max-per-address."`
+	MaxConnsPerAddress  int           `default:"0" aliases:"max-sockets-per-address" help:"Most TCP connections from one address, streams or not. 0: ten for each of --max-per-address."`
 	MaxHeaderBytes      int           `default:"4096" help:"Most bytes of a request's headers, 1024 to 65536. Each client holds a buffer of this size."`
 	HeaderTimeout       time.Duration `default:"10s" help:"How long a request may take to come, 100ms to 1m."`
 
@@ -71,72 +65,28 @@ func (o Options) Validate() error {
 	_, originsErr := o.origins()
 	_, corsErr := o.corsOrigins()
 	return errors.Join(
-		checkListen("listen", o.Listen, false),
-		checkListen("internal-listen", o.InternalListen, true),
+		daemon.CheckListen("listen", o.Listen),
+		daemon.CheckInternalListen(o.InternalListen),
 		checkBasePath(o.BasePath),
-		redisurl.Check(o.Redis, o.redis()),
-		positive("max-per-address", o.MaxPerAddress),
-		positive("max-clients", o.MaxClients),
+		o.CheckRedis(),
+		daemon.CheckAtLeast("max-per-address", o.MaxPerAddress, 1),
+		daemon.CheckAtLeast("max-clients", o.MaxClients, 1),
 		oneOf("limit-scope", o.LimitScope, scopeEdge, scopeCluster),
-		inRange("limit-lease", o.LimitLease, 3*time.Second, 5*time.Minute),
-		notNegative("handshakes-per-minute", o.HandshakesPerMinute),
+		daemon.CheckRange("limit-lease", o.LimitLease, 3*time.Second, 5*time.Minute),
+		daemon.CheckAtLeast("handshakes-per-minute", o.HandshakesPerMinute, 0),
 		o.checkSockets(),
-		inRange("max-header-bytes", o.MaxHeaderBytes, 1<<10, 1<<16),
-		inRange("header-timeout", o.HeaderTimeout, 100*time.Millisecond, time.Minute),
+		daemon.CheckRange("max-header-bytes", o.MaxHeaderBytes, 1<<10, 1<<16),
+		daemon.CheckRange("header-timeout", o.HeaderTimeout, 100*time.Millisecond, time.Minute),
 		originsErr, proxiesErr, o.checkProxies(),
 		oneOf("forwarded-header", o.ForwardedHeader, headerAny, headerForwardedFor, headerForwarded),
-		inRange("ping-interval", o.PingInterval, time.Second, 5*time.Minute),
-		inRange("write-timeout", o.WriteTimeout, time.Second, 5*time.Minute),
-		inRange("drain-delay", o.DrainDelay, 0, 10*time.Minute),
-		inRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
-		inRange("grace", o.Grace, 0, 10*time.Minute),
+		daemon.CheckRange("ping-interval", o.PingInterval, time.Second, 5*time.Minute),
+		daemon.CheckRange("write-timeout", o.WriteTimeout, time.Second, 5*time.Minute),
+		daemon.CheckRange("drain-delay", o.DrainDelay, 0, 10*time.Minute),
+		daemon.CheckRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
+		daemon.CheckRange("grace", o.Grace, 0, 10*time.Minute),
 		corsErr,
-		checkSummary(o.LogSummary),
+		daemon.CheckLogSummary(o.LogSummary),
 	)
-}
-
-func (o Options) redis() redisurl.Options {
-	return redisurl.Options{
-		Name: "sightglass-edge", PasswordFile: o.RedisPasswordFile, CA: o.RedisCA, Cert: o.RedisCert, Key: o.RedisKey,
-	}
-}
-
-func checkListen(name, addr string, mayBeEmpty bool) error {
-	if addr == "" && mayBeEmpty {
-		return nil
-	}
-	if _, err := net.ResolveTCPAddr("tcp", addr); err != nil || addr == "" {
-		return fmt.Errorf("--%s %q: want HOST:PORT, such as 127.0.0.1:8080 or :8080", name, addr)
-	}
-	return nil
-}
-
-func checkSummary(every time.Duration) error {
-	if every == 0 {
-		return nil
-	}
-	return inRange("log-summary", every, time.Second, 24*time.Hour)
-}
-
-func positive(name string, n int) error {
-	if n < 1 {
-		return fmt.Errorf("--%s %d: want 1 or more", name, n)
-	}
-	return nil
-}
-
-func notNegative(name string, n int) error {
-	if n < 0 {
-		return fmt.Errorf("--%s %d: want 0 or more", name, n)
-	}
-	return nil
-}
-
-func inRange[T cmp.Ordered](name string, v, least, most T) error {
-	if v < least || v > most {
-		return fmt.Errorf("--%s %v: want %v to %v", name, v, least, most)
-	}
-	return nil
 }
 
 func oneOf(name, value string, values ...string) error {

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +21,7 @@ import (
 	"sightglass/ingester/node"
 	"sightglass/ingester/price"
 	"sightglass/ingester/publish"
+	"sightglass/shared/daemon"
 	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
 )
@@ -50,10 +50,7 @@ func New(o Options) (*Ingester, error) {
 		o.Log = slog.Default()
 	}
 	in := &Ingester{opts: o, log: o.logger(logIngester), metrics: prometheus.NewRegistry()}
-	for _, retired := range RetiredSettings(os.LookupEnv) {
-		in.log.Warn(retired)
-	}
-	registerProcess(in.metrics, o.Version)
+	daemon.RegisterProcess(in.metrics, o.Version)
 	var err error
 	if in.rpc, err = o.openRPC(in.metrics); err != nil {
 		return nil, err
@@ -69,11 +66,11 @@ func New(o Options) (*Ingester, error) {
 	}
 	now := time.Now()
 	in.engine = newEngine(o, estimator, now, in.metrics)
-	if in.redis, err = redisurl.Open(o.Redis, o.redis()); err != nil {
+	if in.redis, err = o.OpenRedis(redisName); err != nil {
 		return nil, err
 	}
 	in.publisher = publish.New(in.redis, snapshot.Lease, o.logger(logPublish), in.metrics)
-	if in.internal, err = listenInternal(o.InternalListen); err != nil {
+	if in.internal, err = daemon.ListenInternal(o.InternalListen); err != nil {
 		return nil, errors.Join(err, in.redis.Close())
 	}
 	return in, nil
@@ -93,10 +90,13 @@ func (in *Ingester) Run(ctx context.Context) error {
 	g.Go(func() error { in.publisher.Run(ctx); return nil })
 	g.Go(func() error { in.compute(ctx, events); return nil })
 	if in.opts.LogSummary > 0 {
-		g.Go(func() error { in.summarise(ctx); return nil })
+		g.Go(func() error {
+			daemon.Summarise(ctx, in.opts.LogSummary, in.metrics, in.log, "price", summary)
+			return nil
+		})
 	}
 	if in.internal != nil {
-		g.Go(func() error { return serveInternal(ctx, in.internal, in.internalRoutes()) })
+		g.Go(func() error { return daemon.ServeInternal(ctx, in.internal, in.internalRoutes()) })
 	}
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("ingester: %w", err)

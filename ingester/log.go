@@ -3,7 +3,8 @@ package ingester
 import (
 	"log/slog"
 
-	"sightglass/shared/logs"
+	"sightglass/shared/daemon"
+	"sightglass/shared/snapshot"
 )
 
 // The components: which part of a program a line of the log is from.
@@ -12,17 +13,34 @@ const (
 	logNode     = "node"
 	logPublish  = "publish"
 
-	// LogRecord and LogReplay are for the commands of these names, LogGoRedis for what the library says of its connections.
-	LogRecord  = "record"
-	LogReplay  = "replay"
-	LogGoRedis = "go-redis"
-	// LogSupervisor is for what systemd is told.
-	LogSupervisor = "supervisor"
+	// LogRecord and LogReplay are for the commands of these names.
+	LogRecord = "record"
+	LogReplay = "replay"
 )
 
 // LogComponents are all components that log.
 func LogComponents() []string {
-	return []string{logIngester, logNode, logPublish, LogRecord, LogReplay, LogGoRedis, LogSupervisor}
+	return []string{logIngester, logNode, logPublish, LogRecord, LogReplay, daemon.LogGoRedis, daemon.LogSupervisor}
 }
 
-func (o Options) logger(component string) *slog.Logger { return o.Log.With(logs.Component, component) }
+func (o Options) logger(component string) *slog.Logger {
+	return o.Log.With(daemon.Component, component)
+}
+
+// summary says where the price stands, and what came and was lost between two readings.
+func summary(before, now daemon.Reading) []any {
+	grown := func(name string) int64 { return now.Growth(before, name) }
+	status := snapshot.Warming
+	if now["sightglass_status"][string(snapshot.Live)] == 1 {
+		status = snapshot.Live
+	}
+	return []any{
+		"price", now.Sum("sightglass_price_usd"), "low", now.Sum("sightglass_price_low_usd"), "high", now.Sum("sightglass_price_high_usd"),
+		"confidence", now.Sum("sightglass_confidence_ratio"), "status", status,
+		"leader", int64(now.Sum("sightglass_leader")),
+		"outputs", int64(now.Sum("sightglass_evidence_outputs")),
+		"received", grown("sightglass_transactions_received_total"), "filtered", grown("sightglass_transactions_filtered_total"),
+		"published", grown("sightglass_publish_snapshots_total"), "failed", grown("sightglass_publish_failures_total"),
+		"missed", grown("sightglass_node_missed_messages_total"), "resyncs", grown("sightglass_node_resyncs_total"),
+	}
+}

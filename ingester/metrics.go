@@ -1,21 +1,16 @@
 package ingester
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"sightglass/ingester/payment"
-	"sightglass/shared/build"
+	"sightglass/shared/daemon"
 	"sightglass/shared/snapshot"
 )
 
@@ -93,34 +88,10 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
-// registerProcess registers what every program has: its build, which the edge names the same way, the Go runtime, the
-// process.
-func registerProcess(reg prometheus.Registerer, version string) {
-	b := build.Of(version)
-	promauto.With(reg).NewGauge(prometheus.GaugeOpts{
-		Name: "sightglass_build_info", Help: "1, with the program's version, Go version and revision of the source.",
-		ConstLabels: prometheus.Labels{"version": b.Version, "goversion": b.GoVersion, "revision": b.Revision},
-	}).Set(1)
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-}
-
-// listenInternal binds the operators' listener; an empty address is none.
-func listenInternal(addr string) (net.Listener, error) {
-	if addr == "" {
-		return nil, nil
-	}
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("--internal-listen: %w", err)
-	}
-	return ln, nil
-}
-
 // internalRoutes are for operators: GET /metrics, GET /mempool, the node's mempool as it is known here, and the probes
 // GET /livez and /readyz.
 func (in *Ingester) internalRoutes() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(in.metrics, promhttp.HandlerOpts{}))
+	mux := daemon.InternalRoutes(in.metrics)
 	mux.HandleFunc("GET /mempool", in.serveMempool)
 	mux.HandleFunc("GET /livez", answerProbe(in.live))
 	mux.HandleFunc("GET /readyz", answerProbe(in.ready))
@@ -156,15 +127,4 @@ func (in *Ingester) InternalAddr() net.Addr {
 		return nil
 	}
 	return in.internal.Addr()
-}
-
-// serveInternal serves the operators' routes until ctx ends.
-func serveInternal(ctx context.Context, ln net.Listener, routes http.Handler) error {
-	server := &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return nil
 }

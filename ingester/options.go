@@ -11,26 +11,22 @@ import (
 
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/zmqsub"
-	"sightglass/shared/redisurl"
+	"sightglass/shared/daemon"
 )
 
 // Options are all settings of an ingester. The tags hold the defaults and the help: this is their only place.
 // On the command line a setting is --zmq, in the environment SIGHTGLASS_ZMQ.
 type Options struct {
-	ZMQ               []string      `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). Two, with a comma, if they have addresses of their own."`
-	RPC               string        `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone, with a slow start and gaps left open."`
-	RPCCookie         string        `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read anew for every call, as a restart of the node changes it."`
-	RPCUser           string        `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
-	RPCPassword       string        `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
-	Redis             string        `default:"redis://127.0.0.1:6379" help:"Where snapshots go: redis://USER:PASSWORD@HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379, redis+cluster://HOST:6379?addr=HOST2:6379; with TLS rediss://, rediss+sentinel://, rediss+cluster://. See docs/redis.md."`
-	RedisPasswordFile string        `name:"redis-password-file" default:"" placeholder:"PATH" help:"A file with Redis's password, instead of one in the URL. It is read anew for each connection, so a new password needs no restart."`
-	RedisCA           string        `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
-	RedisCert         string        `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
-	RedisKey          string        `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
-	MaxTransactions   int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
-	PriceHint         float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
-	Quiet             time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
-	InternalListen    string        `default:"" help:"Serve /metrics, /mempool, /livez and /readyz here, for operators only. Empty: not at all."`
+	ZMQ                 []string `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). Two, with a comma, if they have addresses of their own."`
+	RPC                 string   `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone, with a slow start and gaps left open."`
+	RPCCookie           string   `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read anew for every call, as a restart of the node changes it."`
+	RPCUser             string   `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
+	RPCPassword         string   `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
+	daemon.RedisOptions `set:"snapshots=go"`
+	MaxTransactions     int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
+	PriceHint           float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
+	Quiet               time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
+	InternalListen      string        `default:"" help:"Serve /metrics, /mempool, /livez and /readyz here, for operators only. Empty: not at all."`
 
 	LogSummary time.Duration `default:"1m" help:"How often a line of the log, at info, says the price and what came in, 1s to 24h. 0: never."`
 
@@ -53,19 +49,17 @@ func (o Options) Validate() error {
 	return errors.Join(
 		zmqsub.CheckEndpoints(o.ZMQ),
 		o.checkRPC(),
-		redisurl.Check(o.Redis, o.redis()),
-		inRange("quiet", o.Quiet, time.Second, time.Hour),
-		atLeast("max-transactions", o.MaxTransactions, 1000),
+		o.CheckRedis(),
+		daemon.CheckRange("quiet", o.Quiet, time.Second, time.Hour),
+		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
 		checkPriceHint(o.PriceHint),
-		checkSummary(o.LogSummary),
+		daemon.CheckInternalListen(o.InternalListen),
+		daemon.CheckLogSummary(o.LogSummary),
 	)
 }
 
-func (o Options) redis() redisurl.Options {
-	return redisurl.Options{
-		Name: "sightglass-ingester", PasswordFile: o.RedisPasswordFile, CA: o.RedisCA, Cert: o.RedisCert, Key: o.RedisKey,
-	}
-}
+// redisName is the name of our connections in CLIENT LIST.
+const redisName = "sightglass-ingester"
 
 func (o Options) rpc() bitcoind.Options {
 	return bitcoind.Options{URL: o.RPC, Cookie: o.RPCCookie, User: o.RPCUser, Password: o.RPCPassword}
@@ -89,27 +83,6 @@ func (o Options) openRPC(metrics prometheus.Registerer) (*bitcoind.Client, error
 	r := o.rpc()
 	r.Registerer = metrics
 	return bitcoind.New(r)
-}
-
-func inRange(name string, d, least, most time.Duration) error {
-	if d < least || d > most {
-		return fmt.Errorf("--%s %v: want %v to %v", name, d, least, most)
-	}
-	return nil
-}
-
-func checkSummary(every time.Duration) error {
-	if every == 0 {
-		return nil
-	}
-	return inRange("log-summary", every, time.Second, 24*time.Hour)
-}
-
-func atLeast(name string, n, least int) error {
-	if n < least {
-		return fmt.Errorf("--%s %d: want %d or more", name, n, least)
-	}
-	return nil
 }
 
 func checkPriceHint(usd float64) error {

@@ -12,7 +12,6 @@ import (
 	"sightglass/ingester/node"
 	"sightglass/ingester/publish"
 	"sightglass/ingester/zmqsub"
-	"sightglass/shared/redisurl"
 )
 
 // Verdict is how good a Finding is.
@@ -57,7 +56,7 @@ func (p *probe) say(v Verdict, subject, format string, args ...any) {
 func (p *probe) redis(ctx context.Context, o Options) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	client, err := redisurl.Open(o.Redis, o.redis())
+	client, err := o.OpenRedis(redisName)
 	if err != nil {
 		p.say(Bad, "redis", "%v", err)
 		return

@@ -18,8 +18,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/time/rate"
 
+	"sightglass/shared/daemon"
 	"sightglass/shared/keys"
-	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
 )
 
@@ -32,6 +32,7 @@ type Feed struct {
 	client  redis.UniversalClient
 	log     *slog.Logger
 	metrics *metrics
+	outage  daemon.Outage  // of Run's goroutine
 	refused rate.Sometimes // keeps a flood of bad snapshots out of the log
 
 	mu        sync.Mutex    // one update after another, whichever goroutine has it
@@ -64,6 +65,7 @@ func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Register
 	f := &Feed{
 		client:  client,
 		log:     log,
+		outage:  daemon.Outage{Log: log},
 		refused: rate.Sometimes{Interval: time.Second},
 		metrics: &metrics{
 			received:     counter("sightglass_feed_snapshots_total", "Snapshots that were newer than the one before."),
@@ -105,7 +107,6 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 	var watch sync.WaitGroup
 	watch.Go(func() { f.watch(ctx) })
 	defer watch.Wait()
-	told := tellings()
 	for {
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
@@ -114,17 +115,11 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 		if errors.Is(err, errSilent) {
 			continue
 		}
-		if f.connected.Swap(false) {
-			told = tellings()
-		}
-		told.Do(func() { f.log.Error("lost redis; trying again until it is back", "err", redisurl.Explain(err)) })
+		f.connected.Store(false)
+		f.outage.Failed("lost redis; trying again until it is back", err)
 		pause(ctx)
 	}
 }
-
-// tellings let an outage be told when it begins, with the next try, which knows better why, and once a minute while it
-// lasts.
-func tellings() *rate.Sometimes { return &rate.Sometimes{First: 2, Interval: time.Minute} }
 
 // watch tells the clients when nothing newer has come for too long. It has a clock of its own, because following Redis
 // can hang for longer than that: each step towards a Redis that accepts connections and never answers takes its timeout.
@@ -195,7 +190,8 @@ func (f *Feed) catchUp(ctx context.Context) error {
 		return fmt.Errorf("reading %s: %w", keys.Latest, err)
 	}
 	f.metrics.resubscribed.Inc()
-	if !f.connected.Swap(true) {
+	if !f.connected.Swap(true) { // an outage has ended, or the edge has started
+		f.outage.End()
 		f.log.Info("following the snapshots on redis")
 	}
 	if err == nil {

@@ -149,3 +149,32 @@ func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
 		t.Errorf("run: got %q, want both variables", text)
 	}
 }
+
+// TestEdge_OldVariableOfASettingWorksWithAWarning: the setting has the value, and run and checkconfig name the new variable.
+func TestEdge_OldVariableOfASettingWorksWithAWarning(t *testing.T) {
+	edge, server := programs.Build(t, "edge", "edge"), redistest.Start(t)
+	const warning = "SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS is now called SIGHTGLASS_MAX_CONNS_PER_ADDRESS"
+	t.Setenv("SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS", "9")
+	const want = "--max-conns-per-address 9: want --max-per-address (10) or more"
+	if out, err := exec.Command(edge, "checkconfig").CombinedOutput(); err == nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), warning) {
+		t.Errorf("checkconfig, a value that is too low: got %v and %q, want the error and the warning", err, out)
+	}
+	t.Setenv("SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS", "12")
+	if out, err := exec.Command(edge, "checkconfig").CombinedOutput(); err != nil || !strings.Contains(string(out), warning) {
+		t.Errorf("checkconfig: got %v and %q, want the warning", err, out)
+	}
+	addr := programs.FreeAddr(t)
+	d := programs.Launch(t, edge, "run", "--listen", addr, "--redis", server.URL(), "--drain-delay", "0", "--drain-window", "0", "--grace", "0")
+	programs.Until(t, "the edge to answer", func() bool {
+		answer, err := http.Get("http://" + addr + "/livez")
+		if err != nil {
+			return false
+		}
+		answer.Body.Close()
+		return answer.StatusCode == http.StatusOK
+	})
+	d.Stop(t)
+	if text := d.Output(); !strings.Contains(text, warning) || !strings.Contains(text, "component=edge") {
+		t.Errorf("run: got %q, want the warning", text)
+	}
+}

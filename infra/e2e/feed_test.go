@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -129,4 +130,25 @@ func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
 	expectSeq(t, frames, "5", 11)
 	publish(t, client, encode("5", 12))
 	expectSeq(t, frames, "5", 12)
+}
+
+// TestFeed_LogsEachOutageTwiceAtItsBeginning: the second outage as the first, although less than a minute lies between.
+func TestFeed_LogsEachOutageTwiceAtItsBeginning(t *testing.T) {
+	server := redistest.Start(t)
+	client, err := redisurl.Open(server.URL(), redisurl.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	log := new(lockedBuffer)
+	f := feed.New(client, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
+	run(t, func(ctx context.Context) error { f.Run(ctx, func(*feed.Update) {}); return nil })
+	for outage := 1; outage <= 2; outage++ {
+		programs.Until(t, "the subscription", func() bool {
+			return f.Connected() && strings.Count(log.String(), "following the snapshots on redis") == outage
+		})
+		server.Kill()
+		programs.Until(t, "two lines about the outage", func() bool { return strings.Count(log.String(), "lost redis") == 2*outage })
+		server.Start()
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 
+	"sightglass/shared/daemon"
 	"sightglass/shared/history"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
@@ -29,7 +30,7 @@ const (
 // another ingester is the leader: then the history is that one's to write.
 type historyWriter struct {
 	client  redis.UniversalClient
-	outage  outage
+	outage  daemon.Outage
 	metrics *historyMetrics
 	lostKey prometheus.Counter // times that Redis had lost the history
 	wake    chan struct{}      // has room for one: something is waiting
@@ -49,7 +50,7 @@ func newHistoryWriter(client redis.UniversalClient, lostKey prometheus.Counter, 
 	}
 	return &historyWriter{
 		client:  client,
-		outage:  outage{log: log},
+		outage:  daemon.Outage{Log: log},
 		lostKey: lostKey,
 		wake:    make(chan struct{}, 1),
 		metrics: &historyMetrics{
@@ -142,12 +143,12 @@ func (r *historyWriter) write(ctx context.Context, entries []history.Entry) (ok 
 	}
 	if err != nil {
 		r.metrics.failures.Inc()
-		r.outage.goesOn("redis does not accept the history; keeping the last hour to write it later", err)
+		r.outage.Failed("redis does not accept the history; keeping the last hour to write it later", err)
 		return false
 	}
 	if gone {
 		r.lostKey.Inc()
-		r.outage.log.Warn("redis has lost the history: it was emptied, has restarted without its data, or evicts keys; continuing with new entries")
+		r.outage.Log.Warn("redis has lost the history: it was emptied, has restarted without its data, or evicts keys; continuing with new entries")
 	}
 	last := entries[len(entries)-1]
 	r.mu.Lock()
@@ -156,7 +157,7 @@ func (r *historyWriter) write(ctx context.Context, entries []history.Entry) (ok 
 	}
 	r.mu.Unlock()
 	r.metrics.written.Add(float64(len(entries)))
-	r.outage.isOver("redis accepts the history again")
+	r.outage.Recovered("redis accepts the history again")
 	return true
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
+
+	"sightglass/shared/daemon"
 )
 
 // A keyWriter writes one key beside the snapshots: the newest value only, in a goroutine of its own. In a Cluster the key
@@ -16,7 +18,7 @@ type keyWriter struct {
 	client   redis.UniversalClient
 	key      string
 	what     string // the value is, in the log
-	outage   outage
+	outage   daemon.Outage
 	failures prometheus.Counter
 
 	mu      sync.Mutex
@@ -29,7 +31,7 @@ func newKeyWriter(client redis.UniversalClient, key, what, metric string, log *s
 		client: client,
 		key:    key,
 		what:   what,
-		outage: outage{log: log},
+		outage: daemon.Outage{Log: log},
 		wake:   make(chan struct{}, 1),
 		failures: promauto.With(reg).NewCounter(prometheus.CounterOpts{
 			Name: metric, Help: "Times that Redis did not accept " + what + ".",
@@ -75,8 +77,8 @@ func (w *keyWriter) write(ctx context.Context, value []byte) {
 	case ctx.Err() != nil:
 	case err != nil:
 		w.failures.Inc()
-		w.outage.goesOn("redis does not accept "+w.what+"; snapshots go on without", err)
+		w.outage.Failed("redis does not accept "+w.what+"; snapshots go on without", err)
 	default:
-		w.outage.isOver("redis accepts " + w.what + " again")
+		w.outage.Recovered("redis accepts " + w.what + " again")
 	}
 }

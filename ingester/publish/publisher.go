@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/ingester/leader"
+	"sightglass/shared/daemon"
 	"sightglass/shared/keys"
 	"sightglass/shared/redisurl"
 	"sightglass/shared/rounds"
@@ -37,7 +38,7 @@ type Publisher struct {
 	lease    time.Duration
 	log      *slog.Logger
 	metrics  *metrics
-	outage   outage
+	outage   daemon.Outage
 	history  *historyWriter
 	state    *keyWriter
 	points   *keyWriter
@@ -101,7 +102,7 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 		election: leader.New(client, lease),
 		lease:    lease,
 		log:      log,
-		outage:   outage{log: log},
+		outage:   daemon.Outage{Log: log},
 		state:    newKeyWriter(client, keys.Engine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
 		points:   newKeyWriter(client, keys.Points, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
 		eviction: newEvictionWatch(client, log, reg),
@@ -311,14 +312,14 @@ func (p *Publisher) failed(ctx context.Context, err error) bool {
 		explained := redisurl.Explain(err)
 		p.lastError.Store(&explained)
 		p.metrics.failures.Inc()
-		p.outage.goesOn("redis does not accept snapshots; retrying with each tick", err)
+		p.outage.Failed("redis does not accept snapshots; retrying with each tick", err)
 	}
 	return err != nil
 }
 
 func (p *Publisher) recovered(message string) {
 	p.lastError.Store(nil)
-	p.outage.isOver(message)
+	p.outage.Recovered(message)
 }
 
 // resign lets a candidate be elected at once.

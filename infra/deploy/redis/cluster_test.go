@@ -48,9 +48,8 @@ func TestACluster(t *testing.T) {
 	t.Parallel()
 	nodes, dir := startCluster(t)
 	seed := "redis+cluster://USER@" + nodes[0].Addr()
-	writer := ingester.Options{
-		Redis: strings.Replace(seed, "USER", "ingester", 1), RedisPasswordFile: filepath.Join(dir, "ingester.password"),
-	}
+	var writer ingester.Options
+	writer.Redis, writer.RedisPasswordFile = strings.Replace(seed, "USER", "ingester", 1), filepath.Join(dir, "ingester.password")
 	internal, ingesterLog := startIngester(t, func(o *ingester.Options) { o.Redis, o.RedisPasswordFile = writer.Redis, writer.RedisPasswordFile })
 	var edges []*edge.Edge
 	var logs []*journal

@@ -8,7 +8,7 @@ import (
 	"sightglass/ingester"
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/record"
-	"sightglass/shared/logs"
+	"sightglass/shared/daemon"
 )
 
 type recordCmd struct {
@@ -20,11 +20,11 @@ type recordCmd struct {
 	RPCPassword string      `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
 	MaxSize     record.Size `default:"1GB" placeholder:"SIZE" help:"Most that is on disk, such as 500MB, 2GB or 1GiB: at half of it the file becomes OUT.1, in place of an older one, and is begun anew."`
 	Out         string      `arg:"" name:"out" help:"File to write, which must not exist yet."`
-	logOptions
+	daemon.LogOptions
 }
 
 func (c *recordCmd) Run(ctx context.Context) error {
-	o := record.Options{ZMQ: c.ZMQ, Blocks: c.Blocks, MaxSize: c.MaxSize, Out: c.Out, Log: c.logger(os.Stderr).With(logs.Component, ingester.LogRecord)}
+	o := record.Options{ZMQ: c.ZMQ, Blocks: c.Blocks, MaxSize: c.MaxSize, Out: c.Out, Log: c.Logger(os.Stderr).With(daemon.Component, ingester.LogRecord)}
 	switch {
 	case c.RPC != "":
 		client, err := bitcoind.New(bitcoind.Options{URL: c.RPC, Cookie: c.RPCCookie, User: c.RPCUser, Password: c.RPCPassword})

@@ -13,7 +13,7 @@ import (
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/txfile"
-	"sightglass/shared/logs"
+	"sightglass/shared/daemon"
 )
 
 type replayCmd struct {
@@ -23,7 +23,7 @@ type replayCmd struct {
 	Speed     float64  `default:"1" help:"Of a transcript: 1 as it was recorded, 10 ten times faster, 0 as fast as possible."`
 	RPCListen string   `name:"rpc-listen" default:"" placeholder:"ADDRESS" help:"Of a transcript: answer RPC here as the node would have, for any credentials. Empty: not at all."`
 	Files     []string `arg:"" name:"file" help:"Files of transactions as price takes them, or transcripts as record writes them, which are merged by time."`
-	logOptions
+	daemon.LogOptions
 }
 
 func (c *replayCmd) Run(ctx context.Context) error {
@@ -85,5 +85,5 @@ func (c *replayCmd) transcript(stderr io.Writer) (func(context.Context) error, e
 }
 
 func (c *replayCmd) log(w io.Writer) *slog.Logger {
-	return c.logger(w).With(logs.Component, ingester.LogReplay)
+	return c.Logger(w).With(daemon.Component, ingester.LogReplay)
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
-
 	"sightglass/ingester/testblock"
 )
 
@@ -17,7 +15,7 @@ import (
 func parsed(t *testing.T, args ...string) *replayCmd {
 	t.Helper()
 	var c replayCmd
-	parser, err := kong.New(&c)
+	parser, err := program.Parser(&c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package build
+package daemon
 
 import (
 	"runtime"
@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestRevision(t *testing.T) {
+func TestBuild_Revision(t *testing.T) {
 	for name, c := range map[string]struct {
 		settings []debug.BuildSetting
 		want     string
@@ -25,8 +25,8 @@ func TestRevision(t *testing.T) {
 	}
 }
 
-func TestNothingIsEmpty(t *testing.T) {
-	if i := Of(""); i.Version != "unknown" || i.GoVersion != runtime.Version() || i.Revision == "" {
+func TestBuild_NoFieldIsEmpty(t *testing.T) {
+	if i := BuildOf(""); i.Version != "unknown" || i.GoVersion != runtime.Version() || i.Revision == "" {
 		t.Errorf("got %+v", i)
 	}
 }

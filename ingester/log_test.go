@@ -11,12 +11,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sightglass/ingester/testblock"
-	"sightglass/shared/logs"
+	"sightglass/shared/daemon"
 	"sightglass/shared/snapshot"
 )
 
 // told is what the log sums up, by key.
-func told(t testing.TB, before, now reading) map[string]any {
+func told(t testing.TB, before, now daemon.Reading) map[string]any {
 	t.Helper()
 	pairs := summary(before, now)
 	m := make(map[string]any)
@@ -32,8 +32,8 @@ func TestTheLogSumsUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.redis.Close()
-	look := func() reading {
-		r, err := read(in.metrics)
+	look := func() daemon.Reading {
+		r, err := daemon.Read(in.metrics)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +41,7 @@ func TestTheLogSumsUp(t *testing.T) {
 	}
 	in.engine.tick(start)
 	first := look()
-	if got := told(t, reading{}, first); got["price"] != 0.0 || got["received"] != int64(0) || got["status"] != snapshot.Warming {
+	if got := told(t, daemon.Reading{}, first); got["price"] != 0.0 || got["received"] != int64(0) || got["status"] != snapshot.Warming {
 		t.Errorf("before the first transaction: %v", got)
 	}
 	for _, tx := range block(t) {
@@ -68,7 +68,7 @@ func TestTheLogSumsUp(t *testing.T) {
 func TestTheLogShowsLife(t *testing.T) {
 	var out bytes.Buffer // nobody reads it before Run has ended
 	o := Defaults()
-	o.Redis, o.Log, o.LogSummary = "redis://127.0.0.1:1", logs.New(&out, "text", logs.Levels{}), time.Second
+	o.Redis, o.Log, o.LogSummary = "redis://127.0.0.1:1", daemon.NewLogger(&out, "text", daemon.LogLevels{}), time.Second
 	in, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -10,13 +10,14 @@ import (
 	"time"
 )
 
-type healthCmd struct {
-	URL     string        `default:"http://127.0.0.1:8080/readyz" help:"What is asked: a GET that is answered with 200 is good health."`
+// HealthCommand asks a running program whether it is ready. It is for containers, whose image has no shell and no curl.
+type HealthCommand struct {
+	URL     string        `default:"${health_url}" help:"What is asked: a GET that is answered with 200 is good health."`
 	Timeout time.Duration `default:"3s" help:"How long the answer may take."`
 }
 
-// Run prints one line about the edge. It is for containers, whose image has no shell and no curl.
-func (c *healthCmd) Run(ctx context.Context) error {
+// Run prints the answer as one line, or returns it as the error unless its status is 200.
+func (c *HealthCommand) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.URL, http.NoBody)

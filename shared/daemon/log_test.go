@@ -1,4 +1,4 @@
-package logs
+package daemon
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 
 var components = []string{"feed", "hub"}
 
-func TestLevelsOfComponents(t *testing.T) {
+func TestLogLevels_OfComponents(t *testing.T) {
 	for name, c := range map[string]struct{ levels, want string }{
 		"all":                        {"info", "main info, main error, feed info, feed error, hub info, hub error"},
 		"upper case":                 {"ERROR", "main error, feed error, hub error"},
@@ -21,12 +21,12 @@ func TestLevelsOfComponents(t *testing.T) {
 		"info where nothing is said": {"feed=error", "main info, main error, feed error, hub info, hub error"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			levels, err := Parse(c.levels, components)
+			levels, err := ParseLogLevels(c.levels, components)
 			if err != nil {
 				t.Fatal(err)
 			}
 			var out bytes.Buffer
-			log := New(&out, JSON, levels)
+			log := NewLogger(&out, JSON, levels)
 			for _, one := range []struct {
 				name string
 				*slog.Logger
@@ -50,7 +50,7 @@ func TestLevelsOfComponents(t *testing.T) {
 	}
 }
 
-func TestBadLevelsAreNamed(t *testing.T) {
+func TestParseLogLevels_NamesWhatIsWrong(t *testing.T) {
 	for levels, want := range map[string]string{
 		"":                     `want debug, info, warn or error`,
 		"loud":                 `"loud": want debug, info, warn or error, or COMPONENT=LEVEL with one of feed, hub`,
@@ -62,30 +62,30 @@ func TestBadLevelsAreNamed(t *testing.T) {
 		"feed=debug,feed=info": `"feed" has two levels`,
 	} {
 		t.Run(levels, func(t *testing.T) {
-			if _, err := Parse(levels, components); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := ParseLogLevels(levels, components); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v, want %s", err, want)
 			}
 		})
 	}
 }
 
-func TestDurationsAreReadable(t *testing.T) {
+func TestNewLogger_WritesReadableDurations(t *testing.T) {
 	for _, format := range []string{"text", JSON} {
 		var out bytes.Buffer
-		New(&out, format, Levels{}).Info("a", "took", 1500*time.Millisecond)
+		NewLogger(&out, format, LogLevels{}).Info("a", "took", 1500*time.Millisecond)
 		if !strings.Contains(out.String(), "1.5s") {
 			t.Errorf("%s: %s", format, &out)
 		}
 	}
 }
 
-func TestAComponentInAGroupIsNone(t *testing.T) {
-	levels, err := Parse("info,feed=debug", components)
+func TestNewLogger_ComponentInAGroupHasNoLevelOfItsOwn(t *testing.T) {
+	levels, err := ParseLogLevels("info,feed=debug", components)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out bytes.Buffer
-	New(&out, "text", levels).WithGroup("g").With(Component, "feed").Debug("a")
+	NewLogger(&out, "text", levels).WithGroup("g").With(Component, "feed").Debug("a")
 	if out.Len() > 0 {
 		t.Errorf("got %s", &out)
 	}

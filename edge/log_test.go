@@ -14,7 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"sightglass/shared/logs"
+	"sightglass/shared/daemon"
 )
 
 // lines is a log that may be read while it is written.
@@ -48,7 +48,7 @@ func TestTheLogSumsUp(t *testing.T) {
 	var log lines
 	e := serve(t, func(o *Options) {
 		o.MaxPerAddress, o.LogSummary = 1, time.Second
-		o.Log = logs.New(&log, logs.JSON, logs.Levels{})
+		o.Log = daemon.NewLogger(&log, daemon.JSON, daemon.LogLevels{})
 	})
 	first := dial(t, e, "127.0.0.1")
 	handshake(t, first, "Host: a")
@@ -93,7 +93,7 @@ func add(sums map[string]float64, prefix string, attrs map[string]any) {
 }
 
 func TestNothingHappenedIsNoLine(t *testing.T) {
-	quiet := reading{
+	quiet := daemon.Reading{
 		"sightglass_clients":                {"plain": 7},
 		"sightglass_clients_accepted_total": {"": 9},
 		"sightglass_client_closed_total":    {"left": 2, "4008": 0},
@@ -102,7 +102,7 @@ func TestNothingHappenedIsNoLine(t *testing.T) {
 	if got := summary(quiet, quiet); got != nil {
 		t.Errorf("got %v", got)
 	}
-	if got := summary(reading{}, quiet); got == nil {
+	if got := summary(daemon.Reading{}, quiet); got == nil {
 		t.Error("nothing at all, of 9 clients")
 	}
 }

@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// ListenInternal binds --internal-listen, the listener for operators. It returns nil for an empty address.
+func ListenInternal(addr string) (net.Listener, error) {
+	if addr == "" {
+		return nil, nil
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--internal-listen: %w", err)
+	}
+	return ln, nil
+}
+
+// InternalRoutes returns the routes for operators that both daemons have: GET /metrics.
+func InternalRoutes(metrics prometheus.Gatherer) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// ServeInternal serves the routes for operators until ctx ends, and closes the listener.
+func ServeInternal(ctx context.Context, ln net.Listener, routes http.Handler) error {
+	server := &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestServeInternal_ServesMetricsUntilTheContextEnds(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	RegisterProcess(reg, "1.2.3")
+	ln, err := ListenInternal("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- ServeInternal(ctx, ln, InternalRoutes(reg)) }()
+	answer, err := http.Get("http://" + ln.Addr().String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	answer.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`sightglass_build_info{goversion="go`, `version="1.2.3"} 1`, "go_goroutines ", "process_open_fds "} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("/metrics lacks %s:\n%s", want, text)
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("got %v, want no error after the context has ended", err)
+	}
+}
+
+func TestListenInternal(t *testing.T) {
+	if ln, err := ListenInternal(""); ln != nil || err != nil {
+		t.Errorf("without an address: got %v, %v", ln, err)
+	}
+	if _, err := ListenInternal("nowhere"); err == nil || !strings.HasPrefix(err.Error(), "--internal-listen: ") {
+		t.Errorf("a wrong address: got %v, want the setting's name", err)
+	}
+}
+
+func TestHealthCommand(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }) //nolint:errcheck // the test sees it
+	mux.HandleFunc("/away", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "not connected\nto redis", http.StatusServiceUnavailable)
+	})
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for url, want := range map[string]string{
+		server.URL + "/readyz": "",
+		server.URL + "/away":   server.URL + "/away: 503 Service Unavailable: not connected to redis",
+		"http://127.0.0.1:1":   "no answer: ",
+		"http://[":             "--url: ",
+	} {
+		err := (&HealthCommand{URL: url, Timeout: 10 * time.Second}).Run(t.Context())
+		if got := message(err); !strings.HasPrefix(got, want) || want == "" && got != "" {
+			t.Errorf("%s: got %q, want %q", url, got, want)
+		}
+	}
+}
+
+// TestNotifications: systemd's side of them is a datagram socket.
+func TestNotifications(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer systemd.Close()
+	if err := systemd.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOTIFY_SOCKET", path)
+	expect := func(want string) {
+		t.Helper()
+		b := make([]byte, 100)
+		n, err := systemd.Read(b)
+		if got := string(b[:n]); err != nil || got != want {
+			t.Fatalf("systemd got %q, %v, want %q", got, err, want)
+		}
+	}
+	log := NewLogger(os.Stderr, "text", LogLevels{})
+	if Watchdog(log) != nil {
+		t.Error("there is a watchdog that systemd has not asked for")
+	}
+	t.Setenv("WATCHDOG_USEC", "3600000000")
+	alive := Watchdog(log)
+	ctx, cancel := context.WithCancel(t.Context())
+	NotifyReady(ctx, log)
+	expect("READY=1")
+	alive()
+	alive() // within a quarter of the interval: not sent
+	expect("WATCHDOG=1")
+	cancel()
+	expect("STOPPING=1")
+}

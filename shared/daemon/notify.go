@@ -1,0 +1,42 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+)
+
+// NotifyReady notifies systemd, if that started the program with Type=notify, that the addresses are bound and clients
+// are served from here on. When ctx ends it notifies systemd that the program is stopping.
+func NotifyReady(ctx context.Context, log *slog.Logger) {
+	notify(log, systemd.SdNotifyReady)
+	context.AfterFunc(ctx, func() { notify(log, systemd.SdNotifyStopping) })
+}
+
+// Watchdog returns a function that one goroutine calls repeatedly while it works. It returns nil if systemd does not
+// ask for that (WatchdogSec=).
+func Watchdog(log *slog.Logger) func() {
+	interval, err := systemd.SdWatchdogEnabled(false)
+	if err != nil {
+		log.With(Component, LogSupervisor).Warn("WATCHDOG_USEC or WATCHDOG_PID cannot be read; there is no watchdog", "err", err)
+	}
+	if interval == 0 {
+		return nil
+	}
+	var notified time.Time
+	return func() {
+		if time.Since(notified) < interval/4 {
+			return
+		}
+		notified = time.Now()
+		notify(log, systemd.SdNotifyWatchdog)
+	}
+}
+
+func notify(log *slog.Logger, state string) {
+	if _, err := systemd.SdNotify(false, state); err != nil {
+		log.With(Component, LogSupervisor).Warn("systemd cannot be told", "state", state, "err", err)
+	}
+}

@@ -1,0 +1,76 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/shared/redisurl"
+)
+
+// RedisOptions are the settings of the connection to Redis. The tag `set:"snapshots=..."` of the embedding field says
+// for the help whether snapshots go to Redis or come from it.
+type RedisOptions struct {
+	Redis             string `default:"redis://127.0.0.1:6379" help:"Where snapshots ${snapshots}: redis://USER:PASSWORD@HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379, redis+cluster://HOST:6379?addr=HOST2:6379; with TLS rediss://, rediss+sentinel://, rediss+cluster://. See docs/redis.md."`
+	RedisPasswordFile string `name:"redis-password-file" default:"" placeholder:"PATH" help:"A file with Redis's password, instead of one in the URL. It is read anew for each connection, so a new password needs no restart."`
+	RedisCA           string `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
+	RedisCert         string `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
+	RedisKey          string `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
+}
+
+// OpenRedis makes a client whose connections have a name in CLIENT LIST; see redisurl.Open.
+func (o RedisOptions) OpenRedis(name string) (redis.UniversalClient, error) {
+	return redisurl.Open(o.Redis, o.options(name))
+}
+
+// CheckRedis reads the files that the settings name and connects to nothing; see redisurl.Check.
+func (o RedisOptions) CheckRedis() error { return redisurl.Check(o.Redis, o.options("")) }
+
+func (o RedisOptions) options(name string) redisurl.Options {
+	return redisurl.Options{Name: name, PasswordFile: o.RedisPasswordFile, CA: o.RedisCA, Cert: o.RedisCert, Key: o.RedisKey}
+}
+
+// The checks below return an error that names the setting and what it may be.
+
+// CheckInternalListen checks --internal-listen.
+func CheckInternalListen(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	return CheckListen("internal-listen", addr)
+}
+
+// CheckListen wants an address to listen on.
+func CheckListen(name, addr string) error {
+	if _, err := net.ResolveTCPAddr("tcp", addr); err != nil || addr == "" {
+		return fmt.Errorf("--%s %q: want HOST:PORT, such as 127.0.0.1:8080 or :8080", name, addr)
+	}
+	return nil
+}
+
+// CheckLogSummary checks --log-summary: 1 s to 24 h, or 0 for never.
+func CheckLogSummary(interval time.Duration) error {
+	if interval == 0 {
+		return nil
+	}
+	return CheckRange("log-summary", interval, time.Second, 24*time.Hour)
+}
+
+// CheckRange wants least <= v <= most.
+func CheckRange[T cmp.Ordered](name string, v, least, most T) error {
+	if v < least || v > most {
+		return fmt.Errorf("--%s %v: want %v to %v", name, v, least, most)
+	}
+	return nil
+}
+
+// CheckAtLeast wants n >= least.
+func CheckAtLeast(name string, n, least int) error {
+	if n < least {
+		return fmt.Errorf("--%s %d: want %d or more", name, n, least)
+	}
+	return nil
+}
