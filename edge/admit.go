@@ -122,7 +122,7 @@ func (e *Edge) newLimits() (l limits, err error) {
 	l.addresses = limit.NewAddresses(e.opts.MaxPerAddress)
 	if e.opts.LimitScope == scopeCluster {
 		l.fleet = limit.NewFleet(e.redis, limit.FleetOptions{
-			Local: l.addresses, Most: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Log: e.opts.logger(logLimit),
+			Local: l.addresses, MaxPerAddress: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Log: e.opts.logger(logLimit),
 		}, e.metrics)
 	}
 	if l.proxies, err = e.opts.proxies(); err != nil {

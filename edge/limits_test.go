@@ -370,19 +370,19 @@ func TestIdleConnectionsAreBounded(t *testing.T) {
 
 func TestSettingsThatAreWrongAreNamed(t *testing.T) {
 	for want, set := range map[string]func(*Options){
-		`--trusted-proxies: "0.0.0.0/0" is broader than /8`:           func(o *Options) { o.TrustedProxies = []string{"10.0.0.1", "0.0.0.0/0"} },
-		`--trusted-proxies: "::/0" is broader than /16`:               func(o *Options) { o.TrustedProxies = []string{"::/0"} },
-		`--cors-origins: "https://a.example/": want SCHEME://HOST`:    func(o *Options) { o.CORSOrigins = []string{"https://a.example/"} },
-		`--cors-origins: want * alone`:                                func(o *Options) { o.CORSOrigins = []string{"*", "null"} },
-		`--allowed-origins: "a.example"`:                              func(o *Options) { o.AllowedOrigins = []string{"a.example"} },
-		`--proxy-protocol: want --trusted-proxies too`:                func(o *Options) { o.ProxyProtocol = true },
-		`--forwarded-header "x-real-ip": want any or`:                 func(o *Options) { o.ForwardedHeader = "x-real-ip" },
-		`--limit-scope "world": want edge or cluster`:                 func(o *Options) { o.LimitScope = "world" },
-		`--limit-lease 1s: want 3s to 5m0s`:                           func(o *Options) { o.LimitLease = time.Second },
-		`--handshakes-per-minute -1: want 0 or more`:                  func(o *Options) { o.HandshakesPerMinute = -1 },
+		`--trusted-proxies: "0.0.0.0/0" is broader than /8`:         func(o *Options) { o.TrustedProxies = []string{"10.0.0.1", "0.0.0.0/0"} },
+		`--trusted-proxies: "::/0" is broader than /16`:             func(o *Options) { o.TrustedProxies = []string{"::/0"} },
+		`--cors-origins: "https://a.example/": want SCHEME://HOST`:  func(o *Options) { o.CORSOrigins = []string{"https://a.example/"} },
+		`--cors-origins: want * alone`:                              func(o *Options) { o.CORSOrigins = []string{"*", "null"} },
+		`--allowed-origins: "a.example"`:                            func(o *Options) { o.AllowedOrigins = []string{"a.example"} },
+		`--proxy-protocol: want --trusted-proxies too`:              func(o *Options) { o.ProxyProtocol = true },
+		`--forwarded-header "x-real-ip": want any or`:               func(o *Options) { o.ForwardedHeader = "x-real-ip" },
+		`--limit-scope "world": want edge or cluster`:               func(o *Options) { o.LimitScope = "world" },
+		`--limit-lease 1s: want 3s to 5m0s`:                         func(o *Options) { o.LimitLease = time.Second },
+		`--handshakes-per-minute -1: want 0 or more`:                func(o *Options) { o.HandshakesPerMinute = -1 },
 		`--max-conns-per-address 9: want --max-per-address (10) or`: func(o *Options) { o.MaxConnsPerAddress = 9 },
-		`--max-header-bytes 100: want 1024 to 65536`:                  func(o *Options) { o.MaxHeaderBytes = 100 },
-		`--header-timeout 0s: want 100ms to 1m0s`:                     func(o *Options) { o.HeaderTimeout = 0 },
+		`--max-header-bytes 100: want 1024 to 65536`:                func(o *Options) { o.MaxHeaderBytes = 100 },
+		`--header-timeout 0s: want 100ms to 1m0s`:                   func(o *Options) { o.HeaderTimeout = 0 },
 	} {
 		o := Defaults()
 		set(&o)
