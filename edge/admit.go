@@ -147,7 +147,7 @@ func (l limits) limiter() hub.Limiter {
 func requireUpgrade(c *fiber.Ctx) error {
 	if !ws.IsUpgrade(c) {
 		c.Set(fiber.HeaderUpgrade, "websocket")
-		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
+		return fiber.NewError(fiber.StatusUpgradeRequired, "this path requires a WebSocket handshake")
 	}
 	return c.Next()
 }

@@ -116,9 +116,9 @@ func (e *Edge) events(c *fiber.Ctx) error {
 	addr, _ := c.Locals(localAddr).(netip.Addr)
 	c.Context().HijackSetNoResponse(true) // the hub writes all of it, as it may have to reject the client
 	c.Context().Hijack(func(hijacked net.Conn) {
-		conn, err := ws.Take(hijacked)
+		conn, err := ws.Detach(hijacked)
 		if err != nil {
-			e.log.Error("cannot take a connection over", "err", err)
+			e.log.Error("cannot detach a connection", "err", err)
 			return
 		}
 		e.hub.ServeEvents(conn.Conn, addr, header, form == "delta")
