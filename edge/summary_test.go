@@ -125,7 +125,7 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `
-# HELP sightglass_http_requests_total HTTP requests that were answered, by route (other: no path of ours; none: no request that could be read) and status.
+# HELP sightglass_http_requests_total HTTP responses, by route (other: unknown path; none: malformed request) and status.
 # TYPE sightglass_http_requests_total counter
 sightglass_http_requests_total{code="101",route="/ws/mempool"} 1
 sightglass_http_requests_total{code="200",route="/livez"} 2
@@ -138,7 +138,7 @@ sightglass_http_requests_total{code="503",route="/readyz"} 1
 	until(t, "the requests to be counted", func() bool {
 		return testutil.GatherAndCompare(e.metrics, strings.NewReader(want), "sightglass_http_requests_total") == nil
 	})
-	if n := testutil.ToFloat64(e.limits.handshaken); n != 1 {
+	if n := testutil.ToFloat64(e.limits.attempts); n != 1 {
 		t.Errorf("%v handshakes, want 1", n)
 	}
 }

@@ -42,7 +42,7 @@ type Feed struct {
 	connected  atomic.Bool
 }
 
-// staleAfter is snapshot.StaleAfter in words.
+// staleAfter is snapshot.StaleAfter as text.
 var staleAfter = fmt.Sprintf("%g s", snapshot.StaleAfter.Seconds())
 
 type metrics struct {
