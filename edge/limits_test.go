@@ -187,7 +187,7 @@ func TestAdmit_LimitsHandshakesPerMinute(t *testing.T) {
 	}
 }
 
-// TestWhoIsCounted: a place is taken by one address; whether the second connection gets one tells whose it is.
+// TestAdmit_CountsByClientAddress: with one stream per address, the second is accepted only from another address.
 func TestAdmit_CountsByClientAddress(t *testing.T) {
 	const proxy, stranger = "127.0.2.1", "127.0.3.1"
 	for name, c := range map[string]struct {
