@@ -82,7 +82,8 @@ func (e *Edge) listen() (err error) {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	e.public = connlimit.New(ln, connlimit.Options{
-		MaxPerAddress: cmp.Or(e.opts.MaxConnsPerAddress, connsPerStream*e.opts.MaxPerAddress), Proxies: e.limits.proxies, ProxyProtocol: e.opts.ProxyProtocol,
+		MaxPerAddress: cmp.Or(e.opts.MaxConnsPerAddress, connsPerStream*e.opts.MaxPerAddress),
+		Proxies:       e.limits.proxies, ProxyProtocol: e.opts.ProxyProtocol,
 		HeaderTimeout: e.opts.HeaderTimeout, Rejections: e.limits.rejections,
 	})
 	if e.opts.InternalListen == "" {

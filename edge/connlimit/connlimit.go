@@ -78,7 +78,9 @@ func (l *Listener) admit(tcp *net.TCPConn) net.Conn {
 		}
 		return &direct{TCPConn: tcp, addresses: l.addresses, peer: peer}
 	case l.opts.ProxyProtocol:
-		conn := proxyproto.NewConn(tcp, proxyproto.WithPolicy(proxyproto.REQUIRE), proxyproto.SetReadHeaderTimeout(l.opts.HeaderTimeout))
+		conn := proxyproto.NewConn(tcp,
+			proxyproto.WithPolicy(proxyproto.REQUIRE),
+			proxyproto.SetReadHeaderTimeout(l.opts.HeaderTimeout))
 		return &proxied{Conn: conn, tcp: tcp, listener: l}
 	}
 	return tcp
