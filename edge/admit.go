@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -26,9 +27,9 @@ const (
 	scopeCluster = "cluster"
 )
 
-// The values of --forwarded-header. With any, X-Forwarded-For wins: nearly every proxy writes it and passes a Forwarded
-// on as it came, so where both are there Forwarded is likely the client's own. Where the proxies write only Forwarded
-// it is the other way round, and they must be set to drop X-Forwarded-For or the setting to forwarded.
+// The values of --forwarded-header. With any, X-Forwarded-For takes precedence: nearly every proxy writes it and passes
+// Forwarded on unchanged, so if a request has both, Forwarded is likely forged by the client. Proxies that write only
+// Forwarded need the setting forwarded, or must drop X-Forwarded-For.
 const (
 	headerAny          = "any"
 	headerForwardedFor = "x-forwarded-for"
@@ -36,24 +37,25 @@ const (
 )
 
 const (
-	// handshakesPerPlace is how many handshakes a minute an address may make for each WebSocket that it may hold: one a
-	// second is more than any client that reconnects with backoff makes, and an edge takes thousands a second.
-	handshakesPerPlace = 60
-	// socketsPerPlace is how many TCP connections an address may have open for each WebSocket that it may hold: a browser
-	// has up to six for a page and its files, and those who are told why they cannot stay need one too.
-	socketsPerPlace = 10
+	// handshakesPerStream is the default number of handshakes per minute for each stream that an address may have: one a
+	// second is more than a client with backoff makes, and an edge handles thousands a second.
+	handshakesPerStream = 60
+	// connsPerStream is the default number of TCP connections for each stream that an address may have: a browser opens up to
+	// six for a page and its files, and a rejected client needs one to learn why.
+	connsPerStream = 10
 )
 
-// limits is what stands between the public and the hub.
+// limits are the checks between the public and the hub.
 type limits struct {
 	rejections *rejection.Counter
 	proxies    realip.Proxies
-	origins    origin.Allowed // may open a WebSocket
+	origins    origin.Allowed // may open a stream
 	readers    origin.Allowed // may read the API
-	handshaken prometheus.Counter
+	attempts   prometheus.Counter
 	handshakes *limit.Rate
-	addresses  *limit.Addresses // WebSockets on this edge
-	fleet      *limit.Fleet     // nil with the scope edge
+	addresses  *limit.Addresses // streams on this edge
+	fleet      *limit.Fleet     // streams on all edges; nil with the scope edge
+	limiter    hub.Limiter      // fleet if there is one, else addresses
 }
 
 func (o Options) proxies() (realip.Proxies, error) {
@@ -85,12 +87,12 @@ func (o Options) corsOrigins() (origin.Allowed, error) {
 
 func (o Options) checkProxies() error {
 	if o.ProxyProtocol && len(o.TrustedProxies) == 0 {
-		return errors.New("--proxy-protocol: want --trusted-proxies too, as nobody else's word is believed")
+		return errors.New("--proxy-protocol: want --trusted-proxies too: the header is read from trusted proxies only")
 	}
 	return nil
 }
 
-// checkSockets refuses a limit that nobody could live with: each WebSocket is a TCP connection.
+// checkSockets rejects a limit of TCP connections below that of streams, as each stream is a TCP connection.
 func (o Options) checkSockets() error {
 	if o.MaxConnsPerAddress != 0 && o.MaxConnsPerAddress < o.MaxPerAddress {
 		return fmt.Errorf("--max-conns-per-address %d: want --max-per-address (%d) or more, or 0", o.MaxConnsPerAddress, o.MaxPerAddress)
@@ -98,32 +100,20 @@ func (o Options) checkSockets() error {
 	return nil
 }
 
-func (o Options) handshakesPerMinute() int {
-	if o.HandshakesPerMinute == 0 {
-		return handshakesPerPlace * o.MaxPerAddress
-	}
-	return o.HandshakesPerMinute
-}
-
-func (o Options) maxSockets() int {
-	if o.MaxConnsPerAddress == 0 {
-		return socketsPerPlace * o.MaxPerAddress
-	}
-	return o.MaxConnsPerAddress
-}
-
-// newLimits makes what e.opts ask for. They are valid.
+// newLimits returns the limits of e.opts, which are valid.
 func (e *Edge) newLimits() (l limits, err error) {
 	l.rejections = rejection.NewCounter(e.metrics)
-	l.handshaken = promauto.With(e.metrics).NewCounter(prometheus.CounterOpts{
-		Name: "sightglass_edge_handshakes_total", Help: "WebSocket handshakes that came, let in or not.",
+	l.attempts = promauto.With(e.metrics).NewCounter(prometheus.CounterOpts{
+		Name: "sightglass_edge_handshakes_total", Help: "Requests for streams, accepted or not.",
 	})
-	l.handshakes = limit.NewRate(e.opts.handshakesPerMinute())
+	l.handshakes = limit.NewRate(cmp.Or(e.opts.HandshakesPerMinute, handshakesPerStream*e.opts.MaxPerAddress))
 	l.addresses = limit.NewAddresses(e.opts.MaxPerAddress)
+	l.limiter = l.addresses
 	if e.opts.LimitScope == scopeCluster {
 		l.fleet = limit.NewFleet(e.redis, limit.FleetOptions{
-			Local: l.addresses, Most: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Log: e.opts.logger(logLimit),
+			Local: l.addresses, MaxPerAddress: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Log: e.opts.logger(logLimit),
 		}, e.metrics)
+		l.limiter = l.fleet
 	}
 	if l.proxies, err = e.opts.proxies(); err != nil {
 		return l, err
@@ -135,28 +125,20 @@ func (e *Edge) newLimits() (l limits, err error) {
 	return l, err
 }
 
-// limiter is what the hub asks.
-func (l limits) limiter() hub.Limiter {
-	if l.fleet != nil {
-		return l.fleet
-	}
-	return l.addresses
-}
-
-// requireUpgrade rejects what is no WebSocket handshake.
+// requireUpgrade rejects requests that are not WebSocket handshakes.
 func requireUpgrade(c *fiber.Ctx) error {
 	if !ws.IsUpgrade(c) {
 		c.Set(fiber.HeaderUpgrade, "websocket")
-		return fiber.NewError(fiber.StatusUpgradeRequired, "this path speaks WebSocket")
+		return fiber.NewError(fiber.StatusUpgradeRequired, "this path requires a WebSocket handshake")
 	}
 	return c.Next()
 }
 
-// admit rejects requests for a stream that may not become one. Nothing is counted here that would have to be released: a
-// handshake can still break before a stream comes of it. The origin is checked before the rate, so that a page elsewhere
-// cannot use up what its visitors' address may do here.
+// admit rejects requests for a stream that fail a check. It acquires nothing that must be released, because the connection can
+// still break before the stream begins. The origin is checked before the rate, so that a page of another origin cannot use
+// up its visitors' allowance.
 func (e *Edge) admit(c *fiber.Ctx) error {
-	e.limits.handshaken.Inc()
+	e.limits.attempts.Inc()
 	switch {
 	case e.draining.Load():
 		e.limits.rejections.Count(rejection.Draining)
@@ -175,7 +157,7 @@ func (e *Edge) admit(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// localAddr is the name under which a request's netip.Addr goes on to the WebSocket that it becomes.
+// localAddr is the key in Locals for the client's netip.Addr, which the stream needs.
 const localAddr = "addr"
 
 func (e *Edge) originAllowed(c *fiber.Ctx) bool {
@@ -186,7 +168,7 @@ func (e *Edge) originAllowed(c *fiber.Ctx) bool {
 	return e.limits.origins.Allow(origins, string(c.Request().Header.Host()))
 }
 
-// clientAddr is the address that a request's client has in truth: a copy, which outlives the request.
+// clientAddr returns the client's address, behind proxies too. It is a copy that may outlive the request.
 func (e *Edge) clientAddr(c *fiber.Ctx) netip.Addr {
 	peer, header := realip.Of(c.Context().RemoteAddr()), &c.Request().Header
 	if e.opts.ForwardedHeader != headerForwarded {
@@ -198,8 +180,8 @@ func (e *Edge) clientAddr(c *fiber.Ctx) netip.Addr {
 	return e.limits.proxies.Forwarded(peer, header.PeekAll(fiber.HeaderForwarded))
 }
 
-// countRejections counts the requests that the server rejected before any of our handlers saw them.
-func (e *Edge) countRejections(answer fiber.ErrorHandler) fiber.ErrorHandler {
+// countRejections counts the requests that the server rejected before routing.
+func (e *Edge) countRejections(respond fiber.ErrorHandler) fiber.ErrorHandler {
 	return func(c *fiber.Ctx, err error) error {
 		switch {
 		case errors.Is(err, fiber.ErrRequestTimeout):
@@ -207,6 +189,6 @@ func (e *Edge) countRejections(answer fiber.ErrorHandler) fiber.ErrorHandler {
 		case errors.Is(err, fiber.ErrRequestHeaderFieldsTooLarge):
 			e.limits.rejections.Count(rejection.HeaderSize)
 		}
-		return answer(c, err)
+		return respond(c, err)
 	}
 }

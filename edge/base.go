@@ -11,32 +11,32 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// ownPaths are the first segments of the edge's own paths. A base path must begin with another.
+// ownPaths are the first segments of the edge's own paths. A base path must not begin with one of them.
 var ownPaths = []string{"api", "clock", "embed", "health", "livez", "readyz", "static", "ws"}
 
-// checkBasePath accepts nothing, or segments of letters, digits and -._~ such as /price or /btc/price. Those characters
+// checkBasePath accepts an empty path, or segments of letters, digits and -._~ such as /price or /btc/price. These characters
 // are never percent-encoded, so the path has one spelling.
 func checkBasePath(base string) error {
 	if base == "" {
 		return nil
 	}
-	plain := func(r rune) bool {
+	unreserved := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~", r)
 	}
 	segments := strings.Split(base, "/")
 	if segments[0] != "" || slices.ContainsFunc(segments[1:], func(segment string) bool {
-		return segment == "" || segment == "." || segment == ".." || strings.TrimFunc(segment, plain) != ""
+		return segment == "" || segment == "." || segment == ".." || strings.TrimFunc(segment, unreserved) != ""
 	}) {
-		return fmt.Errorf("--base-path %q: want a path such as /price or /btc/price: it begins with a slash, ends with none, and has letters, digits and -._~", base)
+		return fmt.Errorf("--base-path %q: want a path such as /price or /btc/price, with a leading and no trailing slash, of letters, digits and -._~", base)
 	}
 	if slices.Contains(ownPaths, strings.ToLower(segments[1])) {
-		return fmt.Errorf("--base-path %q: the edge itself has paths under /%s, want another name", base, segments[1])
+		return fmt.Errorf("--base-path %q: the edge has paths of its own under /%s, want another name", base, segments[1])
 	}
 	return nil
 }
 
-// mountBase serves everything under --base-path as well as at the root. Nothing that a request says, such as
-// X-Forwarded-Prefix, has a part in it. It comes after countRequests, so that routes are counted without the base path.
+// mountBase serves everything under --base-path as well as at the root. Headers such as X-Forwarded-Prefix are ignored. Call
+// it after countRequests, so that routes are counted without the base path.
 func (e *Edge) mountBase(app *fiber.App) {
 	base := []byte(e.opts.BasePath)
 	if len(base) == 0 {
@@ -52,22 +52,22 @@ func (e *Edge) mountBase(app *fiber.App) {
 	}
 }
 
-// mountBaseRedirect sends /price to /price/: what the page refers to is relative, and would be looked for at the root.
+// mountBaseRedirect redirects /price to /price/: the page's links are relative, and would otherwise lead to the root.
 func (e *Edge) mountBaseRedirect(app *fiber.App) {
 	base := e.opts.BasePath
 	if base == "" {
 		return
 	}
 	app.Get(base, func(c *fiber.Ctx) error {
-		if c.Path() != base { // in other letters, which mountBase does not know
+		if c.Path() != base { // in another case: mountBase is case-sensitive, Fiber is not
 			return fiber.ErrNotFound
 		}
 		return redirect(c, path.Base(base)+"/")
 	})
 }
 
-// redirect answers with a place relative to that of the request, which is right under any path that a proxy has taken
-// away. It keeps the query.
+// redirect redirects to a location relative to the request's, which is correct under any path that a proxy strips. It keeps
+// the query.
 func redirect(c *fiber.Ctx, location string) error {
 	if query := c.Request().URI().QueryString(); len(query) > 0 {
 		location += "?" + string(query)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestCheckBasePath(t *testing.T) {
+func TestOptions_BasePath(t *testing.T) {
 	for base, good := range map[string]bool{
 		"": true, "/price": true, "/btc/price": true, "/~me/v1.0_a-b": true, "/API2": true,
 		"/": false, "price": false, "/price/": false, "//price": false, "/btc//price": false, "/./price": false, "/..": false,
@@ -24,8 +24,8 @@ func TestCheckBasePath(t *testing.T) {
 	}
 }
 
-// TestOwnPathsAreAllThatThereAre, so that a base path can hide none of them.
-func TestOwnPathsAreAllThatThereAre(t *testing.T) {
+// TestOwnPaths_CoverEveryRoute, so that a base path cannot hide one.
+func TestOwnPaths_CoverEveryRoute(t *testing.T) {
 	var got []string
 	for _, route := range unstarted(t).app.GetRoutes(true) {
 		if first := strings.Split(route.Path, "/")[1]; first != "" {

@@ -1,10 +1,11 @@
-// Package edge relays the newest snapshot from Redis to browsers, and serves the dashboard that shows it.
+// Package edge relays the newest snapshot from Redis to browsers and serves the dashboard.
 //
-// The data's way: Redis -> feed -> hub -> socket. An edge keeps nothing of its own, so any number of them stand
+// Data flows from Redis through feed and hub to the sockets. An edge has no state of its own, so any number of edges can run
 // behind any load balancer.
 package edge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,7 @@ import (
 	"sightglass/shared/daemon"
 )
 
-// An Edge is ready to run once: New has checked its options and bound its addresses.
+// An Edge can be run once. New has validated its options and opened its listeners.
 type Edge struct {
 	opts     Options
 	log      *slog.Logger
@@ -40,7 +41,7 @@ type Edge struct {
 	draining atomic.Bool
 }
 
-// New makes an edge or says what is wrong with its options. Redis need not be there yet.
+// New returns an edge, or an error that names every invalid option. Redis need not be reachable yet.
 func New(o Options) (*Edge, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -59,26 +60,28 @@ func New(o Options) (*Edge, error) {
 	if e.limits, err = e.newLimits(); err != nil {
 		return nil, errors.Join(err, e.redis.Close())
 	}
-	e.opts.MaxClients = fitClients(o.MaxClients, e.log)
+	e.opts.MaxClients = fitMaxClients(o.MaxClients, e.log)
 	e.hub = hub.New(hub.Options{
-		Limiter: e.limits.limiter(), MaxClients: e.opts.MaxClients,
+		Limiter: e.limits.limiter, MaxClients: e.opts.MaxClients,
 		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Rejections: e.limits.rejections, Log: o.logger(logHub),
 	}, e.metrics)
 	e.app = e.routes()
-	if err := e.bind(); err != nil {
+	if err := e.listen(); err != nil {
 		return nil, errors.Join(err, e.redis.Close())
 	}
-	e.gauges()
+	e.registerGauges()
 	return e, nil
 }
 
-func (e *Edge) bind() (err error) {
+// listen opens the public listener, and the internal one if it is set.
+func (e *Edge) listen() (err error) {
 	ln, err := listenPublic(e.opts.Listen, e.opts.WriteTimeout)
 	if err != nil {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	e.public = connlimit.New(ln, connlimit.Options{
-		MaxPerAddress: e.opts.maxSockets(), Proxies: e.limits.proxies, ProxyProtocol: e.opts.ProxyProtocol,
+		MaxPerAddress: cmp.Or(e.opts.MaxConnsPerAddress, connsPerStream*e.opts.MaxPerAddress),
+		Proxies:       e.limits.proxies, ProxyProtocol: e.opts.ProxyProtocol,
 		HeaderTimeout: e.opts.HeaderTimeout, Rejections: e.limits.rejections,
 	})
 	if e.internal, err = daemon.ListenInternal(e.opts.InternalListen); err != nil {
@@ -87,14 +90,14 @@ func (e *Edge) bind() (err error) {
 	return nil
 }
 
-// Addr is where browsers connect.
+// Addr returns the address of the public listener.
 func (e *Edge) Addr() net.Addr { return e.public.Addr() }
 
-// Clients is the number of WebSockets that are connected.
+// Clients returns the number of open streams.
 func (e *Edge) Clients() int { return e.hub.Len() }
 
-// Run works until ctx ends, then drains and returns nil: within DrainDelay, DrainWindow and Grace together. Its error
-// is one that it cannot go on with; a Redis that is away is not.
+// Run serves until ctx ends, then drains and returns nil; draining takes at most DrainDelay, DrainWindow and Grace together.
+// An error means that the edge cannot serve. An unreachable Redis is no error.
 func (e *Edge) Run(ctx context.Context) error {
 	defer e.redis.Close()
 	feeding, stopFeeding := context.WithCancel(context.WithoutCancel(ctx))
@@ -120,26 +123,26 @@ func (e *Edge) Run(ctx context.Context) error {
 		defer stopFeeding()
 		return e.drain()
 	})
-	e.log.Info("edge is listening", "addr", e.Addr().String())
+	e.log.Info("listening", "addr", e.Addr().String())
 	if err := g.Wait(); err != nil {
 		return fmt.Errorf("edge: %w", err)
 	}
 	return nil
 }
 
-// drain stops serving in three steps: DrainDelay for load balancers to notice that the edge is no longer ready, while
-// clients still get everything; DrainWindow over which clients are told to go; and Grace for the last of them.
+// drain shuts down in three steps: during DrainDelay load balancers see that the edge is not ready, and clients still get
+// every snapshot; over DrainWindow clients are disconnected one after another; and the last ones have Grace to close.
 func (e *Edge) drain() error {
 	e.draining.Store(true)
 	e.log.Info("draining", "clients", e.hub.Len(), "delay", e.opts.DrainDelay, "window", e.opts.DrainWindow)
 	time.Sleep(e.opts.DrainDelay)
 	e.hub.Drain(e.opts.DrainWindow, e.opts.Grace)
 	err := e.app.ShutdownWithTimeout(time.Second)
-	if errors.Is(err, context.DeadlineExceeded) { // a connection that has sent nothing yet, such as a browser's spare one
-		e.log.Debug("left connections without a request behind")
+	if errors.Is(err, context.DeadlineExceeded) { // connections without a request, such as a browser's spare ones
+		e.log.Debug("did not wait for connections without a request")
 		err = nil
 	}
-	// Shutdown does nothing if it comes before the server has begun to accept.
+	// Shutdown does nothing if the server has not begun to accept.
 	if closed := e.public.Close(); !errors.Is(closed, net.ErrClosed) {
 		err = errors.Join(err, closed)
 	}

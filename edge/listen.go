@@ -17,27 +17,26 @@ import (
 	"sightglass/shared/daemon"
 )
 
-// sendBuffer bounds what the kernel holds for a client that does not read, in bytes (Linux doubles it). Without it
-// the kernel takes megabytes for each, and such a client is only noticed after ten minutes. One plain snapshot is
-// about 50 kB.
+// sendBuffer is the size of a socket's send buffer in bytes (Linux doubles it). By default the kernel buffers megabytes for a
+// client that does not read, which is then detected only after ten minutes. One plain snapshot has about 50 kB.
 const sendBuffer = 64 << 10
 
-// Without traffic the kernel asks after a client this often, and gives it up after so many questions without an answer.
+// The kernel's keep-alive: the time between probes of an idle connection, and how many probes may stay unacknowledged.
 const (
-	keepAliveEvery = 15 * time.Second
-	keepAliveTries = 4
+	keepAliveInterval = 15 * time.Second
+	keepAliveProbes   = 4
 )
 
-// listenPublic listens on IPv4 and IPv6. Its sockets have bounded send buffers, and the kernel gives up a client that
-// acknowledges nothing for the timeout, so the edge needs no timers of its own for clients that are gone. Accepted
-// connections inherit all of that: it costs no system call for each.
+// listenPublic listens on IPv4 and IPv6. Its sockets have bounded send buffers, and the kernel closes the connection of a
+// client that acknowledges nothing for the timeout, so the edge needs no timers for clients that are gone. Accepted
+// connections inherit the options, without a system call for each.
 func listenPublic(addr string, timeout time.Duration) (*net.TCPListener, error) {
 	config := net.ListenConfig{
-		KeepAlive: -1, // do not set it anew for each connection
+		KeepAlive: -1, // inherited, not set for each connection
 		Control: func(_, _ string, raw syscall.RawConn) error {
-			var failed error
-			err := raw.Control(func(fd uintptr) { failed = setOptions(int(fd), timeout) })
-			return errors.Join(err, failed)
+			var optionErr error
+			err := raw.Control(func(fd uintptr) { optionErr = setSocketOptions(int(fd), timeout) })
+			return errors.Join(err, optionErr)
 		},
 	}
 	ln, err := config.Listen(context.Background(), "tcp", addr)
@@ -47,13 +46,13 @@ func listenPublic(addr string, timeout time.Duration) (*net.TCPListener, error) 
 	return ln.(*net.TCPListener), nil
 }
 
-func setOptions(fd int, timeout time.Duration) error {
+func setSocketOptions(fd int, timeout time.Duration) error {
 	for _, o := range []struct{ level, name, value int }{
 		{unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer},
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAliveEvery.Seconds())},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAliveEvery.Seconds())},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveTries},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(keepAliveInterval.Seconds())},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(keepAliveInterval.Seconds())},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes},
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(timeout.Milliseconds())},
 	} {
 		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
@@ -63,25 +62,25 @@ func setOptions(fd int, timeout time.Duration) error {
 	return nil
 }
 
-// spareFiles are the descriptors that are kept for all that is no client: Redis, listeners, HTTP requests.
-const spareFiles = 100
+// reservedFiles are the file descriptors reserved for everything but clients: Redis, listeners, HTTP requests.
+const reservedFiles = 100
 
-// fitClients gives the number of clients, at most the one wanted, for which the process may open files. Go has raised
-// the soft limit to the hard one by now.
-func fitClients(wanted int, log *slog.Logger) int {
+// fitMaxClients returns wanted, or the largest number of clients that the limit of open files allows if that is lower. The
+// Go runtime has raised the soft limit to the hard limit.
+func fitMaxClients(wanted int, log *slog.Logger) int {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-		log.Warn("cannot tell how many files may be open", "err", err)
+		log.Warn("cannot read the limit of open files", "err", err)
 		return wanted
 	}
 	log.Info("limit of open files", "files", files.Cur, "max_clients", wanted)
-	most := max(1, int(min(files.Cur, math.MaxInt32))-spareFiles)
-	if wanted <= most {
+	fitting := max(1, int(min(files.Cur, math.MaxInt32))-reservedFiles)
+	if wanted <= fitting {
 		return wanted
 	}
-	log.Warn("--max-clients does not fit the limit of open files and is lowered; raise the limit (ulimit -n, LimitNOFILE=)",
-		"max_clients", most, "wanted", wanted, "files", files.Cur)
-	return most
+	log.Warn("lowered --max-clients to the limit of open files; raise the limit (ulimit -n, LimitNOFILE=)",
+		"max_clients", fitting, "wanted", wanted, "files", files.Cur)
+	return fitting
 }
 
 // internalRoutes are for operators: GET /metrics and the profiles under /debug/pprof/.

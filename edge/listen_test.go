@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestAcceptedConnectionsInheritTheOptions: nothing sets them for each, so it must be the kernel that does.
-func TestAcceptedConnectionsInheritTheOptions(t *testing.T) {
+// TestListenPublic_ConnectionsInheritSocketOptions from the listener: nothing sets them for each connection.
+func TestListenPublic_ConnectionsInheritSocketOptions(t *testing.T) {
 	ln, err := listenPublic("127.0.0.1:0", 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +37,7 @@ func TestAcceptedConnectionsInheritTheOptions(t *testing.T) {
 		"send buffer":        {unix.SOL_SOCKET, unix.SO_SNDBUF, 2 * sendBuffer},
 		"keep-alive":         {unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		"keep-alive idle":    {unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 15},
-		"keep-alive retries": {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveTries},
+		"keep-alive retries": {unix.IPPROTO_TCP, unix.TCP_KEEPCNT, keepAliveProbes},
 		"user timeout":       {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 30_000},
 		"no delay":           {unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 	} {
@@ -51,13 +51,13 @@ func TestAcceptedConnectionsInheritTheOptions(t *testing.T) {
 	}
 }
 
-func TestMoreClientsThanFilesIsSaid(t *testing.T) {
+func TestFitMaxClients_LowersToOpenFiles(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
-	if got := fitClients(1, log); got != 1 || strings.Contains(out.String(), "WARN") {
-		t.Errorf("1 client became %d: %s", got, &out)
+	if got := fitMaxClients(1, log); got != 1 || strings.Contains(out.String(), "WARN") {
+		t.Errorf("1 client: got %d, log %s", got, &out)
 	}
-	if got := fitClients(math.MaxInt, log); got < 1 || got == math.MaxInt || !strings.Contains(out.String(), "WARN") {
-		t.Errorf("all the clients in the world became %d: %s", got, &out)
+	if got := fitMaxClients(math.MaxInt, log); got < 1 || got == math.MaxInt || !strings.Contains(out.String(), "WARN") {
+		t.Errorf("more clients than files: got %d, log %s", got, &out)
 	}
 }

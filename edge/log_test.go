@@ -43,8 +43,8 @@ func (l *lines) all(t testing.TB) (all []map[string]any) {
 	return all
 }
 
-// TestTheLogSumsUp what clients did: one comes and leaves, one comes and is refused for its address, one for its origin.
-func TestTheLogSumsUp(t *testing.T) {
+// TestEdge_LogsClientSummary: one client connects and leaves, one is rejected by its address, one by its origin.
+func TestEdge_LogsClientSummary(t *testing.T) {
 	var log lines
 	e := serve(t, func(o *Options) {
 		o.MaxPerAddress, o.LogSummary = 1, time.Second
@@ -55,7 +55,7 @@ func TestTheLogSumsUp(t *testing.T) {
 	until(t, "the first to be there", func() bool { return e.Clients() == 1 })
 	second := dial(t, e, "127.0.0.1")
 	_, r := handshake(t, second, "Host: a")
-	if _, err := io.Copy(io.Discard, r); err != nil { // until it was told why not
+	if _, err := io.Copy(io.Discard, r); err != nil { // until the close frame was sent
 		t.Fatal(err)
 	}
 	answer, _ := handshake(t, dial(t, e, "127.0.0.1"), "Host: a", "Origin: https://example.com")
@@ -107,7 +107,7 @@ func TestNothingHappenedIsNoLine(t *testing.T) {
 	}
 }
 
-func TestRequestsAreCountedByRoute(t *testing.T) {
+func TestCountRequests_ByRoute(t *testing.T) {
 	e := serve(t, func(o *Options) { o.Log = slog.New(slog.DiscardHandler) })
 	for _, path := range []string{"/livez", "/livez", "/readyz", "/static/style.css", "/static/absent.css", "/absent", "/livez/../absent?a=b"} {
 		answer, err := http.Get("http://" + e.Addr().String() + path)
@@ -125,7 +125,7 @@ func TestRequestsAreCountedByRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `
-# HELP sightglass_http_requests_total HTTP requests that were answered, by route (other: no path of ours; none: no request that could be read) and status.
+# HELP sightglass_http_requests_total HTTP responses, by route (other: unknown path; none: malformed request) and status.
 # TYPE sightglass_http_requests_total counter
 sightglass_http_requests_total{code="101",route="/ws/mempool"} 1
 sightglass_http_requests_total{code="200",route="/livez"} 2
@@ -138,12 +138,12 @@ sightglass_http_requests_total{code="503",route="/readyz"} 1
 	until(t, "the requests to be counted", func() bool {
 		return testutil.GatherAndCompare(e.metrics, strings.NewReader(want), "sightglass_http_requests_total") == nil
 	})
-	if n := testutil.ToFloat64(e.limits.handshaken); n != 1 {
+	if n := testutil.ToFloat64(e.limits.attempts); n != 1 {
 		t.Errorf("%v handshakes, want 1", n)
 	}
 }
 
-func TestSummaryInterval(t *testing.T) {
+func TestOptions_LogSummary(t *testing.T) {
 	for every, good := range map[time.Duration]bool{0: true, time.Second: true, 24 * time.Hour: true, time.Millisecond: false, -time.Minute: false, 25 * time.Hour: false} {
 		o := Defaults()
 		o.LogSummary = every

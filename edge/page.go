@@ -12,14 +12,14 @@ import (
 	"sightglass/edge/web"
 )
 
-// mountPage adds the pages and their files.
+// mountPage adds the pages and their static files.
 func (e *Edge) mountPage(app *fiber.App) {
 	files := readFiles(web.Files())
-	app.Get("/", unslashed, securePage, files["/index.html"].Send)
-	app.Get("/clock", unslashed, securePage, files["/clock.html"].Send)
-	app.Get("/embed", unslashed, securePage, framable, files["/embed.html"].Send)
-	app.Use(web.Client, e.cors, importable)
-	app.Get("/static/*", securePage, func(c *fiber.Ctx) error {
+	app.Get("/", redirectTrailingSlash, setPagePolicy, files["/index.html"].Send)
+	app.Get("/clock", redirectTrailingSlash, setPagePolicy, files["/clock.html"].Send)
+	app.Get("/embed", redirectTrailingSlash, setPagePolicy, allowFraming, files["/embed.html"].Send)
+	app.Use(web.Client, e.cors, allowCrossOriginUse)
+	app.Get("/static/*", setPagePolicy, func(c *fiber.Ctx) error {
 		if file := files[c.Path()]; file != nil {
 			return file.Send(c)
 		}
@@ -27,16 +27,16 @@ func (e *Edge) mountPage(app *fiber.App) {
 	})
 }
 
-// unslashed sends /clock/, which Fiber takes for /clock, there: what a page refers to is relative to its path, and under
-// /clock/ there is nothing.
-func unslashed(c *fiber.Ctx) error {
+// redirectTrailingSlash redirects /clock/, which Fiber routes like /clock, to /clock: the page's links are relative, and would
+// lead to paths under /clock/.
+func redirectTrailingSlash(c *fiber.Ctx) error {
 	if path := c.Path(); path != "/" && strings.HasSuffix(path, "/") {
 		return redirect(c, "../"+strings.Trim(path, "/"))
 	}
 	return c.Next()
 }
 
-// readFiles makes each file a response, by its path. They are embedded, so reading them cannot fail.
+// readFiles returns a response for each file, by path. The files are embedded, so reading them cannot fail.
 func readFiles(files fs.FS) map[string]*httpapi.Response {
 	responses := make(map[string]*httpapi.Response)
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
@@ -53,22 +53,23 @@ func readFiles(files fs.FS) map[string]*httpapi.Response {
 	return responses
 }
 
-func securePage(c *fiber.Ctx) error {
+// setPagePolicy sets the Content-Security-Policy and sends no Referrer.
+func setPagePolicy(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentSecurityPolicy, web.ContentSecurityPolicy)
 	c.Set(fiber.HeaderReferrerPolicy, "no-referrer")
 	return c.Next()
 }
 
-// framable lets any page frame the answer, also one with Cross-Origin-Embedder-Policy: require-corp, which wants the same
-// of what it frames.
-func framable(c *fiber.Ctx) error {
+// allowFraming lets any page frame the response, including pages with Cross-Origin-Embedder-Policy: require-corp, which
+// require the same header from frames.
+func allowFraming(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentSecurityPolicy, web.EmbedPolicy)
 	c.Set("Cross-Origin-Embedder-Policy", "require-corp")
-	return importable(c)
+	return allowCrossOriginUse(c)
 }
 
-// importable lets pages of other origins load the answer; what they may read of it is for CORS to say.
-func importable(c *fiber.Ctx) error {
+// allowCrossOriginUse lets pages of other origins load the response. CORS decides whether they may read it.
+func allowCrossOriginUse(c *fiber.Ctx) error {
 	c.Set("Cross-Origin-Resource-Policy", "cross-origin")
 	return c.Next()
 }

@@ -10,18 +10,18 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// Requests for what is on none of our paths have one label together: a client cannot make new series. Those that could
-// not be read have no path.
+// Requests for unknown paths share one label, so that a client cannot create series. Requests that could not be parsed have
+// no path.
 const (
 	routeOther = "other"
 	routeNone  = "none"
 )
 
-// countRequests counts what the server answers, by route and status. All routes must be there already.
+// countRequests counts the server's responses by route and status. Call it after all routes are added.
 func (e *Edge) countRequests(app *fiber.App) {
 	total := promauto.With(e.metrics).NewCounterVec(prometheus.CounterOpts{
 		Name: "sightglass_http_requests_total",
-		Help: "HTTP requests that were answered, by route (other: no path of ours; none: no request that could be read) and status.",
+		Help: "HTTP responses, by route (other: unknown path; none: malformed request) and status.",
 	}, []string{"route", "code"})
 	routes := routesOf(app)
 	server := app.Server()
@@ -37,7 +37,7 @@ func (e *Edge) countRequests(app *fiber.App) {
 	}
 }
 
-// A routeSet is the paths that there are; one that ends in * stands for all that begin so.
+// A routeSet has the paths of all routes. prefixes are those of paths that end in *.
 type routeSet struct {
 	exact    map[string]struct{}
 	prefixes []string

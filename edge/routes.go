@@ -15,24 +15,32 @@ import (
 	"sightglass/shared/snapshot"
 )
 
-// routes is everything that the public listener answers.
+// routes returns the public listener's handlers.
 func (e *Edge) routes() *fiber.App {
 	app := fiber.New(fiber.Config{
 		DisableStartupMessage: true,
-		ReadTimeout:           e.opts.HeaderTimeout, // for a whole request: slow headers hold nothing for longer
+		ReadTimeout:           e.opts.HeaderTimeout, // for a whole request, so that slow headers occupy nothing for longer
 		WriteTimeout:          10 * time.Second,
 		IdleTimeout:           time.Minute,
-		BodyLimit:             1024, // no request of ours has a body
+		BodyLimit:             1024, // no path expects a body
 		ReadBufferSize:        e.opts.MaxHeaderBytes,
-		ErrorHandler:          e.countRejections(answerError),
+		ErrorHandler:          e.countRejections(errorResponse),
 	})
-	beStrict(app)
-	app.Server().KeepHijackedConns = true // or Close on a WebSocket does nothing; the hub closes each itself
+	rejectMalformed(app)
+	app.Server().KeepHijackedConns = true // else Close on a hijacked connection does nothing; the hub closes each one
 
 	app.Get("/livez", func(c *fiber.Ctx) error { return c.SendString("ok\n") })
-	app.Get("/readyz", e.ready)
+	app.Get("/readyz", func(c *fiber.Ctx) error {
+		if err := e.unready(); err != nil {
+			return err
+		}
+		return c.SendString("ok\n")
+	})
 	app.Get("/health", e.health)
-	app.Get("/ws/mempool", requireUpgrade, e.admit, e.stream())
+	app.Get("/ws/mempool", requireUpgrade, e.admit, ws.Handler(hub.DeltaProtocol, e.opts.logger(logWS), func(h *ws.Handshake, conn *ws.Conn) {
+		addr, _ := h.Locals(localAddr).(netip.Addr)
+		e.hub.ServeWebSocket(conn, addr)
+	}))
 	e.mountAPI(app)
 	e.mountPage(app)
 	e.mountBaseRedirect(app)
@@ -41,17 +49,10 @@ func (e *Edge) routes() *fiber.App {
 	return app
 }
 
-func (e *Edge) ready(c *fiber.Ctx) error {
-	if why := e.unready(); why != nil {
-		return why
-	}
-	return c.SendString("ok\n")
-}
-
-// readyWithin is ReadyWithin in words.
+// readyWithin is snapshot.ReadyWithin as text.
 var readyWithin = fmt.Sprintf("%g s", snapshot.ReadyWithin.Seconds())
 
-// unready is why the edge should get no clients, an error with a status; nil if it should.
+// unready returns why load balancers should send no clients, as an error with a status; nil if the edge is ready.
 func (e *Edge) unready() error {
 	switch {
 	case e.draining.Load():
@@ -80,24 +81,16 @@ func (e *Edge) health(c *fiber.Ctx) error {
 	})
 }
 
-// health is the answer of /health; part of the public contract.
+// health is the response of /health, which is part of the public contract.
 type health struct {
-	Status           string `json:"status"` // ok, or degraded: no snapshot, a stale one, or no Redis
+	Status           string `json:"status"` // ok or degraded: no snapshot, a stale one, or no Redis
 	ClientsConnected int    `json:"clients_connected"`
 	MempoolActiveTxs uint64 `json:"mempool_active_txs"`
 	UptimeSeconds    int64  `json:"uptime_seconds"` // of this edge
 }
 
-// stream makes the request a WebSocket and hands it to the hub.
-func (e *Edge) stream() fiber.Handler {
-	return ws.Handler(hub.DeltaProtocol, e.opts.logger(logWS), func(h *ws.Handshake, conn *ws.Conn) {
-		addr, _ := h.Locals(localAddr).(netip.Addr)
-		e.hub.ServeWebSocket(conn, addr)
-	})
-}
-
-// events makes the request a stream of server-sent events and hands its connection to the hub. A HEAD gets the header
-// alone.
+// events turns the request into a stream of server-sent events, whose connection it hands to the hub. HEAD gets only the
+// header.
 func (e *Edge) events(c *fiber.Ctx) error {
 	form := c.Query("form", "snapshot")
 	if form != "snapshot" && form != "delta" {
@@ -106,7 +99,7 @@ func (e *Edge) events(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentType, "text/event-stream")
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	c.Set("X-Accel-Buffering", "no") // nginx would hold events back until a buffer is full
+	c.Set("X-Accel-Buffering", "no") // else nginx delays events until a buffer is full
 	if c.Method() == fiber.MethodHead {
 		return nil
 	}
@@ -114,11 +107,11 @@ func (e *Edge) events(c *fiber.Ctx) error {
 	c.Response().Header.VisitAll(func(name, value []byte) { header.Add(string(name), string(value)) })
 	header.Del(fiber.HeaderContentLength)
 	addr, _ := c.Locals(localAddr).(netip.Addr)
-	c.Context().HijackSetNoResponse(true) // the hub writes all of it, as it may have to reject the client
+	c.Context().HijackSetNoResponse(true) // the hub writes the whole response, as it may reject the client
 	c.Context().Hijack(func(hijacked net.Conn) {
-		conn, err := ws.Take(hijacked)
+		conn, err := ws.Detach(hijacked)
 		if err != nil {
-			e.log.Error("cannot take a connection over", "err", err)
+			e.log.Error("cannot detach a connection", "err", err)
 			return
 		}
 		e.hub.ServeEvents(conn.Conn, addr, header, form == "delta")
@@ -126,23 +119,23 @@ func (e *Edge) events(c *fiber.Ctx) error {
 	return nil
 }
 
-// answerError gives every error one shape, and never more than its status tells when it was not ours.
-func answerError(c *fiber.Ctx, err error) error {
+// errorResponse responds to every error with the same JSON form, and hides the text of internal errors.
+func errorResponse(c *fiber.Ctx, err error) error {
 	status, message := fiber.StatusInternalServerError, "internal error"
-	if ours, ok := errors.AsType[*fiber.Error](err); ok {
-		status, message = ours.Code, ours.Message
+	if public, ok := errors.AsType[*fiber.Error](err); ok {
+		status, message = public.Code, public.Message
 	}
 	if status == fiber.StatusNotFound {
-		message = "no such path" // Fiber's repeats what was asked
+		message = "no such path" // Fiber's message quotes the path
 	}
-	var answer struct {
+	var response struct {
 		Error struct {
 			Code    int    `json:"code"`
 			Message string `json:"message"`
 		} `json:"error"`
 	}
-	answer.Error.Code, answer.Error.Message = status, message
+	response.Error.Code, response.Error.Message = status, message
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	return c.Status(status).JSON(answer)
+	return c.Status(status).JSON(response)
 }

@@ -14,9 +14,8 @@ import (
 	"sightglass/edge/spec"
 )
 
-// TestTheDocumentHasEveryRoute, and no other: what is not described is not there. HEAD goes without saying wherever
-// there is a GET.
-func TestTheDocumentHasEveryRoute(t *testing.T) {
+// TestRoutes_MatchOpenAPIDocument: each route is described, and each described route exists. HEAD is implied by GET.
+func TestRoutes_MatchOpenAPIDocument(t *testing.T) {
 	e := unstarted(t)
 	got, want := make(map[string]bool), described(t)
 	for _, route := range e.app.GetRoutes(true) {
@@ -29,7 +28,7 @@ func TestTheDocumentHasEveryRoute(t *testing.T) {
 	}
 }
 
-// unstarted is an edge that does not run.
+// unstarted returns an edge that does not run.
 func unstarted(t *testing.T) *Edge {
 	t.Helper()
 	o := Defaults()
@@ -46,6 +45,7 @@ func unstarted(t *testing.T) *Edge {
 	return e
 }
 
+// described returns the methods and paths of openapi.json.
 func described(t *testing.T) map[string]bool {
 	t.Helper()
 	var document struct {
@@ -65,7 +65,7 @@ func described(t *testing.T) map[string]bool {
 
 func sorted(m map[string]bool) []string { return slices.Sorted(maps.Keys(m)) }
 
-func TestCheckOrigins(t *testing.T) {
+func TestOptions_CORSOrigins(t *testing.T) {
 	for name, c := range map[string]struct {
 		origins []string
 		good    bool

@@ -11,9 +11,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// beStrict makes the server answer what it would not, or would answer in plain text: an HTTP version that it does not
-// speak, a method that nobody knows, a request without a Host or with two, a request that is none.
-func beStrict(app *fiber.App) {
+// rejectMalformed makes the server respond with an API error to requests that it would ignore or answer in plain text: an
+// unsupported HTTP version, an unknown method, a missing, repeated or invalid Host, a request that cannot be parsed.
+func rejectMalformed(app *fiber.App) {
 	server := app.Server()
 	handle, fail, methods := server.Handler, server.ErrorHandler, app.Config().RequestMethods
 	server.Handler = func(ctx *fasthttp.RequestCtx) {
@@ -21,38 +21,39 @@ func beStrict(app *fiber.App) {
 		case "HTTP/1.1", "HTTP/1.0":
 		default:
 			ctx.SetConnectionClose()
-			refuse(app, ctx, fiber.NewError(fiber.StatusHTTPVersionNotSupported, "want HTTP/1.1 or HTTP/1.0"))
+			respondError(app, ctx, fiber.NewError(fiber.StatusHTTPVersionNotSupported, "want HTTP/1.1 or HTTP/1.0"))
 			return
 		}
-		if fault := hostFault(&ctx.Request.Header); fault != "" {
-			ctx.SetConnectionClose() // a proxy in front may have taken another host, or another end of the request
-			refuse(app, ctx, fiber.NewError(fiber.StatusBadRequest, fault))
+		if problem := checkHost(&ctx.Request.Header); problem != "" {
+			ctx.SetConnectionClose() // a proxy may have parsed the request differently
+			respondError(app, ctx, fiber.NewError(fiber.StatusBadRequest, problem))
 			return
 		}
 		if !slices.Contains(methods, string(ctx.Method())) {
-			ctx.Request.Header.SetMethod(fiber.MethodTrace) // known, and on no path of ours: 404 or 405, as the path says
+			ctx.Request.Header.SetMethod(fiber.MethodTrace) // a known method that no path has: 404 or 405, depending on the path
 		}
 		handle(ctx)
 	}
-	server.ErrorHandler = func(ctx *fasthttp.RequestCtx, err error) { fail(ctx, describe(err)) }
+	server.ErrorHandler = func(ctx *fasthttp.RequestCtx, err error) { fail(ctx, publicError(err)) }
 }
 
-// hostFault says what is wrong with a request's Host (RFC 9112, section 3.2); "" if nothing. An empty one is what a client
-// must send that knows no name for us, and we need none: it gets what everyone gets (section 3.3).
-func hostFault(header *fasthttp.RequestHeader) string {
+// checkHost returns what is wrong with a request's Host (RFC 9112, section 3.2); "" if it is valid. An empty Host is valid:
+// a client that knows no name for the server must send it (section 3.3).
+func checkHost(header *fasthttp.RequestHeader) string {
+	u, err := url.Parse("//" + string(header.Host()))
 	switch lines := hostLines(header.RawHeaders()); {
 	case lines == 0 && header.IsHTTP11():
 		return "want a Host header"
 	case lines > 1:
 		return "want one Host header"
-	case !isHost(string(header.Host())):
+	case err != nil || u.Host != string(header.Host()):
 		return "Host: want a name or an address, and a port if there is one"
 	}
 	return ""
 }
 
-// hostLines counts the lines of Host. The server keeps the last one only. It has refused names with white space around
-// them, so each line begins with the name or is none of it.
+// hostLines counts the Host lines, of which the server keeps only the last. The server has rejected header names with white
+// space around them, so comparing the beginning of each line suffices.
 func hostLines(raw []byte) (n int) {
 	name := []byte("host:")
 	for line := range bytes.Lines(raw) {
@@ -63,13 +64,8 @@ func hostLines(raw []byte) (n int) {
 	return n
 }
 
-func isHost(value string) bool {
-	u, err := url.Parse("//" + value)
-	return err == nil && u.Host == value
-}
-
-// refuse answers with an error before any route is looked for.
-func refuse(app *fiber.App, ctx *fasthttp.RequestCtx, err *fiber.Error) {
+// respondError responds with an error before routing.
+func respondError(app *fiber.App, ctx *fasthttp.RequestCtx, err *fiber.Error) {
 	c := app.AcquireCtx(ctx)
 	defer app.ReleaseCtx(c)
 	if app.ErrorHandler(c, err) != nil {
@@ -79,9 +75,8 @@ func refuse(app *fiber.App, ctx *fasthttp.RequestCtx, err *fiber.Error) {
 
 var errMalformed = errors.New("malformed request")
 
-// describe leaves the errors that Fiber knows a status for, and gives the others, whose text quotes the request, one
-// text.
-func describe(err error) error {
+// publicError returns errors that Fiber has a status for, and errMalformed for all others, whose text quotes the request.
+func publicError(err error) error {
 	_, tooLarge := errors.AsType[*fasthttp.ErrSmallBuffer](err)
 	_, network := errors.AsType[net.Error](err)
 	if tooLarge || network || errors.Is(err, fasthttp.ErrBodyTooLarge) {

@@ -1,4 +1,4 @@
-// Package connlimit wraps the public listener: it bounds how many TCP connections one address may hold, before anything is
+// Package connlimit wraps the public listener. It bounds how many TCP connections one address may hold, before anything is
 // read from them, and it reads the PROXY protocol.
 package connlimit
 
@@ -11,43 +11,48 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/pires/go-proxyproto"
+
 	"sightglass/edge/limit"
 	"sightglass/edge/realip"
 	"sightglass/edge/rejection"
 )
 
-// Options bound what may connect.
+// Options configure a Listener.
 type Options struct {
-	MaxPerAddress int            // TCP connections for an IPv4 address or an IPv6 /64; proxies are not counted
-	Proxies       realip.Proxies // those that connect for others
-	ProxyProtocol bool           // whether each of those begins with a PROXY protocol header
+	MaxPerAddress int            // TCP connections of an IPv4 address or an IPv6 /64; proxies are not counted
+	Proxies       realip.Proxies // connect on behalf of clients
+	ProxyProtocol bool           // proxies begin each connection with a PROXY protocol header
 	HeaderTimeout time.Duration  // how long that header may take
 	Rejections    *rejection.Counter
 }
 
-// A Listener hands out connections whose RemoteAddr is the client's, as far as it is known without reading HTTP.
+// A Listener accepts connections whose RemoteAddr is the client's, as far as it is known without reading HTTP.
 type Listener struct {
 	*net.TCPListener
 	opts      Options
 	addresses *limit.Addresses
 }
 
-// New wraps ln.
+// New returns a Listener that accepts from ln.
 func New(ln *net.TCPListener, o Options) *Listener {
 	return &Listener{ln, o, limit.NewAddresses(o.MaxPerAddress)}
 }
 
-// Held is the number of TCP connections that are counted, those of proxies left out, and of addresses that hold them.
+// Held returns the number of open TCP connections, without those of proxies, and the number of addresses that hold them.
 func (l *Listener) Held() (connections, addresses int) {
 	return l.addresses.Total(), l.addresses.Len()
 }
 
-// Accept gives the next connection that may stay. Its error is the listener's end.
+// Accept returns the next connection within the limit and closes those over it. An error means that the listener is closed.
 func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		tcp, err := l.AcceptTCP()
 		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			l.awaitDescriptor()
+			// The server would take this error for the end of the listener: a client that opens more connections than the
+			// process has descriptors would end the edge for everyone. The kernel queues new connections meanwhile.
+			l.opts.Rejections.Count(rejection.Descriptors)
+			<-time.After(descriptorWait)
 			continue
 		}
 		if err != nil {
@@ -60,15 +65,10 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// awaitDescriptor waits a little for a connection to close. The server takes an error for the listener's end, so a client
-// that opens more connections than the process has descriptors would end the edge for everyone.
-func (l *Listener) awaitDescriptor() {
-	const little = 20 * time.Millisecond // the kernel keeps those who wait meanwhile
-	l.opts.Rejections.Count(rejection.Descriptors)
-	<-time.After(little)
-}
+// descriptorWait is the time between two attempts to accept while the process has no file descriptor left.
+const descriptorWait = 20 * time.Millisecond
 
-// admit gives nil if the connection may not stay.
+// admit returns nil if the connection is over the limit.
 func (l *Listener) admit(tcp *net.TCPConn) net.Conn {
 	peer := realip.Of(tcp.RemoteAddr())
 	switch {
@@ -78,12 +78,15 @@ func (l *Listener) admit(tcp *net.TCPConn) net.Conn {
 		}
 		return &direct{TCPConn: tcp, addresses: l.addresses, peer: peer}
 	case l.opts.ProxyProtocol:
-		return newProxied(tcp, l)
+		conn := proxyproto.NewConn(tcp,
+			proxyproto.WithPolicy(proxyproto.REQUIRE),
+			proxyproto.SetReadHeaderTimeout(l.opts.HeaderTimeout))
+		return &proxied{Conn: conn, tcp: tcp, listener: l}
 	}
 	return tcp
 }
 
-// acquire takes one of the address's connections; false if it holds too many.
+// acquire takes one of the address's connections. It reports false, and counts the rejection, if none is left.
 func (l *Listener) acquire(addr netip.Addr) bool {
 	if l.addresses.Acquire(context.Background(), addr) != rejection.None {
 		l.opts.Rejections.Count(rejection.Sockets)
@@ -92,7 +95,7 @@ func (l *Listener) acquire(addr netip.Addr) bool {
 	return true
 }
 
-// direct is a client's own connection.
+// A direct is a connection from a client itself.
 type direct struct {
 	*net.TCPConn
 	addresses *limit.Addresses
@@ -100,7 +103,7 @@ type direct struct {
 	closed    atomic.Bool
 }
 
-// Close also releases the address's connection, once.
+// Close closes the connection and releases the address's connection, once.
 func (c *direct) Close() error {
 	err := c.TCPConn.Close()
 	if !c.closed.Swap(true) {

@@ -17,14 +17,14 @@ import (
 	"sightglass/edge/rejection"
 )
 
-// A door is a limited listener on which each connection is answered with the address that the server sees and an echo.
-type door struct {
+// An echoServer responds to each connection of a limited listener with the address that it sees, and then echoes.
+type echoServer struct {
 	*connlimit.Listener
 	reg *prometheus.Registry
 }
 
-// open limits a listener until the test ends. proxies is empty or a CIDR.
-func open(t *testing.T, most int, proxies string, headerTimeout time.Duration) *door {
+// startServer runs until the test ends. proxies is empty or a CIDR.
+func startServer(t *testing.T, maxPerAddress int, proxies string, headerTimeout time.Duration) *echoServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -35,25 +35,25 @@ func open(t *testing.T, most int, proxies string, headerTimeout time.Duration) *
 		t.Fatal(err)
 	}
 	reg := prometheus.NewRegistry()
-	d := &door{reg: reg, Listener: connlimit.New(ln.(*net.TCPListener), connlimit.Options{
-		MaxPerAddress: most, Proxies: trusted, ProxyProtocol: true, HeaderTimeout: headerTimeout,
+	s := &echoServer{reg: reg, Listener: connlimit.New(ln.(*net.TCPListener), connlimit.Options{
+		MaxPerAddress: maxPerAddress, Proxies: trusted, ProxyProtocol: true, HeaderTimeout: headerTimeout,
 		Rejections: rejection.NewCounter(reg),
 	})}
 	var served sync.WaitGroup
 	served.Go(func() {
 		for {
-			conn, err := d.Accept()
+			conn, err := s.Accept()
 			if err != nil {
 				return
 			}
-			served.Go(func() { answer(conn) })
+			served.Go(func() { respond(conn) })
 		}
 	})
-	t.Cleanup(func() { d.Close(); served.Wait() })
-	return d
+	t.Cleanup(func() { s.Close(); served.Wait() })
+	return s
 }
 
-func answer(conn net.Conn) {
+func respond(conn net.Conn) {
 	defer conn.Close()
 	b := make([]byte, 1)
 	if _, err := io.ReadFull(conn, b); err != nil {
@@ -64,10 +64,10 @@ func answer(conn net.Conn) {
 }
 
 // dial connects from an address of the loopback network.
-func (d *door) dial(t *testing.T, from string) net.Conn {
+func (s *echoServer) dial(t *testing.T, from string) net.Conn {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	conn, err := dialer.DialContext(t.Context(), "tcp", d.Addr().String())
+	conn, err := dialer.DialContext(t.Context(), "tcp", s.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,8 +78,8 @@ func (d *door) dial(t *testing.T, from string) net.Conn {
 	return conn
 }
 
-// seen sends a connection's first bytes and gives the address that the server sees, or "" if it hangs up.
-func seen(t *testing.T, conn net.Conn, first string) string {
+// seenAddress sends a connection's first bytes and returns the address that the server sees, or "" if it closes the connection.
+func seenAddress(t *testing.T, conn net.Conn, first string) string {
 	t.Helper()
 	if _, err := io.WriteString(conn, first); err != nil {
 		return ""
@@ -88,7 +88,7 @@ func seen(t *testing.T, conn net.Conn, first string) string {
 	for b := make([]byte, 1); ; line.Write(b) {
 		_, err := conn.Read(b)
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-			t.Fatal("neither answered nor closed")
+			t.Fatal("the server neither responded nor closed the connection")
 		}
 		if err != nil {
 			return ""
@@ -99,26 +99,26 @@ func seen(t *testing.T, conn net.Conn, first string) string {
 	}
 }
 
-func (d *door) expectOneRejected(t *testing.T, why rejection.Reason) {
+func (s *echoServer) expectOneRejected(t *testing.T, why rejection.Reason) {
 	t.Helper()
-	metrics, err := d.reg.Gather()
+	metrics, err := s.reg.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, m := range metrics[0].GetMetric() {
 		if m.GetLabel()[0].GetValue() == string(why) && m.GetCounter().GetValue() != 1 {
-			t.Errorf("%v rejected for %q, want 1", m.GetCounter().GetValue(), why)
+			t.Errorf("%v connections rejected for %q, want 1", m.GetCounter().GetValue(), why)
 		}
 	}
 }
 
-func (d *door) expectEmpty(t *testing.T) {
+func (s *echoServer) expectEmpty(t *testing.T) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
 	poll := time.NewTicker(time.Millisecond)
 	defer poll.Stop()
 	for {
-		connections, addresses := d.Held()
+		connections, addresses := s.Held()
 		if connections == 0 && addresses == 0 {
 			return
 		}
@@ -130,31 +130,31 @@ func (d *door) expectEmpty(t *testing.T) {
 	}
 }
 
-func TestConnectionsOfAnAddress(t *testing.T) {
-	d := open(t, 3, "", time.Minute)
+func TestListener_LimitsConnectionsPerAddress(t *testing.T) {
+	s := startServer(t, 3, "", time.Minute)
 	var three []net.Conn
 	for range 3 {
-		conn := d.dial(t, "127.0.1.1")
-		if got := seen(t, conn, "x"); got != "127.0.1.1" {
-			t.Fatalf("seen as %q", got)
+		conn := s.dial(t, "127.0.1.1")
+		if got := seenAddress(t, conn, "x"); got != "127.0.1.1" {
+			t.Fatalf("seen as %q, want 127.0.1.1", got)
 		}
 		three = append(three, conn)
 	}
-	if got := seen(t, d.dial(t, "127.0.1.1"), "x"); got != "" {
-		t.Errorf("the fourth was seen as %q, want it closed", got)
+	if got := seenAddress(t, s.dial(t, "127.0.1.1"), "x"); got != "" {
+		t.Errorf("the fourth connection was seen as %q, want it closed", got)
 	}
-	d.expectOneRejected(t, rejection.Sockets)
-	if got := seen(t, d.dial(t, "127.0.1.2"), "x"); got != "127.0.1.2" {
-		t.Errorf("another address was seen as %q", got)
+	s.expectOneRejected(t, rejection.Sockets)
+	if got := seenAddress(t, s.dial(t, "127.0.1.2"), "x"); got != "127.0.1.2" {
+		t.Errorf("another address was seen as %q, want 127.0.1.2", got)
 	}
 	for _, conn := range three {
 		conn.Close()
 	}
-	for seen(t, d.dial(t, "127.0.1.1"), "x") == "" { // until the server has noticed
+	for seenAddress(t, s.dial(t, "127.0.1.1"), "x") == "" { // until the server sees them closed
 	}
 }
 
-// v2 is a PROXY protocol header of version 2.
+// v2 encodes a PROXY protocol header of version 2.
 func v2(t *testing.T, h *proxyproto.Header) string {
 	t.Helper()
 	h.Version = 2
@@ -167,65 +167,65 @@ func v2(t *testing.T, h *proxyproto.Header) string {
 
 func tcp(addr string) *net.TCPAddr { return &net.TCPAddr{IP: net.ParseIP(addr), Port: 4711} }
 
-func TestTheProxyProtocol(t *testing.T) {
+func TestListener_ProxyProtocol(t *testing.T) {
 	proxied := func(family proxyproto.AddressFamilyAndProtocol, from, to string) string {
 		return v2(t, &proxyproto.Header{Command: proxyproto.PROXY, TransportProtocol: family, SourceAddr: tcp(from), DestinationAddr: tcp(to)})
 	}
 	for name, c := range map[string]struct{ from, send, want string }{
-		"v1":                        {"127.0.2.1", "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nx", "198.51.100.1"},
-		"v1 of IPv6":                {"127.0.2.1", "PROXY TCP6 2001:db8::1 2001:db8::2 4711 80\r\nx", "2001:db8::1"},
-		"v1 of both, as nginx does": {"127.0.2.1", "PROXY TCP6 2001:db8::1 192.0.2.1 4711 80\r\nx", "2001:db8::1"},
-		"v1 of nobody":              {"127.0.2.1", "PROXY UNKNOWN\r\nx", "127.0.2.1"},
-		"v2":                        {"127.0.2.1", proxied(proxyproto.TCPv4, "198.51.100.1", "192.0.2.1") + "x", "198.51.100.1"},
-		"v2 of IPv6":                {"127.0.2.1", proxied(proxyproto.TCPv6, "2001:db8::1", "2001:db8::2") + "x", "2001:db8::1"},
-		"v2 of IPv4 as IPv6":        {"127.0.2.1", proxied(proxyproto.TCPv6, "::ffff:198.51.100.1", "2001:db8::2") + "x", "198.51.100.1"},
-		"v2 of the proxy":           {"127.0.2.1", v2(t, &proxyproto.Header{Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}) + "x", "127.0.2.1"},
-		"a stranger's v1":           {"127.0.3.1", "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nx", "127.0.3.1"},
-		"a stranger's v2":           {"127.0.3.1", proxied(proxyproto.TCPv4, "198.51.100.1", "192.0.2.1") + "x", "127.0.3.1"},
-		"a stranger's none":         {"127.0.3.1", "x", "127.0.3.1"},
-		"a proxy's none":            {"127.0.2.1", "GET / HTTP/1.1\r\n\r\n", ""},
-		"a proxy's broken one":      {"127.0.2.1", "PROXY TCP4 198.51.100.1\r\nx", ""},
-		"v1 without an end":         {"127.0.2.1", "PROXY TCP4 " + strings.Repeat("1", 200), ""},
+		"v1":                             {"127.0.2.1", "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nx", "198.51.100.1"},
+		"v1 of IPv6":                     {"127.0.2.1", "PROXY TCP6 2001:db8::1 2001:db8::2 4711 80\r\nx", "2001:db8::1"},
+		"v1 of both, as nginx writes it": {"127.0.2.1", "PROXY TCP6 2001:db8::1 192.0.2.1 4711 80\r\nx", "2001:db8::1"},
+		"v1 of nobody":                   {"127.0.2.1", "PROXY UNKNOWN\r\nx", "127.0.2.1"},
+		"v2":                             {"127.0.2.1", proxied(proxyproto.TCPv4, "198.51.100.1", "192.0.2.1") + "x", "198.51.100.1"},
+		"v2 of IPv6":                     {"127.0.2.1", proxied(proxyproto.TCPv6, "2001:db8::1", "2001:db8::2") + "x", "2001:db8::1"},
+		"v2 of IPv4 as IPv6":             {"127.0.2.1", proxied(proxyproto.TCPv6, "::ffff:198.51.100.1", "2001:db8::2") + "x", "198.51.100.1"},
+		"v2 of the proxy":                {"127.0.2.1", v2(t, &proxyproto.Header{Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}) + "x", "127.0.2.1"},
+		"a stranger's v1":                {"127.0.3.1", "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nx", "127.0.3.1"},
+		"a stranger's v2":                {"127.0.3.1", proxied(proxyproto.TCPv4, "198.51.100.1", "192.0.2.1") + "x", "127.0.3.1"},
+		"a stranger's none":              {"127.0.3.1", "x", "127.0.3.1"},
+		"a proxy's none":                 {"127.0.2.1", "GET / HTTP/1.1\r\n\r\n", ""},
+		"a proxy's broken one":           {"127.0.2.1", "PROXY TCP4 198.51.100.1\r\nx", ""},
+		"v1 without an end":              {"127.0.2.1", "PROXY TCP4 " + strings.Repeat("1", 200), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := open(t, 1, "127.0.2.0/24", time.Minute)
-			conn := d.dial(t, c.from)
-			if got := seen(t, conn, c.send); got != c.want {
+			s := startServer(t, 1, "127.0.2.0/24", time.Minute)
+			conn := s.dial(t, c.from)
+			if got := seenAddress(t, conn, c.send); got != c.want {
 				t.Errorf("seen as %q, want %q", got, c.want)
 			}
 			if c.want == "" {
-				d.expectOneRejected(t, rejection.ProxyHeader)
+				s.expectOneRejected(t, rejection.ProxyHeader)
 			}
 			conn.Close()
-			d.expectEmpty(t)
+			s.expectEmpty(t)
 		})
 	}
 }
 
-func TestASlowProxyHeaderIsCut(t *testing.T) {
-	d := open(t, 1, "127.0.2.0/24", 50*time.Millisecond)
-	if got := seen(t, d.dial(t, "127.0.2.1"), "PROXY TC"); got != "" {
+func TestListener_ClosesOnSlowProxyHeader(t *testing.T) {
+	s := startServer(t, 1, "127.0.2.0/24", 50*time.Millisecond)
+	if got := seenAddress(t, s.dial(t, "127.0.2.1"), "PROXY TC"); got != "" {
 		t.Errorf("seen as %q, want it closed", got)
 	}
-	d.expectOneRejected(t, rejection.ProxyHeader)
+	s.expectOneRejected(t, rejection.ProxyHeader)
 }
 
-// TestConnectionsOfAProxysClient: a proxy is not counted, its clients are.
-func TestConnectionsOfAProxysClient(t *testing.T) {
-	d := open(t, 1, "127.0.2.0/24", time.Minute)
-	first := d.dial(t, "127.0.2.1")
-	if got := seen(t, first, "PROXY TCP4 198.51.100.1 192.0.2.1 1 80\r\nx"); got == "" {
-		t.Fatal("the first was refused")
+// TestListener_CountsClientsNotProxies: a proxy's connections count for its clients.
+func TestListener_CountsClientsNotProxies(t *testing.T) {
+	s := startServer(t, 1, "127.0.2.0/24", time.Minute)
+	first := s.dial(t, "127.0.2.1")
+	if got := seenAddress(t, first, "PROXY TCP4 198.51.100.1 192.0.2.1 1 80\r\nx"); got == "" {
+		t.Fatal("the first connection was rejected")
 	}
-	if got := seen(t, d.dial(t, "127.0.2.1"), "PROXY TCP4 198.51.100.1 192.0.2.1 2 80\r\nx"); got != "" {
-		t.Errorf("the second of the same client was seen as %q, want it closed", got)
+	if got := seenAddress(t, s.dial(t, "127.0.2.1"), "PROXY TCP4 198.51.100.1 192.0.2.1 2 80\r\nx"); got != "" {
+		t.Errorf("the second connection of the same client was seen as %q, want it closed", got)
 	}
-	d.expectOneRejected(t, rejection.Sockets)
-	second := d.dial(t, "127.0.2.1")
-	if got := seen(t, second, "PROXY TCP4 198.51.100.2 192.0.2.1 3 80\r\nx"); got == "" {
-		t.Error("another client was refused")
+	s.expectOneRejected(t, rejection.Sockets)
+	second := s.dial(t, "127.0.2.1")
+	if got := seenAddress(t, second, "PROXY TCP4 198.51.100.2 192.0.2.1 3 80\r\nx"); got == "" {
+		t.Error("another client was rejected")
 	}
 	first.Close()
 	second.Close()
-	d.expectEmpty(t)
+	s.expectEmpty(t)
 }

@@ -14,8 +14,8 @@ import (
 )
 
 func init() {
-	// nginx's stream module writes IPv4 addresses into TCP6 lines when it is reached by one family and reaches us by the
-	// other. The specification forbids it, and nothing else can be meant.
+	// nginx's stream module writes IPv4 addresses into TCP6 lines if clients and upstream use different families. The
+	// specification forbids it, but the meaning is unambiguous.
 	proxyproto.V1AcceptIPv4InTCP6 = true
 }
 
@@ -24,34 +24,27 @@ var (
 	errTooMany  = errors.New("too many connections from the address in the PROXY protocol header")
 )
 
-// proxied is a connection from a proxy that says by the PROXY protocol whose it is. It must say so: a specification that
-// lets the receiver guess would let a client speak in a proxy's place. LOCAL and UNKNOWN are the proxy itself, as in its
-// health checks, and are not counted. The header is read by the first Read, so a slow one keeps nobody else waiting.
+// A proxied is a connection from a proxy that names the client by the PROXY protocol. The header is required: if it were
+// optional, clients could write one themselves. LOCAL and UNKNOWN stand for the proxy itself, as in health checks, and are
+// not counted. The first Read reads the header, so a slow one does not delay other connections.
 type proxied struct {
 	*proxyproto.Conn
-	tcp *net.TCPConn
-	l   *Listener
+	tcp      *net.TCPConn
+	listener *Listener
 
 	first    sync.Once
 	rejected error
 
 	mu     sync.Mutex
-	client netip.Addr // the zero address is one too: a client that did not come over TCP
+	client netip.Addr // the zero address if the client did not connect over TCP
 	held   bool
 	closed bool
 }
 
-func newProxied(tcp *net.TCPConn, l *Listener) *proxied {
-	conn := proxyproto.NewConn(tcp,
-		proxyproto.WithPolicy(proxyproto.REQUIRE),
-		proxyproto.SetReadHeaderTimeout(l.opts.HeaderTimeout))
-	return &proxied{Conn: conn, tcp: tcp, l: l}
-}
-
-// SyscallConn is the socket beneath, once the header has been read.
+// SyscallConn returns the TCP socket. Call it after the header has been read.
 func (c *proxied) SyscallConn() (syscall.RawConn, error) { return c.tcp.SyscallConn() }
 
-// Read takes the header first, and the client's place.
+// Read reads the header first and counts the client's connection.
 func (c *proxied) Read(b []byte) (int, error) {
 	c.first.Do(func() { c.rejected = c.admit() })
 	if c.rejected != nil {
@@ -62,11 +55,11 @@ func (c *proxied) Read(b []byte) (int, error) {
 
 func (c *proxied) admit() error {
 	if c.ProxyHeader() == nil {
-		c.l.opts.Rejections.Count(rejection.ProxyHeader)
+		c.listener.opts.Rejections.Count(rejection.ProxyHeader)
 		return errNoHeader
 	}
 	client := realip.Of(c.RemoteAddr())
-	if c.l.opts.Proxies.Trust(client) {
+	if c.listener.opts.Proxies.Trust(client) {
 		return nil
 	}
 	c.mu.Lock()
@@ -74,20 +67,20 @@ func (c *proxied) admit() error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	if !c.l.acquire(client) {
+	if !c.listener.acquire(client) {
 		return errTooMany
 	}
 	c.client, c.held = client, true
 	return nil
 }
 
-// Close also releases the address's connection, once.
+// Close closes the connection and releases the client's connection, once.
 func (c *proxied) Close() error {
 	err := c.Conn.Close()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.held {
-		c.l.addresses.Release(c.client)
+		c.listener.addresses.Release(c.client)
 	}
 	c.held, c.closed = false, true
 	return err

@@ -1,4 +1,4 @@
-// Package feed follows the snapshots on Redis and hands each newer one on.
+// Package feed subscribes to the snapshots on Redis and delivers each newer one.
 package feed
 
 import (
@@ -25,74 +25,75 @@ import (
 
 // A Feed holds the newest snapshot. Its methods may be called from anywhere; Run from one goroutine.
 type Feed struct {
-	// Alive, if it is set before Run, is called every snapshot.StaleAfter or sooner, whatever Redis does: unless a snapshot is
-	// never done with, in here or in deliver.
+	// Alive, if set before Run, is called every snapshot.StaleAfter or sooner, whatever Redis does. The calls stop only if
+	// the feed or deliver hangs on a snapshot.
 	Alive func()
 
 	client  redis.UniversalClient
 	log     *slog.Logger
 	metrics *metrics
-	outage  daemon.Outage  // of Run's goroutine
-	refused rate.Sometimes // keeps a flood of bad snapshots out of the log
+	outage  daemon.Outage // of Run's goroutine
 
-	mu        sync.Mutex    // one update after another, whichever goroutine has it
-	deliver   func(*Update) // guarded by mu, as is writing the next two
-	latest    atomic.Pointer[Update]
-	heard     atomic.Pointer[time.Time] // when the latest came; nil before the first
-	connected atomic.Bool
+	logRejected rate.Sometimes // a flood of bad snapshots must not fill the log
+
+	mu         sync.Mutex    // serialises updates from both goroutines
+	deliver    func(*Update) // guarded by mu, as are writes to latest and receivedAt
+	latest     atomic.Pointer[Update]
+	receivedAt atomic.Pointer[time.Time] // when the latest snapshot was received; nil before the first
+	connected  atomic.Bool
 }
 
-// staleAfter is snapshot.StaleAfter in words.
+// staleAfter is snapshot.StaleAfter as text.
 var staleAfter = fmt.Sprintf("%g s", snapshot.StaleAfter.Seconds())
 
 type metrics struct {
 	received, stale, resubscribed, stepsBack prometheus.Counter
-	refused                                  *prometheus.CounterVec
+	rejected                                 *prometheus.CounterVec
 }
 
-// Why a snapshot is passed over, as a metric's label.
+// The reasons for rejecting a snapshot, as label values of the metric.
 const (
-	refusedInvalid = "invalid" // no snapshot
-	refusedOld     = "old"     // older than the one that is there
+	rejectedInvalid = "invalid" // not a valid snapshot
+	rejectedOld     = "old"     // older than the latest one
 )
 
-// New makes a feed from a client of Redis; see package redisurl.
+// New returns a feed that reads from client (see package redisurl) and registers its metrics with reg.
 func New(client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *Feed {
 	with := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
 		return with.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	f := &Feed{
-		client:  client,
-		log:     log,
-		outage:  daemon.Outage{Log: log},
-		refused: rate.Sometimes{Interval: time.Second},
+		client:      client,
+		log:         log,
+		outage:      daemon.Outage{Log: log},
+		logRejected: rate.Sometimes{Interval: time.Second},
 		metrics: &metrics{
-			received:     counter("sightglass_feed_snapshots_total", "Snapshots that were newer than the one before."),
-			stale:        counter("sightglass_feed_stale_total", "Times that nothing newer came for "+staleAfter+"."),
-			stepsBack:    counter("sightglass_feed_steps_back_total", "Times that snapshots of a lower epoch were accepted, as Redis had lost the higher one."),
-			resubscribed: counter("sightglass_feed_subscribes_total", "Subscriptions that Redis has confirmed."),
-			refused: with.NewCounterVec(prometheus.CounterOpts{
-				Name: "sightglass_feed_refused_total", Help: "Snapshots that were passed over, by why.",
+			received:     counter("sightglass_feed_snapshots_total", "Snapshots accepted as newer than the latest one."),
+			stale:        counter("sightglass_feed_stale_total", "Times that no newer snapshot was received for "+staleAfter+"."),
+			stepsBack:    counter("sightglass_feed_steps_back_total", "Times that snapshots of a lower epoch were accepted because Redis had lost the higher one."),
+			resubscribed: counter("sightglass_feed_subscribes_total", "Subscriptions that Redis confirmed."),
+			rejected: with.NewCounterVec(prometheus.CounterOpts{
+				Name: "sightglass_feed_rejected_total", Help: "Snapshots that were rejected, by reason.",
 			}, []string{"reason"}),
 		},
 	}
-	for _, why := range []string{refusedInvalid, refusedOld} {
-		f.metrics.refused.WithLabelValues(why) // so that the first is seen as a rise
+	for _, reason := range []string{rejectedInvalid, rejectedOld} {
+		f.metrics.rejected.WithLabelValues(reason) // a series that starts at 0 shows the first rejection as an increase
 	}
 	with.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sightglass_feed_age_seconds", Help: "Time since the newest snapshot came.",
+		Name: "sightglass_feed_age_seconds", Help: "Time since the latest snapshot was received.",
 	}, func() float64 { return f.Age().Seconds() })
 	return f
 }
 
-// Latest is the newest update, nil before the first.
+// Latest returns the latest update, nil before the first.
 func (f *Feed) Latest() *Update { return f.latest.Load() }
 
-// Age is the time since the newest snapshot came; huge before the first.
+// Age returns the time since the latest snapshot was received, math.MaxInt64 before the first.
 func (f *Feed) Age() time.Duration {
-	if heard := f.heard.Load(); heard != nil {
-		return time.Since(*heard) // a clock that is set back does not change it
+	if at := f.receivedAt.Load(); at != nil {
+		return time.Since(*at) // monotonic: setting the clock back does not change it
 	}
 	return math.MaxInt64
 }
@@ -100,8 +101,8 @@ func (f *Feed) Age() time.Duration {
 // Connected reports whether Redis has confirmed our subscription and the link has not failed since.
 func (f *Feed) Connected() bool { return f.connected.Load() }
 
-// Run follows Redis until ctx ends. It calls deliver with every newer update, and once with a stale one when nothing
-// newer came for snapshot.StaleAfter; never two calls at once. Redis may come and go.
+// Run follows Redis until ctx ends and reconnects after failures. It calls deliver with every newer update, and once with
+// a stale one if no newer snapshot was received for snapshot.StaleAfter. Calls of deliver never overlap.
 func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 	f.deliver = deliver
 	var watch sync.WaitGroup
@@ -116,27 +117,25 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 			continue
 		}
 		f.connected.Store(false)
-		f.outage.Failed("lost redis; trying again until it is back", err)
-		pause(ctx)
+		f.outage.Failed("lost connection to redis; retrying", err)
+		sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)) // random, so that a fleet of edges does not reconnect in step
 	}
 }
 
-// watch tells the clients when nothing newer has come for too long. It has a clock of its own, because following Redis
-// can hang for longer than that: each step towards a Redis that accepts connections and never answers takes its timeout.
+// watch marks the latest snapshot as stale when it is. It has a timer of its own because follow can block for longer than
+// that: each step of connecting to a Redis that accepts connections and never answers takes its full timeout.
 func (f *Feed) watch(ctx context.Context) {
 	for ctx.Err() == nil {
-		left := f.checkStale()
+		next := f.checkStale()
 		if f.Alive != nil {
 			f.Alive()
 		}
-		pauseFor(ctx, left)
+		sleep(ctx, next)
 	}
 }
 
-// pause keeps a fleet of edges from coming back to Redis in step.
-func pause(ctx context.Context) { pauseFor(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)) }
-
-func pauseFor(ctx context.Context, d time.Duration) {
+// sleep returns after d, or sooner if ctx ends.
+func sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -145,18 +144,18 @@ func pauseFor(ctx context.Context, d time.Duration) {
 	}
 }
 
-// errSilent is follow's error when Redis confirmed the subscription and then nothing came. The ingester may be away,
-// or the link may be dead without either side knowing: only subscribing anew tells.
-var errSilent = errors.New("nothing on the channel")
+// errSilent is follow's error if Redis confirmed the subscription and then no message arrived. Either no ingester
+// publishes, or the link is dead and neither side knows it: only a new subscription can tell.
+var errSilent = errors.New("no message on the channel")
 
-// follow subscribes and takes what comes, until an error or silence for snapshot.StaleAfter.
+// follow subscribes and receives snapshots until an error, or until no message arrives for snapshot.StaleAfter.
 func (f *Feed) follow(ctx context.Context) error {
 	sub := f.client.Subscribe(ctx, keys.Channel)
 	defer sub.Close()
-	stop := context.AfterFunc(ctx, func() { sub.Close() }) // ReceiveTimeout does not look at ctx
+	stop := context.AfterFunc(ctx, func() { sub.Close() }) // ReceiveTimeout ignores ctx
 	defer stop()
 	confirmed := false
-	var lower succession
+	var lower lowerRun
 	for {
 		message, err := sub.ReceiveTimeout(ctx, snapshot.StaleAfter)
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && confirmed {
@@ -172,18 +171,18 @@ func (f *Feed) follow(ctx context.Context) error {
 			}
 			confirmed = true
 		case *redis.Message:
-			f.take([]byte(m.Payload), &lower)
-			if lower.lasts() {
-				if err := f.stepBack(ctx, lower); err != nil {
+			f.receive([]byte(m.Payload), published, &lower)
+			if lower.isLongEnough() {
+				if err := f.acceptLowerEpoch(ctx, lower); err != nil {
 					return err
 				}
-				lower = succession{}
+				lower = lowerRun{}
 			}
 		}
 	}
 }
 
-// catchUp reads the newest snapshot, after the subscription is confirmed: so nothing can be missed in between.
+// catchUp reads the latest snapshot after the subscription is confirmed, so that none is missed in between.
 func (f *Feed) catchUp(ctx context.Context) error {
 	payload, err := f.client.Get(ctx, keys.Latest).Bytes()
 	if err != nil && !errors.Is(err, redis.Nil) {
@@ -192,51 +191,49 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	f.metrics.resubscribed.Inc()
 	if !f.connected.Swap(true) { // an outage has ended, or the edge has started
 		f.outage.End()
-		f.log.Info("following the snapshots on redis")
+		f.log.Info("subscribed to snapshots on redis")
 	}
 	if err == nil {
-		f.takeStored(payload)
-		f.checkStale() // now, if it was old already
+		f.receive(payload, stored, nil)
+		f.checkStale() // at once, as it may be old
 	}
 	return nil
 }
 
-// takeStored takes a snapshot that may have lain in Redis for long: it came when it says that it was made.
-func (f *Feed) takeStored(payload []byte) {
-	f.offer(payload, nil, func(s *snapshot.Snapshot) time.Time {
-		now := time.Now()
-		return now.Add(-max(0, now.Sub(time.UnixMilli(int64(s.Timestamp*1000)))))
-	})
-}
+// An origin says how a snapshot reached the feed.
+type origin int
 
-// take takes a snapshot that was published just now. lower follows those of a lower epoch.
-func (f *Feed) take(payload []byte, lower *succession) {
-	f.offer(payload, lower, func(*snapshot.Snapshot) time.Time { return time.Now() })
-}
+const (
+	published origin = iota // on the channel, just now
+	stored                  // in the latest key, where it may have been for long
+)
 
-// offer delivers a snapshot if it is newer than the latest. lower, which may be nil, is told of it.
-func (f *Feed) offer(payload []byte, lower *succession, came func(*snapshot.Snapshot) time.Time) {
+// receive delivers a snapshot if it is newer than the latest one. lower, which may be nil, observes it.
+func (f *Feed) receive(payload []byte, from origin, lower *lowerRun) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	latest := f.latest.Load()
 	update, err := NewUpdate(payload, latest)
 	if err != nil {
-		f.refuse(refusedInvalid, err)
+		f.reject(rejectedInvalid, err)
 		return
 	}
 	s := update.Snapshot
 	if lower != nil {
-		lower.hear(s, latest)
+		lower.observe(s, latest)
 	}
 	if latest != nil && !s.NewerThan(latest.Snapshot) {
-		if old := latest.Snapshot; s.Epoch != old.Epoch || s.Seq != old.Seq { // the same again is what catchUp reads
-			f.refuse(refusedOld, fmt.Errorf("epoch %s seq %d after epoch %s seq %d", s.Epoch, s.Seq, old.Epoch, old.Seq))
+		if old := latest.Snapshot; s.Epoch != old.Epoch || s.Seq != old.Seq { // catchUp usually reads the latest one again
+			f.reject(rejectedOld, fmt.Errorf("epoch %s seq %d after epoch %s seq %d", s.Epoch, s.Seq, old.Epoch, old.Seq))
 		}
 		return
 	}
 	f.metrics.received.Inc()
-	at := came(s)
-	f.heard.Store(&at)
+	at := time.Now()
+	if from == stored { // its age counts from its timestamp
+		at = at.Add(-max(0, at.Sub(time.UnixMilli(int64(s.Timestamp*1000)))))
+	}
+	f.receivedAt.Store(&at)
 	f.publish(update)
 }
 
@@ -245,25 +242,25 @@ func (f *Feed) publish(u *Update) {
 	f.deliver(u)
 }
 
-func (f *Feed) refuse(reason string, err error) {
-	f.metrics.refused.WithLabelValues(reason).Inc()
-	f.refused.Do(func() { f.log.Warn("passed over a snapshot", "reason", reason, "err", err) })
+func (f *Feed) reject(reason string, err error) {
+	f.metrics.rejected.WithLabelValues(reason).Inc()
+	f.logRejected.Do(func() { f.log.Warn("rejected a snapshot", "reason", reason, "err", err) })
 }
 
-// checkStale tells the clients, once, when nothing newer has come for too long. It gives the time until it has to look
-// again.
+// checkStale delivers the latest snapshot marked as stale, once, if no newer one was received for snapshot.StaleAfter. It
+// returns the time until the next check.
 func (f *Feed) checkStale() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	latest := f.latest.Load()
 	if latest == nil || latest.Snapshot.Status == snapshot.Stale {
-		return snapshot.Interval // whatever comes meanwhile is not stale for longer than that
+		return snapshot.Interval // a snapshot received before the next check is not stale by then
 	}
 	if left := snapshot.StaleAfter - f.Age(); left > 0 {
 		return left
 	}
 	f.metrics.stale.Inc()
-	f.log.Warn("no snapshot for " + staleAfter + "; clients are told")
+	f.log.Warn("no snapshot for " + staleAfter + "; marked the latest as stale")
 	f.publish(latest.stale())
 	return snapshot.Interval
 }

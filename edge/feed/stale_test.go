@@ -12,12 +12,12 @@ import (
 	"sightglass/shared/snapshot"
 )
 
-// watched runs the feed's clock, without a Redis; what is delivered comes out of the channel.
+// watched runs the feed's stale timer, without a Redis. The channel receives what the feed delivers.
 func watched(t *testing.T) (*Feed, <-chan *Update) {
 	t.Helper()
 	delivered := make(chan *Update, 100)
 	f := New(nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
-	f.deliver = func(frame *Update) { delivered <- frame }
+	f.deliver = func(u *Update) { delivered <- u }
 	ctx, stop := context.WithCancel(t.Context())
 	go f.watch(ctx)
 	t.Cleanup(stop)
@@ -28,12 +28,12 @@ func expectStatus(t *testing.T, delivered <-chan *Update, want snapshot.Status) 
 	t.Helper()
 	synctest.Wait()
 	select {
-	case f := <-delivered:
-		if got := f.Snapshot.Status; got != want {
-			t.Fatalf("a frame that is %s, want it %s", got, want)
+	case u := <-delivered:
+		if got := u.Snapshot.Status; got != want {
+			t.Fatalf("got an update that is %s, want %s", got, want)
 		}
 	default:
-		t.Fatalf("no frame, want one that is %s", want)
+		t.Fatalf("got no update, want one that is %s", want)
 	}
 }
 
@@ -41,17 +41,17 @@ func expectNone(t *testing.T, delivered <-chan *Update) {
 	t.Helper()
 	synctest.Wait()
 	select {
-	case f := <-delivered:
-		t.Fatalf("a frame that is %s, want none", f.Snapshot.Status)
+	case u := <-delivered:
+		t.Fatalf("got an update that is %s, want none", u.Snapshot.Status)
 	default:
 	}
 }
 
-func TestStaleComesOnceAndOnTime(t *testing.T) {
+func TestFeed_MarksStaleOnceAfterStaleAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, delivered := watched(t)
 		time.Sleep(1234 * time.Millisecond) // all sleeps are on the bubble's clock
-		f.take(encoded("1", 1), nil)
+		f.receive(encoded("1", 1), published, nil)
 		expectStatus(t, delivered, snapshot.Live)
 		time.Sleep(snapshot.StaleAfter - time.Millisecond)
 		expectNone(t, delivered)
@@ -59,22 +59,22 @@ func TestStaleComesOnceAndOnTime(t *testing.T) {
 		expectStatus(t, delivered, snapshot.Stale)
 		time.Sleep(time.Hour)
 		expectNone(t, delivered)
-		f.take(encoded("1", 2), nil)
+		f.receive(encoded("1", 2), published, nil)
 		expectStatus(t, delivered, snapshot.Live)
 		time.Sleep(snapshot.StaleAfter)
 		expectStatus(t, delivered, snapshot.Stale)
 	})
 }
 
-func TestWhatIsRefusedDoesNotKeepItFresh(t *testing.T) {
+func TestFeed_RejectedSnapshotsDoNotPreventStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, delivered := watched(t)
-		f.take(encoded("1", 2), nil)
+		f.receive(encoded("1", 2), published, nil)
 		expectStatus(t, delivered, snapshot.Live)
 		for range 10 {
 			time.Sleep(snapshot.StaleAfter / 5)
-			f.take(encoded("1", 1), nil) // older
-			f.take([]byte("nonsense"), nil)
+			f.receive(encoded("1", 1), published, nil) // older
+			f.receive([]byte("nonsense"), published, nil)
 		}
 		expectStatus(t, delivered, snapshot.Stale)
 		expectNone(t, delivered)

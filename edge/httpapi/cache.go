@@ -16,7 +16,7 @@ import (
 var errUnavailable = errors.New("nothing from redis")
 
 // A cache holds a value that is in Redis, fetched on demand. A request gets the cached value while it is fresh, and the
-// last known one while Redis is being asked or fails. However many ask the edge, it asks Redis once per TTL. A cache is
+// last known one during a fetch and after a failed one. However many requests there are, it fetches once per TTL. A cache is
 // safe for concurrent use.
 type cache[T any] struct {
 	ttl               time.Duration
@@ -24,7 +24,7 @@ type cache[T any] struct {
 	equal             func(a, b T) bool // a value that has not changed keeps its responses
 	fetches, failures prometheus.Counter
 
-	fetching sync.Mutex // held while Redis is asked
+	fetching sync.Mutex // held during a fetch
 
 	mu        sync.Mutex // guards the rest
 	latest    *cached[T] // nil: none was ever fetched
@@ -108,7 +108,7 @@ func (v *cached[T]) response(key any, build func() *Response) *Response {
 	return v.responses[key]
 }
 
-// unavailable answers an error of a cache with 503 and when to ask again.
+// unavailable responds to an error of a cache with 503 and Retry-After.
 func unavailable(c *fiber.Ctx, message string, again time.Duration) error {
 	c.Set(fiber.HeaderRetryAfter, strconv.Itoa(int(again.Seconds())))
 	return fiber.NewError(fiber.StatusServiceUnavailable, message)

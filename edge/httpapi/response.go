@@ -72,7 +72,7 @@ func matches(ifNoneMatch, tag string) bool {
 	return false
 }
 
-// acceptsGzip reads an Accept-Encoding. No header at all means no compression: a person who asks by hand wants to read it.
+// acceptsGzip reads an Accept-Encoding. Without the header there is no compression, so that people can read responses.
 func acceptsGzip(acceptEncoding string) bool {
 	others := false
 	for one := range strings.SplitSeq(acceptEncoding, ",") {

@@ -97,9 +97,9 @@ func BenchmarkFanOut(b *testing.B) {
 }
 
 func TestShard_VisitsEveryClientWhileOthersLeave(t *testing.T) {
-	for _, n := range []int{0, 1, batch - 1, batch, batch + 1, 5 * batch} {
+	for _, n := range []int{0, 1, batchSize - 1, batchSize, batchSize + 1, 5 * batchSize} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
-			s := newShard(&Hub{began: time.Now()})
+			s := newShard(&Hub{startedAt: time.Now()})
 			stays := make(map[*client]int)
 			var goes []*client
 			for i := range n {

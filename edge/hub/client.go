@@ -17,8 +17,8 @@ type session interface {
 	rejection(r reason) []byte
 	// read handles the client's input until it is a reason to end the connection, or the connection's end.
 	read(c *client) reason
-	// drain reads, after the client was told that the connection ends, until it has closed its side: closing over unread
-	// bytes would reset the connection before the client has read why. A read deadline is set.
+	// drain reads, after the closing message was sent, until the client has closed its side: closing with unread bytes
+	// would reset the connection before the client has read the reason. A read deadline is set.
 	drain(c *client)
 }
 
@@ -64,7 +64,7 @@ func (c *client) serve() {
 		"seconds", (c.hub.clock() - c.joined).Round(time.Millisecond).Seconds(), "frames", frames, "bytes", bytes)
 }
 
-// reject tells a client why it may not join.
+// reject closes the connection of a client that may not join, with the reason.
 func (c *client) reject(r reason) {
 	defer c.stop()
 	c.hub.metrics.closed.WithLabelValues(codeLabel(r.code)).Inc()

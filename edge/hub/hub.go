@@ -55,7 +55,7 @@ type Hub struct {
 	metrics   *metrics
 	latest    atomic.Pointer[frame]
 	shards    []*shard // each client is in one; there is one for each processor
-	began     time.Time
+	startedAt time.Time
 
 	mu       sync.Mutex
 	clients  int
@@ -66,7 +66,7 @@ type Hub struct {
 
 // New makes a hub without clients and registers its metrics with reg. It does nothing before Run.
 func New(o Options, reg prometheus.Registerer) *Hub {
-	h := &Hub{opts: o, addresses: o.Limiter, metrics: newMetrics(reg), began: time.Now()}
+	h := &Hub{opts: o, addresses: o.Limiter, metrics: newMetrics(reg), startedAt: time.Now()}
 	if h.addresses == nil {
 		h.addresses = limit.NewAddresses(o.MaxPerAddress)
 	}
@@ -76,7 +76,7 @@ func New(o Options, reg prometheus.Registerer) *Hub {
 	return h
 }
 
-// Run gives the clients their frames and pings until ctx ends.
+// Run writes frames and pings to the clients until ctx ends.
 func (h *Hub) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, s := range h.shards {
@@ -85,8 +85,8 @@ func (h *Hub) Run(ctx context.Context) {
 	running.Wait()
 }
 
-// clock is the time that the hub reckons with.
-func (h *Hub) clock() time.Duration { return time.Since(h.began) }
+// clock returns the hub's monotonic time.
+func (h *Hub) clock() time.Duration { return time.Since(h.startedAt) }
 
 // Len is the number of clients.
 func (h *Hub) Len() int {
@@ -95,7 +95,7 @@ func (h *Hub) Len() int {
 	return h.clients
 }
 
-// Broadcast makes u what every client gets next. It does not wait for any of them.
+// Broadcast makes u the next update for every client. It does not wait for any of them.
 func (h *Hub) Broadcast(u *feed.Update) { h.broadcast(&frame{Update: u, arrived: time.Now()}) }
 
 func (h *Hub) broadcast(f *frame) {
@@ -110,7 +110,7 @@ func (h *Hub) serve(conn net.Conn, addr netip.Addr, codec *codec, s session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.draining { // it came just before the listener closed
-		conn.Write(s.rejection(goingAway)) //nolint:errcheck // it cannot be told then
+		conn.Write(s.rejection(goingAway)) //nolint:errcheck // the client may be gone
 		conn.Close()
 		return
 	}
@@ -173,7 +173,7 @@ func (h *Hub) Drain(window, grace time.Duration) {
 	clients := h.startDraining()
 	began := time.Now()
 	for i, c := range clients {
-		// Short waits are skipped: the next clients may as well be told at once.
+		// Short waits are skipped: a sleep would cost more than it spreads.
 		const worthWaiting = 5 * time.Millisecond
 		if d := time.Until(began.Add(window * time.Duration(i) / time.Duration(len(clients)))); d > worthWaiting {
 			time.Sleep(d)

@@ -24,26 +24,26 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		messages: make(map[byte]prometheus.Counter),
-		accepted: counter("sightglass_clients_accepted_total", "Clients that were let in."),
+		accepted: counter("sightglass_clients_accepted_total", "Clients that were accepted."),
 		bytes:    counter("sightglass_client_bytes_total", "Bytes of the snapshots written to clients, with frame headers."),
-		skipped:  counter("sightglass_client_skipped_total", "Snapshots that clients were too slow for."),
-		ignored:  counter("sightglass_client_ignored_total", "Messages from clients that mean nothing."),
+		skipped:  counter("sightglass_client_skipped_total", "Snapshots that were skipped because a client was too slow."),
+		ignored:  counter("sightglass_client_ignored_total", "Unknown messages from clients, which are ignored."),
 		behind: with.NewGauge(prometheus.GaugeOpts{
-			Name: "sightglass_clients_behind", Help: "Clients that have not taken all of a frame yet.",
+			Name: "sightglass_clients_behind", Help: "Clients that have not yet accepted the whole of a frame.",
 		}),
 		fanOut: with.NewHistogram(prometheus.HistogramOpts{
-			Name: "sightglass_fan_out_seconds", Help: "From a snapshot's arrival until a shard has written it to its last client.",
+			Name: "sightglass_fan_out_seconds", Help: "Time from a snapshot's arrival until a shard has written it to its last client.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 11), // to a second: two snapshots' time
 		}),
 		closed: with.NewCounterVec(prometheus.CounterOpts{
-			Name: "sightglass_client_closed_total", Help: "Connections that ended or were refused, by close code.",
+			Name: "sightglass_client_closed_total", Help: "Connections that ended or were rejected, by close code.",
 		}, []string{"code"}),
 	}
 	for _, code := range reasonCodes {
-		m.closed.WithLabelValues(codeLabel(code)) // so that the first is seen as a rise
+		m.closed.WithLabelValues(codeLabel(code)) // a series that starts at 0 shows the first one as an increase
 	}
 	messages := with.NewCounterVec(prometheus.CounterOpts{
-		Name: "sightglass_client_messages_total", Help: "Frames from clients, by kind, until they are told to go.",
+		Name: "sightglass_client_messages_total", Help: "Frames from clients until their close, by kind.",
 	}, []string{"kind"})
 	for opcode, kind := range messageKinds {
 		m.messages[opcode] = messages.WithLabelValues(kind)
@@ -55,7 +55,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		m.frames = append(m.frames, frames.WithLabelValues(e.label))
 	}
 	clients := with.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "sightglass_clients", Help: "Clients that are connected, by protocol.",
+		Name: "sightglass_clients", Help: "Connected clients, by protocol.",
 	}, []string{"protocol"})
 	for _, c := range codecs {
 		m.clients = append(m.clients, clients.WithLabelValues(c.label))

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A reason is why a connection ends, as the client is told. The code's range tells a client what to do: 1002, 1003,
+// A reason says why a connection ends, as sent to the client. The code's range says what the client should do: 1002, 1003,
 // 1007, 1008, 1009 do not retry; 1001 and 4000 to 4028 reconnect; 4029 wait a minute first; 4030 try another edge.
 // Codes below 4000 are WebSocket's (RFC 6455, section 7.4.1); other protocols use the same ones.
 type reason struct {

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// send writes to a socket without waiting and gives what it did not take.
+// send writes to a socket without waiting and returns what the socket did not accept.
 //
-// The call is raw, so that the scheduler is not told of it: it never blocks, and a fan-out makes ten thousand of them
+// The call is raw, so that the scheduler does not notice it: it never blocks, and a fan-out makes ten thousand of them
 // in a row, each long enough for the scheduler to think that it does and to hand the processor to another thread.
 func send(fd uintptr, b []byte) (rest []byte, err error) {
 	for len(b) > 0 {

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// batch is how many clients a shard takes at a time: enough that its lock costs nothing, few enough that one who joins
-// or leaves waits for a millisecond or two.
-const batch = 64
+// batchSize is how many clients a shard visits per lock: enough that the lock costs nothing, few enough that a client that
+// joins or leaves waits for a millisecond or two.
+const batchSize = 64
 
 // sweepsPerPing is how often a shard looks for silent clients in a ping interval.
 const sweepsPerPing = 8
@@ -19,7 +19,7 @@ type shard struct {
 	hub      *Hub
 	news     chan struct{} // has room for one: there is a newer frame
 	counters counters      // of the goroutine
-	several  [batch]*client
+	several  [batchSize]*client
 
 	mu      sync.Mutex
 	clients []*client
@@ -59,7 +59,7 @@ func (s *shard) appendTo(clients []*client) []*client {
 	return append(clients, s.clients...)
 }
 
-// run gives the clients each newer frame until ctx ends, and looks for silent ones.
+// run writes each newer frame to the clients and checks for silent ones, until ctx ends.
 func (s *shard) run(ctx context.Context) {
 	sweep := time.NewTicker(s.hub.opts.PingInterval / sweepsPerPing)
 	defer sweep.Stop()
@@ -96,11 +96,11 @@ func (s *shard) each(f func(*client, time.Duration)) {
 	clear(s.several[:]) // or one who left would be held here
 }
 
-// before gives the last clients before a place, and the place of the first of them.
+// before returns the last clients before a place, and the place of the first of them.
 func (s *shard) before(end int) ([]*client, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	end = min(end, len(s.clients))
-	begin := max(0, end-batch)
+	begin := max(0, end-batchSize)
 	return s.several[:copy(s.several[:], s.clients[begin:end])], begin
 }

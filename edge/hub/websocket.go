@@ -80,7 +80,7 @@ type webSocket struct {
 
 func (*webSocket) greeting() []byte { return nil }
 
-// rejection is a close frame: a browser does not show its scripts why a handshake was refused.
+// rejection is a close frame: browsers do not tell scripts why a handshake failed.
 func (*webSocket) rejection(r reason) []byte { return ws.AppendClose(nil, r.code, r.text) }
 
 func (s *webSocket) read(c *client) reason {
@@ -120,8 +120,8 @@ func (s *webSocket) read(c *client) reason {
 
 // drain reads until the client has answered the close frame or hung up.
 func (s *webSocket) drain(c *client) {
-	const most = 2048 // frames: a flooding client does not hold us for longer
-	for n := 0; n < most && !s.broken; n++ {
+	const maxFrames = 2048 // bounds the time that a flooding client takes
+	for n := 0; n < maxFrames && !s.broken; n++ {
 		if s.closed && !c.behindNow() {
 			return
 		}
@@ -129,8 +129,8 @@ func (s *webSocket) drain(c *client) {
 			return
 		}
 	}
-	// What comes is no WebSocket any more, but it must be taken off the socket all the same.
-	io.CopyN(io.Discard, c.conn, most*maxMessage) //nolint:errcheck // it is over either way
+	// The input is not WebSocket any more, but it must be read all the same.
+	io.CopyN(io.Discard, c.conn, maxFrames*maxMessage) //nolint:errcheck // it is over either way
 }
 
 func (s *webSocket) next() (opcode byte, payload []byte, err error) {

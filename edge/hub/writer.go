@@ -188,8 +188,8 @@ func (w *writer) next() bool {
 	return w.load(w.hub.clock(), &n)
 }
 
-// close ends the connection with a reason, unless it has ended already: the client is told, and has the grace to close
-// its side. A client that left is not there to be told.
+// close ends the connection with a reason, unless it has ended already: it sends the closing message, and the client has the
+// grace to close its side. A client that left gets no message.
 func (w *writer) close(r reason, grace time.Duration) {
 	var last []byte
 	if r != left {

@@ -1,4 +1,4 @@
-// Package limit bounds what one client address may take: connections, and handshakes a minute.
+// Package limit bounds what one client address may use: connections, and handshakes per minute.
 package limit
 
 import (
@@ -11,25 +11,25 @@ import (
 
 // Addresses bounds how many connections one address may hold at a time. The zero value rejects all.
 type Addresses struct {
-	most int
+	maxPerAddress int
 
 	mu    sync.Mutex
 	held  map[netip.Addr]int
 	total int
 }
 
-// NewAddresses allows most connections for each IPv4 address or IPv6 /64.
-func NewAddresses(most int) *Addresses {
-	return &Addresses{most: most, held: make(map[netip.Addr]int)}
+// NewAddresses allows maxPerAddress connections for each IPv4 address or IPv6 /64.
+func NewAddresses(maxPerAddress int) *Addresses {
+	return &Addresses{maxPerAddress: maxPerAddress, held: make(map[netip.Addr]int)}
 }
 
-// Acquire takes one of the address's connections. It returns rejection.Address if none is left; if None, Release must
-// follow. It never waits.
+// Acquire takes one of the address's connections. It returns rejection.Address if none is left; after
+// rejection.None, the caller must call Release. It never waits.
 func (a *Addresses) Acquire(_ context.Context, addr netip.Addr) rejection.Reason {
 	k := key(addr)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.held[k] >= a.most {
+	if a.held[k] >= a.maxPerAddress {
 		return rejection.Address
 	}
 	a.held[k]++
@@ -48,14 +48,14 @@ func (a *Addresses) Release(addr netip.Addr) {
 	}
 }
 
-// Len is the number of addresses that hold connections.
+// Len returns the number of addresses that hold connections.
 func (a *Addresses) Len() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return len(a.held)
 }
 
-// Total is the number of connections that are held.
+// Total returns the number of connections that are held.
 func (a *Addresses) Total() int {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 	"sightglass/edge/rejection"
 )
 
-func TestWhoSharesACount(t *testing.T) {
+func TestAddresses_SharedCount(t *testing.T) {
 	for name, c := range map[string]struct {
 		first, second string
 		shared        bool
@@ -36,42 +36,42 @@ func TestWhoSharesACount(t *testing.T) {
 		"beside Teredo's /32":               {"2001:1:4136:e378:8000:63bf:3fff:fdd2", "192.0.2.45", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newAddresses(1)
+			a := limit.NewAddresses(1)
 			if a.Acquire(t.Context(), netip.MustParseAddr(c.first)) != rejection.None {
-				t.Fatal("the first connection was refused")
+				t.Fatal("the first connection was rejected")
 			}
 			if got := a.Acquire(t.Context(), netip.MustParseAddr(c.second)) == rejection.None; got == c.shared {
-				t.Errorf("the second connection: accepted %v", got)
+				t.Errorf("second connection accepted: %v", got)
 			}
 		})
 	}
 }
 
-func TestUnknownAddressesAreLimitedToo(t *testing.T) {
-	a := newAddresses(1)
+func TestAddresses_LimitsUnknownAddress(t *testing.T) {
+	a := limit.NewAddresses(1)
 	if a.Acquire(t.Context(), netip.Addr{}) != rejection.None || a.Acquire(t.Context(), netip.Addr{}) == rejection.None {
-		t.Error("want the first accepted and the second refused")
+		t.Error("want the first connection accepted and the second rejected")
 	}
 }
 
-func TestReleaseMakesRoom(t *testing.T) {
-	a, addr := newAddresses(10), netip.MustParseAddr("192.0.2.1")
+func TestAddresses_ReleaseFreesConnection(t *testing.T) {
+	a, addr := limit.NewAddresses(10), netip.MustParseAddr("192.0.2.1")
 	for range 10 {
 		if a.Acquire(t.Context(), addr) != rejection.None {
-			t.Fatal("refused before the tenth")
+			t.Fatal("rejected before the tenth connection")
 		}
 	}
 	if a.Acquire(t.Context(), addr) == rejection.None {
-		t.Fatal("the eleventh was accepted")
+		t.Fatal("the eleventh connection was accepted")
 	}
 	a.Release(addr)
 	if a.Acquire(t.Context(), addr) != rejection.None {
-		t.Error("no room after one left")
+		t.Error("rejected after a release")
 	}
 }
 
-func TestCountsEndAtZero(t *testing.T) {
-	a := newAddresses(3)
+func TestAddresses_CountsReturnToZero(t *testing.T) {
+	a := limit.NewAddresses(3)
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
@@ -86,5 +86,3 @@ func TestCountsEndAtZero(t *testing.T) {
 		t.Errorf("%d addresses still hold %d connections", n, total)
 	}
 }
-
-func newAddresses(most int) *limit.Addresses { return limit.NewAddresses(most) }

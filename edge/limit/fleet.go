@@ -20,23 +20,23 @@ import (
 )
 
 const (
-	// askTimeout is how long a handshake may wait for Redis, which answers within a millisecond or is in trouble.
-	askTimeout = 200 * time.Millisecond
-	// roundTimeout is how long one exchange of the renewals may take.
-	roundTimeout = 2 * time.Second
-	// renewals is how often a lease is renewed before it would end: one may fail, and one be late.
-	renewals = 3
-	// batch is how many leases go in one exchange: enough that its round trip does not count, few enough that a
-	// handshake's question does not wait behind them for a millisecond.
-	batch = 500
-	// mostFreed is how many leases wait to be given back; what is over it ends by itself.
-	mostFreed = 20_000
+	// acquireTimeout bounds how long a handshake waits for Redis, which responds within a millisecond if it is healthy.
+	acquireTimeout = 200 * time.Millisecond
+	// pipelineTimeout bounds one pipeline of renewals or removals.
+	pipelineTimeout = 2 * time.Second
+	// renewalsPerLease is how often a lease is renewed before it would expire: one renewal may fail and one may be late.
+	renewalsPerLease = 3
+	// maxPipelined is the most leases in one pipeline: enough that the round trip does not matter, few enough that a
+	// handshake does not wait behind it for a millisecond.
+	maxPipelined = 500
+	// maxReleased is the most leases that wait for removal; leases beyond that expire by themselves.
+	maxReleased = 20_000
 )
 
-// acquire takes a lease unless the address has all that it may. Redis's clock counts, as the edges' may differ.
+// acquireLease adds a lease unless the address holds the maximum. It uses Redis's clock, as those of edges may differ.
 //
-// KEYS: the address's leases. ARGV: the new lease, how many there may be, how long it lasts in milliseconds.
-var acquire = redis.NewScript(`
+// KEYS: the address's leases. ARGV: the new lease, the maximum, the lease's duration in milliseconds.
+var acquireLease = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
@@ -45,38 +45,38 @@ redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return 1`)
 
-// FleetOptions are how a Fleet counts.
+// FleetOptions configure a Fleet.
 type FleetOptions struct {
-	Local *Addresses // counts on this edge, first and whatever happens to Redis
-	Most  int        // connections for an address on all edges
-	// Lease is how long the connections of an edge that died count on. Each edge renews its own, all of them, three
-	// times in this time.
+	Local         *Addresses // limits this edge's own connections, first and also without Redis
+	MaxPerAddress int        // connections of an address on all edges
+	// Lease is how long the connections of an edge that died still count. An edge renews all of its leases three times
+	// in this time.
 	Lease time.Duration
 	Log   *slog.Logger
 }
 
 // A Fleet bounds how many connections one address may hold on all edges that share a Redis. Each connection is a lease
-// there, which ends by itself unless its edge renews it. While Redis is away, the count on this edge alone decides: an
-// edge that rejected everyone would be worse than one that accepts a few too many. Run must be running.
+// there, which expires unless its edge renews it. While Redis is unavailable, this edge counts alone: rejecting everyone
+// would be worse than accepting a few connections too many. Run must be running.
 type Fleet struct {
 	opts    FleetOptions
 	redis   redis.Cmdable
-	id      string // of this edge's leases
-	away    atomic.Bool
+	id      string      // prefix of this edge's leases
+	down    atomic.Bool // Redis is unavailable
 	metrics fleetMetrics
 
-	mu    sync.Mutex
-	last  uint64
-	held  map[netip.Addr][]string // leases by key; they are alike, so any one is given back
-	freed []lease
-	wake  chan struct{} // has room for one: there is something to give back
+	mu       sync.Mutex
+	last     uint64                  // number of the newest lease
+	held     map[netip.Addr][]string // leases by key; they are interchangeable, so Release removes any of them
+	released []lease                 // to be removed from Redis
+	wake     chan struct{}           // capacity 1: released is not empty
 }
 
 type lease struct{ key, member string }
 
 type fleetMetrics struct{ alone, failed prometheus.Counter }
 
-// NewFleet makes a Fleet that counts in Redis.
+// NewFleet returns a Fleet that counts in Redis, and registers its metrics with reg.
 func NewFleet(client redis.Cmdable, o FleetOptions, reg prometheus.Registerer) *Fleet {
 	with := promauto.With(reg)
 	f := &Fleet{
@@ -84,17 +84,17 @@ func NewFleet(client redis.Cmdable, o FleetOptions, reg prometheus.Registerer) *
 		held: make(map[netip.Addr][]string), wake: make(chan struct{}, 1),
 		metrics: fleetMetrics{
 			alone: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_limit_alone_total", Help: "Clients that were counted on this edge alone, because Redis was away.",
+				Name: "sightglass_limit_alone_total", Help: "Connections that were counted on this edge alone because Redis was unavailable.",
 			}),
 			failed: with.NewCounter(prometheus.CounterOpts{
-				Name: "sightglass_limit_redis_failures_total", Help: "Times that Redis did not answer about clients' leases.",
+				Name: "sightglass_limit_redis_failures_total", Help: "Failed calls to Redis for connection leases.",
 			}),
 		},
 	}
 	with.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sightglass_limit_redis_up", Help: "1 if the limit counts over all edges, 0 if on this edge alone.",
+		Name: "sightglass_limit_redis_up", Help: "1 if connections are counted on all edges, 0 if on this edge alone.",
 	}, func() float64 {
-		if f.away.Load() {
+		if f.down.Load() {
 			return 0
 		}
 		return 1
@@ -102,42 +102,47 @@ func NewFleet(client redis.Cmdable, o FleetOptions, reg prometheus.Registerer) *
 	return f
 }
 
-// Acquire takes one of the address's connections. It returns rejection.Address or rejection.Cluster if none is left; if
-// None, Release must follow. It waits for Redis for at most 200 ms, and not at all while Redis is known to be away.
+// Acquire takes one of the address's connections. It returns rejection.Address or rejection.Cluster if none is left; after
+// rejection.None, the caller must call Release. It waits for Redis for at most 200 ms, and not at all while Redis is known
+// to be unavailable.
 func (f *Fleet) Acquire(ctx context.Context, addr netip.Addr) rejection.Reason {
 	if why := f.opts.Local.Acquire(ctx, addr); why != rejection.None {
 		return why
 	}
-	k, member := key(addr), f.newMember()
-	if !f.ask(ctx, lease{redisKey(k), member}) {
+	k := key(addr)
+	f.mu.Lock()
+	f.last++
+	member := f.id + ":" + strconv.FormatUint(f.last, 10)
+	f.mu.Unlock()
+	if !f.acquireInRedis(ctx, lease{redisKey(k), member}) {
 		f.opts.Local.Release(addr)
 		return rejection.Cluster
 	}
-	// If Redis did not answer, the lease is kept all the same: the renewals tell Redis of it when it is back.
+	// The lease is held even if Redis did not respond: the next renewal adds it.
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.held[k] = append(f.held[k], member)
 	return rejection.None
 }
 
-// ask reports whether the address may have another connection; true if Redis does not say.
-func (f *Fleet) ask(ctx context.Context, l lease) bool {
-	if f.away.Load() {
+// acquireInRedis reports whether the address may have another connection; true if Redis does not respond.
+func (f *Fleet) acquireInRedis(ctx context.Context, l lease) bool {
+	if f.down.Load() {
 		f.metrics.alone.Inc()
 		return true
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
-	may, err := acquire.Run(ctx, f.redis, []string{l.key}, l.member, f.opts.Most, f.opts.Lease.Milliseconds()).Bool()
+	ok, err := acquireLease.Run(ctx, f.redis, []string{l.key}, l.member, f.opts.MaxPerAddress, f.opts.Lease.Milliseconds()).Bool()
 	if err != nil {
-		f.lost(err)
+		f.redisFailed(err)
 		f.metrics.alone.Inc()
 		return true
 	}
-	return may
+	return ok
 }
 
-// Release gives back what Acquire took. It does not wait for Redis.
+// Release returns what Acquire took. It does not wait for Redis.
 func (f *Fleet) Release(addr netip.Addr) {
 	f.opts.Local.Release(addr)
 	k := key(addr)
@@ -145,8 +150,8 @@ func (f *Fleet) Release(addr netip.Addr) {
 	defer f.mu.Unlock()
 	leases := f.held[k]
 	end := len(leases) - 1
-	if len(f.freed) < mostFreed {
-		f.freed = append(f.freed, lease{redisKey(k), leases[end]})
+	if len(f.released) < maxReleased {
+		f.released = append(f.released, lease{redisKey(k), leases[end]})
 	}
 	if f.held[k] = leases[:end]; end == 0 {
 		delete(f.held, k)
@@ -157,13 +162,6 @@ func (f *Fleet) Release(addr netip.Addr) {
 	}
 }
 
-func (f *Fleet) newMember() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.last++
-	return f.id + ":" + strconv.FormatUint(f.last, 10)
-}
-
 func redisKey(k netip.Addr) string {
 	if !k.IsValid() {
 		return keys.LimitPrefix + "unknown"
@@ -171,9 +169,9 @@ func redisKey(k netip.Addr) string {
 	return keys.LimitPrefix + k.String()
 }
 
-// Run renews the leases, and gives them back, until ctx ends. Those that are still held then are left to end.
+// Run renews held leases and removes released ones until ctx ends. Leases that are still held then expire.
 func (f *Fleet) Run(ctx context.Context) {
-	renew := time.NewTicker(f.opts.Lease / renewals)
+	renew := time.NewTicker(f.opts.Lease / renewalsPerLease)
 	defer renew.Stop()
 	for {
 		var err error
@@ -181,44 +179,39 @@ func (f *Fleet) Run(ctx context.Context) {
 		case <-renew.C:
 			err = f.renew(ctx)
 		case <-f.wake:
-			err = f.giveBack()
+			err = f.removeReleased()
 		case <-ctx.Done():
-			f.giveBack() //nolint:errcheck // what is not given back ends by itself
+			f.removeReleased() //nolint:errcheck // leases that are not removed expire
 			return
 		}
 		if err != nil && ctx.Err() == nil {
-			f.lost(err)
+			f.redisFailed(err)
 		}
 	}
 }
 
-func (f *Fleet) lost(err error) {
+func (f *Fleet) redisFailed(err error) {
 	f.metrics.failed.Inc()
-	if !f.away.Swap(true) {
-		f.opts.Log.Warn("redis is away: connections of an address are counted on this edge alone", "err", redisurl.Explain(err))
+	if !f.down.Swap(true) {
+		f.opts.Log.Warn("lost redis; counting an address's connections on this edge alone", "err", redisurl.Explain(err))
 	}
 }
 
-// found is for a round of renewals alone: until that has told Redis of all leases, its count is too low.
-func (f *Fleet) found() {
-	if f.away.Swap(false) {
-		f.opts.Log.Info("redis is back: connections of an address are counted over all edges")
-	}
-}
-
-// renew tells Redis of all leases that are held.
+// renew renews every held lease. Only then does Redis count again: until it knows all leases, its count is too low.
 func (f *Fleet) renew(ctx context.Context) error {
-	leases := f.all()
-	for done := 0; done == 0 || done < len(leases); done += batch { // with none it still looks whether Redis is there
-		if err := f.renewSome(ctx, leases[done:min(done+batch, len(leases))]); err != nil {
+	leases := f.allHeld()
+	for done := 0; done == 0 || done < len(leases); done += maxPipelined { // without leases it still checks whether Redis is there
+		if err := f.renewSome(ctx, leases[done:min(done+maxPipelined, len(leases))]); err != nil {
 			return err
 		}
 	}
-	f.found()
+	if f.down.Swap(false) {
+		f.opts.Log.Info("redis is back; counting an address's connections on all edges")
+	}
 	return nil
 }
 
-func (f *Fleet) all() []lease {
+func (f *Fleet) allHeld() []lease {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	leases := make([]lease, 0, len(f.held))
@@ -231,16 +224,16 @@ func (f *Fleet) all() []lease {
 }
 
 func (f *Fleet) renewSome(ctx context.Context, leases []lease) error {
-	ctx, cancel := context.WithTimeout(ctx, roundTimeout)
+	ctx, cancel := context.WithTimeout(ctx, pipelineTimeout)
 	defer cancel()
 	now, err := f.redis.Time(ctx).Result()
 	if err != nil {
 		return err
 	}
-	end := float64(now.Add(f.opts.Lease).UnixMilli())
+	expiry := float64(now.Add(f.opts.Lease).UnixMilli())
 	_, err = f.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, l := range leases {
-			p.ZAdd(ctx, l.key, redis.Z{Score: end, Member: l.member})
+			p.ZAdd(ctx, l.key, redis.Z{Score: expiry, Member: l.member})
 			p.PExpire(ctx, l.key, f.opts.Lease)
 		}
 		return nil
@@ -248,15 +241,19 @@ func (f *Fleet) renewSome(ctx context.Context, leases []lease) error {
 	return err
 }
 
-// giveBack frees what was released. It is done by the goroutine that renews, so no renewal comes after it, and is not
-// broken off when Run ends, as what it has begun with would be lost.
-func (f *Fleet) giveBack() error {
+// removeReleased removes the released leases from Redis. It runs in the goroutine that renews, so that no renewal adds a
+// lease again, and it is not cancelled when Run ends: a batch that was taken off the list would be lost.
+func (f *Fleet) removeReleased() error {
 	for {
-		leases := f.takeFreed()
-		if len(leases) == 0 {
+		f.mu.Lock()
+		n := min(maxPipelined, len(f.released))
+		leases := f.released[:n:n]
+		f.released = f.released[n:]
+		f.mu.Unlock()
+		if n == 0 {
 			return nil
 		}
-		if f.away.Load() { // they end by themselves
+		if f.down.Load() { // the leases expire
 			continue
 		}
 		if err := f.remove(leases); err != nil {
@@ -265,17 +262,8 @@ func (f *Fleet) giveBack() error {
 	}
 }
 
-func (f *Fleet) takeFreed() []lease {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := min(batch, len(f.freed))
-	some := f.freed[:n:n]
-	f.freed = f.freed[n:]
-	return some
-}
-
 func (f *Fleet) remove(leases []lease) error {
-	ctx, cancel := context.WithTimeout(context.Background(), roundTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), pipelineTimeout)
 	defer cancel()
 	_, err := f.redis.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, l := range leases {

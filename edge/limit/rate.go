@@ -6,29 +6,29 @@ import (
 	"time"
 )
 
-// generation is how many addresses a Rate remembers before it forgets those that were idle for longest: twice as many are
-// 5 MB. A client that controls so many networks is not stopped by a count for each.
-const generation = 1 << 16
+// maxGeneration is the most addresses in a generation of a Rate's buckets: two full generations take 5 MB. A count per
+// address does not stop a client that controls more networks than that.
+const maxGeneration = 1 << 16
 
-// Rate bounds how often one address may do something. It has a bucket for each: a minute's worth may come at once, after
-// that as many a minute as are allowed.
+// Rate bounds how often one address may do something. It keeps a token bucket for each address: a minute's allowance may be
+// used at once, and is refilled steadily.
 type Rate struct {
-	gap   time.Duration // between two uses at a steady rate
-	burst time.Duration // how far ahead of the steady rate an address may be
+	interval time.Duration // between two uses at the steady rate
+	burst    time.Duration // how far ahead of the steady rate an address may be
 
-	// A bucket is one time: when it will be full again, as if each use took a gap. Buckets that are full are forgotten,
-	// by generations: those used since the last turn, and those used in the one before.
-	mu         sync.Mutex
-	turned     time.Time
-	young, old map[netip.Addr]time.Time
+	// A bucket is one time: when it will be full again, as if each use took an interval. Full buckets are forgotten by
+	// generations: those used since the last rotation, and those used in the generation before.
+	mu                sync.Mutex
+	rotatedAt         time.Time
+	current, previous map[netip.Addr]time.Time
 }
 
 // NewRate allows perMinute for each IPv4 address or IPv6 /64.
 func NewRate(perMinute int) *Rate {
-	gap := time.Minute / time.Duration(perMinute)
+	interval := time.Minute / time.Duration(perMinute)
 	return &Rate{
-		gap: gap, burst: gap * time.Duration(perMinute-1),
-		young: make(map[netip.Addr]time.Time),
+		interval: interval, burst: interval * time.Duration(perMinute-1),
+		current: make(map[netip.Addr]time.Time),
 	}
 }
 
@@ -37,10 +37,12 @@ func (r *Rate) Take(now time.Time, addr netip.Addr) time.Duration {
 	k := key(addr)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.forget(now)
-	full, ok := r.young[k]
+	if now.Sub(r.rotatedAt) > r.burst+r.interval || len(r.current) >= maxGeneration { // all previous buckets are full, or it is a flood
+		r.previous, r.current, r.rotatedAt = r.current, make(map[netip.Addr]time.Time), now
+	}
+	full, ok := r.current[k]
 	if !ok {
-		full = r.old[k]
+		full = r.previous[k]
 	}
 	if full.Before(now) {
 		full = now
@@ -48,21 +50,13 @@ func (r *Rate) Take(now time.Time, addr netip.Addr) time.Duration {
 	if wait := full.Sub(now) - r.burst; wait > 0 {
 		return wait
 	}
-	r.young[k] = full.Add(r.gap)
+	r.current[k] = full.Add(r.interval)
 	return 0
 }
 
-// forget begins a new generation when all buckets of the old one are full again, or when the young one is too many.
-func (r *Rate) forget(now time.Time) {
-	if now.Sub(r.turned) <= r.burst+r.gap && len(r.young) < generation {
-		return
-	}
-	r.old, r.young, r.turned = r.young, make(map[netip.Addr]time.Time), now
-}
-
-// Len is the number of addresses that are remembered.
+// Len returns the number of addresses that have a bucket.
 func (r *Rate) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.young) + len(r.old)
+	return len(r.current) + len(r.previous)
 }

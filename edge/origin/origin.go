@@ -1,5 +1,5 @@
-// Package origin decides which web pages may open a WebSocket here, and which may read the API. Browsers name the page's
-// origin and no page can change that; the same-origin policy does not cover WebSockets, so it is for the server to look.
+// Package origin decides which web pages may open a stream, and which may read the API. Browsers send the page's origin and
+// pages cannot change it. The same-origin policy does not cover WebSockets, so the server must check the origin.
 package origin
 
 import (
@@ -12,20 +12,20 @@ import (
 	"unicode/utf8"
 )
 
-// Any is the setting that lets pages of any origin in.
+// Any is the setting that allows pages of any origin.
 const Any = "*"
 
-// null is what a browser sends for a page that has no origin of its own, such as a sandboxed frame, or none to tell.
+// null is the Origin that browsers send for a page without an origin, such as a sandboxed frame.
 const null = "null"
 
-// Allowed are the origins whose pages may connect. The zero value allows pages of the same host alone.
+// Allowed are the origins whose pages may connect. The zero value allows only pages of the same host.
 type Allowed struct {
 	any     bool
 	origins map[string]bool // in the form of origin.String
 }
 
-// Parse reads a setting: origins such as https://example.org or tauri://localhost, null, or Any. Its error names each one
-// that is wrong.
+// Parse parses a setting: origins such as https://example.org or tauri://localhost, null, or Any. Its error names every
+// invalid one.
 func Parse(list []string) (Allowed, error) {
 	a := Allowed{origins: make(map[string]bool, len(list))}
 	var wrong []error
@@ -37,7 +37,7 @@ func Parse(list []string) (Allowed, error) {
 		}
 		o, err := parse(entry)
 		if err == nil {
-			err = o.mayMatch()
+			err = o.checkListed()
 		}
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("%q: want SCHEME://HOST or SCHEME://HOST:PORT, such as https://example.org, null, or *: %w", entry, err))
@@ -48,32 +48,32 @@ func Parse(list []string) (Allowed, error) {
 	return a, errors.Join(wrong...)
 }
 
-// Allow reports whether a request with these headers may connect. One without an Origin may: programs send none, and a
-// browser always does.
+// Allow reports whether a request with these Origin headers and this Host header may connect. A request without an Origin
+// may: programs send none, browsers always do.
 func (a Allowed) Allow(origins []string, host string) bool {
 	switch {
 	case len(origins) == 0 || a.any:
 		return true
-	case len(origins) > 1: // no browser sends two, and who looks at which is anyone's guess
+	case len(origins) > 1: // no browser sends two
 		return false
 	}
 	o, err := parse(origins[0])
 	return err == nil && (a.origins[o.String()] || o.sameHost(host))
 }
 
-// Any reports whether the setting lets pages of any origin in.
+// Any reports whether the setting allows pages of any origin.
 func (a Allowed) Any() bool { return a.any }
 
-// Lists reports whether the setting lets pages of this origin in.
+// Lists reports whether the setting allows pages of this origin.
 func (a Allowed) Lists(page string) bool {
 	o, err := parse(page)
 	return a.any || err == nil && a.origins[o.String()]
 }
 
-// An origin is a page's, in lower case, with the port always given if its scheme has one. The zero value is null's.
+// An origin is a page's origin in lower case, with a port if its scheme has a default one. The zero value stands for null.
 //
-// Applications have schemes of their own. Chromium writes their hosts in lower case and WebKit as they are, but two that
-// differ in case alone are not worth telling apart.
+// Applications use schemes of their own. Chromium sends their hosts in lower case, WebKit sends them unchanged; hosts that
+// differ only in case are treated as equal.
 type origin struct{ scheme, host, port string }
 
 func (o origin) String() string {
@@ -83,8 +83,7 @@ func (o origin) String() string {
 	return o.scheme + "://" + net.JoinHostPort(o.host, o.port)
 }
 
-// parse reads scheme://host[:port], or null. A page from the disk may send file://, which has no host; one of the Web has
-// one.
+// parse parses scheme://host[:port], or null. Local files may send file://, which has no host; http and https require one.
 func parse(s string) (origin, error) {
 	if s == null {
 		return origin{}, nil
@@ -101,17 +100,17 @@ func parse(s string) (origin, error) {
 	}
 	u, err := url.Parse(s)
 	if err != nil || !strings.EqualFold(u.Scheme, scheme) || u.Host != rest {
-		return origin{}, errors.New("this is no scheme, host or port")
+		return origin{}, errors.New("the scheme, host or port is invalid")
 	}
 	o := origin{u.Scheme, strings.ToLower(u.Hostname()), u.Port()}
 	if _, err := strconv.ParseUint(o.port, 10, 16); o.port != "" && err != nil {
 		return origin{}, errors.New("a port is a number up to 65535")
 	}
-	defaultPort, ofTheWeb := defaultPorts[o.scheme]
+	defaultPort, isWeb := defaultPorts[o.scheme]
 	if o.port == "" {
 		o.port = defaultPort
 	}
-	if o.host == "" && (ofTheWeb || rest != "") {
+	if o.host == "" && (isWeb || rest != "") {
 		return origin{}, errors.New("there is no host")
 	}
 	return o, nil
@@ -119,28 +118,28 @@ func parse(s string) (origin, error) {
 
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
-// mayMatch says why no page can ever have a listed origin; nil if one can.
-func (o origin) mayMatch() error {
+// checkListed returns an error if no page can have the origin, so that listing it is a mistake.
+func (o origin) checkListed() error {
 	switch {
 	case strings.Contains(o.host, Any):
-		return errors.New("part of a name is not understood, list each")
+		return errors.New("wildcards are not supported, list each host")
 	case strings.ContainsFunc(o.host, func(r rune) bool { return r >= utf8.RuneSelf }):
-		return errors.New("browsers send such a name in ASCII (xn--)")
+		return errors.New("browsers send this name in ASCII (xn--)")
 	case o.scheme == "ws", o.scheme == "wss":
-		return errors.New("that is where a page connects; its own origin is of http or https")
+		return errors.New("a page's origin begins with http or https, not with ws or wss")
 	case o.scheme == "ftp":
-		return errors.New("browsers show no pages of ftp")
+		return errors.New("browsers do not show pages over ftp")
 	}
 	return nil
 }
 
-// sameHost compares with a Host header. The scheme by which the browser reached us is not known behind a proxy that
-// ends TLS, so hosts are compared and a Host without a port is at the default one of the page's own scheme. An
-// application's page came from no host.
+// sameHost reports whether the origin has the host and port of a Host header. The request's scheme is unknown behind a
+// proxy that terminates TLS, so schemes are not compared, and a Host without a port has the default port of the origin's
+// scheme. Applications' pages have no host.
 func (o origin) sameHost(host string) bool {
-	defaultPort, ofTheWeb := defaultPorts[o.scheme]
+	defaultPort, isWeb := defaultPorts[o.scheme]
 	u, err := url.Parse("//" + host)
-	if !ofTheWeb || err != nil || u.Host != host {
+	if !isWeb || err != nil || u.Host != host {
 		return false
 	}
 	port := u.Port()

@@ -7,7 +7,7 @@ import (
 	"sightglass/edge/origin"
 )
 
-func TestAllow(t *testing.T) {
+func TestAllowed_Allow(t *testing.T) {
 	for name, c := range map[string]struct {
 		setting string // separated by spaces
 		origins []string
@@ -35,7 +35,7 @@ func TestAllow(t *testing.T) {
 		"a path":                             {"", []string{"https://a.example/x"}, "a.example", false},
 		"a file":                             {"", []string{"file://"}, "", false},
 		"an extension":                       {"", []string{"chrome-extension://abc"}, "abc", false},
-		"an application named as we are":     {"", []string{"tauri://localhost"}, "localhost", false},
+		"an application of the same name":    {"", []string{"tauri://localhost"}, "localhost", false},
 		"two origins":                        {"", []string{"https://a.example", "https://evil.example"}, "a.example", false},
 		"a host with a path":                 {"", []string{"https://a.example"}, "a.example/x", false},
 		"no such port":                       {"", []string{"https://a.example:x"}, "a.example:x", false},
@@ -69,8 +69,8 @@ func TestAllow(t *testing.T) {
 	}
 }
 
-// TestWhatBrowsersSend: each can be listed, and lets in that page alone.
-func TestWhatBrowsersSend(t *testing.T) {
+// TestAllowed_ListsEveryFormOfOrigin that browsers and applications send, and then allows no other.
+func TestAllowed_ListsEveryFormOfOrigin(t *testing.T) {
 	for _, page := range []string{
 		"https://b.example", "http://localhost:3000", "http://[::1]:8080", "http://tauri.localhost", "null", "file://",
 		"tauri://localhost", "app://obsidian.md", "app://.", "app://-", "capacitor://localhost", "ionic://localhost", "wails://wails.localhost:34115",
@@ -83,10 +83,10 @@ func TestWhatBrowsersSend(t *testing.T) {
 			t.Error(err)
 		}
 		if !a.Allow([]string{page}, "a.example") || !a.Lists(page) {
-			t.Errorf("%s is listed and not allowed", page)
+			t.Errorf("%s is listed but not allowed", page)
 		}
 		if a.Allow([]string{"https://evil.example"}, "a.example") || a.Lists("https://evil.example") || a.Any() {
-			t.Errorf("with %s listed, another is allowed", page)
+			t.Errorf("with %s listed, another origin is allowed", page)
 		}
 		if none := (origin.Allowed{}); none.Allow([]string{page}, "a.example") || none.Lists(page) {
 			t.Errorf("%s is allowed without being listed", page)
@@ -94,14 +94,14 @@ func TestWhatBrowsersSend(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoOrigin(t *testing.T) {
+func TestParse_RejectsInvalidOrigins(t *testing.T) {
 	for entry, wrong := range map[string]string{
 		"":                        "there is no SCHEME://",
 		"b.example":               "there is no SCHEME://",
 		"Null":                    "there is no SCHEME://",
 		"localhost:8080":          "there is no SCHEME://",
-		"://b.example":            "no scheme, host or port",
-		"#://":                    "no scheme, host or port",
+		"://b.example":            "scheme, host or port is invalid",
+		"#://":                    "scheme, host or port is invalid",
 		"https://":                "there is no host",
 		"https://:80":             "there is no host",
 		"app://:80":               "there is no host",
@@ -113,12 +113,12 @@ func TestWhatIsNoOrigin(t *testing.T) {
 		"tauri://localhost/":      "without a slash or a path",
 		"file:///home":            "without a slash or a path",
 		"https://u@b.example":     "no user",
-		"https://*.example":       "part of a name",
-		"moz-extension://*":       "part of a name",
-		"https://b.example:x":     "no scheme, host or port",
+		"https://*.example":       "wildcards",
+		"moz-extension://*":       "wildcards",
+		"https://b.example:x":     "scheme, host or port is invalid",
 		"https://b.example:99999": "65535",
-		"https://b .example":      "no scheme, host or port",
-		"1app://b":                "no scheme, host or port",
+		"https://b .example":      "scheme, host or port is invalid",
+		"1app://b":                "scheme, host or port is invalid",
 		"ws://b.example":          "http or https",
 		"wss://b.example":         "http or https",
 		"ftp://b.example":         "ftp",

@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// The most characters of an entry that can be an address: IPv6 with an IPv4 end, brackets and a port.
-const longestNode = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]:65535")
+// maxNode is the length of the longest entry that can be an address: IPv6 that ends in IPv4, brackets and a port.
+const maxNode = len("[0000:0000:0000:0000:0000:ffff:255.255.255.255]:65535")
 
-// ForwardedFor gives the client's address by X-Forwarded-For: the right-most entry that is no proxy of ours. peer is
-// where the connection comes from, lines are the header's, in order; several are one list. If peer is no proxy, it is
-// the client, whatever the header says. Where the header makes no sense the walk ends at the last address that does.
+// ForwardedFor returns the client's address according to X-Forwarded-For: the right-most entry that is not a trusted proxy.
+// peer is the address of the connection. lines are the header's lines, in order; they form one list. If peer is not a
+// trusted proxy, it is the client, whatever the header says. At an invalid entry the last valid address is the client.
 func (p Proxies) ForwardedFor(peer netip.Addr, lines [][]byte) netip.Addr {
 	return p.walk(peer, lines, cutLast, parseNode)
 }
 
-// Forwarded is as ForwardedFor, by the for= of RFC 7239's header.
+// Forwarded does the same as ForwardedFor with the for= parameters of the Forwarded header (RFC 7239).
 func (p Proxies) Forwarded(peer netip.Addr, lines [][]byte) netip.Addr {
 	return p.walk(peer, lines, cutLastElement, parseElement)
 }
@@ -27,7 +27,7 @@ type (
 	parser func(entry []byte) (netip.Addr, bool)
 )
 
-// walk goes from the right for as long as it is the word of a proxy.
+// walk reads entries from the right while they were written by a trusted proxy.
 func (p Proxies) walk(client netip.Addr, lines [][]byte, cut cutter, parse parser) netip.Addr {
 	for i := len(lines) - 1; i >= 0; i-- {
 		rest, more := lines[i], true
@@ -47,7 +47,7 @@ func (p Proxies) walk(client netip.Addr, lines [][]byte, cut cutter, parse parse
 	return client
 }
 
-// cutLast takes the last entry off a list. More reports whether there is another before it.
+// cutLast cuts the last entry off a list. more reports whether an entry is left.
 func cutLast(list []byte) (rest, last []byte, more bool) {
 	comma := bytes.LastIndexByte(list, ',')
 	if comma < 0 {
@@ -56,8 +56,8 @@ func cutLast(list []byte) (rest, last []byte, more bool) {
 	return list[:comma], list[comma+1:], true
 }
 
-// cutLastElement is cutLast for a list whose entries may hold commas in quotes. It reads from the right, as our proxies
-// wrote it: a quote that a client opened, further left, cannot swallow their entries.
+// cutLastElement is cutLast for a list whose entries may contain quoted commas. It reads from the right, where the trusted
+// proxies' entries are: a quote that a client opened further left cannot swallow them.
 func cutLastElement(list []byte) (rest, last []byte, more bool) {
 	quoted := false
 	for i := len(list) - 1; i >= 0; i-- {
@@ -71,7 +71,7 @@ func cutLastElement(list []byte) (rest, last []byte, more bool) {
 	return nil, list, false
 }
 
-// escaped reports whether an odd number of backslashes stands before i.
+// escaped reports whether an odd number of backslashes precedes i.
 func escaped(s []byte, i int) bool {
 	before := i
 	for before > 0 && s[before-1] == '\\' {
@@ -80,7 +80,7 @@ func escaped(s []byte, i int) bool {
 	return (i-before)%2 == 1
 }
 
-// parseElement reads one proxy's pairs, such as for="[2001:db8::1]:4711";proto=https. Exactly one must be for=.
+// parseElement parses one proxy's pairs, such as for="[2001:db8::1]:4711";proto=https. Exactly one must be for=.
 func parseElement(element []byte) (addr netip.Addr, ok bool) {
 	found := false
 	for more := true; more; {
@@ -94,12 +94,16 @@ func parseElement(element []byte) (addr netip.Addr, ok bool) {
 			return netip.Addr{}, false
 		}
 		found = true
-		addr, ok = parseNode(unquote(bytes.TrimSpace(value)))
+		value = bytes.TrimSpace(value)
+		if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' { // an address has no escapes to resolve
+			value = value[1 : len(value)-1]
+		}
+		addr, ok = parseNode(value)
 	}
 	return addr, ok
 }
 
-// cutPair takes the first pair off an element.
+// cutPair cuts the first pair off an element.
 func cutPair(element []byte) (pair, rest []byte, more bool) {
 	quoted := false
 	for i, c := range element {
@@ -113,19 +117,11 @@ func cutPair(element []byte) (pair, rest []byte, more bool) {
 	return element, nil, false
 }
 
-// unquote takes the quotes off. An address needs no escapes inside, so none are resolved.
-func unquote(value []byte) []byte {
-	if len(value) >= 2 && value[0] == '"' && value[len(value)-1] == '"' {
-		return value[1 : len(value)-1]
-	}
-	return value
-}
-
-// parseNode reads an address as proxies write it: 192.0.2.1, 192.0.2.1:80, 2001:db8::1, [2001:db8::1],
-// [2001:db8::1]:80. It is not ok for anything else: unknown, _hidden, names, zones.
+// parseNode parses an address as proxies write it: 192.0.2.1, 192.0.2.1:80, 2001:db8::1, [2001:db8::1],
+// [2001:db8::1]:80. It accepts nothing else: unknown, _hidden, names and zones are invalid.
 func parseNode(node []byte) (netip.Addr, bool) {
 	node = bytes.Trim(node, " \t")
-	if len(node) > longestNode {
+	if len(node) > maxNode {
 		return netip.Addr{}, false
 	}
 	s := string(node)
@@ -141,7 +137,7 @@ func parseNode(node []byte) (netip.Addr, bool) {
 	return parseAddr(s)
 }
 
-// isPort reports whether s is a colon and a port, or an obfuscated one, as RFC 7239 has it.
+// isPort reports whether s is a colon and a port, or an obfuscated port (RFC 7239, section 6.3).
 func isPort(s string) bool {
 	port, ok := strings.CutPrefix(s, ":")
 	if !ok {
@@ -154,7 +150,7 @@ func isPort(s string) bool {
 	return err == nil
 }
 
-// parseAddr reads an address. A zone means something only on the machine that wrote it, so none is taken.
+// parseAddr parses an address. Zones are invalid: they have a meaning only on the machine that wrote them.
 func parseAddr(s string) (netip.Addr, bool) {
 	if strings.Contains(s, "%") {
 		return netip.Addr{}, false

@@ -1,8 +1,8 @@
-// Package realip finds the address that a client really has when proxies stand in front.
+// Package realip determines the address of a client behind proxies.
 //
-// What a header says of a client is worth as much as who wrote it. The last entry is written by whoever the connection
-// comes from, the one before by whoever that entry names, and so on; so a header is read from its right end, for as long
-// as the one who wrote an entry is known to tell the truth. What is left of there may be the client's own invention.
+// A header is only as trustworthy as its writer. The peer of the connection wrote the last entry, the host named there wrote
+// the entry before, and so on. So a header is read from its right end while the writer is a trusted proxy. Entries further
+// left may be forged by the client.
 package realip
 
 import (
@@ -13,17 +13,17 @@ import (
 	"strings"
 )
 
-// The broadest networks that may be trusted: 10.0.0.0/8 is the largest that one operator has, a /16 of IPv6 more than
-// anyone. A broader one is a slip that would let strangers say who they are.
+// The shortest prefixes that may be trusted: 10.0.0.0/8 is the largest network of one operator, and no operator has a /16 of
+// IPv6. A broader network is a mistake that would let strangers choose their address.
 const (
-	broadest4 = 8
-	broadest6 = 16
+	minBits4 = 8
+	minBits6 = 16
 )
 
-// Proxies are those whose word about a client is believed. The zero value believes nobody.
+// Proxies are the networks whose headers are trusted. The zero value trusts nobody.
 type Proxies struct{ networks []netip.Prefix }
 
-// ParseProxies reads addresses and CIDRs. Its error names each one that is wrong.
+// ParseProxies parses addresses and CIDRs. Its error names every invalid one.
 func ParseProxies(list []string) (Proxies, error) {
 	var p Proxies
 	var wrong []error
@@ -56,7 +56,7 @@ func parseNetwork(entry string) (netip.Prefix, error) {
 	return unmap(network), checkBreadth(entry, unmap(network))
 }
 
-// unmap makes ::ffff:10.0.0.0/104 the 10.0.0.0/8 that it means: addresses are compared as IPv4.
+// unmap turns ::ffff:10.0.0.0/104 into 10.0.0.0/8: addresses are compared as IPv4.
 func unmap(network netip.Prefix) netip.Prefix {
 	const mapped = 96 // bits before the IPv4 address
 	if network.Addr().Is4In6() {
@@ -66,18 +66,18 @@ func unmap(network netip.Prefix) netip.Prefix {
 }
 
 func checkBreadth(entry string, network netip.Prefix) error {
-	broadest := broadest6
+	minBits := minBits6
 	if network.Addr().Is4() {
-		broadest = broadest4
+		minBits = minBits4
 	}
-	if network.Bits() < broadest {
-		return fmt.Errorf("%q is broader than /%d: whoever is in it could say to be anyone; name your proxies' networks",
-			entry, broadest)
+	if network.Bits() < minBits {
+		return fmt.Errorf("%q is broader than /%d: every host in it could forge client addresses; name only your proxies' networks",
+			entry, minBits)
 	}
 	return nil
 }
 
-// Trust reports whether addr is one of the proxies.
+// Trust reports whether addr is a trusted proxy.
 func (p Proxies) Trust(addr netip.Addr) bool {
 	for _, network := range p.networks {
 		if network.Contains(addr) {
@@ -87,8 +87,8 @@ func (p Proxies) Trust(addr netip.Addr) bool {
 	return false
 }
 
-// Of is the address in addr in the one form that this package uses: IPv4 as IPv4, without a zone. It is the zero
-// address if addr is not of TCP.
+// Of returns the address in addr in the form that this package uses: IPv4 as IPv4, without a zone. It returns the zero
+// address if addr is not a TCP address.
 func Of(addr net.Addr) netip.Addr {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok {

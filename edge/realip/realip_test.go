@@ -10,8 +10,8 @@ import (
 	"sightglass/edge/realip"
 )
 
-// ours are the proxies of these tests: a load balancer's network, a cache, a network of IPv6.
-var ours = []string{"10.0.0.0/8", "192.0.2.10", "2001:db8:aaaa::/48"}
+// trusted are the proxies of these tests: a load balancer's network, a cache, an IPv6 network.
+var trusted = []string{"10.0.0.0/8", "192.0.2.10", "2001:db8:aaaa::/48"}
 
 func proxies(t testing.TB, list ...string) realip.Proxies {
 	t.Helper()
@@ -30,7 +30,7 @@ func lines(s ...string) [][]byte {
 	return all
 }
 
-func TestForwardedFor(t *testing.T) {
+func TestProxies_ForwardedFor(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer, want string
 		lines      [][]byte
@@ -78,7 +78,7 @@ func TestForwardedFor(t *testing.T) {
 		"an entry as large as a megabyte": {"10.0.0.1", "10.0.0.1", lines("198.51.100.1" + strings.Repeat("0", 1<<20))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := proxies(t, ours...).ForwardedFor(netip.MustParseAddr(c.peer), c.lines)
+			got := proxies(t, trusted...).ForwardedFor(netip.MustParseAddr(c.peer), c.lines)
 			if got != netip.MustParseAddr(c.want) {
 				t.Errorf("got %v, want %s", got, c.want)
 			}
@@ -88,7 +88,7 @@ func TestForwardedFor(t *testing.T) {
 
 func slicesOf(s string, n int) []string { return strings.Split(strings.Repeat(s+"\n", n-1)+s, "\n") }
 
-func TestForwarded(t *testing.T) {
+func TestProxies_Forwarded(t *testing.T) {
 	for name, c := range map[string]struct {
 		peer, want string
 		lines      [][]byte
@@ -122,7 +122,7 @@ func TestForwarded(t *testing.T) {
 		"10,000 forged":                {"10.0.0.1", "198.51.100.1", lines(strings.Repeat("for=6.6.6.6, ", 10_000) + "for=198.51.100.1")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := proxies(t, ours...).Forwarded(netip.MustParseAddr(c.peer), c.lines)
+			got := proxies(t, trusted...).Forwarded(netip.MustParseAddr(c.peer), c.lines)
 			if got != netip.MustParseAddr(c.want) {
 				t.Errorf("got %v, want %s", got, c.want)
 			}
@@ -130,7 +130,7 @@ func TestForwarded(t *testing.T) {
 	}
 }
 
-func TestNobodyIsTrustedUnlessNamed(t *testing.T) {
+func TestProxies_ZeroValueTrustsNobody(t *testing.T) {
 	peer := netip.MustParseAddr("127.0.0.1")
 	var none realip.Proxies
 	if got := none.ForwardedFor(peer, lines("198.51.100.1")); got != peer {
@@ -138,7 +138,7 @@ func TestNobodyIsTrustedUnlessNamed(t *testing.T) {
 	}
 }
 
-func TestWhatMayBeTrusted(t *testing.T) {
+func TestParseProxies(t *testing.T) {
 	for entry, wrong := range map[string]string{
 		"10.0.0.0/8":           "",
 		" 192.0.2.1 ":          "",
@@ -167,10 +167,10 @@ func TestWhatMayBeTrusted(t *testing.T) {
 	}
 }
 
-func TestTrustSeesThroughNotation(t *testing.T) {
+func TestProxies_TrustMatchesIPv4MappedIPv6(t *testing.T) {
 	p := proxies(t, "::ffff:10.0.0.0/104")
 	if !p.Trust(realip.Of(&net.TCPAddr{IP: net.ParseIP("::ffff:10.1.2.3"), Port: 1})) {
-		t.Error("an IPv4 address that the system gives as IPv6 is not trusted")
+		t.Error("an IPv4-mapped IPv6 address is not trusted")
 	}
 }
 
@@ -186,8 +186,8 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// FuzzHeaders holds both parsers to what must be true of any header: a stranger's changes nothing, and what stands left
-// of a good entry by a proxy of ours changes nothing either.
+// FuzzHeaders checks both parsers with any header: a stranger's header changes nothing, nor does anything left of a trusted
+// proxy's entry.
 func FuzzHeaders(f *testing.F) {
 	for _, seed := range []string{
 		"6.6.6.6, 198.51.100.1", `for="[2001:db8::1]:4711";proto=https`, `for="6.6.6.6, for=10.0.0.1`, "unknown", `\"`, "[", ",", "",
@@ -195,7 +195,7 @@ func FuzzHeaders(f *testing.F) {
 	} {
 		f.Add([]byte(seed))
 	}
-	p := proxies(f, ours...)
+	p := proxies(f, trusted...)
 	stranger, proxy := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("10.0.0.1")
 	client := netip.MustParseAddr("198.51.100.1")
 	f.Fuzz(func(t *testing.T, forged []byte) {
@@ -217,7 +217,7 @@ func FuzzHeaders(f *testing.F) {
 				t.Errorf("%s: the line %q made it %v", name, forged, got)
 			}
 			if got := c.walk(proxy, [][]byte{forged}); !got.IsValid() || got.Is4In6() || got.Zone() != "" {
-				t.Errorf("%s: %q gives %v, which is no key to count by", name, forged, got)
+				t.Errorf("%s: %q gives %v, want an unmapped address without a zone", name, forged, got)
 			}
 		}
 	})

@@ -1,4 +1,4 @@
-// Package spec holds the API's description in machines' terms. Tests hold it against what an edge answers.
+// Package spec embeds the machine-readable descriptions of the API. Tests compare them with an edge's responses.
 package spec
 
 import _ "embed"

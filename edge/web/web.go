@@ -1,4 +1,4 @@
-// Package web is the dashboard and its two small relatives, embedded: pages, scripts and styles, nothing from outside.
+// Package web embeds the dashboard, the card and the clock: pages, scripts and styles. They load nothing from other hosts.
 package web
 
 import (
@@ -9,15 +9,14 @@ import (
 //go:embed index.html embed.html clock.html static
 var files embed.FS
 
-// Files holds the pages and static/.
+// Files returns the pages and static/.
 func Files() fs.FS { return files }
 
-// A page is allowed what it needs: its own files and its own WebSocket.
+// policy allows a page its own files and its own WebSocket.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 
-// The Content-Security-Policy of the card, which any page may frame: it has nothing to click but a link, and no cookies.
-// No other page may be framed.
+// The Content-Security-Policies. Any page may frame the card, which has one link and no cookies; the others cannot be framed.
 const (
 	ContentSecurityPolicy = policy + "'none'"
 	EmbedPolicy           = policy + "*"

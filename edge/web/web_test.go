@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestVendored finds what is not the file that was taken from its project, and what was added without saying so.
-func TestVendored(t *testing.T) {
+// TestVendor_MatchesChecksums: every vendored file is unchanged, and listed.
+func TestVendor_MatchesChecksums(t *testing.T) {
 	const folder = "static/vendor"
 	sums := checksums(t, folder+"/sha256sums.txt")
 	entries, err := fs.ReadDir(Files(), folder)
@@ -31,13 +31,13 @@ func TestVendored(t *testing.T) {
 		delete(sums, name)
 	}
 	for name := range sums {
-		t.Errorf("%s is in sha256sums.txt, and not there", name)
+		t.Errorf("%s is in sha256sums.txt but does not exist", name)
 	}
 }
 
-// TestSize holds the page to what it may cost on a phone's first visit. Types and licences are not fetched by it.
-func TestSize(t *testing.T) {
-	const most = 100_000 // bytes
+// TestFiles_FitSizeBudget bounds what a first visit loads. Browsers do not load types and licences.
+func TestFiles_FitSizeBudget(t *testing.T) {
+	const maxSize = 100_000 // bytes
 	total := 0
 	err := fs.WalkDir(Files(), ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || strings.HasSuffix(name, ".d.ts") || strings.HasSuffix(name, ".txt") {
@@ -50,12 +50,12 @@ func TestSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d bytes gzipped", total)
-	if total >= most {
-		t.Errorf("the pages and all they fetch have %d bytes gzipped, want under %d", total, most)
+	if total >= maxSize {
+		t.Errorf("pages and static files have %d bytes gzipped, want under %d", total, maxSize)
 	}
 }
 
-// checksums reads what sha256sum wrote, by the file's name.
+// checksums parses the output of sha256sum, by file name.
 func checksums(t *testing.T, name string) map[string]string {
 	t.Helper()
 	sums := make(map[string]string)

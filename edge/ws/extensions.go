@@ -5,29 +5,29 @@ import (
 	"strings"
 )
 
-// The extension as RFC 7692 names it. Names are compared letter by letter: a client that is answered with another
-// spelling than its own has to take that for an extension that it did not ask for, and fail the connection.
+// The names of the extension and its parameters (RFC 7692). They are case-sensitive: a client that gets another spelling in
+// the response than it offered must treat it as an extension that it did not offer, and fail the connection.
 const (
-	deflateName             = "permessage-deflate"
-	serverNoContext         = "server_no_context_takeover"
-	clientNoContext         = "client_no_context_takeover"
-	serverMaxWindowBits     = "server_max_window_bits"
-	clientMaxWindowBits     = "client_max_window_bits"
-	ourWindowBits           = "15" // a frame is deflated once for all clients, so there is one window: the largest
-	deflateAnswer           = deflateName + "; " + serverNoContext + "; " + clientNoContext
-	deflateAnswerWithWindow = deflateAnswer + "; " + serverMaxWindowBits + "=" + ourWindowBits
+	deflateName               = "permessage-deflate"
+	serverNoContext           = "server_no_context_takeover"
+	clientNoContext           = "client_no_context_takeover"
+	serverMaxWindowBits       = "server_max_window_bits"
+	clientMaxWindowBits       = "client_max_window_bits"
+	ourWindowBits             = "15" // a frame is deflated once for all clients, so all have the same window: the largest
+	deflateResponse           = deflateName + "; " + serverNoContext + "; " + clientNoContext
+	deflateResponseWithWindow = deflateResponse + "; " + serverMaxWindowBits + "=" + ourWindowBits
 )
 
-// windowBits are the values that a window may have (RFC 7692, section 7.1.2).
+// windowBits are the valid window sizes (RFC 7692, section 7.1.2).
 var windowBits = []string{"8", "9", "10", "11", "12", "13", "14", ourWindowBits}
 
-// NegotiateDeflate reads a client's Sec-WebSocket-Extensions header, all of its lines joined by commas, and gives what to
-// answer: "" to agree on no extension. The client's offers stand in the order of its preference, and the first one of
-// permessage-deflate that we can keep to is taken (RFC 7692, section 5.1).
+// NegotiateDeflate parses a client's Sec-WebSocket-Extensions header, all of its lines joined by commas, and returns the
+// header of the response; "" for no extension. The client's offers are in its order of preference: the first acceptable
+// offer of permessage-deflate is accepted (RFC 7692, section 5.1).
 //
-// A header that breaks the grammar agrees on nothing. RFC 6455 would have the connection fail; a client that is told of no
-// extension is as safe, and has its stream.
-func NegotiateDeflate(header string) (answer string) {
+// A malformed header is treated as no offer. RFC 6455 demands that the connection fail; without an extension it is just as
+// safe, and the client gets its stream.
+func NegotiateDeflate(header string) (response string) {
 	offers, ok := parseExtensions(header)
 	if !ok {
 		return ""
@@ -36,19 +36,19 @@ func NegotiateDeflate(header string) (answer string) {
 		if offer.name != deflateName {
 			continue
 		}
-		if answer, ok := acceptDeflate(offer.params); ok {
-			return answer
+		if response, ok := acceptDeflate(offer.params); ok {
+			return response
 		}
 	}
 	return ""
 }
 
-// acceptDeflate declines what RFC 7692, section 7, says a server must: a parameter that is unknown, given twice, or has a
-// value that it may not have; and a window for us that is smaller than ours. The client's own window may be any.
-func acceptDeflate(params []param) (answer string, ok bool) {
-	answer = deflateAnswer
+// acceptDeflate declines what RFC 7692, section 7, requires a server to decline: a parameter that is unknown, repeated or
+// has an invalid value; and a server window smaller than ours. The client's own window may have any valid size.
+func acceptDeflate(params []param) (response string, ok bool) {
+	response = deflateResponse
 	for i, p := range params {
-		if slices.ContainsFunc(params[:i], func(before param) bool { return before.name == p.name }) {
+		if slices.ContainsFunc(params[:i], func(earlier param) bool { return earlier.name == p.name }) {
 			return "", false
 		}
 		switch p.name {
@@ -58,7 +58,7 @@ func acceptDeflate(params []param) (answer string, ok bool) {
 			ok = !p.hasValue || slices.Contains(windowBits, p.value)
 		case serverMaxWindowBits:
 			ok = p.value == ourWindowBits
-			answer = deflateAnswerWithWindow // who asks must be told (section 7.1.2.1)
+			response = deflateResponseWithWindow // the response must repeat the parameter (section 7.1.2.1)
 		default:
 			ok = false
 		}
@@ -66,7 +66,7 @@ func acceptDeflate(params []param) (answer string, ok bool) {
 			return "", false
 		}
 	}
-	return answer, true
+	return response, true
 }
 
 // An extension is one element of a Sec-WebSocket-Extensions header.
@@ -80,32 +80,32 @@ type param struct {
 	hasValue    bool
 }
 
-// parseExtensions reads the list of RFC 6455, section 9.1; it is not ok for anything else. Elements may be empty, as in
-// all lists (RFC 9110, section 5.6.1). So may values: what is wrong with one offer leaves the others alone.
+// parseExtensions parses the list of RFC 6455, section 9.1, and reports false for anything else. Elements may be empty, as in
+// all lists (RFC 9110, section 5.6.1). Values may be empty too: an invalid offer does not invalidate the others.
 func parseExtensions(header string) (all []extension, ok bool) {
 	s := scanner(header)
 	for {
-		for s.take(',') {
+		for s.accept(',') {
 		}
 		if s.atEnd() {
 			return all, true
 		}
 		e, ok := s.extension()
-		if !ok || !s.atEnd() && !s.take(',') {
+		if !ok || !s.atEnd() && !s.accept(',') {
 			return nil, false
 		}
 		all = append(all, e)
 	}
 }
 
-// A scanner is what is left to read of a header's value.
+// A scanner is the unread rest of a header's value.
 type scanner string
 
 func (s *scanner) extension() (e extension, ok bool) {
 	if e.name = s.token(); e.name == "" {
 		return e, false
 	}
-	for s.take(';') {
+	for s.accept(';') {
 		p, ok := s.param()
 		if !ok {
 			return e, false
@@ -119,27 +119,27 @@ func (s *scanner) param() (p param, ok bool) {
 	if p.name = s.token(); p.name == "" {
 		return p, false
 	}
-	if p.hasValue = s.take('='); !p.hasValue {
+	if p.hasValue = s.accept('='); !p.hasValue {
 		return p, true
 	}
-	if s.take('"') {
-		p.value, ok = s.untilQuote()
+	if s.accept('"') {
+		p.value, ok = s.quotedRest()
 		return p, ok
 	}
 	p.value = s.token()
 	return p, true
 }
 
-// skip passes over white space.
-func (s *scanner) skip() { *s = scanner(strings.TrimLeft(string(*s), " \t")) }
+// skipSpace skips white space.
+func (s *scanner) skipSpace() { *s = scanner(strings.TrimLeft(string(*s), " \t")) }
 
 func (s *scanner) atEnd() bool {
-	s.skip()
+	s.skipSpace()
 	return *s == ""
 }
 
-// take passes over one character, if it comes next.
-func (s *scanner) take(char byte) bool {
+// accept skips white space and the character, and reports true, if the character comes next.
+func (s *scanner) accept(char byte) bool {
 	if s.atEnd() || (*s)[0] != char {
 		return false
 	}
@@ -147,9 +147,9 @@ func (s *scanner) take(char byte) bool {
 	return true
 }
 
-// token gives the token that comes next; "" if none does.
+// token returns the next token; "" if none comes next.
 func (s *scanner) token() string {
-	s.skip()
+	s.skipSpace()
 	end := 0
 	for end < len(*s) && isTokenChar((*s)[end]) {
 		end++
@@ -164,8 +164,8 @@ func isTokenChar(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
-// untilQuote gives the rest of a quoted string, its escapes resolved. It is not ok if that does not end.
-func (s *scanner) untilQuote() (text string, ok bool) {
+// quotedRest returns the rest of a quoted string with its escapes resolved. It reports false if the string does not end.
+func (s *scanner) quotedRest() (text string, ok bool) {
 	var out strings.Builder
 	for i := 0; i < len(*s); i++ {
 		switch c := (*s)[i]; {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The answers that there are.
+// The possible responses.
 const (
 	none     = ""
 	agreed   = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
@@ -42,7 +42,7 @@ func TestNegotiateDeflate(t *testing.T) {
 		"permessage-deflate; server_max_window_bits=16":     none,
 		"permessage-deflate; server_max_window_bits=015":    none,
 
-		// Parameters that are wrong in another way.
+		// Parameters that are invalid in another way.
 		"permessage-deflate; server_no_context_takeover=1":                             none,
 		"permessage-deflate; client_no_context_takeover=":                              none,
 		"permessage-deflate; mood=good":                                                none,
@@ -63,7 +63,7 @@ func TestNegotiateDeflate(t *testing.T) {
 		`foo; a="b", permessage-deflate`:             agreed,
 		`foo; a="b\\", permessage-deflate`:           agreed,
 
-		// Several offers: the first that is good.
+		// Several offers: the first acceptable one.
 		"permessage-deflate; client_max_window_bits=7, permessage-deflate":                             agreed,
 		"permessage-deflate; client_max_window_bits=, permessage-deflate":                              agreed,
 		"permessage-deflate; server_max_window_bits=10, permessage-deflate; server_max_window_bits=15": agreed15,
@@ -72,7 +72,7 @@ func TestNegotiateDeflate(t *testing.T) {
 		"foo, permessage-deflate; client_max_window_bits; server_no_context_takeover ":                 agreed,
 		", ,permessage-deflate,,": agreed, // empty elements are none
 
-		// What is no list agrees on nothing, wherever it is broken.
+		// A malformed list is no offer, wherever the error is.
 		"permessage-deflate;":                        none,
 		"permessage-deflate;;client_max_window_bits": none,
 		"permessage-deflate client_max_window_bits":  none,
@@ -86,13 +86,13 @@ func TestNegotiateDeflate(t *testing.T) {
 		"permessage-deflate, f\u00f6":                none,
 	} {
 		if got := NegotiateDeflate(header); got != want {
-			t.Errorf("%q: answered with %q, want %q", header, got, want)
+			t.Errorf("%q: got %q, want %q", header, got, want)
 		}
 	}
 }
 
-// FuzzNegotiateDeflate holds to what must be true of any header: the answer is one of ours; what other extensions stand
-// around it changes nothing; and in the value of another extension nothing is an offer.
+// FuzzNegotiateDeflate checks with any header: the response is a possible one, other extensions before or after change
+// nothing, and the value of another extension is no offer.
 func FuzzNegotiateDeflate(f *testing.F) {
 	for _, seed := range []string{
 		"permessage-deflate; client_max_window_bits", "permessage-deflate; server_max_window_bits=15, x", `foo; a="b, permessage-deflate, c"`,
@@ -102,21 +102,21 @@ func FuzzNegotiateDeflate(f *testing.F) {
 	}
 	quote := strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 	f.Fuzz(func(t *testing.T, header string) {
-		answer := NegotiateDeflate(header)
-		if answer != none && answer != agreed && answer != agreed15 {
-			t.Errorf("%q: answered with %q", header, answer)
+		response := NegotiateDeflate(header)
+		if response != none && response != agreed && response != agreed15 {
+			t.Errorf("%q: got %q, which is no possible response", header, response)
 		}
-		if answer != none && !strings.Contains(header, deflateName) {
-			t.Errorf("%q: answered, and not asked", header)
+		if response != none && !strings.Contains(header, deflateName) {
+			t.Errorf("%q: accepted without an offer", header)
 		}
-		if after := NegotiateDeflate(header + ", foo"); after != answer {
-			t.Errorf("%q: with another after it %q, else %q", header, after, answer)
+		if after := NegotiateDeflate(header + ", foo"); after != response {
+			t.Errorf("%q: got %q with another extension after it, want %q", header, after, response)
 		}
-		if after := NegotiateDeflate(`foo; a="b", ` + header); after != answer {
-			t.Errorf("%q: with another before it %q, else %q", header, after, answer)
+		if after := NegotiateDeflate(`foo; a="b", ` + header); after != response {
+			t.Errorf("%q: got %q with another extension before it, want %q", header, after, response)
 		}
 		if quoted := NegotiateDeflate(`foo; a="` + quote.Replace(header) + `"`); quoted != none {
-			t.Errorf("%q: in quotes answered with %q", header, quoted)
+			t.Errorf("%q: quoted, got %q, want no extension", header, quoted)
 		}
 	})
 }

@@ -7,22 +7,22 @@ import (
 	"unicode/utf8"
 )
 
-// The bits of a frame's first two bytes, and the lengths that say that the length follows. RFC 6455, section 5.2.
+// The bits of a frame's first two bytes, and the length values that announce an extended length. RFC 6455, section 5.2.
 const (
-	fin      = 0x80
-	rsv1     = 0x40 // the message is deflated
-	rsv23    = 0x30
-	opcodes  = 0x0F
-	masked   = 0x80
-	lengths  = 0x7F
-	length16 = 126
-	length64 = 127
+	fin        = 0x80
+	rsv1       = 0x40 // the message is deflated
+	rsv23      = 0x30
+	opcodeBits = 0x0F
+	masked     = 0x80
+	lengthBits = 0x7F
+	length16   = 126
+	length64   = 127
 
-	// MaxControl is the most bytes that a control frame's payload may have.
+	// MaxControl is the maximum size of a control frame's payload in bytes.
 	MaxControl = 125
 )
 
-// AppendFrame appends a whole message of the server's, in one frame.
+// AppendFrame appends a server's message in one frame.
 func AppendFrame(dst []byte, opcode byte, deflated bool, payload []byte) []byte {
 	first := fin | opcode
 	if deflated {
@@ -39,7 +39,7 @@ func AppendFrame(dst []byte, opcode byte, deflated bool, payload []byte) []byte 
 	return append(dst, payload...)
 }
 
-// AppendClose appends a close frame. The code CloseNoCode makes an empty one; a text that does not fit is cut.
+// AppendClose appends a close frame. It is empty for CloseNoCode; a text that does not fit is truncated.
 func AppendClose(dst []byte, code int, text string) []byte {
 	if code == CloseNoCode {
 		return AppendFrame(dst, Close, false, nil)
@@ -48,35 +48,27 @@ func AppendClose(dst []byte, code int, text string) []byte {
 	return AppendFrame(dst, Close, false, append(payload, text[:min(len(text), MaxControl-2)]...))
 }
 
-// CloseCode reads a close frame's payload; CloseNoCode if it is empty.
+// CloseCode returns the code in a close frame's payload, CloseNoCode if it is empty.
 func CloseCode(payload []byte) (int, error) {
 	if len(payload) == 0 {
 		return CloseNoCode, nil
 	}
 	if len(payload) == 1 {
-		return 0, protocolError("half a close code")
+		return 0, protocolError("truncated close code")
 	}
 	code := int(binary.BigEndian.Uint16(payload))
-	if !mayClose(code) {
-		return 0, protocolError("a close code that may not be sent")
+	switch { // those registered with IANA and not reserved for local use, and those for libraries and applications (section 7.4)
+	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
+	default:
+		return 0, protocolError("invalid close code")
 	}
 	if !utf8.Valid(payload[2:]) {
-		return 0, &Error{CloseNotUTF8, "text that is not UTF-8"}
+		return 0, &Error{CloseNotUTF8, "close reason is not UTF-8"}
 	}
 	return code, nil
 }
 
-// mayClose reports whether an endpoint may send the code: the ones that are registered with IANA and not reserved for
-// local use, and those for libraries and applications. RFC 6455, section 7.4.
-func mayClose(code int) bool {
-	switch {
-	case code >= 1000 && code <= 1003, code >= 1007 && code <= 1014, code >= 3000 && code <= 4999:
-		return true
-	}
-	return false
-}
-
-// A header is what stands before a client's payload.
+// A header is the header of a client's frame.
 type header struct {
 	opcode   byte
 	fin      bool
@@ -87,15 +79,15 @@ type header struct {
 
 func (h *header) control() bool { return h.opcode >= Close }
 
-// readHeader reads a client's header and checks what can be told from it alone.
-func readHeader(r *bufio.Reader, mayDeflate bool) (h header, err error) {
+// readHeader reads a client's header and validates it as far as that needs no context.
+func readHeader(r *bufio.Reader, deflateAgreed bool) (h header, err error) {
 	var first [2]byte
 	if _, err := io.ReadFull(r, first[:]); err != nil {
 		return h, err
 	}
-	h.fin, h.deflated, h.opcode = first[0]&fin != 0, first[0]&rsv1 != 0, first[0]&opcodes
-	h.length = uint64(first[1] & lengths)
-	if err := h.check(first, mayDeflate); err != nil {
+	h.fin, h.deflated, h.opcode = first[0]&fin != 0, first[0]&rsv1 != 0, first[0]&opcodeBits
+	h.length = uint64(first[1] & lengthBits)
+	if err := h.check(first, deflateAgreed); err != nil {
 		return h, err
 	}
 	if err := h.readLength(r); err != nil {
@@ -105,20 +97,20 @@ func readHeader(r *bufio.Reader, mayDeflate bool) (h header, err error) {
 	return h, err
 }
 
-func (h *header) check(first [2]byte, mayDeflate bool) error {
+func (h *header) check(first [2]byte, deflateAgreed bool) error {
 	switch {
 	case first[0]&rsv23 != 0:
-		return protocolError("a reserved bit")
+		return protocolError("reserved bit set")
 	case h.opcode > Binary && h.opcode < Close || h.opcode > Pong:
-		return protocolError("an unknown opcode")
+		return protocolError("unknown opcode")
 	case first[1]&masked == 0:
-		return protocolError("a frame without a mask")
-	case h.deflated && (!mayDeflate || h.control() || h.opcode == Continuation):
-		return protocolError("the bit of a deflated message where there is none")
+		return protocolError("unmasked frame")
+	case h.deflated && (!deflateAgreed || h.control() || h.opcode == Continuation):
+		return protocolError("unexpected compression bit")
 	case h.control() && !h.fin:
-		return protocolError("a control frame in fragments")
+		return protocolError("fragmented control frame")
 	case h.control() && h.length > MaxControl:
-		return protocolError("a control frame over 125 bytes")
+		return protocolError("control frame over 125 bytes")
 	}
 	return nil
 }
@@ -126,12 +118,12 @@ func (h *header) check(first [2]byte, mayDeflate bool) error {
 func (h *header) readLength(r *bufio.Reader) error {
 	var long [8]byte
 	var size int
-	var least uint64
+	var minLength uint64
 	switch h.length {
 	case length16:
-		size, least = 2, length16
+		size, minLength = 2, length16
 	case length64:
-		size, least = 8, 1<<16
+		size, minLength = 8, 1<<16
 	default:
 		return nil
 	}
@@ -139,15 +131,8 @@ func (h *header) readLength(r *bufio.Reader) error {
 		return err
 	}
 	h.length = binary.BigEndian.Uint64(long[:])
-	if h.length < least || h.length > 1<<63-1 {
-		return protocolError("a length in the wrong form")
+	if h.length < minLength || h.length > 1<<63-1 {
+		return protocolError("invalid length encoding")
 	}
 	return nil
-}
-
-// unmask takes the client's mask off a payload.
-func (h *header) unmask(payload []byte) {
-	for i := range payload {
-		payload[i] ^= h.mask[i%len(h.mask)]
-	}
 }

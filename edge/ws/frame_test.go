@@ -11,26 +11,26 @@ import (
 	"testing"
 )
 
-// masking is what a client masks with in these tests.
-var masking = [4]byte{1, 2, 3, 4}
+// maskKey is the clients' maskKey key in these tests.
+var maskKey = [4]byte{1, 2, 3, 4}
 
-// clientFrame is a client's frame, whose first byte is given so that it can be wrong.
+// clientFrame returns a client's frame. The first byte is a parameter, so that it can be invalid.
 func clientFrame(first byte, payload string) []byte {
 	frame := AppendFrame(nil, 0, false, []byte(payload))
 	size := len(frame) - len(payload)
 	frame[0], frame[1] = first, frame[1]|masked
-	frame = append(frame[:size:size], masking[:]...)
+	frame = append(frame[:size:size], maskKey[:]...)
 	for i, b := range []byte(payload) {
-		frame = append(frame, b^masking[i%4])
+		frame = append(frame, b^maskKey[i%4])
 	}
 	return frame
 }
 
-func TestAppendFrameIsReadBack(t *testing.T) {
+func TestAppendFrame_RoundTrip(t *testing.T) {
 	for _, size := range []int{0, 1, 125, 126, 127, 65535, 65536, 70000} {
 		payload := bytes.Repeat([]byte("x"), size)
 		frame := AppendFrame(nil, Text, true, payload)
-		frame[1] |= masked // the reader takes clients' frames
+		frame[1] |= masked // readHeader requires the bit
 		long := len(frame) - size
 		in := bufio.NewReader(bytes.NewReader(append(frame[:long:long], make([]byte, 4+size)...)))
 		h, err := readHeader(in, true)
@@ -40,18 +40,18 @@ func TestAppendFrameIsReadBack(t *testing.T) {
 	}
 }
 
-// TestReader goes through what a client can send, after the cases of the Autobahn test suite.
-func TestReader(t *testing.T) {
+// TestReader_Next covers what a client can send, after the cases of the Autobahn test suite.
+func TestReader_Next(t *testing.T) {
 	const end = fin
 	frames := func(all ...[]byte) []byte { return bytes.Join(all, nil) }
 	text := func(s string) []byte { return clientFrame(end|Text, s) }
 	bomb := string(Deflate(bytes.Repeat([]byte("0"), 1<<20)))
 	long := func(length uint64) []byte {
-		return append(binary.BigEndian.AppendUint64([]byte{end | Text, masked | length64}, length), masking[:]...)
+		return append(binary.BigEndian.AppendUint64([]byte{end | Text, masked | length64}, length), maskKey[:]...)
 	}
 	for name, c := range map[string]struct {
 		in   []byte
-		want string // the messages, then the code of the error; 0 is the connection's end
+		want string // the messages, then the code of the error; 0 at the end of the connection
 	}{
 		"text":                              {text("hello"), "1:hello 0"},
 		"empty text":                        {text(""), "1: 0"},
@@ -99,16 +99,16 @@ func TestReader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, deflate := strings.CutPrefix(c.want, "d ")
-			r := &Reader{in: bufio.NewReaderSize(bytes.NewReader(c.in), readAhead), deflate: deflate, most: 512}
-			if got := read(r); got != want {
+			r := &Reader{in: bufio.NewReaderSize(bytes.NewReader(c.in), bufferSize), deflate: deflate, maxSize: 512}
+			if got := readAll(r); got != want {
 				t.Errorf("got %q, want %q", got, want)
 			}
 		})
 	}
 }
 
-// read gives all that a Reader gives, in the notation of TestReader.
-func read(r *Reader) string {
+// readAll returns everything that a Reader returns, in the notation of TestReader_Next.
+func readAll(r *Reader) string {
 	var got []string
 	for {
 		opcode, payload, err := r.Next()
@@ -162,7 +162,7 @@ func TestCloseCode(t *testing.T) {
 	}
 }
 
-func TestAppendCloseFits(t *testing.T) {
+func TestAppendClose_TruncatesText(t *testing.T) {
 	if got := AppendClose(nil, CloseNoCode, "x"); !bytes.Equal(got, []byte{0x88, 0}) {
 		t.Errorf("without a code: %x", got)
 	}
@@ -174,7 +174,7 @@ func TestAppendCloseFits(t *testing.T) {
 	}
 }
 
-func TestDeflateIsInflated(t *testing.T) {
+func TestDeflate_RoundTrip(t *testing.T) {
 	for _, size := range []int{0, 1, 500, 1 << 20} {
 		message := bytes.Repeat([]byte("ab"), size/2)
 		got, err := inflate(Deflate(message), 1<<20)
@@ -183,26 +183,26 @@ func TestDeflateIsInflated(t *testing.T) {
 		}
 	}
 	if _, err := inflate(Deflate(make([]byte, 101)), 100); !errors.Is(err, errTooLarge) {
-		t.Errorf("got %v, want it to be too large", err)
+		t.Errorf("got %v, want errTooLarge", err)
 	}
 }
 
-// FuzzReader: whatever comes, the reader ends with an error, holds no more than it may, and gives valid messages.
+// FuzzReader: with any input the Reader returns an error in the end, and stays within maxSize.
 func FuzzReader(f *testing.F) {
 	f.Add(clientFrame(fin|Text, "hello"), false)
 	f.Add(clientFrame(fin|rsv1|Text, string(Deflate([]byte("hello")))), true)
 	f.Add(clientFrame(Text, "a"), false)
 	f.Add([]byte{fin | Text, masked | length64, 0, 0, 0, 1, 0, 0, 0, 0}, false)
 	f.Fuzz(func(t *testing.T, data []byte, deflate bool) {
-		r := &Reader{in: bufio.NewReader(bytes.NewReader(data)), deflate: deflate, most: 512}
+		r := &Reader{in: bufio.NewReader(bytes.NewReader(data)), deflate: deflate, maxSize: 512}
 		for {
 			_, payload, err := r.Next()
 			if len(payload) > 512 || len(r.message) > 512 {
-				t.Fatalf("%d bytes, %d in fragments", len(payload), len(r.message))
+				t.Fatalf("payload of %d bytes, fragments of %d bytes, want at most 512", len(payload), len(r.message))
 			}
 			if err != nil {
 				if _, ours := errors.AsType[*Error](err); !ours && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-					t.Fatalf("an error of another kind: %v", err)
+					t.Fatalf("unexpected error: %v", err)
 				}
 				return
 			}

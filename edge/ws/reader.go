@@ -6,30 +6,30 @@ import (
 	"unicode/utf8"
 )
 
-// readAhead is the Reader's buffer in bytes: a client's ping with its header fits, and every client holds one.
-const readAhead = 96
+// bufferSize is the size of a Reader's buffer in bytes: a client's ping with its header fits. Every client has one.
+const bufferSize = 96
 
-// A Reader reads a client's frames and holds it to the RFC. It answers nothing: that is its caller's.
+// A Reader reads a client's frames and enforces the RFC. It writes nothing: responses are up to its caller.
 type Reader struct {
 	in      *bufio.Reader
 	deflate bool
-	most    int // bytes of a message, also when inflated
+	maxSize int // of a message in bytes, also when inflated
 
-	opcode   byte   // of the message that is being read in fragments; Continuation if none
-	deflated bool   // that message
+	opcode   byte   // of the fragmented message that is being read; Continuation if none
+	deflated bool   // the fragmented message is
 	message  []byte // its fragments
 }
 
-// NewReader reads messages of at most so many bytes from conn.
-func NewReader(conn *Conn, most int) *Reader {
-	return &Reader{in: bufio.NewReaderSize(conn, readAhead), deflate: conn.Deflate, most: most}
+// NewReader returns a Reader of messages of at most maxSize bytes from conn.
+func NewReader(conn *Conn, maxSize int) *Reader {
+	return &Reader{in: bufio.NewReaderSize(conn, bufferSize), deflate: conn.Deflate, maxSize: maxSize}
 }
 
-// Next reads the next frame. It gives a message when its last frame came, and control frames between them, each with
-// its opcode. A frame that ends nothing is a Continuation without payload, so that the caller can count it. The payload
-// is the caller's.
+// Next reads the next frame. It returns a message with its last frame, and each control frame in between, with the opcode.
+// For a fragment before the last one it returns Continuation and no payload, so that the caller can count frames. The
+// caller owns the payload.
 //
-// An *Error tells what the client did wrong. After any error the Reader is of no more use.
+// An *Error says how the client violated the protocol. After any error the Reader cannot be used.
 func (r *Reader) Next() (opcode byte, payload []byte, err error) {
 	h, err := readHeader(r.in, r.deflate)
 	if err != nil {
@@ -42,9 +42,9 @@ func (r *Reader) Next() (opcode byte, payload []byte, err error) {
 	return r.data(&h)
 }
 
-// data takes a frame of a message.
+// data handles a frame of a message.
 func (r *Reader) data(h *header) (byte, []byte, error) {
-	if err := r.begin(h); err != nil {
+	if err := r.checkFragment(h); err != nil {
 		return 0, nil, err
 	}
 	payload, err := r.payload(h)
@@ -57,27 +57,28 @@ func (r *Reader) data(h *header) (byte, []byte, error) {
 	opcode, message := r.opcode, r.message
 	r.opcode, r.message = Continuation, nil
 	if r.deflated {
-		if message, err = inflate(message, r.most); err != nil {
+		if message, err = inflate(message, r.maxSize); err != nil {
 			return 0, nil, err
 		}
 	}
 	if opcode == Text && !utf8.Valid(message) {
-		return 0, nil, &Error{CloseNotUTF8, "text that is not UTF-8"}
+		return 0, nil, &Error{CloseNotUTF8, "text is not UTF-8"}
 	}
 	return opcode, message, nil
 }
 
-// begin checks that the frame may come now, and that its message does not become too large.
-func (r *Reader) begin(h *header) error {
+// checkFragment checks that the frame may come now and that its message does not become too large. It remembers the opcode
+// of a new message.
+func (r *Reader) checkFragment(h *header) error {
 	switch reading := r.opcode != Continuation; {
 	case h.opcode == Continuation && !reading:
-		return protocolError("a continuation of nothing")
+		return protocolError("continuation without a message")
 	case h.opcode != Continuation && reading:
-		return protocolError("a new message before the last one's end")
+		return protocolError("new message before the end of the previous one")
 	case h.opcode != Continuation:
 		r.opcode, r.deflated = h.opcode, h.deflated
 	}
-	if h.length > uint64(r.most-len(r.message)) {
+	if h.length > uint64(r.maxSize-len(r.message)) {
 		return errTooLarge
 	}
 	return nil
@@ -85,13 +86,15 @@ func (r *Reader) begin(h *header) error {
 
 var errTooLarge = &Error{CloseTooLarge, "message too large"}
 
-// payload reads a frame's payload, which is known to be small.
+// payload reads and unmasks a frame's payload, whose length was checked.
 func (r *Reader) payload(h *header) ([]byte, error) {
 	if h.length == 0 {
 		return nil, nil
 	}
 	payload := make([]byte, h.length)
 	_, err := io.ReadFull(r.in, payload)
-	h.unmask(payload)
+	for i := range payload {
+		payload[i] ^= h.mask[i%len(h.mask)]
+	}
 	return payload, err
 }

@@ -1,10 +1,10 @@
-// Package ws is the server's side of a WebSocket (RFC 6455, with permessage-deflate, RFC 7692), as far as an edge needs
-// it: small messages in, frames out that are built once for all.
+// Package ws implements the server's side of WebSocket (RFC 6455, with permessage-deflate, RFC 7692) as far as an edge needs
+// it: small messages from clients, and frames that are built once for all clients.
 //
-// The handshake is the library's (gofiber/contrib/websocket). Its connection would do for one client, but not for ten
-// thousand that get the same bytes: it locks and copies for each message, holds buffers for each client, answers pings and errors by itself in the middle of what
-// we write, and takes any number of control frames for one message. Here reading is a Reader, which says what came and
-// writes nothing, and writing is bytes, which the hub sends.
+// The handshake is the library's (gofiber/contrib/websocket). Its connection does not suit ten thousand clients that get the
+// same bytes: it locks and copies for each message, has buffers for each client, responds to pings and errors in the middle
+// of what we write, and accepts any number of control frames within a message. Here a Reader only reads, and frames are
+// bytes that the hub writes.
 package ws
 
 import (
@@ -28,40 +28,39 @@ const (
 	CloseGoingAway   = 1001
 	CloseProtocol    = 1002
 	CloseUnsupported = 1003
-	CloseNoCode      = 1005 // stands for a close frame without a code; never on the wire
+	CloseNoCode      = 1005 // a close frame without a code; never sent
 	CloseNotUTF8     = 1007
 	ClosePolicy      = 1008
 	CloseTooLarge    = 1009
 )
 
-// An Error is what a client did wrong.
+// An Error is a client's violation of the protocol.
 type Error struct {
-	Code int    // to close with
-	Text string // to say
+	Code int    // of the close frame
+	Text string // of the close frame
 }
 
 func (e *Error) Error() string { return "websocket: " + e.Text + " (" + strconv.Itoa(e.Code) + ")" }
 
 func protocolError(text string) error { return &Error{CloseProtocol, text} }
 
-// A Conn is a connection after its handshake, and what was agreed in it. Read gives the client's frames from the
-// first on.
+// A Conn is a connection after its handshake, with what was negotiated. Read returns all bytes after the handshake.
 type Conn struct {
 	net.Conn
-	Subprotocol string // the one that was agreed on; "" if none
+	Subprotocol string // the negotiated one; "" if none
 	Deflate     bool   // permessage-deflate, without context takeover in both directions
-	early       []byte // came with the handshake
+	buffered    []byte // what the server had read beyond the handshake
 }
 
-// Read reads as net.Conn does.
+// Read implements net.Conn.
 func (c *Conn) Read(p []byte) (int, error) {
-	if len(c.early) == 0 {
+	if len(c.buffered) == 0 {
 		return c.Conn.Read(p)
 	}
-	n := copy(p, c.early)
-	c.early = c.early[n:]
-	if len(c.early) == 0 {
-		c.early = nil
+	n := copy(p, c.buffered)
+	c.buffered = c.buffered[n:]
+	if len(c.buffered) == 0 {
+		c.buffered = nil
 	}
 	return n, nil
 }

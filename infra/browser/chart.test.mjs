@@ -63,9 +63,9 @@ test("the tooltip tells of a point, and stays through updates", async (t) => {
   const box = await (await chart(page)).boundingBox();
   const found = await findPoint(page, box);
   assert.ok(found, "no place of the chart has a tooltip");
-  const told = await page.textContent("#tooltip");
-  assert.match(told, /\$[\d,.]+/);
-  assert.match(told, /\d:\d\d/);
+  const tooltip = await page.textContent("#tooltip");
+  assert.match(tooltip, /\$[\d,.]+/);
+  assert.match(tooltip, /\d:\d\d/);
   await updates(page, 3);
   assert.ok(await page.isVisible("#tooltip"), "the tooltip went away");
   assert.match(await page.textContent("#tooltip"), /\$[\d,.]+/);
@@ -111,7 +111,7 @@ test("a point that came later is asked for when it is read, and said by keyboard
   const other = await page.textContent("#reading");
   assert.match(other, /a round \$\d/);
   assert.ok(await isPaid(other), `nothing was paid that is worth this: ${other}`);
-  assert.equal(await askedForAmounts(page), 2, "it asked for what it was told");
+  assert.equal(await askedForAmounts(page), 2, "it fetched known amounts again");
 });
 
 test("two fingers zoom, and the time between them stays there", async (t) => {

@@ -57,12 +57,12 @@ function delta(old, s) {
   return JSON.stringify({ type: "delta", ...rest, drop, add });
 }
 
-test("what Go wrote is rebuilt", () => {
+test("Replica rebuilds snapshots that Go encoded", () => {
   const replica = new Replica();
-  assert.deepEqual(replica.take(golden("keyframe.json")), golden("snapshot.json"));
+  assert.deepEqual(replica.apply(golden("keyframe.json")), golden("snapshot.json"));
   const message = golden("delta.json");
   const { type, drop, add, ...rest } = message;
-  assert.deepEqual(replica.take(message), {
+  assert.deepEqual(replica.apply(message), {
     ...rest, epoch: "1556771611000",
     transactions: [
       { timestamp: 1556771672, price: 5320.12 }, { timestamp: 1556771672.75, price: 5315 },
@@ -71,7 +71,7 @@ test("what Go wrote is rebuilt", () => {
   });
 });
 
-test("any sequence of keyframes and deltas rebuilds the plain snapshots, and drop and add their points", () => {
+test("Replica: any sequence of keyframes and deltas rebuilds the plain snapshots, and drop and add give their points", () => {
   for (let seed = 1; seed <= 40; seed++) {
     const chance = random(seed);
     const replica = new Replica();
@@ -84,9 +84,9 @@ test("any sequence of keyframes and deltas rebuilds the plain snapshots, and dro
       /** @type {boolean} */ const isNext = sent === s;
       s = next;
       if (chance() < 0.15) continue; // the client was slow
-      if (!isNext && change) assert.throws(() => replica.take(JSON.parse(change)), `seed ${seed}: a delta after a gap`);
+      if (!isNext && change) assert.throws(() => replica.apply(JSON.parse(change)), `seed ${seed}: a delta after a gap`);
       /** @type {string} */ const message = isNext && chance() > 0.05 ? change ?? keyframe(s) : keyframe(s);
-      assert.deepEqual(replica.take(JSON.parse(message)), s, `seed ${seed}, message ${i}`);
+      assert.deepEqual(replica.apply(JSON.parse(message)), s, `seed ${seed}, message ${i}`);
       points = points.slice(replica.drop).concat(replica.add);
       assert.deepEqual(points, s.transactions, `seed ${seed}, message ${i}: drop and add`);
       sent = s;
@@ -94,16 +94,16 @@ test("any sequence of keyframes and deltas rebuilds the plain snapshots, and dro
   }
 });
 
-test("a keyframe of a lower epoch replaces what is there: which epoch is shown is the edge's decision", () => {
+test("Replica: a keyframe of a lower epoch replaces the snapshot, as the edge decides on epochs", () => {
   const replica = new Replica(), chance = random(1);
   const higher = snapshotOf(9, [], "1656771611000", chance), lower = snapshotOf(1, [], "1556771611000", chance);
-  replica.take(JSON.parse(keyframe(higher)));
-  assert.deepEqual(replica.take(JSON.parse(keyframe(lower))), lower);
+  replica.apply(JSON.parse(keyframe(higher)));
+  assert.deepEqual(replica.apply(JSON.parse(keyframe(lower))), lower);
   const next = following(lower, chance);
-  assert.deepEqual(replica.take(JSON.parse(delta(lower, next) ?? keyframe(next))), next);
+  assert.deepEqual(replica.apply(JSON.parse(delta(lower, next) ?? keyframe(next))), next);
 });
 
-test("what does not fit is an error, and changes nothing", () => {
+test("Replica: an invalid message is an error and changes nothing", () => {
   const good = golden("delta.json");
   for (const [name, message] of Object.entries({
     "a gap": { ...good, seq: 125 },
@@ -127,34 +127,34 @@ test("what does not fit is an error, and changes nothing", () => {
     "a number": 1,
   })) {
     const replica = new Replica();
-    assert.throws(() => replica.take(good), /before the first keyframe/);
-    const before = replica.take(golden("keyframe.json"));
-    assert.throws(() => replica.take(message), Error, name);
+    assert.throws(() => replica.apply(good), /before the first keyframe/);
+    const before = replica.apply(golden("keyframe.json"));
+    assert.throws(() => replica.apply(message), Error, name);
     assert.equal(replica.snapshot, before, name);
-    assert.equal(replica.take(good).seq, 124, name);
+    assert.equal(replica.apply(good).seq, 124, name);
   }
 });
 
-test("snapshots do not change under who holds them", () => {
+test("Replica: snapshots are immutable", () => {
   const replica = new Replica();
-  const first = replica.take(golden("keyframe.json"));
-  replica.take(golden("delta.json"));
+  const first = replica.apply(golden("keyframe.json"));
+  replica.apply(golden("delta.json"));
   assert.deepEqual(first, golden("snapshot.json"));
 });
 
-test("keys that are new are passed on", () => {
+test("Replica: unknown keys are preserved", () => {
   const replica = new Replica();
-  replica.take({ ...golden("keyframe.json"), colour: "red" });
-  assert.equal(/** @type {any} */ (replica.take({ ...golden("delta.json"), colour: "blue" })).colour, "blue");
+  replica.apply({ ...golden("keyframe.json"), colour: "red" });
+  assert.equal(/** @type {any} */ (replica.apply({ ...golden("delta.json"), colour: "blue" })).colour, "blue");
 });
 
-test("the wait before a reconnection is anything up to twice the last, and 30 s at most", () => {
+test("backoff is random up to a limit that doubles, 30 s at most", () => {
   assert.deepEqual([0, 1, 2, 5, 6, 50].map((n) => backoff(n, () => 1)), [500, 1000, 2000, 16000, 30000, 30000]);
   assert.equal(backoff(6, () => 0), 0);
   assert.equal(backoff(6, () => 0.5), 15000);
 });
 
-test("an edge's stream", () => {
+test("streamURL", () => {
   assert.equal(String(streamURL("https://edge.example")), "wss://edge.example/ws/mempool");
   assert.equal(String(streamURL("http://127.0.0.1:8080/")), "ws://127.0.0.1:8080/ws/mempool");
   assert.equal(String(streamURL("https://example.org/btc/price")), "wss://example.org/btc/price/ws/mempool");
@@ -251,7 +251,7 @@ class FakeSocket {
   send_(data) { this.onmessage({ data }); }
 }
 
-test("it connects by the delta protocol and shows each snapshot once", (t) => {
+test("StreamClient connects with the delta protocol and fires each snapshot once", (t) => {
   const stage = new Stage(t);
   const { client } = stage;
   /** @type {[number | undefined, number, number][]} */ const shown = [];
@@ -290,7 +290,7 @@ for (const [name, message] of Object.entries({
   });
 }
 
-test("it waits longer after each failure, and not after a good minute", (t) => {
+test("StreamClient waits longer after each failure, and starts over after a good minute", (t) => {
   const stage = new Stage(t);
   const { client } = stage;
   client.start();
@@ -315,7 +315,7 @@ test("it waits longer after each failure, and not after a good minute", (t) => {
   assert.equal(client.retryAt - stage.now, 500);
 });
 
-test("it does not wait once the network or the reader is back", (t) => {
+test("StreamClient reconnects at once when the network or the reader is back", (t) => {
   const stage = new Stage(t);
   stage.client.start();
   stage.socket.onclose({ code: 1006 });
@@ -335,7 +335,7 @@ test("it does not wait once the network or the reader is back", (t) => {
   assert.equal(stage.sockets.length, 4, "the wait that was cut short is over");
 });
 
-test("with too many connections it waits a minute, whoever looks", (t) => {
+test("StreamClient waits a minute after 4029, even if the reader is back", (t) => {
   const stage = new Stage(t);
   stage.client.start();
   stage.socket.onopen();
@@ -360,7 +360,7 @@ for (const code of [1002, 1003, 1007, 1008, 1009]) {
   });
 }
 
-test("an edge that is silent is asked, and left if it does not answer", (t) => {
+test("StreamClient pings a silent edge, and reconnects without a pong", (t) => {
   const stage = new Stage(t);
   stage.client.start();
   stage.serve();
@@ -375,14 +375,14 @@ test("an edge that is silent is asked, and left if it does not answer", (t) => {
   assert.ok(stage.sockets[0].closed);
 });
 
-test("a connection that does not open is given up after 10 s", (t) => {
+test("StreamClient gives up a connection that does not open within 10 s", (t) => {
   const stage = new Stage(t);
   stage.client.start();
   stage.pass(11_000);
   assert.equal(stage.client.phase, "waiting");
 });
 
-test("stop leaves nothing behind, also from a listener", (t) => {
+test("StreamClient.stop releases everything, also from a listener", (t) => {
   for (const when of ["connecting", "open", "waiting"]) {
     const stage = new Stage(t);
     const { client } = stage;
@@ -397,7 +397,7 @@ test("stop leaves nothing behind, also from a listener", (t) => {
   }
 });
 
-test("a stale snapshot is as old as the ingester says", (t) => {
+test("a stale snapshot's age comes from its timestamps", (t) => {
   const stage = new Stage(t);
   const { client } = stage;
   client.start();

@@ -26,7 +26,7 @@ for (const width of [320, 1440]) {
       await page.reload(); // now it knows all amounts
       await state(page, LIVE);
       await drawn(page);
-      await page.focus("#cloud");
+      await page.focus("#chart");
       for (const key of ["Home", "End"]) { // points at both sides
         await page.keyboard.press(key);
         await page.waitForFunction(() => /a round \$/.test(document.getElementById("tooltip").innerText));
@@ -79,7 +79,7 @@ for (const [name, context] of Object.entries(STRONGER)) {
   test(`${name}: text in at least 7:1, and no barrier that axe finds serious`, async (t) => {
     const page = await dashboard(t, { context });
     await page.click("#pause");
-    await page.focus("#cloud");
+    await page.focus("#chart");
     await page.keyboard.press("End");
     await page.waitForSelector("#tooltip:visible");
     await page.screenshot({ path: `out/dashboard-${name.replaceAll(/\W+/g, "-")}.png`, fullPage: true });

@@ -48,7 +48,7 @@ test("all that the dashboard links to is under the path", async (t) => {
     assert.equal(status, 200, link);
   }
   await page.click("#permalink");
-  await page.waitForFunction(() => /link/i.test(document.getElementById("told").textContent));
+  await page.waitForFunction(() => /link/i.test(document.getElementById("message").textContent));
   assert.match(page.url(), /#.*theme=/);
   assert.ok(page.url().startsWith(`${UNDER}/#`), page.url());
   await page.reload();

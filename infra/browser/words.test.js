@@ -1,5 +1,5 @@
 // @ts-check
-// What is asked and said only now and then. By a clock of its own, so nothing waits.
+// What is fetched and announced at intervals. With mocked timers, so nothing waits.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Amounts } from "../../edge/web/static/amounts.js";
@@ -7,11 +7,11 @@ import { Announcer } from "../../edge/web/static/announcer.js";
 import { dollars } from "../../edge/web/static/format.js";
 import { Points } from "../../edge/web/static/points.js";
 
-/** @typedef {import("../../edge/web/static/points.js").Round} Round */
+/** @typedef {import("../../edge/web/static/points.js").AmountEntry} AmountEntry */
 /** @typedef {import("../../edge/web/static/state.js").State} State */
 
 /**
- * A page with one point a second, and the edge that it asks, which tells of the points up to knows.
+ * A page with one point a second, and an edge that has the amounts of the first p.knows points.
  * @param {import("node:test").TestContext} t @param {number} count of points
  */
 function page(t, count) {
@@ -19,10 +19,10 @@ function page(t, count) {
   t.mock.timers.enable(/** @type {any} */ (process.version.startsWith("v18.") ? apis : { apis })); // Debian 12 has 18
   let now = 0;
   const points = new Points();
-  points.follow(Array.from({ length: count }, (_, i) => ({ timestamp: i + 0.5, price: 5000 })));
+  points.update(Array.from({ length: count }, (_, i) => ({ timestamp: i + 0.5, price: 5000 })));
   const p = {
-    points, knows: count, wanted: /** @type {number | null} */ (null), learned: 0,
-    asked: /** @type {{path: string, at: number}[]} */ ([]),
+    points, knows: count, needed: /** @type {number | null} */ (null), updates: 0,
+    requests: /** @type {{path: string, at: number}[]} */ ([]),
     /** @param {number} ms @returns {Promise<void>} */
     async pass(ms) {
       for (const end = now + ms; now < end;) {
@@ -34,75 +34,75 @@ function page(t, count) {
     },
   };
   /** @param {string} path */
-  const ask = async (path) => {
-    p.asked.push({ path, at: now });
-    return Array.from({ length: p.knows }, (_, i) => /** @type {Round} */ ([i + 0.5, 5000, 20]));
+  const fetchPoints = async (path) => {
+    p.requests.push({ path, at: now });
+    return Array.from({ length: p.knows }, (_, i) => /** @type {AmountEntry} */ ([i + 0.5, 5000, 20]));
   };
-  const wanted = () => p.wanted !== null && points.isOpen(p.wanted);
-  return Object.assign(p, { amounts: new Amounts(points, wanted, () => p.learned++, { ask, now: () => now }) });
+  const needed = () => p.needed !== null && points.lacksAmount(p.needed);
+  return Object.assign(p, { amounts: new Amounts(points, needed, () => p.updates++, { fetchPoints, now: () => now }) });
 }
 
-test("one question tells of all points", async (t) => {
+test("one request fetches the amounts of all points", async (t) => {
   const p = page(t, 1500);
   await p.amounts.update();
-  assert.deepEqual(p.asked, [{ path: "api/v1/points?since=500", at: 0 }]); // the first of the newest 1000 is of 500.5
-  assert.deepEqual([p.points.amount(499), p.points.amount(500), p.points.amount(1499), p.learned], [20, 20, 20, 1]);
-  p.wanted = 700;
+  assert.deepEqual(p.requests, [{ path: "api/v1/points?since=500", at: 0 }]); // the first of the newest 1000 is of 500.5
+  assert.deepEqual([p.points.amount(499), p.points.amount(500), p.points.amount(1499), p.updates], [20, 20, 20, 1]);
+  p.needed = 700;
   await p.amounts.find();
   await p.pass(10_000);
-  assert.equal(p.asked.length, 1, "it asked for what it knew");
+  assert.equal(p.requests.length, 1, "it fetched known amounts again");
 });
 
-test("a point that the edge does not know yet is asked for again, once a second", async (t) => {
+test("an amount that the edge does not have yet is fetched again, once a second", async (t) => {
   const p = page(t, 10);
-  [p.knows, p.wanted] = [8, 9];
+  [p.knows, p.needed] = [8, 9];
   p.amounts.find();
   await p.pass(900);
-  assert.deepEqual(p.asked.map(({ at }) => at), [0]);
+  assert.deepEqual(p.requests.map(({ at }) => at), [0]);
   p.knows = 10;
   p.amounts.find(); // the reader points at it again, and again
   p.amounts.find();
   await p.pass(900);
-  assert.deepEqual(p.asked, [{ path: "api/v1/points?since=0", at: 0 }, { path: "api/v1/points?since=8", at: 1000 }]);
+  assert.deepEqual(p.requests, [{ path: "api/v1/points?since=0", at: 0 }, { path: "api/v1/points?since=8", at: 1000 }]);
   assert.equal(p.points.amount(9), 20);
 });
 
-test("it gives up on a point that no edge knows, until a reader asks anew", async (t) => {
+test("it stops fetching an amount that no edge has, until a reader selects the point again", async (t) => {
   const p = page(t, 10);
-  [p.knows, p.wanted] = [8, 9];
+  [p.knows, p.needed] = [8, 9];
   p.amounts.find();
   await p.pass(60_000);
-  assert.deepEqual(p.asked.map(({ at }) => at), [0, 1000, 2000]);
+  assert.deepEqual(p.requests.map(({ at }) => at), [0, 1000, 2000]);
   p.amounts.find();
   await p.pass(500);
-  assert.equal(p.asked.length, 4);
+  assert.equal(p.requests.length, 4);
 });
 
-test("nobody waits any more: no question", async (t) => {
+test("no amount is needed any more: no request", async (t) => {
   const p = page(t, 10);
-  [p.knows, p.wanted] = [8, 9];
+  [p.knows, p.needed] = [8, 9];
   p.amounts.find();
   await p.pass(500);
-  p.wanted = null;
+  p.needed = null;
   await p.pass(60_000);
-  assert.equal(p.asked.length, 1);
+  assert.equal(p.requests.length, 1);
 });
 
-test("whoever asks, it is once a second", async (t) => {
+test("all requests together are one a second", async (t) => {
   const p = page(t, 10);
-  [p.knows, p.wanted] = [8, 9];
+  [p.knows, p.needed] = [8, 9];
   p.amounts.find();
   for (let i = 0; i < 50; i++) {
     p.amounts.update();
     p.amounts.find();
     await p.pass(100);
   }
-  assert.deepEqual(p.asked.map(({ at }) => at), [0, 1000, 2000, 3000, 4000, 5000]);
+  assert.deepEqual(p.requests.map(({ at }) => at), [0, 1000, 2000, 3000, 4000, 5000]);
 });
 
-test("an edge that does not answer is no fault of the page", async (t) => {
+test("a failed request is no error", async (t) => {
   const p = page(t, 10);
-  const amounts = new Amounts(p.points, () => true, () => {}, { ask: async () => null });
+  const amounts = new Amounts(p.points, () => true, () => {}, { fetchPoints: async () => null });
   await amounts.update();
   assert.equal(p.points.amount(0), 0);
 });
@@ -117,7 +117,7 @@ const STALE = { name: "stale", words: "stale: last update 4 s ago" };
 /** @type {State} */
 const CONNECTING = { name: "connecting", words: "connecting" };
 
-test("who listens hears the first price at once, then at most every 30 s", () => {
+test("the announcer announces the first price at once, then at most every 30 s", () => {
   const announcer = new Announcer();
   const start = 1.8e12;
   assert.equal(announcer.next(null, CONNECTING, start), "");
@@ -136,7 +136,7 @@ test("who listens hears the first price at once, then at most every 30 s", () =>
   }, 250);
 });
 
-test("a price that stays and a small move are no news; a state is", () => {
+test("the announcer ignores an unchanged price and a small move, and announces a new state", () => {
   const announcer = new Announcer();
   assert.notEqual(announcer.next(snapshot(5000), LIVE, 1e12), "");
   assert.equal(announcer.next(snapshot(5000), LIVE, 1e12 + 60_000), "");
@@ -145,7 +145,7 @@ test("a price that stays and a small move are no news; a state is", () => {
   assert.ok(announcer.next(snapshot(5030), STALE, 1e12 + 90_000).includes(dollars(5030)), "a move of 0.36 %");
 });
 
-test("without a price it says how the connection is", () => {
+test("without a price the announcer announces the connection's state", () => {
   const announcer = new Announcer();
   assert.equal(announcer.next(null, STALE, 1e12), "Connection: stale: last update 4 s ago.");
 });

@@ -78,12 +78,12 @@ func TestBadSnapshotsHarmNoOthers(t *testing.T) {
 	expectSeq(t, frames, "5", 11)
 	expectSeq(t, frames, "6", 1)
 	want := `
-# HELP sightglass_feed_refused_total Snapshots that were passed over, by why.
-# TYPE sightglass_feed_refused_total counter
-sightglass_feed_refused_total{reason="invalid"} 7
-sightglass_feed_refused_total{reason="old"} 2
+# HELP sightglass_feed_rejected_total Snapshots that were rejected, by reason.
+# TYPE sightglass_feed_rejected_total counter
+sightglass_feed_rejected_total{reason="invalid"} 7
+sightglass_feed_rejected_total{reason="old"} 2
 `
-	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_feed_refused_total"); err != nil {
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_feed_rejected_total"); err != nil {
 		t.Error(err)
 	}
 }

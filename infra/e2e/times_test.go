@@ -22,9 +22,9 @@ func TestTimesOfTheContractInTexts(t *testing.T) {
 	back := in(snapshot.StepBackAfter, time.Second, "s")
 	for file, texts := range map[string][]string{
 		"README.md":         {"Every " + interval, "every " + interval, "nothing new for " + stale, "younger than " + ready, "last " + window},
-		"docs/clients.md":   {"every " + interval, "nothing new for " + stale, "heard for " + back},
+		"docs/clients.md":   {"every " + interval, "nothing new for " + stale, "received for " + back},
 		"docs/operating.md": {"without a snapshot for " + lease, "heard for " + back, window + " after the last"},
-		"docs/metrics.md":   {"nothing newer came for " + stale},
+		"docs/metrics.md":   {"no newer snapshot was received for " + stale},
 		"docs/alerts.md":    {"snapshot for over " + ready},
 		"infra/systemd/sightglass-.service.d/hardening.conf": {"every " + stale},
 		"edge/web/static/state.js": {

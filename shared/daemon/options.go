@@ -15,9 +15,9 @@ import (
 // for the help whether snapshots go to Redis or come from it.
 type RedisOptions struct {
 	Redis             string `default:"redis://127.0.0.1:6379" help:"Where snapshots ${snapshots}: redis://USER:PASSWORD@HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379, redis+cluster://HOST:6379?addr=HOST2:6379; with TLS rediss://, rediss+sentinel://, rediss+cluster://. See docs/redis.md."`
-	RedisPasswordFile string `name:"redis-password-file" default:"" placeholder:"PATH" help:"A file with Redis's password, instead of one in the URL. It is read anew for each connection, so a new password needs no restart."`
+	RedisPasswordFile string `name:"redis-password-file" default:"" placeholder:"PATH" help:"A file with Redis's password, instead of one in the URL. It is read for each connection, so a new password needs no restart."`
 	RedisCA           string `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
-	RedisCert         string `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read anew for each connection."`
+	RedisCert         string `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read for each connection."`
 	RedisKey          string `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
 }
 

@@ -1,55 +1,55 @@
 // @ts-check
-// Which round amount each point is. The stream does not tell, so the edge is asked when a reader wants to know.
+// The round amounts of points. The stream does not carry them, so they are fetched from the edge when a reader needs them.
 
 import { load } from "./history.js";
 
-/** @typedef {import("./points.js").Round} Round */
+/** @typedef {import("./points.js").AmountEntry} AmountEntry */
 
-const EVERY = 1000; // ms between two questions: an edge has nothing newer meanwhile
-const TRIES = 3; // for what came just now: an edge knows it after two seconds
+const INTERVAL = 1000; // ms between two requests: an edge has nothing newer meanwhile
+const TRIES = 3; // for a point that was just received: an edge has its amount after two seconds
 
 export class Amounts {
-  #askedAt = -Infinity;
-  #tries = 0; // that are left
-  #asking = false;
+  #requestedAt = -Infinity;
+  #triesLeft = 0;
+  #running = false;
 
   /**
    * @param {import("./points.js").Points} points
-   * @param {() => boolean} wanted whether a reader waits for an amount that may be known
-   * @param {() => void} learned called when there may be new ones
-   * @param {{ask?: (path: string) => Promise<Round[] | null>, now?: () => number}} means now in ms, and never back
+   * @param {() => boolean} needed whether a reader waits for an amount that an edge may have
+   * @param {() => void} onUpdate called when there may be new amounts
+   * @param {{fetchPoints?: (path: string) => Promise<AmountEntry[] | null>, now?: () => number}} means now: ms, monotonic
    */
-  constructor(points, wanted, learned, { ask = load, now = () => performance.now() } = {}) {
+  constructor(points, needed, onUpdate, { fetchPoints = load, now = () => performance.now() } = {}) {
     this.points = points;
-    this.wanted = wanted;
-    this.learned = learned;
-    this.ask = ask;
+    this.needed = needed;
+    this.onUpdate = onUpdate;
+    this.fetchPoints = fetchPoints;
     this.now = now;
   }
 
-  /** Asks for as long as an amount is wanted, a few times at most. */
+  /** Fetches amounts while one is needed, a few times at most. */
   async find() {
-    this.#tries = TRIES;
-    if (this.#asking) return;
-    this.#asking = true;
-    while (this.#tries-- > 0 && this.wanted()) {
+    this.#triesLeft = TRIES;
+    if (this.#running) return;
+    this.#running = true;
+    while (this.#triesLeft-- > 0 && this.needed()) {
       while (this.#wait > 0) await new Promise((then) => setTimeout(then, this.#wait));
-      if (this.wanted()) await this.update();
+      if (this.needed()) await this.update();
     }
-    this.#asking = false;
+    this.#running = false;
   }
 
-  /** Asks for all that is not known of the newest points, unless it was asked just now. */
+  /** Fetches the unknown amounts of the newest points, unless the last request was just now. */
   async update() {
-    const since = Math.ceil(this.points.openSince) - 1; // what is asked for is later
+    const since = Math.ceil(this.points.lackingSince) - 1; // the response has later points only
     if (since === Infinity || this.#wait > 0) return;
-    this.#askedAt = this.now();
-    this.points.learn(await this.ask(`api/v1/points?since=${Math.max(0, since)}`) ?? []);
-    this.learned();
+    this.#requestedAt = this.now();
+    this.points.setAmounts(await this.fetchPoints(`api/v1/points?since=${Math.max(0, since)}`) ?? []);
+    this.onUpdate();
   }
 
-  /** How long another question has to wait, in ms. */
+  /** The time until the next request is allowed, in ms. */
   get #wait() {
-    return Math.max(0, this.#askedAt + EVERY - this.now());
+    return Math.max(0, this.#requestedAt + INTERVAL - this.now());
   }
 }

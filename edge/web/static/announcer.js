@@ -1,13 +1,13 @@
 // @ts-check
-// What those hear who listen instead of looking: what is new, and seldom. Pure: no DOM, no clock.
+// News for screen readers, at most every 30 s. Pure: no DOM, no clock.
 
 import { confidenceWord, dollars } from "./format.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 /** @typedef {import("./state.js").State} State */
 
-const EVERY = 30_000; // ms
-const MOVE = 0.0025; // a smaller move of the price is not worth interrupting anyone for
+const INTERVAL = 30_000; // ms
+const MIN_MOVE = 0.0025; // a smaller price move is not worth an interruption
 
 export class Announcer {
   #at = -Infinity;
@@ -15,14 +15,14 @@ export class Announcer {
   #price = 0;
 
   /**
-   * What to say now; empty for nothing.
+   * The text to announce now; empty for none.
    * @param {Snapshot | null} s @param {State} state @param {number} now Date.now()
    */
   next(s, state, now) {
-    if (state.name === "connecting") return ""; // soon it will be something worth saying
+    if (state.name === "connecting") return ""; // a state worth announcing follows soon
     const price = s?.price ?? 0;
-    const moved = Math.abs(price - this.#price) > MOVE * this.#price;
-    if (now - this.#at < EVERY || (state.name === this.#state && !moved)) return "";
+    const moved = Math.abs(price - this.#price) > MIN_MOVE * this.#price;
+    if (now - this.#at < INTERVAL || (state.name === this.#state && !moved)) return "";
     [this.#at, this.#state, this.#price] = [now, state.name, price];
     const words = s && price > 0 ? `One bitcoin: ${dollars(price)}, confidence ${confidenceWord(s.confidence)}. ` : "";
     return `${words}Connection: ${state.words}.`;

@@ -1,49 +1,47 @@
 // @ts-check
-// The page's parts and how they hang together: stream and history -> points and course -> text and chart.
+// The page's parts and how they are connected: stream and history API -> points and price history -> text and chart.
 
 import { Amounts } from "./amounts.js";
 import { Announcer } from "./announcer.js";
 import { StreamClient } from "./client.js";
-import { Course } from "./course.js";
 import { instant, time, useUTC } from "./format.js";
 import { listenToGestures } from "./gestures.js";
-import { loadDay, loadSince } from "./history.js";
+import { PriceHistory, loadDay, loadSince } from "./history.js";
 import { listenToKeys } from "./keys.js";
 import { dropLink, linkTo, rangeOf, readLink, share } from "./link.js";
 import { onSystemColors, readColors } from "./palette.js";
-import { byId, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
+import { byId, closeTipsOnEscape, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
 import { savePicture } from "./picture.js";
 import { Plot } from "./plot.js";
 import { Points } from "./points.js";
 import { Reading } from "./reading.js";
-import { applyTheme, borrow, onSetting, settings, showSettings } from "./settings.js";
+import { applyLink, applyTheme, onSetting, settings, showSettings } from "./settings.js";
 import { hintOf, stateOf } from "./state.js";
 import { Table } from "./table.js";
-import { closeTipsOnEscape } from "./tips.js";
 import { View } from "./view.js";
 
 const HOUR = 3600;
-const GAP = 30; // seconds without a snapshot, after which the edge is asked for what was missed
-const DESCRIBE_EVERY = 10_000; // often enough for a text that nobody reads twice
+const GAP = 30; // seconds without a snapshot, after which the missed history is fetched
+const DESCRIBE_INTERVAL = 10_000; // ms
 
 const points = new Points();
-const course = new Course();
+const priceHistory = new PriceHistory();
 const view = new View();
 restore();
 
-const plot = new Plot(byId("cloud"), points, course, view);
+const plot = new Plot(byId("chart"), points, priceHistory, view);
 const reading = new Reading(plot, () => client.snapshot?.price ?? 0, () => amounts.find());
-const amounts = new Amounts(points, () => reading.isOpen && client.phase === "open", () => reading.learned());
+const amounts = new Amounts(points, () => reading.lacksAmount && client.phase === "open", () => reading.amountsChanged());
 const table = new Table(/** @type {HTMLTableElement} */ (byId("table")), points, async () => {
   if (client.phase === "open") await amounts.update();
 });
 const announcer = new Announcer();
 const client = new StreamClient();
 
-/** Shows what a link asks for. */
+/** Applies the settings and the range of the link. */
 function restore() {
   const link = readLink();
-  borrow(link);
+  applyLink(link);
   showSettings();
   useUTC(settings.zone === "utc");
   applyTheme();
@@ -54,16 +52,16 @@ function restore() {
 }
 
 /**
- * Runs draw in the next animation frame, once, however often it is asked to; so never in a hidden tab.
+ * Runs draw once in the next animation frame, however often it is called; so never in a hidden tab.
  * @param {() => void} draw
  */
 function perFrame(draw) {
-  let asked = false;
+  let scheduled = false;
   return () => {
-    if (asked) return;
-    asked = true;
+    if (scheduled) return;
+    scheduled = true;
     requestAnimationFrame(() => {
-      asked = false;
+      scheduled = false;
       draw();
     });
   };
@@ -74,7 +72,7 @@ const redraw = perFrame(() => {
   drawChart();
 });
 
-/** A chart that is paused stands still; what came meanwhile is drawn later. */
+/** A paused chart is not redrawn. */
 const drawSnapshot = perFrame(() => {
   drawText();
   if (!view.paused) drawChart();
@@ -84,8 +82,8 @@ function drawText() {
   const s = client.snapshot;
   if (!s) return;
   showSnapshot(s);
-  showChange("change-1h", s.price, course.priceAt(s.timestamp - HOUR));
-  showChange("change-24h", s.price, course.priceAt(s.timestamp - 24 * HOUR, HOUR / 4));
+  showChange("change-1h", s.price, priceHistory.priceAt(s.timestamp - HOUR));
+  showChange("change-24h", s.price, priceHistory.priceAt(s.timestamp - 24 * HOUR, HOUR / 4));
   table.update(s.price, Date.now());
 }
 
@@ -96,15 +94,15 @@ function drawChart() {
   if (!s || !(s.price > 0)) return;
   plot.draw(s);
   reading.place();
-  if (Date.now() - describedAt < DESCRIBE_EVERY) return;
+  if (Date.now() - describedAt < DESCRIBE_INTERVAL) return;
   describedAt = Date.now();
-  byId("cloud").setAttribute("aria-label", plot.describe(s));
+  byId("chart").setAttribute("aria-label", plot.describe(s));
 }
 
-/** What the buttons say of the view. */
+/** Updates the buttons and the range. */
 function showView() {
   byId("pause").setAttribute("aria-pressed", String(view.paused));
-  if (view.following && document.activeElement === byId("follow")) byId("cloud").focus({ preventScroll: true });
+  if (view.following && document.activeElement === byId("follow")) byId("chart").focus({ preventScroll: true });
   byId("follow").hidden = view.following || view.paused;
   const { from, to } = view.range;
   const recent = from > view.limits.now - 12 * HOUR;
@@ -114,22 +112,22 @@ function showView() {
 }
 
 /** @param {() => void} change of the view */
-function look(change) {
-  if (view.range.to <= view.range.from) return; // nothing is drawn yet
+function changeView(change) {
+  if (view.range.to <= view.range.from) return; // not drawn yet
   change();
   dropLink();
   showView();
   redraw();
 }
 
-const zoomAt = (/** @type {number} */ factor, /** @type {number} */ at) => look(() => view.zoom(factor, at));
-const goLive = () => look(() => view.live());
-const panBy = (/** @type {number} */ seconds) => look(() => view.pan(seconds));
+const zoomAt = (/** @type {number} */ factor, /** @type {number} */ at) => changeView(() => view.zoom(factor, at));
+const goLive = () => changeView(() => view.live());
+const panBy = (/** @type {number} */ seconds) => changeView(() => view.pan(seconds));
 
 listenToGestures(plot.host, {
   zoom: (factor, x) => zoomAt(factor, plot.timeAt(x)),
   pan: (pixels) => panBy(-pixels * plot.secondsPerPixel),
-  point: (at) => reading.read(at ? plot.nearest(at.x, at.y) : -1),
+  point: (at) => reading.select(at ? plot.nearest(at.x, at.y) : -1),
   reset: goLive,
 });
 listenToKeys(reading, {
@@ -139,37 +137,37 @@ listenToKeys(reading, {
 });
 
 byId("follow").addEventListener("click", goLive);
-byId("pause").addEventListener("click", () => look(() => (view.paused ? view.live() : view.pause())));
+byId("pause").addEventListener("click", () => changeView(() => (view.paused ? view.live() : view.pause())));
 byId("show-table").addEventListener("click", () => {
   table.toggle(client.snapshot?.price ?? 0);
   byId("show-table").setAttribute("aria-expanded", String(table.shown));
 });
 byId("export").addEventListener("click", () => {
-  if (!client.snapshot) return tell("There is nothing to save yet.");
+  if (!client.snapshot) return showMessage("There is nothing to save yet.");
   savePicture(plot, client.snapshot, stateOf(client, Date.now()).words);
-  tell("Image saved.");
+  showMessage("Image saved.");
 });
 byId("permalink").addEventListener("click", async () => {
-  tell(await share(linkTo(view.following ? null : view.range, settings)));
+  showMessage(await share(linkTo(view.following ? null : view.range, settings)));
 });
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
-let told;
+let messageTimer;
 
-/** What a button did; it need not stay. @param {string} text */
-function tell(text) {
-  write("told", text);
-  clearTimeout(told);
-  told = setTimeout(() => write("told", ""), 6000);
+/** Shows the result of a button for some seconds. @param {string} text */
+function showMessage(text) {
+  write("message", text);
+  clearTimeout(messageTimer);
+  messageTimer = setTimeout(() => write("message", ""), 6000);
 }
 
-/** After another theme or zone. */
+/** Redraws everything, as after a change of theme or time zone. */
 function repaint() {
   useUTC(settings.zone === "utc");
   applyTheme();
   readColors();
-  reading.again();
-  table.again(client.snapshot?.price ?? 0);
+  reading.refresh();
+  table.refresh(client.snapshot?.price ?? 0);
   showView();
   redraw();
 }
@@ -183,14 +181,14 @@ closeTipsOnEscape();
 addEventListener("hashchange", () => {
   restore();
   repaint();
-  askHistory();
+  fetchHistory();
 });
 new ResizeObserver(([{ contentRect }]) => {
   plot.chart.resize(contentRect.width, contentRect.height);
-  drawChart(); // at once, since the new size emptied the canvas; the browser calls this once a frame
+  drawChart(); // at once, as resizing cleared the canvas; the browser calls this once a frame
 }).observe(plot.host);
 
-/** What changes with time alone, too: the words that count seconds, and what is seen or heard of a hidden tab. */
+/** Updates what also changes without a snapshot: the state, the title and the announcements. */
 function tick() {
   const now = Date.now();
   const state = stateOf(client, now);
@@ -201,52 +199,52 @@ function tick() {
   if (news) write("announcer", news);
 }
 
-/** What this edge's operator has to say. An edge that is restarted may say something else. */
-async function askNotice() {
+/** Shows the operator's notice. An edge that was restarted may have another one. */
+async function fetchNotice() {
   try {
-    const answer = await fetch("api/v1/about");
-    if (answer.ok) showNotice((await answer.json()).notice ?? "");
+    const response = await fetch("api/v1/about");
+    if (response.ok) showNotice((await response.json()).notice ?? "");
   } catch {
-    // The stream's state already tells that the edge does not answer.
+    // The stream's state already shows that the edge does not respond.
   }
 }
 
-let remembered = false; // whether the edge's history is here
+let historyLoaded = false;
 
-/** @param {import("./course.js").Entry[]} entries */
-function takeHistory(entries) {
-  course.merge(entries);
+/** @param {import("./history.js").Entry[]} entries */
+function mergeHistory(entries) {
+  priceHistory.merge(entries);
   redraw();
 }
 
-async function askHistory() {
+async function fetchHistory() {
   const from = rangeOf(readLink())?.from ?? Infinity;
   const aDayAgo = Date.now() / 1000 - 24 * HOUR;
-  remembered = await loadDay(from < aDayAgo ? from : 0, takeHistory);
+  historyLoaded = await loadDay(from < aDayAgo ? from : 0, mergeHistory);
 }
 
 /** @param {import("./client.js").Snapshot} s */
-function takeIn(s) {
+function addSnapshot(s) {
   const first = points.length === 0;
-  points.follow(s.transactions);
-  if (first) amounts.update(); // later a reader may point at what no edge knows any more
+  points.update(s.transactions);
+  if (first) amounts.update(); // an edge has them for a short time only
   if (!(s.price > 0)) return;
-  const last = course.length > 0 ? course.time(course.length - 1) : s.timestamp;
-  course.add(s.timestamp, s.price, s.low, s.high);
-  if (s.timestamp - last > GAP) loadSince(last, takeHistory);
+  const last = priceHistory.length > 0 ? priceHistory.time(priceHistory.length - 1) : s.timestamp;
+  priceHistory.add(s.timestamp, s.price, s.low, s.high);
+  if (s.timestamp - last > GAP) loadSince(last, mergeHistory);
 }
 
 client.addEventListener("snapshot", () => {
-  if (client.snapshot) takeIn(client.snapshot);
+  if (client.snapshot) addSnapshot(client.snapshot);
   tick();
   drawSnapshot();
 });
 client.addEventListener("phase", () => {
   tick();
   if (client.phase !== "open") return;
-  askNotice();
-  if (!remembered) askHistory();
+  fetchNotice();
+  if (!historyLoaded) fetchHistory();
 });
-setInterval(tick, 250); // so that seconds are counted evenly, and silence is noticed when it is due
+setInterval(tick, 250); // so that seconds count evenly and silence is detected in time
 showView();
 client.start();

@@ -1,5 +1,5 @@
 // @ts-check
-// uPlot behind what this page needs of it: two axes, the estimate's line and its band. Nothing else knows uPlot.
+// The part of uPlot that this page uses: two axes, the estimate's line and its band. No other module uses uPlot.
 
 import uPlot from "./vendor/uplot-1.6.32.esm.js";
 import { clock, day, dollars, hour, zoneOffset } from "./format.js";
@@ -7,21 +7,21 @@ import { colors } from "./palette.js";
 import { roundTicks, timeTicks } from "./scale.js";
 
 /**
- * @typedef {object} Frame what a chart shows
- * @property {Float64Array[]} columns time, price, low, high of the course
+ * @typedef {object} Frame the content of a chart
+ * @property {Float64Array[]} columns time, price, low, high of the history
  * @property {{from: number, to: number}} time
  * @property {{low: number, high: number}} price
- * @property {number} tag the price that the axis points out, 0 for none
+ * @property {number} tag the price marked on the axis, 0 for none
  *
  * @typedef {{left: number, top: number, width: number, height: number}} Box device pixels
  */
 
 const FONT = 13; // CSS pixels
-const SILENCE = 150; // seconds without an estimate leave a gap: more than two steps of the coarsest history
+const MAX_STEP = 150; // seconds; a longer time without an estimate is a gap. Over two steps of the coarsest history
 const DAY = 24 * 3600;
 
 /** @type {uPlot.Scale} */
-const asTold = { auto: false, range: (_, low, high) => [low, high] };
+const fixedRange = { auto: false, range: (_, low, high) => [low, high] };
 
 const ruler = /** @type {CanvasRenderingContext2D} */ (document.createElement("canvas").getContext("2d"));
 
@@ -47,7 +47,7 @@ export class Chart {
       cursor: { show: false },
       legend: { show: false },
       select: { show: false, left: 0, top: 0, width: 0, height: 0 },
-      scales: { x: { ...asTold, time: false }, y: asTold },
+      scales: { x: { ...fixedRange, time: false }, y: fixedRange },
       axes: [timeAxis(), priceAxis(() => this.#tag)],
       series: [{}, edge(), edge(), { ...edge(), stroke: () => colors.accent, width: 2 }],
       bands: [{ series: [2, 1], fill: () => colors.band }],
@@ -81,27 +81,27 @@ export class Chart {
   }
 }
 
-/** A series of the course; the band's edges have no line. @returns {uPlot.Series} */
+/** A series of the history; the band's edges have no line. @returns {uPlot.Series} */
 function edge() {
-  return { scale: "y", width: 0, points: { show: false }, gaps: silences };
+  return { scale: "y", width: 0, points: { show: false }, gaps };
 }
 
 /**
- * Where the course is not known, in device pixels.
+ * The gaps in the history, in device pixels.
  * @type {(u: uPlot, k: number, i: number, j: number) => [number, number][]}
  */
-function silences(u, _, i, j) {
+function gaps(u, _, i, j) {
   const times = u.data[0];
   /** @type {[number, number][]} */
   const found = [];
   for (let k = i + 1; k <= j; k++) {
-    if (times[k] - times[k - 1] <= SILENCE) continue;
+    if (times[k] - times[k - 1] <= MAX_STEP) continue;
     found.push([u.valToPos(times[k - 1], "x", true), u.valToPos(times[k], "x", true)]);
   }
   return found;
 }
 
-/** What both axes share: uPlot is not asked to find steps. @type {uPlot.Axis} */
+/** The common settings of both axes; uPlot does not compute steps. @type {uPlot.Axis} */
 const axis = {
   stroke: () => colors.soft,
   font: `${FONT}px system-ui, sans-serif`,
@@ -125,14 +125,14 @@ function timeAxis() {
       return fitTimes(from, to, width, label).ticks;
     },
     values: (u, ticks) => ticks.map((t) => {
-      const text = (t - zoneOffset(t)) % DAY === 0 ? day(t) : label(t); // midnight is better known by its date
+      const text = (t - zoneOffset(t)) % DAY === 0 ? day(t) : label(t); // midnight is shown by its date
       return u.valToPos(t, "x") < widthOf(text) / 2 ? "" : text; // it would be cut off
     }),
   };
 }
 
 /**
- * Short ones, as those take less room: seconds only if needed, AM and PM only over half a day.
+ * Short labels take less space: seconds only if needed, AM and PM only over half a day.
  * @param {number} from @param {number} to @param {number} width
  */
 function labelFor(from, to, width) {
@@ -142,7 +142,7 @@ function labelFor(from, to, width) {
 }
 
 /**
- * As many as there is room for.
+ * As many ticks as fit.
  * @param {number} from @param {number} to @param {number} width @param {(t: number) => string} label
  */
 function fitTimes(from, to, width, label) {
@@ -156,19 +156,19 @@ function priceAxis(tag) {
     scale: "y",
     side: 1,
     gap: 9,
-    size: (_, labels) => 8 * Math.ceil((18 + Math.max(24, ...(labels ?? []).map(widthOf))) / 8), // steps: no trembling
+    size: (_, labels) => 8 * Math.ceil((18 + Math.max(24, ...(labels ?? []).map(widthOf))) / 8), // in steps: the width stays
     splits: (u, _, low, high) => roundTicks(low, high, u.bbox.height / uPlot.pxRatio / (4 * FONT)),
     values: (u, ticks) => ticks.map((price) => (isTaken(u, price, tag()) ? "" : dollars(price))),
   };
 }
 
-/** By the tag's own label. @param {uPlot} u @param {number} price @param {number} tag */
+/** Whether the tag's label covers the place. @param {uPlot} u @param {number} price @param {number} tag */
 function isTaken(u, price, tag) {
   const y = u.valToPos(price, "y");
   return y < FONT / 2 || (tag > 0 && Math.abs(y - u.valToPos(tag, "y")) < 1.7 * FONT);
 }
 
-/** The estimate of now: a line all across, and its price on the axis. @param {uPlot} u @param {number} tag */
+/** The current estimate: a horizontal line and its price on the axis. @param {uPlot} u @param {number} tag */
 function drawTag(u, tag) {
   if (!(tag > 0)) return;
   const { ctx: c, bbox: box } = u;
@@ -177,7 +177,7 @@ function drawTag(u, tag) {
   const right = Math.round(box.left + box.width);
   c.save();
   c.fillStyle = colors.accent;
-  c.globalAlpha = 0.5; // the course counts, this only leads the eye
+  c.globalAlpha = 0.5; // less prominent than the history
   c.fillRect(box.left, y, box.width, Math.max(1, Math.round(uPlot.pxRatio)));
   c.globalAlpha = 1;
   c.fillRect(right, y - Math.round(0.8 * font), c.canvas.width - right, Math.round(1.6 * font));

@@ -1,5 +1,5 @@
 // @ts-check
-// The stream of snapshots: one WebSocket, kept up until it is stopped. It imports nothing and needs no page, so that
+// The stream of snapshots: one WebSocket, reconnected until it is stopped. It imports nothing and needs no page, so that
 // other pages and programs can use this file alone; docs/clients.md shows how.
 
 /**
@@ -13,7 +13,7 @@
  * @property {number} active_in_window
  * @property {number} uptime_seconds
  *
- * @typedef {object} Snapshot one never changes: the next is another object, with another array of transactions
+ * @typedef {object} Snapshot immutable: the next one is a new object with a new array of transactions
  * @property {number} price USD, 0 while there is none
  * @property {number} confidence 0 to 1
  * @property {Point[]} transactions oldest first
@@ -30,20 +30,20 @@
 
 export const PROTOCOL = "sightglass.delta.v1";
 
-/** The edge's close codes that ask a client not to come back; all others: reconnect. */
+/** The edge's close codes after which a client must not reconnect. */
 const FINAL = new Set([1002, 1003, 1007, 1008, 1009]);
-const TOO_MANY = 4029;
+const TOO_MANY_CONNECTIONS = 4029;
 const NORMAL = 1000;
-const ABNORMAL = 1006; // what browsers say of a connection that ended without a word
+const ABNORMAL = 1006; // browsers report it for a connection that ended without a close frame
 
-const TOO_MANY_WAIT = 60_000;
-const GOOD_AFTER = 60_000; // a connection that lasted so long was no failed attempt
-const CONNECT_PATIENCE = 10_000;
-const PING_AFTER = 10_000; // of silence: an edge without news is silent too, so ask
-const PONG_PATIENCE = 5_000;
+const TOO_MANY_DELAY = 60_000;
+const GOOD_AFTER = 60_000; // ms; a connection that lasted this long resets the backoff
+const CONNECT_TIMEOUT = 10_000;
+const PING_AFTER = 10_000; // ms of silence, which an edge without snapshots causes too
+const PONG_TIMEOUT = 5_000;
 
 /**
- * How long to wait before a reconnection, in ms: full jitter, so that a fleet of browsers does not come back in step.
+ * The delay before a reconnection in ms: full jitter, so that a fleet of browsers does not reconnect in step.
  * @param {number} attempt from 0
  */
 export function backoff(attempt, random = Math.random) {
@@ -51,7 +51,7 @@ export function backoff(attempt, random = Math.random) {
 }
 
 /**
- * Where an edge's stream is. Without an argument: the edge that this file came from, whichever page has loaded it.
+ * The address of an edge's stream. The default is the edge that this file was loaded from, whichever page loaded it.
  * @param {string | URL} edge such as https://edge.example, or https://example.org/price if it is under a path there
  */
 export function streamURL(edge = new URL("..", import.meta.url)) {
@@ -62,19 +62,18 @@ export function streamURL(edge = new URL("..", import.meta.url)) {
   return url;
 }
 
-/** Makes snapshots out of one connection's messages. */
+/** Rebuilds snapshots from one connection's messages. */
 export class Replica {
   /** @type {Snapshot | null} */ snapshot = null;
-  drop = 0; // how many of the oldest transactions the last message took away
+  drop = 0; // how many of the oldest transactions the last message dropped
   /** @type {Point[]} */ add = []; // and which it then appended
 
   /**
-   * Reads the next message and gives the snapshot that it makes. After an error there is nothing to go on from but a new
-   * connection.
+   * Applies the next message and returns the resulting snapshot. After an error only a new connection helps.
    * @param {any} message parsed
    * @returns {Snapshot}
    */
-  take(message) {
+  apply(message) {
     switch (message?.type) {
       case "keyframe": return this.#keyframe(message);
       case "delta": return this.#delta(message);
@@ -86,7 +85,7 @@ export class Replica {
   #keyframe({ type, ...snapshot }) {
     check(Array.isArray(snapshot.transactions) && snapshot.transactions.every(isPoint), "transactions");
     check(typeof snapshot.epoch === "string", "epoch");
-    return this.#become(snapshot, this.snapshot?.transactions.length ?? 0, snapshot.transactions);
+    return this.#setSnapshot(snapshot, this.snapshot?.transactions.length ?? 0, snapshot.transactions);
   }
 
   /** @param {any} message */
@@ -97,11 +96,11 @@ export class Replica {
     check(Number.isInteger(drop) && drop >= 0 && drop <= last.transactions.length, "drop");
     check(Array.isArray(add), "add");
     const points = add.map(pointOf);
-    return this.#become({ ...last, ...rest, transactions: last.transactions.slice(drop).concat(points) }, drop, points);
+    return this.#setSnapshot({ ...last, ...rest, transactions: last.transactions.slice(drop).concat(points) }, drop, points);
   }
 
   /** @param {any} snapshot @param {number} drop @param {Point[]} add */
-  #become(snapshot, drop, add) {
+  #setSnapshot(snapshot, drop, add) {
     for (const name of ["price", "confidence", "timestamp", "low", "high"]) check(Number.isFinite(snapshot[name]), name);
     check(Number.isSafeInteger(snapshot.seq), "seq");
     check(STATUSES.has(snapshot.status), "status");
@@ -116,7 +115,7 @@ const STATS = ["total_received", "total_filtered", "active_in_window", "uptime_s
 
 /** @param {boolean} right @param {string} what */
 function check(right, what) {
-  if (!right) throw new Error(`not as sightglass.delta.v1 has it: ${what}`);
+  if (!right) throw new Error(`invalid sightglass.delta.v1 message: ${what}`);
 }
 
 /** @param {any} p */
@@ -130,8 +129,8 @@ function pointOf(pair) {
 }
 
 /**
- * Fires "snapshot" for each one, and "phase" when the connection's phase changes. Times are Date.now(). A connection
- * whose messages do not fit together is dropped for a new one, which begins with everything.
+ * Fires "snapshot" for each snapshot, and "phase" when the connection's phase changes. Times are Date.now(). A connection
+ * with an invalid message or a gap is replaced by a new one, which begins with a keyframe.
  */
 export class StreamClient extends EventTarget {
   /** @type {Phase} */ phase = "connecting";
@@ -150,8 +149,8 @@ export class StreamClient extends EventTarget {
   /** @type {AbortController | null} set between start and stop */ #running = null;
   #replica = new Replica();
   #attempt = 0;
-  #beganAt = 0;
-  #aliveAt = 0; // when anything last came
+  #connectingSince = 0;
+  #receivedAt = 0; // when the last message was received
   #pingedAt = 0;
 
   /**
@@ -174,10 +173,10 @@ export class StreamClient extends EventTarget {
     this.#connect();
   }
 
-  /** Ends the connection for good, or until the next start. The snapshot stays. */
+  /** Closes the connection until the next start. The snapshot stays. */
   stop() {
     if (!this.#running) return;
-    this.#leave(NORMAL);
+    this.#closeSocket(NORMAL);
     this.#end();
   }
 
@@ -194,29 +193,29 @@ export class StreamClient extends EventTarget {
     const socket = new this.WebSocket(this.url, PROTOCOL);
     this.#socket = socket;
     this.#replica = new Replica();
-    this.#beganAt = Date.now();
+    this.#connectingSince = Date.now();
     this.openedAt = this.goodSince = this.#pingedAt = 0;
-    /** @param {(e: any) => void} then */
-    const ifCurrent = (then) => (/** @type {Event} */ e) => socket === this.#socket && then(e);
+    /** @param {(e: any) => void} handler */
+    const ifCurrent = (handler) => (/** @type {Event} */ e) => socket === this.#socket && handler(e);
     socket.onopen = ifCurrent(() => this.#opened());
-    socket.onmessage = ifCurrent((e) => this.#take(e.data));
+    socket.onmessage = ifCurrent((e) => this.#receive(e.data));
     socket.onclose = ifCurrent((e) => this.#closed(e.code));
-    socket.onerror = () => {}; // a close follows; without a listener some WebSockets throw
+    socket.onerror = () => {}; // a close event follows; without a listener some WebSockets throw
     this.#enter("connecting");
   }
 
   #opened() {
-    this.openedAt = this.#aliveAt = Date.now();
+    this.openedAt = this.#receivedAt = Date.now();
     this.#enter("open");
   }
 
   /** @param {string} text */
-  #take(text) {
-    this.#aliveAt = Date.now();
+  #receive(text) {
+    this.#receivedAt = Date.now();
     try {
       const message = JSON.parse(text);
       if (message?.type === "pong") return;
-      this.#replica.take(message);
+      this.#replica.apply(message);
     } catch {
       return this.#drop();
     }
@@ -226,8 +225,8 @@ export class StreamClient extends EventTarget {
   #show() {
     const snapshot = /** @type {Snapshot} */ (this.#replica.snapshot);
     const first = !this.goodSince;
-    this.goodSince ||= this.#aliveAt;
-    this.freshAt = this.#freshness(snapshot, this.#aliveAt);
+    this.goodSince ||= this.#receivedAt;
+    this.freshAt = this.#freshness(snapshot, this.#receivedAt);
     this.lastDrop = first ? this.snapshot?.transactions.length ?? 0 : this.#replica.drop;
     this.lastAdd = this.#replica.add;
     this.snapshot = snapshot;
@@ -235,8 +234,8 @@ export class StreamClient extends EventTarget {
   }
 
   /**
-   * A stale snapshot is no news of now, but may be newer than the last. By how much is told by the ingester's clock;
-   * only a page that knows nothing yet has to set that against its own.
+   * A stale snapshot is not fresh, but may be newer than the last one: by the difference of their timestamps. Only for the
+   * first snapshot is the ingester's clock compared with our own.
    * @param {Snapshot} s @param {number} now
    */
   #freshness(s, now) {
@@ -250,7 +249,7 @@ export class StreamClient extends EventTarget {
     this.#socket = null;
     this.code = code;
     if (FINAL.has(code)) return this.#end();
-    if (code === TOO_MANY) return this.#retry("refused", TOO_MANY_WAIT);
+    if (code === TOO_MANY_CONNECTIONS) return this.#retry("refused", TOO_MANY_DELAY);
     if (this.goodSince && Date.now() - this.goodSince >= GOOD_AFTER) this.#attempt = 0;
     this.#retry("waiting", backoff(this.#attempt++));
   }
@@ -262,14 +261,14 @@ export class StreamClient extends EventTarget {
     this.#enter(phase);
   }
 
-  /** Drops a connection that may be dead without the browser knowing. */
+  /** Drops a connection that may be dead without the browser noticing. */
   #check() {
     const now = Date.now();
-    if (this.phase === "connecting" && now - this.#beganAt > CONNECT_PATIENCE) return this.#drop();
+    if (this.phase === "connecting" && now - this.#connectingSince > CONNECT_TIMEOUT) return this.#drop();
     if (this.phase !== "open") return;
-    const unanswered = this.#pingedAt > this.#aliveAt;
-    if (unanswered && now - this.#pingedAt > PONG_PATIENCE) return this.#drop();
-    if (!unanswered && now - this.#aliveAt > PING_AFTER) this.#ping();
+    const unanswered = this.#pingedAt > this.#receivedAt;
+    if (unanswered && now - this.#pingedAt > PONG_TIMEOUT) return this.#drop();
+    if (!unanswered && now - this.#receivedAt > PING_AFTER) this.#ping();
   }
 
   #ping() {
@@ -278,32 +277,32 @@ export class StreamClient extends EventTarget {
   }
 
   #drop() {
-    this.#leave(ABNORMAL);
+    this.#closeSocket(ABNORMAL);
     this.#closed(ABNORMAL);
   }
 
-  /** @param {number} code for our own side; the edge needs none */
-  #leave(code) {
+  /** @param {number} code for this.code; it is not sent */
+  #closeSocket(code) {
     const socket = this.#socket;
     this.#socket = null;
     this.code = code;
-    socket?.close(); // on a dead link this takes its time; nobody listens any more
+    socket?.close(); // on a dead link this takes long; its events are ignored
   }
 
-  /** What was begun before the network was back may wait for an answer that was lost. */
+  /** A handshake that began before the network was back may wait for a lost response. */
   #online() {
     if (this.phase === "connecting") {
-      this.#leave(ABNORMAL);
+      this.#closeSocket(ABNORMAL);
       this.#connect();
     } else {
       this.#wake();
     }
   }
 
-  /** The network is back, or someone looks: no reason to wait any longer, unless the edge asked for it. */
+  /** Reconnects at once when the network is back or the page is visible, unless the edge asked to wait. */
   #wake() {
     if (this.phase === "waiting") this.#connect();
-    else if (this.phase === "open" && Date.now() - this.#aliveAt > 3000) this.#ping();
+    else if (this.phase === "open" && Date.now() - this.#receivedAt > 3000) this.#ping();
   }
 
   /** @param {Phase} phase */

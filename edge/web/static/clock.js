@@ -1,16 +1,16 @@
 // @ts-check
-// The clock: the price as large as the screen, which it keeps on.
+// The clock: the price as large as the screen. It keeps the screen on.
 
 import { NONE, dollars } from "./format.js";
-import { applyTheme, byId, follow, write } from "./small.js";
+import { applyTheme, byId, follow, write } from "./widget.js";
 
-/** Where it is not allowed, or on battery, the screen goes off as it always does. */
+/** Keeps the screen on, if the browser allows it. */
 async function keepAwake() {
   if (document.hidden) return;
   try {
     await navigator.wakeLock.request("screen");
   } catch {
-    // Nothing is lost but light.
+    // The screen turns off as usual.
   }
 }
 
@@ -18,10 +18,10 @@ applyTheme();
 follow((snapshot) => {
   const known = snapshot.price > 0;
   const price = known ? dollars(snapshot.price) : NONE;
-  byId("price").style.setProperty("--length", String(price.length)); // the style makes it fit
+  byId("price").style.setProperty("--length", String(price.length)); // the style sets the font size by it
   write("price", price);
   write("interval", known ? `90% interval ${dollars(snapshot.low)} – ${dollars(snapshot.high)}` : "");
   document.title = known ? `${price} · Sightglass` : "Sightglass";
 });
-document.addEventListener("visibilitychange", keepAwake); // a hidden page loses it
+document.addEventListener("visibilitychange", keepAwake); // hiding the page releases the lock
 keepAwake();

@@ -1,5 +1,5 @@
 // @ts-check
-// Values in words and digits, the digits as the reader's locale writes them.
+// Values as text, with digits as in the reader's locale.
 
 const usd = /** @type {const} */ ({ style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" });
 const exact = new Intl.NumberFormat(undefined, usd);
@@ -15,7 +15,7 @@ export const NONE = "–";
 let utc = false;
 let times = formatters();
 
-/** What all times are in from now on: UTC, or the reader's own. @param {boolean} inUTC */
+/** Shows times in UTC, or in the reader's time zone. @param {boolean} inUTC */
 export function useUTC(inUTC) {
   if (inUTC === utc) return;
   utc = inUTC;
@@ -34,16 +34,16 @@ function formatters() {
   };
 }
 
-/** Seconds that UTC is ahead of the clock that is shown. @param {number} t unix */
+/** Seconds that UTC is ahead of the displayed time zone. @param {number} t unix */
 export const zoneOffset = (t) => (utc ? 0 : new Date(t * 1000).getTimezoneOffset() * 60);
 
-/** Without cents, unless bitcoin is as cheap as it once was. @param {number} price */
+/** Without cents from 100 USD on. @param {number} price */
 export const dollars = (price) => (price >= 100 ? whole : exact).format(price);
 
 /** @param {number} price */
 export const cents = (price) => exact.format(price);
 
-/** A round amount: with cents only if it has some. @param {number} amount */
+/** A round amount: with cents only if it is not whole. @param {number} amount */
 export const rounded = (amount) => (Number.isInteger(amount) ? whole : exact).format(amount);
 
 /** @param {number} price with cents, in parts */
@@ -55,7 +55,7 @@ export const integer = (n) => numeral.format(n);
 /** Nothing is certain, so never 100%. @param {number} p */
 export const probability = (p) => percent.format(Math.min(p, 0.999));
 
-/** With its sign: so much more, or less. @param {number} share */
+/** A signed percentage. @param {number} share */
 export const change = (share) => signed.format(share);
 
 /** @param {number} p */
@@ -76,7 +76,7 @@ export function duration(seconds) {
 }
 
 /**
- * A reader's clock, without AM and PM: it labels a few hours at most.
+ * The time without AM and PM, for labels of a few hours at most.
  * @param {number} t unix @param {boolean} exactly
  */
 export function clock(t, exactly) {
@@ -84,13 +84,13 @@ export function clock(t, exactly) {
   return parts.filter((p) => p.type !== "dayPeriod").map((p) => p.value).join("").trim();
 }
 
-/** A reader's clock, with AM and PM if that is how they read it. @param {number} t unix */
+/** The time in the reader's format, AM and PM included. @param {number} t unix */
 export const hour = (t) => times.minutes.format(t * 1000);
 
-/** A reader's clock to the second. @param {number} t unix */
+/** The time to the second. @param {number} t unix */
 export const time = (t) => withZone(times.seconds.format(t * 1000));
 
-/** To the millisecond, as payments of one second are told apart. @param {number} t unix */
+/** The time to the millisecond, which distinguishes payments of one second. @param {number} t unix */
 export const moment = (t) => withZone(times.exact.format(t * 1000));
 
 /** Date and time. @param {number} t unix */

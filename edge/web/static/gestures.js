@@ -1,5 +1,5 @@
 // @ts-check
-// The chart by wheel, mouse and fingers.
+// The chart by wheel, mouse and touch.
 
 /** @typedef {{x: number, y: number}} Place CSS pixels from the chart's corner */
 
@@ -7,11 +7,11 @@
  * @typedef {object} Handlers
  * @property {(factor: number, x: number) => void} zoom
  * @property {(pixels: number) => void} pan to the right
- * @property {(at: Place | null) => void} point null: nowhere
+ * @property {(at: Place | null) => void} point null: none
  * @property {() => void} reset
  */
 
-const STILL = 4; // pixels that a click or a tap may slip
+const CLICK_SLIP = 4; // pixels that the pointer may move in a click or tap
 
 /** @param {HTMLElement} host @param {Handlers} on */
 export function listenToGestures(host, on) {
@@ -36,7 +36,7 @@ export function listenToGestures(host, on) {
     const others = [...down].filter(([id]) => id !== e.pointerId).map(([, place]) => place);
     down.set(e.pointerId, at);
     if (others.length === 1) pinch(others[0], before, at);
-    else if (others.length === 0 && slipped > STILL) on.pan(at.x - before.x);
+    else if (others.length === 0 && slipped > CLICK_SLIP) on.pan(at.x - before.x);
   }
 
   /** @param {Place} other @param {Place} before @param {Place} at */
@@ -48,7 +48,7 @@ export function listenToGestures(host, on) {
   /** @param {PointerEvent} e */
   function release(e) {
     if (!down.delete(e.pointerId) || down.size > 0) return;
-    if (e.type === "pointerup" && slipped <= STILL) on.point(placeOf(host, e));
+    if (e.type === "pointerup" && slipped <= CLICK_SLIP) on.point(placeOf(host, e));
   }
 
   /** @param {WheelEvent} e */

@@ -1,45 +1,142 @@
 // @ts-check
-// The course that the edge remembers.
+// The estimate's history: loaded from the edge, then extended by the stream.
 
-/** @typedef {import("./course.js").Entry} Entry */
+/** @typedef {[timestamp: number, price: number, low: number, high: number, confidence: number]} Entry */
 
-const FINE = 3600; // seconds that are asked for in full
+const CAPACITY = 1 << 15; // a day at 10 s and six hours at 1 s
+const COARSE = 10; // seconds between old entries, as in the edge's history
+const FULL_SPAN = 3600; // seconds that are loaded in full resolution
 const COARSE_STEP = 60;
 
+export class PriceHistory {
+  #columns = [0, 1, 2, 3].map(() => new Float64Array(CAPACITY)); // time, price, low, high
+  length = 0;
+
+  /** The current times, prices, lows and highs, one array each. */
+  get columns() {
+    return this.#columns.map((c) => c.subarray(0, this.length));
+  }
+
+  /** @param {number} i */
+  time(i) { return this.#columns[0][i]; }
+  /** @param {number} i */
+  price(i) { return this.#columns[1][i]; }
+  /** @param {number} i */
+  low(i) { return this.#columns[2][i]; }
+  /** @param {number} i */
+  high(i) { return this.#columns[3][i]; }
+
+  /**
+   * Adds the newest entry; it replaces the last one of the same second.
+   * @param {number} t @param {number} price @param {number} low @param {number} high
+   */
+  add(t, price, low, high) {
+    const last = this.length - 1;
+    if (last >= 0 && t <= this.time(last)) return;
+    const sameSecond = last > 0 && Math.floor(t) === Math.floor(this.time(last));
+    if (!sameSecond && this.length === CAPACITY) this.#thin();
+    this.#set(sameSecond ? this.length - 1 : this.length++, t, price, low, high);
+  }
+
+  /** Replaces everything in the time of the entries. @param {Entry[]} entries oldest first */
+  merge(entries) {
+    const known = entries.filter((e) => e[1] > 0).slice(-CAPACITY / 2);
+    if (known.length === 0) return;
+    const before = this.#columns.map((c) => c.slice(0, this.firstAt(known[0][0])));
+    const after = this.#columns.map((c) => c.slice(this.firstAt(known[known.length - 1][0] + 1), this.length));
+    const free = Math.max(0, CAPACITY - known.length - after[0].length);
+    before.forEach((c, k) => {
+      const all = [...c.slice(-free || c.length), ...known.map((e) => e[k]), ...after[k]].slice(-CAPACITY);
+      this.#columns[k].set(all);
+      this.length = all.length;
+    });
+  }
+
+  /** The first entry that is not before t; length if there is none. @param {number} t */
+  firstAt(t) {
+    const times = this.#columns[0];
+    let [low, high] = [0, this.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (times[middle] < t) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /**
+   * The price at t: that of the nearest entry if it is at most tolerance seconds away, else 0.
+   * @param {number} t
+   */
+  priceAt(t, tolerance = 120) {
+    const after = this.firstAt(t);
+    const near = [after - 1, after].filter((i) => i >= 0 && i < this.length && this.#distance(i, t) <= tolerance);
+    near.sort((i, j) => this.#distance(i, t) - this.#distance(j, t));
+    return near.length > 0 ? this.price(near[0]) : 0;
+  }
+
+  /** @param {number} i @param {number} t */
+  #distance(i, t) {
+    return Math.abs(this.time(i) - t);
+  }
+
+  /** Thins the older half to one entry per 10 s. If that frees little, drops the oldest entries: a day remains. */
+  #thin() {
+    let count = 0;
+    for (let i = 0; i < this.length; i++) {
+      const replaced = i + 1 < CAPACITY / 2 && Math.floor(this.time(i) / COARSE) === Math.floor(this.time(i + 1) / COARSE);
+      if (!replaced) this.#set(count++, this.time(i), this.price(i), this.low(i), this.high(i));
+    }
+    this.length = count;
+    if (count < 0.9 * CAPACITY) return;
+    for (const c of this.#columns) c.copyWithin(0, CAPACITY / 8, count);
+    this.length = count - CAPACITY / 8;
+  }
+
+  /** @param {number} i @param {number} t @param {number} price @param {number} low @param {number} high */
+  #set(i, t, price, low, high) {
+    const [times, prices, lows, highs] = this.#columns;
+    times[i] = t;
+    prices[i] = price;
+    lows[i] = low;
+    highs[i] = high;
+  }
+}
+
 /**
- * A day of it, or more if the reader looks farther back: at first a point a minute, which is soon there, then the last
- * hour in full.
+ * Loads a day of history, or more if the reader looks farther back: first an entry a minute, which loads quickly, then the
+ * last hour in full resolution.
  * @param {number} from unix seconds; 0: a day ago, by the edge's clock
- * @param {(entries: Entry[]) => void} take called twice
- * @returns {Promise<boolean>} whether it is there
+ * @param {(entries: Entry[]) => void} add called twice
+ * @returns {Promise<boolean>} whether it was loaded
  */
-export async function loadDay(from, take) {
-  const day = await loadCourse(from > 0 ? `from=${Math.floor(from)}&step=${COARSE_STEP}` : `step=${COARSE_STEP}`);
+export async function loadDay(from, add) {
+  const day = await loadEntries(from > 0 ? `from=${Math.floor(from)}&step=${COARSE_STEP}` : `step=${COARSE_STEP}`);
   if (!day) return false;
-  take(day);
-  if (day.length > 0) await loadSince(day[day.length - 1][0] - FINE, take);
+  add(day);
+  if (day.length > 0) await loadSince(day[day.length - 1][0] - FULL_SPAN, add);
   return true;
 }
 
-/** @param {number} from unix seconds @param {(entries: Entry[]) => void} take */
-export async function loadSince(from, take) {
-  const entries = await loadCourse(`from=${Math.max(0, Math.floor(from))}`);
-  if (entries) take(entries);
+/** @param {number} from unix seconds @param {(entries: Entry[]) => void} add */
+export async function loadSince(from, add) {
+  const entries = await loadEntries(`from=${Math.max(0, Math.floor(from))}`);
+  if (entries) add(entries);
 }
 
 /** @param {string} query @returns {Promise<Entry[] | null>} */
-const loadCourse = (query) => load(`api/v1/history?${query}`);
+const loadEntries = (query) => load(`api/v1/history?${query}`);
 
 /**
- * The points of an answer; null if there is none.
+ * The points of a response; null if the request failed.
  * @param {string} path of the edge's API, relative to the page
  * @returns {Promise<any[] | null>}
  */
 export async function load(path) {
   try {
-    const answer = await fetch(path);
-    return answer.ok ? (await answer.json()).points : null;
+    const response = await fetch(path);
+    return response.ok ? (await response.json()).points : null;
   } catch {
-    return null; // the stream's state already tells that the edge does not answer
+    return null; // the stream's state already shows that the edge does not respond
   }
 }

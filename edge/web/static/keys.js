@@ -1,15 +1,15 @@
 // @ts-check
-// The chart by keyboard: from point to point, nearer, farther, back and forth in time.
+// The chart by keyboard: select points, zoom, move in time.
 
 /**
- * @typedef {object} Hands what keys can do
+ * @typedef {object} Actions what keys can do
  * @property {(factor: number) => void} zoom
- * @property {(share: number) => void} pan by a share of what is seen
+ * @property {(share: number) => void} pan by a share of the visible range
  * @property {() => void} live
  */
 
-/** @param {import("./reading.js").Reading} reading @param {Hands} hands */
-export function listenToKeys(reading, hands) {
+/** @param {import("./reading.js").Reading} reading @param {Actions} on */
+export function listenToKeys(reading, on) {
   const { plot } = reading;
   /** @type {Record<string, () => void>} */
   const actions = {
@@ -19,19 +19,19 @@ export function listenToKeys(reading, hands) {
     ArrowDown: () => climb(-1),
     Home: () => go(neighbour(plot, -1, 1)),
     End: () => go(neighbour(plot, plot.points.length, -1)),
-    "Shift+ArrowLeft": () => hands.pan(-0.2),
-    "Shift+ArrowRight": () => hands.pan(0.2),
-    "+": () => hands.zoom(0.7),
-    "-": () => hands.zoom(1 / 0.7),
-    0: () => hands.live(),
+    "Shift+ArrowLeft": () => on.pan(-0.2),
+    "Shift+ArrowRight": () => on.pan(0.2),
+    "+": () => on.zoom(0.7),
+    "-": () => on.zoom(1 / 0.7),
+    0: () => on.live(),
     Escape: () => go(-1),
   };
   actions["="] = actions["+"];
 
   /** @param {number} i */
   function go(i) {
-    reading.read(i);
-    reading.say();
+    reading.select(i);
+    reading.announce();
   }
 
   /** @param {1 | -1} direction */
@@ -49,7 +49,7 @@ export function listenToKeys(reading, hands) {
     if (found >= 0) go(found);
   }
 
-  /** Which of the points is read; null if none is in sight. */
+  /** The index of the selected point; null if none is visible. */
   function current() {
     const p = reading.current;
     if (!p || !plot.locate(p.timestamp, p.price)) return null;
@@ -66,7 +66,7 @@ export function listenToKeys(reading, hands) {
 }
 
 /**
- * The next point in sight, in time; -1 if there is none.
+ * The next visible point in time; -1 if there is none.
  * @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction
  */
 function neighbour(plot, i, direction) {
@@ -78,13 +78,13 @@ function neighbour(plot, i, direction) {
 }
 
 /**
- * Whether there is nothing new to tell: two payments of one transaction, say.
+ * Whether two points have equal texts, such as two payments of one transaction.
  * @param {import("./plot.js").Plot} plot @param {number} i @param {number} k
  */
 const isSame = ({ points }, i, k) => points.time(i) === points.time(k) && points.price(i) === points.price(k);
 
 /**
- * The point in sight that is next in price.
+ * The visible point that is next in price.
  * @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction
  */
 function above(plot, i, direction) {

@@ -1,5 +1,5 @@
 // @ts-check
-// A link to what is seen: the time range, the zone, the theme. In the hash, which no server gets to see.
+// A link to the current view: time range, zone, theme. It is in the hash, which browsers do not send to servers.
 
 /** @typedef {import("./view.js").Range} Range */
 
@@ -24,7 +24,7 @@ export function linkTo(range, settings) {
 }
 
 /**
- * Puts the link into the address bar, and on the clipboard if that is allowed. Says what came of it.
+ * Puts the link into the address bar, and on the clipboard if that is allowed. Returns a message about the result.
  * @param {string} url
  */
 export async function share(url) {
@@ -37,7 +37,7 @@ export async function share(url) {
   }
 }
 
-/** What is seen is no longer what the link said. */
+/** Removes the link from the address bar when the view differs from it. */
 export function dropLink() {
   if (location.hash) history.replaceState(null, "", location.pathname + location.search);
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// The page's colours, for what is drawn. They are read once, not in every frame: that would make the browser lay out.
+// The page's colours for canvases. They are read once per theme: reading them in every frame would force layouts.
 
 const NAMES = /** @type {const} */ (["paper", "ink", "soft", "grid", "accent", "band"]);
 
@@ -14,9 +14,9 @@ export function readColors() {
   colors.font = getComputedStyle(document.body).fontFamily;
 }
 
-/** Calls then when the system changes what the page should look like. @param {() => void} then */
-export function onSystemColors(then) {
+/** Calls onChange when the system's colour preferences change. @param {() => void} onChange */
+export function onSystemColors(onChange) {
   for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)", "(forced-colors: active)"]) {
-    matchMedia(query).addEventListener("change", then);
+    matchMedia(query).addEventListener("change", onChange);
   }
 }

@@ -1,5 +1,5 @@
 // @ts-check
-// Everything on the page that is text.
+// The texts of the page.
 
 import { NONE, change, confidenceWord, dollarParts, dollars, duration, integer, probability } from "./format.js";
 
@@ -15,7 +15,7 @@ export function write(id, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Shows the element only if there is a text. @param {string} id @param {string} text */
+/** Hides the element if the text is empty. @param {string} id @param {string} text */
 function writeOrHide(id, text) {
   write(id, text);
   byId(id).hidden = text === "";
@@ -45,14 +45,14 @@ export function showSnapshot(s) {
   write("uptime", duration(s.stats.uptime_seconds));
 }
 
-/** @param {"change-1h" | "change-24h"} id @param {number} price now @param {number} before 0 if it is not known */
+/** @param {"change-1h" | "change-24h"} id @param {number} price now @param {number} before 0 if unknown */
 export function showChange(id, price, before) {
   const known = price > 0 && before > 0;
   write(id, known ? change(price / before - 1) : NONE);
   write(`${id}-from`, known ? `from ${dollars(before)}` : "not known yet");
 }
 
-/** Cents are there, but small: they move all the time and mean little. @param {number} price */
+/** Shows cents small: they change constantly and mean little. @param {number} price */
 function showPrice(price) {
   if (!(price > 0)) return write("price", NONE);
   const parts = dollarParts(price);
@@ -66,10 +66,24 @@ function showPrice(price) {
   }));
 }
 
-/** The title is all that is seen of a tab in the background. @param {Snapshot | null} s @param {State} state */
+/** Shows price and state in the title, which is all that is visible of a background tab. @param {Snapshot | null} s @param {State} state */
 export function showTitle(s, state) {
   const price = s && s.price > 0 ? `${dollars(s.price)} · ` : "";
-  const doubt = state.name === "live" ? "" : `${state.name} · `;
-  const title = `${price}${doubt}Sightglass`;
+  const warning = state.name === "live" ? "" : `${state.name} · `;
+  const title = `${price}${warning}Sightglass`;
   if (document.title !== title) document.title = title;
+}
+
+/** Explanations open on hover, focus or tap, by CSS alone. Escape closes them. */
+export function closeTipsOnEscape() {
+  /** @type {NodeListOf<HTMLElement>} */
+  const buttons = document.querySelectorAll(".why");
+  addEventListener("keydown", (e) => {
+    if (e.key === "Escape") buttons.forEach((b) => (b.dataset.closed = ""));
+  });
+  for (const button of buttons) {
+    const open = () => delete button.dataset.closed;
+    for (const event of ["pointerenter", "focus", "click"]) button.addEventListener(event, open);
+    button.addEventListener("click", () => button.focus()); // Safari does not by itself
+  }
 }

@@ -1,12 +1,12 @@
 // @ts-check
-// The chart as an image that stands for itself: what it is, of when, and the price.
+// The chart as an image with a heading: title, price, time and state.
 
 import { cents, confidenceWord, dollars, instant, probability } from "./format.js";
 import { colors } from "./palette.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 
-const HEAD = 104; // CSS pixels
+const HEADING_HEIGHT = 104; // CSS pixels
 const MARGIN = 20;
 
 /** @param {import("./plot.js").Plot} plot @param {Snapshot} s @param {string} state in words */
@@ -20,11 +20,11 @@ function paint(plot, s, state) {
   const chart = plot.chart.canvas;
   const canvas = document.createElement("canvas");
   canvas.width = chart.width + 2 * MARGIN * ratio;
-  canvas.height = chart.height + (HEAD + 2 * MARGIN) * ratio;
+  canvas.height = chart.height + (HEADING_HEIGHT + 2 * MARGIN) * ratio;
   const c = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   c.fillStyle = colors.paper;
   c.fillRect(0, 0, canvas.width, canvas.height);
-  c.drawImage(chart, MARGIN * ratio, (MARGIN + HEAD) * ratio);
+  c.drawImage(chart, MARGIN * ratio, (MARGIN + HEADING_HEIGHT) * ratio);
   c.scale(ratio, ratio);
   c.textBaseline = "top";
   const narrow = canvas.width / ratio - 2 * MARGIN;
@@ -55,8 +55,8 @@ function download(blob, name) {
   link.href = URL.createObjectURL(blob);
   link.download = name;
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers begin late
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // some browsers start the download late
 }
 
-/** For a file's name. @param {number} t unix */
+/** The time for a file name. @param {number} t unix */
 const stamp = (t) => new Date(t * 1000).toISOString().slice(0, 19).replaceAll(":", "-") + "Z";

@@ -1,18 +1,18 @@
 // @ts-check
-// The picture: what is seen of the points and the course in the view's time, and the axis that holds it.
+// The chart of the view's time range: points, price history, and the price axis that fits them.
 
 import { Chart } from "./chart.js";
-import { Cloud } from "./cloud.js";
 import { dollars } from "./format.js";
+import { PointLayer } from "./pointlayer.js";
 import { PRICE_SPANS, TIME_SPANS, quantile, steadySpan } from "./scale.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 /** @typedef {import("./view.js").Range} Range */
 
-const FRAMED = 0.9; // the share of points that the price axis is made to hold; the rest are far off
-const SAMPLE = 512; // points asked for that: as good as all
-const REACH = 24; // CSS pixels between a pointer and the point that it means
-const KEPT_MEASURES = 1000; // of "frame": the browser itself would keep them for ever
+const FRAMED = 0.9; // the share of points that the price axis includes; the rest are outliers
+const SAMPLE = 512; // points that are examined for that
+const REACH = 24; // CSS pixels between a pointer and the point that it selects
+const MAX_MEASURES = 1000; // of "frame", before they are cleared: the browser never does
 
 export class Plot {
   #timeSpan = 0;
@@ -24,16 +24,16 @@ export class Plot {
   /**
    * @param {HTMLElement} host
    * @param {import("./points.js").Points} points
-   * @param {import("./course.js").Course} course
+   * @param {import("./history.js").PriceHistory} history
    * @param {import("./view.js").View} view
    */
-  constructor(host, points, course, view) {
+  constructor(host, points, history, view) {
     this.host = host;
     this.points = points;
-    this.course = course;
+    this.history = history;
     this.view = view;
-    this.cloud = new Cloud(points, course);
-    this.chart = new Chart(host, (c, box) => this.cloud.draw(c, box, view.range, this.#price, this.#squareSize()));
+    this.pointLayer = new PointLayer(points, history);
+    this.chart = new Chart(host, (c, box) => this.pointLayer.draw(c, box, view.range, this.#price, this.#squareSize()));
   }
 
   /** Device pixels for a CSS pixel. */
@@ -48,12 +48,12 @@ export class Plot {
     const time = this.view.update(this.#followedSpan());
     this.#price = this.#fitPrice(time, snapshot);
     const tag = this.view.following ? snapshot.price : 0;
-    this.chart.draw({ columns: this.course.columns, time, price: this.#price, tag });
+    this.chart.draw({ columns: this.history.columns, time, price: this.#price, tag });
     this.#measure(start);
   }
 
   /**
-   * Where a point is, in CSS pixels from the host's corner; null if out of sight.
+   * The place of a point, in CSS pixels from the host's corner; null if it is not visible.
    * @param {number} t @param {number} price
    */
   locate(t, price) {
@@ -71,10 +71,10 @@ export class Plot {
    * @param {number} x @param {number} y
    */
   nearest(x, y) {
-    return this.cloud.nearest(x * this.ratio, y * this.ratio, Math.round(REACH * this.ratio));
+    return this.pointLayer.nearest(x * this.ratio, y * this.ratio, Math.round(REACH * this.ratio));
   }
 
-  /** Which time is at a place. @param {number} x CSS pixels from the host's left */
+  /** The time at a place. @param {number} x CSS pixels from the host's left */
   timeAt(x) {
     return this.view.range.from + (x - this.chart.box.left / this.ratio) * this.secondsPerPixel;
   }
@@ -84,7 +84,7 @@ export class Plot {
     return ((to - from) * this.ratio) / this.chart.box.width;
   }
 
-  /** What a reader who does not see it should know. @param {Snapshot | null} s */
+  /** A description for screen readers. @param {Snapshot | null} s */
   describe(s) {
     if (!s || !(s.price > 0)) return "No payments yet";
     const inside = s.transactions.filter((p) => p.price >= s.low && p.price <= s.high).length;
@@ -94,11 +94,11 @@ export class Plot {
 
   /** @param {number} now */
   #setLimits(now) {
-    const oldest = [this.points.time(0), this.course.time(0)].filter((t) => t > 0);
+    const oldest = [this.points.time(0), this.history.time(0)].filter((t) => t > 0);
     this.view.limits = { now, oldest: Math.min(now, ...oldest) };
   }
 
-  /** As long as the points go back: they tell more than a line. */
+  /** The span of the points: they are more informative than the line alone. */
   #followedSpan() {
     const oldest = this.points.length > 0 ? this.points.time(0) : 0;
     this.#timeSpan = steadySpan(TIME_SPANS, oldest > 0 ? this.view.limits.now - oldest : 0, this.#timeSpan);
@@ -107,27 +107,27 @@ export class Plot {
 
   /** @param {Range} time @param {Snapshot} snapshot */
   #fitPrice(time, snapshot) {
-    const seen = this.#courseIn(time);
+    const seen = this.#estimatesIn(time);
     const known = seen.high > 0 && !this.view.following;
     const middle = known ? (seen.low + seen.high) / 2 : snapshot.price;
     const band = Math.max(snapshot.high / middle - 1, 1 - snapshot.low / middle);
-    const course = seen.high > 0 ? Math.max(seen.high / middle - 1, 1 - seen.low / middle) : 0;
-    const needed = Math.max(this.#framed(time, middle), known ? 0 : 1.5 * band, 1.15 * course);
+    const moved = seen.high > 0 ? Math.max(seen.high / middle - 1, 1 - seen.low / middle) : 0;
+    const needed = Math.max(this.#framed(time, middle), known ? 0 : 1.5 * band, 1.15 * moved);
     this.#priceSpan = steadySpan(PRICE_SPANS, needed, this.#priceSpan);
     return { low: middle * (1 - this.#priceSpan), high: middle * (1 + this.#priceSpan) };
   }
 
-  /** Between what the estimate moves in a time. @param {Range} time */
-  #courseIn({ from, to }) {
+  /** The lowest and highest estimate in a range. @param {Range} time */
+  #estimatesIn({ from, to }) {
     let [low, high] = [Infinity, 0];
-    for (let i = this.course.firstAt(from); i < this.course.length && this.course.time(i) <= to; i++) {
-      low = Math.min(low, this.course.price(i));
-      high = Math.max(high, this.course.price(i));
+    for (let i = this.history.firstAt(from); i < this.history.length && this.history.time(i) <= to; i++) {
+      low = Math.min(low, this.history.price(i));
+      high = Math.max(high, this.history.price(i));
     }
     return { low, high };
   }
 
-  /** How far from middle, as a share, most points of a time are. @param {Range} time @param {number} middle */
+  /** The distance from middle, as a share, within which most points of a range are. @param {Range} time @param {number} middle */
   #framed({ from, to }, middle) {
     const [first, end] = [this.points.firstAt(from), this.points.firstAt(to)];
     const step = Math.max(1, (end - first) / SAMPLE);
@@ -145,7 +145,7 @@ export class Plot {
 
   /** @param {number} start */
   #measure(start) {
-    if (++this.#measures % KEPT_MEASURES === 0) performance.clearMeasures("frame");
+    if (++this.#measures % MAX_MEASURES === 0) performance.clearMeasures("frame");
     performance.measure("frame", { start });
   }
 }

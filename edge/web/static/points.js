@@ -1,20 +1,20 @@
 // @ts-check
-// All points that this page has seen, oldest first, in typed arrays: nothing is allocated while they come and go.
+// All points that this page has received, oldest first, in typed arrays: adding and dropping points allocates nothing.
 
 /**
  * @typedef {import("./client.js").Point} Point
- * @typedef {[timestamp: number, price: number, amount: number]} Round a point, and the round amount that it is, in USD
+ * @typedef {[timestamp: number, price: number, amount: number]} AmountEntry a point and its round amount in USD
  */
 
-/** The most that are kept, and so drawn. */
-export const MOST = 20_000;
+/** The maximum number of points that are stored and drawn. */
+export const MAX_POINTS = 20_000;
 
-const NEWEST = 1000; // points of a snapshot; an edge knows the amounts of no others
+const NEWEST = 1000; // points of a snapshot; an edge has the amounts of these only
 
 export class Points {
-  #times = new Float64Array(2 * MOST); // unix seconds; twice the room, so that the kept ones always are in one piece
-  #prices = new Float64Array(2 * MOST);
-  #amounts = new Float32Array(2 * MOST); // 0: not known
+  #times = new Float64Array(2 * MAX_POINTS); // unix seconds; twice the capacity, so that stored points are always contiguous
+  #prices = new Float64Array(2 * MAX_POINTS);
+  #amounts = new Float32Array(2 * MAX_POINTS); // 0: unknown
   #start = 0;
   #end = 0;
 
@@ -32,26 +32,26 @@ export class Points {
     return this.#prices[this.#start + i];
   }
 
-  /** The round amount in USD; 0 if it is not known. @param {number} i */
+  /** The round amount in USD; 0 if unknown. @param {number} i */
   amount(i) {
     return this.#amounts[this.#start + i];
   }
 
-  /** Whether an edge may know what is not known here. @param {number} i */
-  isOpen(i) {
+  /** Whether the amount is unknown, but an edge may have it. @param {number} i */
+  lacksAmount(i) {
     return i >= Math.max(0, this.length - NEWEST) && i < this.length && this.amount(i) === 0;
   }
 
   /** The time of the oldest such point; Infinity if there is none. */
-  get openSince() {
-    for (let i = Math.max(0, this.length - NEWEST); i < this.length; i++) if (this.isOpen(i)) return this.time(i);
+  get lackingSince() {
+    for (let i = Math.max(0, this.length - NEWEST); i < this.length; i++) if (this.lacksAmount(i)) return this.time(i);
     return Infinity;
   }
 
-  /** Takes in amounts of points; those of others are passed over. @param {Round[]} rounds oldest first, like the points */
-  learn(rounds) {
-    let next = 0; // of points that are alike, each has an amount of its own
-    for (const [t, price, amount] of rounds) {
+  /** Sets amounts of points; entries of unknown points are ignored. @param {AmountEntry[]} entries oldest first */
+  setAmounts(entries) {
+    let next = 0; // points with equal time and price have an amount each
+    for (const [t, price, amount] of entries) {
       let i = Math.max(next, this.firstAt(t));
       while (i < this.length && this.time(i) === t && this.price(i) !== price) i++;
       if (i >= this.length || this.time(i) !== t) continue;
@@ -61,11 +61,11 @@ export class Points {
   }
 
   /**
-   * Takes in a snapshot's points. If they go on from what is there, only the new ones are added. If not, they replace
-   * all of their time: a payment was taken back, or the estimate moved and with it what payments imply.
+   * Adds a snapshot's points. If they continue the stored ones, only the new points are added. If not, they replace
+   * everything in their time: a payment was removed, or the estimate moved and with it the prices that payments imply.
    * @param {Point[]} newest oldest first
    */
-  follow(newest) {
+  update(newest) {
     if (newest.length === 0) return;
     let known = this.#matching(newest);
     if (known === 0) this.#end = this.#start + this.firstAt(newest[0].timestamp);
@@ -83,7 +83,7 @@ export class Points {
     return low - this.#start;
   }
 
-  /** How many of newest, from its first on, are the last ones here; 0 if they do not fit. @param {Point[]} newest */
+  /** How many of newest, from its first on, are the last stored points; 0 if they do not match. @param {Point[]} newest */
   #matching(newest) {
     let count = newest.length;
     while (count > 0 && !this.#isAt(this.#end - 1, newest[count - 1])) count--;
@@ -104,7 +104,7 @@ export class Points {
     this.#times[this.#end] = point.timestamp;
     this.#prices[this.#end] = point.price;
     this.#amounts[this.#end++] = 0;
-    if (this.length > MOST) this.#start++;
+    if (this.length > MAX_POINTS) this.#start++;
   }
 
   #moveDown() {

@@ -1,5 +1,5 @@
 // @ts-check
-// The point that is read: found by pointer or keyboard, told in a tooltip and, to who listens, in words.
+// The selected point: chosen by pointer or keyboard, shown in a tooltip and announced to screen readers.
 
 import { cents, change, moment, rounded } from "./format.js";
 import { byId } from "./panel.js";
@@ -7,16 +7,16 @@ import { byId } from "./panel.js";
 /** @typedef {import("./client.js").Point} Point */
 
 export class Reading {
-  /** @type {Point | null} kept as what it is: its place changes with every update */ #point = null;
-  #index = -1; // where it was when it was found; several may have the same time and price
-  #amount = 0; // the round one, 0 if it is not known
+  /** @type {Point | null} stored by value: its index changes with every update */ #point = null;
+  #index = -1; // when it was selected; several points may have the same time and price
+  #amount = 0; // the round amount, 0 if unknown
   #words = ["", "", "", ""];
-  #said = false;
+  #announced = false;
 
   /**
    * @param {import("./plot.js").Plot} plot
-   * @param {() => number} estimate of now, 0 if there is none
-   * @param {() => void} find called when the point's amount is not known, but may be
+   * @param {() => number} estimate the current one, 0 if there is none
+   * @param {() => void} find called when the point's amount is unknown, but an edge may have it
    */
   constructor(plot, estimate, find) {
     this.plot = plot;
@@ -28,7 +28,7 @@ export class Reading {
     return this.#point;
   }
 
-  /** Which of the points is read, now that others have come and gone; -1 if there is none. */
+  /** The current index of the selected point; -1 if none is selected. */
   get index() {
     const { points } = this.plot;
     const p = this.#point;
@@ -39,41 +39,41 @@ export class Reading {
     return Math.min(i, points.length - 1);
   }
 
-  /** Whether its amount is not known, but may be. */
-  get isOpen() {
+  /** Whether its amount is unknown, but an edge may have it. */
+  get lacksAmount() {
     const i = this.index;
-    return this.#amount === 0 && this.#isAt(i) && this.plot.points.isOpen(i);
+    return this.#amount === 0 && this.#isAt(i) && this.plot.points.lacksAmount(i);
   }
 
-  /** @param {number} i which of the points; -1 for none */
-  read(i) {
+  /** @param {number} i the index of the point; -1 for none */
+  select(i) {
     const { points } = this.plot;
     this.#index = i;
     this.#point = i < 0 ? null : { timestamp: points.time(i), price: points.price(i) };
     this.#amount = i < 0 ? 0 : points.amount(i);
-    this.#said = false;
-    this.again();
-    if (this.isOpen) this.find();
+    this.#announced = false;
+    this.refresh();
+    if (this.lacksAmount) this.find();
   }
 
-  /** Amounts that were not known may be now. */
-  learned() {
+  /** Shows the amount if it is known by now. */
+  amountsChanged() {
     if (!this.#point || this.#amount > 0) return;
     const i = this.index;
     if (this.#isAt(i)) this.#amount = this.plot.points.amount(i);
     if (this.#amount === 0) return;
-    this.again();
-    if (this.#said) this.say();
+    this.refresh();
+    if (this.#announced) this.announce();
   }
 
-  /** For who listens. */
-  say() {
-    this.#said = true;
+  /** Announces the point to screen readers. */
+  announce() {
+    this.#announced = true;
     byId("reading").textContent = this.#point ? this.#words.filter(Boolean).join(", ") : "";
   }
 
-  /** The words may have changed: another zone. */
-  again() {
+  /** Writes the texts again, as after a change of the time zone. */
+  refresh() {
     if (this.#point) this.#words = this.#describe(this.#point);
     this.place();
   }
@@ -84,7 +84,7 @@ export class Reading {
     return i >= 0 && points.time(i) === this.#point?.timestamp && points.price(i) === this.#point.price;
   }
 
-  /** Puts the tooltip where its point now is. */
+  /** Moves the tooltip to the point's current place. */
   place() {
     const at = this.#point && this.plot.locate(this.#point.timestamp, this.#point.price);
     byId("tooltip").hidden = byId("mark").hidden = !at;
@@ -105,9 +105,9 @@ export class Reading {
 
   /** @param {Point} p */
   #describe(p) {
-    const then = this.plot.course.priceAt(p.timestamp);
-    const estimate = then || this.estimate();
-    const off = estimate > 0 ? `${change(p.price / estimate - 1)} off the estimate${then ? " of that time" : ""}` : "";
+    const estimateThen = this.plot.history.priceAt(p.timestamp);
+    const estimate = estimateThen || this.estimate();
+    const off = estimate > 0 ? `${change(p.price / estimate - 1)} off the estimate${estimateThen ? " of that time" : ""}` : "";
     return [cents(p.price), this.#amount > 0 ? `a round ${rounded(this.#amount)}` : "", moment(p.timestamp), off];
   }
 }

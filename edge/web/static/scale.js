@@ -1,5 +1,5 @@
 // @ts-check
-// Axes: where they end and which of their values get a label. Pure.
+// Axes: their ends and ticks. Pure.
 
 const MINUTE = 60;
 const HOUR = 3600;
@@ -15,8 +15,8 @@ const TIME_STEPS = [5, 10, 15, 30, MINUTE, 2 * MINUTE, 5 * MINUTE, 10 * MINUTE, 
   HOUR, 2 * HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, 24 * HOUR];
 
 /**
- * The smallest of spans that holds needed. The current one stays until it is clearly too large, so that the axis does
- * not breathe with every point that comes and goes.
+ * The smallest of spans that is at least needed. The current one stays until it is clearly too large, so that the axis
+ * does not change with every point.
  * @param {number[]} spans rising
  * @param {number} needed
  * @param {number} current 0 if there is none
@@ -27,24 +27,24 @@ export function steadySpan(spans, needed, current) {
 }
 
 /**
- * Round values from low to high, at most most of them.
- * @param {number} low @param {number} high @param {number} most
+ * Round values from low to high, at most maxCount.
+ * @param {number} low @param {number} high @param {number} maxCount
  */
-export function roundTicks(low, high, most) {
-  const least = (high - low) / Math.max(1, most);
-  const decade = 10 ** Math.floor(Math.log10(least));
-  const step = decade * ([1, 2, 5].find((m) => m * decade >= least) ?? 10);
+export function roundTicks(low, high, maxCount) {
+  const minStep = (high - low) / Math.max(1, maxCount);
+  const decade = 10 ** Math.floor(Math.log10(minStep));
+  const step = decade * ([1, 2, 5].find((m) => m * decade >= minStep) ?? 10);
   return multiples(low, high, step, 0);
 }
 
 /**
- * Clock times from low to high, in unix seconds, at most most of them, and the step between them.
- * @param {number} low @param {number} high @param {number} most
- * @param {number} zone seconds that UTC is ahead of the reader's clock: a reader's hours, not those of Greenwich
+ * Clock times from low to high, in unix seconds, at most maxCount, and the step between them.
+ * @param {number} low @param {number} high @param {number} maxCount
+ * @param {number} zone seconds that UTC is ahead of the reader's time zone
  */
-export function timeTicks(low, high, most, zone) {
-  const least = (high - low) / Math.max(1, most);
-  const step = TIME_STEPS.find((s) => s >= least) ?? 24 * HOUR * Math.ceil(least / (24 * HOUR));
+export function timeTicks(low, high, maxCount, zone) {
+  const minStep = (high - low) / Math.max(1, maxCount);
+  const step = TIME_STEPS.find((s) => s >= minStep) ?? 24 * HOUR * Math.ceil(minStep / (24 * HOUR));
   return { step, ticks: multiples(low, high, step, zone) };
 }
 
@@ -56,7 +56,7 @@ function multiples(low, high, step, offset) {
 }
 
 /**
- * The value that share of values are not above; 0 if there are none. It sorts them.
+ * The quantile of values; 0 if there are none. It sorts them.
  * @param {Float64Array} values @param {number} share
  */
 export function quantile(values, share) {

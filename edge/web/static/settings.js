@@ -9,42 +9,42 @@ const VALUES = { theme: ["system", "light", "dark", "contrast"], zone: ["local",
 /** @type {Name[]} */
 const NAMES = ["theme", "zone"];
 
-const PREFIX = "sightglass."; // storage is one for all paths of a host, and other sites may be there
+const PREFIX = "sightglass."; // all sites of a host share its storage
 
 /** @type {Record<Name, string>} */
-export const settings = { theme: recall("theme"), zone: recall("zone") };
+export const settings = { theme: loadSetting("theme"), zone: loadSetting("zone") };
 
 /** @param {Name} name */
-function recall(name) {
+function loadSetting(name) {
   try {
-    return known(name, localStorage.getItem(PREFIX + name)) ?? VALUES[name][0];
+    return validValue(name, localStorage.getItem(PREFIX + name)) ?? VALUES[name][0];
   } catch {
-    return VALUES[name][0]; // storage is forbidden here
+    return VALUES[name][0]; // storage is blocked
   }
 }
 
 /** @param {Name} name @param {string | null} value */
-function known(name, value) {
+function validValue(name, value) {
   return value !== null && VALUES[name].includes(value) ? value : null;
 }
 
-/** Takes from a link what it says. @param {URLSearchParams} link */
-export function borrow(link) {
-  for (const name of NAMES) settings[name] = known(name, link.get(name)) ?? settings[name];
+/** Applies the settings in a link, without storing them. @param {URLSearchParams} link */
+export function applyLink(link) {
+  for (const name of NAMES) settings[name] = validValue(name, link.get(name)) ?? settings[name];
 }
 
-/** Puts them in the page's controls. */
+/** Shows the settings in the page's controls. */
 export function showSettings() {
   for (const name of NAMES) control(name).value = settings[name];
 }
 
-/** @param {(name: Name) => void} then after a control was used */
-export function onSetting(then) {
+/** @param {(name: Name) => void} onChange called after a control was used */
+export function onSetting(onChange) {
   for (const name of NAMES) {
     control(name).addEventListener("change", () => {
       settings[name] = control(name).value;
-      keep(name);
-      then(name);
+      storeSetting(name);
+      onChange(name);
     });
   }
 }
@@ -55,15 +55,15 @@ function control(name) {
 }
 
 /** @param {Name} name */
-function keep(name) {
+function storeSetting(name) {
   try {
     localStorage.setItem(PREFIX + name, settings[name]);
   } catch {
-    // Then it lasts as long as the page.
+    // Storage is blocked: the setting lasts as long as the page.
   }
 }
 
-/** The palette's two switches. */
+/** Sets the attributes that select the palette. */
 export function applyTheme() {
   const { dataset } = document.documentElement;
   const { theme } = settings;

@@ -1,5 +1,5 @@
 // @ts-check
-// What the connection and the newest snapshot mean to a reader, in words. Pure: no DOM, no clock.
+// The state of connection and newest snapshot in words. Pure: no DOM, no clock.
 
 import { duration, integer } from "./format.js";
 
@@ -9,8 +9,8 @@ import { duration, integer } from "./format.js";
 
 const SILENT_AFTER = 3000; // an edge sends every 500 ms
 
-/** Close codes by which an edge says why it cannot serve now. */
-const WHY_AWAY = new Map([
+/** The close codes of an edge that cannot serve now, in words. */
+const CLOSE_REASONS = new Map([
   [1001, "The edge is shutting down."],
   [4008, "The connection is too slow for the stream."],
   [4030, "The edge is full."],
@@ -47,7 +47,7 @@ function connecting(client) {
 /** @param {StreamClient} client @param {number} now @returns {State} */
 function openState(client, now) {
   const { snapshot } = client;
-  // The edge sends its newest at once, so a moment of patience keeps "stale" from flashing up.
+  // The edge sends the newest snapshot at once: waiting a moment avoids showing "stale" briefly.
   if (!client.goodSince && now - client.openedAt < SILENT_AFTER) return connecting(client);
   if (!snapshot) return { name: "stale", words: "connected, but nothing has come yet" };
   if (snapshot.status === "stale" || now - client.freshAt > SILENT_AFTER) {
@@ -60,7 +60,7 @@ function openState(client, now) {
 }
 
 /**
- * What to do when there is nothing to draw; empty if there is.
+ * A hint if there is nothing to draw; else empty.
  * @param {StreamClient} client
  * @param {State} state
  */
@@ -75,7 +75,7 @@ export function hintOf(client, state) {
     case "stale": return "The edge has no snapshot yet: is the ingester running? This page fills as soon as there is one.";
     case "refused": return "Close other tabs that show this page, or wait.";
     case "closed": return "Reload the page to try again.";
-    default: return `${WHY_AWAY.get(client.code) ?? "The edge does not answer: is it running?"} This page keeps trying.`;
+    default: return `${CLOSE_REASONS.get(client.code) ?? "The edge does not answer: is it running?"} This page keeps trying.`;
   }
 }
 

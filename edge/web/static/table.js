@@ -1,10 +1,10 @@
 // @ts-check
-// The newest points as a table, for those who read better than they look. It costs nothing while it is hidden.
+// The newest points as a table. It costs nothing while it is hidden.
 
 import { NONE, cents, change, rounded, time } from "./format.js";
 
 const ROWS = 50;
-const EVERY = 3000; // ms: rows that jump cannot be read
+const INTERVAL = 3000; // ms: rows that change faster cannot be read
 
 export class Table {
   #shownAt = 0;
@@ -13,7 +13,7 @@ export class Table {
   /**
    * @param {HTMLTableElement} table
    * @param {import("./points.js").Points} points
-   * @param {() => Promise<void>} find asks for amounts that are not known
+   * @param {() => Promise<void>} find fetches unknown amounts
    */
   constructor(table, points, find) {
     this.table = table;
@@ -28,18 +28,18 @@ export class Table {
   /** @param {number} price the estimate */
   toggle(price) {
     this.table.hidden = this.shown;
-    this.again(price);
+    this.refresh(price);
   }
 
-  /** At once: times are in another zone, say. @param {number} price */
-  again(price) {
+  /** Redraws at once, as after a change of the time zone. @param {number} price */
+  refresh(price) {
     this.#shownAt = 0;
     this.#show(price);
   }
 
   /** @param {number} price @param {number} now */
   async update(price, now) {
-    if (!this.shown || now - this.#shownAt < EVERY) return;
+    if (!this.shown || now - this.#shownAt < INTERVAL) return;
     this.#shownAt = now;
     await this.find();
     this.#show(price);

@@ -1,8 +1,8 @@
 // @ts-check
-// The theme alone, before the first paint: a page that someone wants dark must not flash up white.
+// Applies the theme before the first paint: a dark page must not flash white.
 
 import { readLink } from "./link.js";
-import { applyTheme, borrow } from "./settings.js";
+import { applyLink, applyTheme } from "./settings.js";
 
-borrow(readLink());
+applyLink(readLink());
 applyTheme();

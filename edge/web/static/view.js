@@ -1,5 +1,5 @@
 // @ts-check
-// Which stretch of time the chart shows: the newest, or one that the reader chose. Pure: no DOM, no clock.
+// The time range of the chart: the newest, or one that the reader chose. Pure: no DOM, no clock.
 
 const SHORTEST = 10; // seconds
 const LONGEST = 2 * 24 * 3600; // as far as the history goes back
@@ -8,8 +8,8 @@ const LONGEST = 2 * 24 * 3600; // as far as the history goes back
 
 export class View {
   /** @type {Range | null} that the reader chose */ #chosen = null;
-  /** @type {Range} when it was last drawn */ range = { from: 0, to: 0 };
-  /** The newest snapshot's time, and the oldest that there is to see. */
+  /** @type {Range} as last drawn */ range = { from: 0, to: 0 };
+  /** The times of the newest snapshot and of the oldest data. */
   limits = { oldest: 0, now: 0 };
   paused = false;
 
@@ -17,13 +17,13 @@ export class View {
     return this.#chosen === null;
   }
 
-  /** @param {number} span seconds to show as long as nobody chose */
+  /** @param {number} span seconds to show unless the reader chose a range */
   update(span) {
     this.range = this.#chosen ?? { from: this.limits.now - span, to: this.limits.now };
     return this.range;
   }
 
-  /** @param {number} factor under 1 comes nearer @param {number} at stays where it is */
+  /** @param {number} factor under 1 zooms in @param {number} at the time that keeps its place */
   zoom(factor, at) {
     const { from, to } = this.range;
     const longest = Math.min(LONGEST, Math.max(to - from, 1.1 * (this.limits.now - this.limits.oldest)));
@@ -38,7 +38,7 @@ export class View {
     this.choose({ from: from + seconds, to: to + seconds });
   }
 
-  /** Part of the known stays in sight. @param {Range} range */
+  /** Some data always stays visible. @param {Range} range */
   choose({ from, to }) {
     const { oldest, now } = this.limits;
     const span = to - from;
@@ -51,7 +51,7 @@ export class View {
     this.paused = false;
   }
 
-  /** Standing still is a choice, too. */
+  /** Pausing chooses the current range. */
   pause() {
     this.#chosen = this.range;
     this.paused = true;

@@ -1,5 +1,5 @@
 // @ts-check
-// What the card and the clock share.
+// Code shared by the card and the clock.
 
 import { StreamClient } from "./client.js";
 import { stateOf } from "./state.js";
@@ -15,14 +15,14 @@ export function write(id, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** ?theme=light or dark; anything else leaves the choice to the reader's system. */
+/** ?theme=light or dark; otherwise the reader's system decides. */
 export function applyTheme() {
   const theme = new URLSearchParams(location.search).get("theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 }
 
 /**
- * Shows the stream's state in words, and each snapshot by show.
+ * Shows the stream's state in words, and passes each snapshot to show.
  * @param {(snapshot: Snapshot) => void} show
  */
 export function follow(show) {
@@ -37,25 +37,25 @@ export function follow(show) {
     tick();
     if (client.snapshot) show(client.snapshot);
   });
-  setInterval(tick, 250); // so that seconds are counted evenly, and silence is noticed when it is due
+  setInterval(tick, 250); // so that seconds count evenly and silence is detected in time
   client.start();
   showNotice();
 }
 
-/** What the edge's operator has to say: a demo's price, for one, must not pass for today's. */
+/** Shows the operator's notice: a demo's price, for example, must not pass for today's. */
 async function showNotice() {
   const about = await getJSON("api/v1/about");
   if (!about?.notice) return;
   write("notice", about.notice);
-  byId("notice").title = about.notice; // there may be no room for all of it
+  byId("notice").title = about.notice; // the element may truncate it
   byId("notice").hidden = false;
 }
 
-/** @param {string} path @returns {Promise<any>} null if there is none; the stream's state tells why */
+/** @param {string} path @returns {Promise<any>} null if the request failed; the stream's state shows why */
 export async function getJSON(path) {
   try {
-    const answer = await fetch(path);
-    return answer.ok ? await answer.json() : null;
+    const response = await fetch(path);
+    return response.ok ? await response.json() : null;
   } catch {
     return null;
   }
