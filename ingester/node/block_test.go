@@ -48,7 +48,7 @@ func TestNode_BlockThatIsLost(t *testing.T) {
 			mined := len(l.Lines())
 			l.Pay(payments)
 			lines := l.Lines()
-			w := watchNode(t, lines, replay.NodeOptions{}, true, t.Output(), func(_ *watch, o *node.Options) { o.Quiet = c.quiet })
+			w := watchNode(t, lines, replay.NodeOptions{}, true, t.Output(), func(_ *watch, o *node.Options) { o.IdleTimeout = c.quiet })
 			w.awaitUs()
 			w.playTopic(before, node.TopicSequence, c.before)
 			w.awaitEvidence(true)
@@ -145,7 +145,7 @@ func TestNode_ReorganisationWithTwoAddresses(t *testing.T) {
 
 	f := newFront(t)
 	w := watchNode(t, lines, replay.NodeOptions{Sequence: "tcp://127.0.0.1:*"}, true, t.Output(), f.behind,
-		func(_ *watch, o *node.Options) { o.Quiet = never })
+		func(_ *watch, o *node.Options) { o.IdleTimeout = never })
 	w.awaitUs()
 	w.play(before, replay.Deliver)
 	w.compare("mined")

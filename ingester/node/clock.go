@@ -16,22 +16,22 @@ func clockStep(shown, passed time.Duration) time.Duration {
 }
 
 // watchClock notices that the machine's clock was set.
-func (n *Node) watchClock(now time.Time) {
-	before := n.ticked
-	n.ticked = now
+func (n *Node) checkClock(now time.Time) {
+	before := n.lastTick
+	n.lastTick = now
 	if before.IsZero() {
 		return
 	}
 	if step := clockStep(now.Round(0).Sub(before.Round(0)), now.Sub(before)); step != 0 { // Round takes the monotonic time away
-		n.clockWasSet(step, now)
+		n.handleClockStep(step, now)
 	}
 }
 
 // clockWasSet asks for all that is of use once more: by the wrong clock it was too old, or of another time.
-func (n *Node) clockWasSet(step time.Duration, now time.Time) {
+func (n *Node) handleClockStep(step time.Duration, now time.Time) {
 	n.log.Warn("this machine's clock was set: asking the node for its mempool and blocks again", "by", step.Round(time.Second))
-	clear(n.chain.done)
-	n.pool.unhear()
+	clear(n.chain.processed)
+	n.pool.markAllMissing()
 	n.chain.walk = walk{}
 	n.resync(whyClock, now)
 }

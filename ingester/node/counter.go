@@ -17,9 +17,9 @@ const recent = 64
 
 // counter follows the counter that bitcoind puts on each topic's messages.
 type counter struct {
-	last  uint32
-	begun bool
-	seen  [recent]fingerprint // by counter, modulo
+	last    uint32
+	started bool
+	seen    [recent]fingerprint // by counter, modulo
 }
 
 type fingerprint struct {
@@ -33,12 +33,12 @@ var seed = maphash.MakeSeed()
 func (c *counter) check(number uint32, body []byte) (v verdict, missing uint32) {
 	print := fingerprint{counter: number, sum: maphash.Bytes(seed, body)}
 	slot := &c.seen[number%recent]
-	if c.begun && *slot == print {
+	if c.started && *slot == print {
 		return repeated, 0
 	}
 	*slot = print
-	ahead, begun := number-c.last-1, c.begun // the counter wraps, and so does the difference
-	c.last, c.begun = number, true
+	ahead, begun := number-c.last-1, c.started // the counter wraps, and so does the difference
+	c.last, c.started = number, true
 	switch {
 	case !begun || ahead == 0:
 		return inOrder, 0

@@ -281,7 +281,7 @@ func TestNode_ClockSet(t *testing.T) {
 	w.mu.Lock()
 	clear(w.held)
 	w.mu.Unlock()
-	w.ours.ClockWasSet(-4 * time.Hour)
+	w.ours.HandleClockStep(-4 * time.Hour)
 	w.awaitEvidence(true)
 	w.compare("asked for again")
 }

@@ -74,7 +74,7 @@ func watchThrough(t *testing.T, proxy func(string) string, lines []transcript.Li
 		t.Fatal(err)
 	}
 	t.Cleanup(w.theirs.Close)
-	no := node.Options{ZMQ: w.theirs.Endpoints(), Window: 3 * time.Hour, Quiet: quiet, Log: logger}
+	no := node.Options{ZMQ: w.theirs.Endpoints(), Window: 3 * time.Hour, IdleTimeout: quiet, Log: logger}
 	if withRPC {
 		if no.RPC, err = bitcoind.New(bitcoind.Options{URL: proxy(w.theirs.RPCURL()), User: "u", Password: "p"}); err != nil {
 			t.Fatal(err)
@@ -216,7 +216,7 @@ func (w *watch) compare(where string) {
 			return ""
 		}
 		return fmt.Sprintf("%s: our mempool has %d transactions at %d (in step: %v), the node's %d at %d\nours %v\ntheirs %v",
-			where, len(got.IDs), got.Sequence, got.InStep, len(want), sequence, got.IDs, want)
+			where, len(got.IDs), got.Sequence, got.InSync, len(want), sequence, got.IDs, want)
 	})
 }
 

@@ -10,11 +10,11 @@ type Metrics struct {
 	messages, badMessages, missed, repeated *prometheus.CounterVec
 	resyncs, blocks                         *prometheus.CounterVec
 	restarts, renewals, failures            prometheus.Counter
-	held, filled, passedOver                prometheus.Counter
+	deferred, backfilled, old               prometheus.Counter
 	skipped, unread                         prometheus.Counter
 	endpoints                               *prometheus.GaugeVec
-	connected, inStep, alone, mempool       prometheus.Gauge
-	heard                                   map[string]prometheus.Gauge // by topic
+	connected, inSync, zmqOnly, mempool     prometheus.Gauge
+	lastMessage                             map[string]prometheus.Gauge // by topic
 }
 
 // missedChanges is what stands in the place of a topic for changes of the mempool that no message told.
@@ -36,7 +36,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		Name: "sightglass_node_last_message_timestamp_seconds", Help: "When the last message that was understood came, unix seconds; 0 before the first.",
 	}, []string{"topic"})
 	m := &Metrics{
-		heard:       map[string]prometheus.Gauge{TopicRawTx: last.WithLabelValues(TopicRawTx), TopicSequence: last.WithLabelValues(TopicSequence)},
+		lastMessage: map[string]prometheus.Gauge{TopicRawTx: last.WithLabelValues(TopicRawTx), TopicSequence: last.WithLabelValues(TopicSequence)},
 		messages:    counters("sightglass_node_messages_total", "Messages from the node that were understood.", "topic"),
 		badMessages: counters("sightglass_node_bad_messages_total", "Messages from the node that were passed over, by what was wrong.", "reason"),
 		missed:      counters("sightglass_node_missed_messages_total", "Messages that the node's counters show as sent and that did not arrive; topic mempool: changes that the mempool's own sequence shows.", "topic"),
@@ -46,18 +46,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		restarts:    counter("sightglass_node_restarts_total", "Times that the node began anew."),
 		renewals:    counter("sightglass_node_renewals_total", "Times that the ZMQ socket was made anew because nothing came."),
 		failures:    counter("sightglass_node_rpc_failures_total", "Questions that RPC gave no answer to, after all tries."),
-		held:        counter("sightglass_node_held_transactions_total", "Transactions not believed to be new, as the node was loading or catching up."),
-		filled:      counter("sightglass_node_filled_transactions_total", "Transactions that were asked for by RPC: at the start, after gaps, with blocks."),
-		passedOver:  counter("sightglass_node_old_transactions_total", "Transactions of blocks that are older than the window, or of unknown age."),
+		deferred:    counter("sightglass_node_held_transactions_total", "Transactions not believed to be new, as the node was loading or catching up."),
+		backfilled:  counter("sightglass_node_filled_transactions_total", "Transactions that were asked for by RPC: at the start, after gaps, with blocks."),
+		old:         counter("sightglass_node_old_transactions_total", "Transactions of blocks that are older than the window, or of unknown age."),
 		connected:   gauge("sightglass_node_connected", "1 while a ZMQ connection is there."),
 		endpoints: with.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "sightglass_node_endpoint_connected", Help: "1 while the connection to an endpoint of --zmq is there.",
 		}, []string{"endpoint"}),
-		inStep:  gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
+		inSync:  gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
 		mempool: gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
 		skipped: counter("sightglass_node_skipped_transactions_total", "Transactions of the mempool that RPC did not give, after several tries."),
 		unread:  counter("sightglass_node_skipped_blocks_total", "Blocks of the window that RPC did not give, after several tries."),
-		alone:   gauge("sightglass_node_zmq_alone", "1 while RPC gives no usable answer for 30 s or longer, and the node is listened to as without --rpc; 0 otherwise."),
+		zmqOnly: gauge("sightglass_node_zmq_alone", "1 while RPC gives no usable answer for 30 s or longer, and the node is listened to as without --rpc; 0 otherwise."),
 	}
 	// All series are there from the start, so that the first of its kind is seen as a rise.
 	for _, topic := range []string{TopicRawTx, TopicSequence} {

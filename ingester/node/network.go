@@ -17,9 +17,9 @@ type advice struct {
 }
 
 // answered takes in what came with the node's list.
-func (n *Node) answered(l list, now time.Time) {
-	clear(n.sync.told)
-	n.rpcAnswers()
+func (n *Node) applyNodeInfo(l list, now time.Time) {
+	clear(n.sync.logged)
+	n.markRPCUsable()
 	c := &n.chain
 	if l.published != nil {
 		c.published = l.published
@@ -27,7 +27,7 @@ func (n *Node) answered(l list, now time.Time) {
 	}
 	switch {
 	case l.networkErr != nil:
-		n.complain(l.networkErr) // only advice depends on it
+		n.logOnce(l.networkErr) // only advice depends on it
 	case l.network != nil:
 		n.warnOfRelay(l.network.Relay)
 	}
@@ -38,12 +38,12 @@ func (n *Node) answered(l list, now time.Time) {
 			n.log.Warn("a price means something on mainnet only: on this network coins are given away", "network", c.network)
 		}
 	}
-	if behind := l.chain.InitialBlockDownload; behind != c.behind {
-		c.behind = behind
+	if behind := l.chain.InitialBlockDownload; behind != c.initialDownload {
+		c.initialDownload = behind
 		n.log.Info("initial block download", "running", behind, "blocks", l.chain.Blocks, "headers", l.chain.Headers)
 	}
-	if c.behind {
-		n.sync.want(now.Add(behindEvery))
+	if c.initialDownload {
+		n.sync.schedule(now.Add(downloadPollInterval))
 	}
 }
 
@@ -51,7 +51,7 @@ func (n *Node) answered(l list, now time.Time) {
 const mainnet = "main"
 
 // behindEvery is how often a node that catches up is asked whether it has.
-const behindEvery = 10 * time.Second
+const downloadPollInterval = 10 * time.Second
 
 // A Place is where a node publishes a topic, as seen from our endpoints.
 type Place uint8
@@ -115,11 +115,11 @@ func (n *Node) warnOfTopics(now time.Time) {
 
 // unclearFor is how long a topic whose place is Unclear may be silent while the other one comes. On mainnet each comes
 // several times a second.
-const unclearFor = time.Minute
+const unclearTimeout = time.Minute
 
 // watchTopics warns of topics that are published elsewhere after all: they do not come, and the other one does.
-func (n *Node) watchTopics(now time.Time) {
-	if len(n.advice.unclear) == 0 || len(n.link.topics) == 0 || now.Sub(n.advice.since) < unclearFor {
+func (n *Node) checkTopics(now time.Time) {
+	if len(n.advice.unclear) == 0 || len(n.link.topics) == 0 || now.Sub(n.advice.since) < unclearTimeout {
 		return
 	}
 	for _, topic := range n.advice.unclear {
@@ -142,7 +142,7 @@ func (n *Node) warnOfRelay(relay bool) {
 }
 
 // watchLinks keeps the metric of the endpoints.
-func (n *Node) watchLinks() {
+func (n *Node) reportLinks() {
 	for _, link := range n.listener.Links() {
 		up := 0.
 		if link.Up {

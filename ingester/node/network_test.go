@@ -63,7 +63,7 @@ func watchAt(t *testing.T, lines []transcript.Line, endpoints func(theirs string
 		t.Fatal(err)
 	}
 	w.ours, err = node.New(node.Options{
-		ZMQ: endpoints(w.theirs.Endpoint()), RPC: rpc, Window: 3 * time.Hour, Quiet: quiet, Log: logger,
+		ZMQ: endpoints(w.theirs.Endpoint()), RPC: rpc, Window: 3 * time.Hour, IdleTimeout: quiet, Log: logger,
 	}, node.NewMetrics(w.reg))
 	if err != nil {
 		t.Fatal(err)

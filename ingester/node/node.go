@@ -34,23 +34,23 @@ const (
 
 // An Event is one thing that the node tells of a transaction.
 type Event struct {
-	Kind  Kind
-	ID    chainhash.Hash // txid
-	Tx    *wire.MsgTx    // nil unless Kind is Seen
-	At    time.Time      // when the node saw it first, as far as that is known; never in the future
-	Heard time.Time      // when its message was received; zero for what was asked for
+	Kind     Kind
+	ID       chainhash.Hash // txid
+	Tx       *wire.MsgTx    // nil unless Kind is Seen
+	At       time.Time      // when the node saw it first, as far as that is known; never in the future
+	Received time.Time      // when its message was received; zero for what was asked for
 }
 
 // Options say how to reach a node.
 type Options struct {
-	ZMQ    []string         // endpoints; usually one
-	RPC    *bitcoind.Client // nil: ZMQ alone
-	Window time.Duration    // transactions older than this are of no use
-	Quiet  time.Duration    // how long no message may come before the node is asked whether that is right; 0: a minute
-	Log    *slog.Logger
+	ZMQ         []string         // endpoints; usually one
+	RPC         *bitcoind.Client // nil: ZMQ alone
+	Window      time.Duration    // transactions older than this are of no use
+	IdleTimeout time.Duration    // how long no message may come before the node is asked whether that is right; 0: a minute
+	Log         *slog.Logger
 
 	// WithoutRPC is how long RPC may give no usable answer before the node is listened to as without RPC; 0: 30 s.
-	WithoutRPC time.Duration
+	ZMQOnlyAfter time.Duration
 }
 
 // A Node is one bitcoind. Run it once.
@@ -58,42 +58,42 @@ type Node struct {
 	opts     Options
 	rpc      *bitcoind.Client
 	log      *slog.Logger
-	often    rate.Sometimes // keeps a flood of the same complaint out of the log
+	logLimit rate.Sometimes // keeps a flood of the same complaint out of the log
 	metrics  *Metrics
 	listener *zmqsub.Listener
 
-	messages  chan zmqsub.Message
-	answers   chan func() // what is to be done in the loop with what RPC answered
-	questions sync.WaitGroup
-	ctx       context.Context // Run's
-	out       chan<- Event
+	messages    chan zmqsub.Message
+	completions chan func() // what is to be done in the loop with what RPC answered
+	requests    sync.WaitGroup
+	ctx         context.Context // Run's
+	events      chan<- Event
 
-	isUp     atomic.Bool // the link, for whoever asks from outside the loop
-	isAlone  atomic.Bool // reach.alone, likewise
-	ticked   time.Time   // when tick was last called
-	link     link
-	counters map[string]*counter
-	pool     pool
-	run      run
-	sync     syncer
-	fill     fill
-	chain    chain
-	advice   advice
+	isConnected atomic.Bool // the link, for whoever asks from outside the loop
+	isZMQOnly   atomic.Bool // reach.alone, likewise
+	lastTick    time.Time   // when tick was last called
+	link        link
+	counters    map[string]*counter
+	pool        pool
+	assembler   assembler
+	sync        syncer
+	backfill    backfill
+	chain       chain
+	advice      advice
 }
 
 // pending is how many messages may wait for the loop before the socket does: libzmq queues many more.
-const pending = 4096
+const messageQueue = 4096
 
 // defaultQuiet is for a mainnet node: it tells several transactions a second.
-const defaultQuiet = time.Minute
+const defaultIdleTimeout = time.Minute
 
 // New checks the options. Neither the socket nor RPC needs to be there yet.
 func New(o Options, metrics *Metrics) (*Node, error) {
-	if o.Quiet == 0 {
-		o.Quiet = defaultQuiet
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = defaultIdleTimeout
 	}
-	if o.WithoutRPC == 0 {
-		o.WithoutRPC = withoutRPC
+	if o.ZMQOnlyAfter == 0 {
+		o.ZMQOnlyAfter = defaultZMQOnlyAfter
 	}
 	listener, err := zmqsub.New(o.ZMQ, []string{TopicRawTx, TopicSequence}, o.Log)
 	if err != nil {
@@ -103,19 +103,19 @@ func New(o Options, metrics *Metrics) (*Node, error) {
 		metrics.endpoints.WithLabelValues(endpoint)
 	}
 	return &Node{
-		opts:     o,
-		rpc:      o.RPC,
-		log:      o.Log.With("zmq", o.ZMQ),
-		often:    rate.Sometimes{Interval: time.Second},
-		metrics:  metrics,
-		listener: listener,
-		messages: make(chan zmqsub.Message, pending),
-		answers:  make(chan func()),
-		counters: map[string]*counter{TopicRawTx: {}, TopicSequence: {}},
-		link:     link{topics: make(map[string]struct{})},
-		pool:     newPool(),
-		sync:     syncer{told: make(map[string]struct{})},
-		chain:    newChain(),
+		opts:        o,
+		rpc:         o.RPC,
+		log:         o.Log.With("zmq", o.ZMQ),
+		logLimit:    rate.Sometimes{Interval: time.Second},
+		metrics:     metrics,
+		listener:    listener,
+		messages:    make(chan zmqsub.Message, messageQueue),
+		completions: make(chan func()),
+		counters:    map[string]*counter{TopicRawTx: {}, TopicSequence: {}},
+		link:        link{topics: make(map[string]struct{})},
+		pool:        newPool(),
+		sync:        syncer{logged: make(map[string]struct{})},
+		chain:       newChain(),
 	}, nil
 }
 
@@ -123,36 +123,36 @@ func New(o Options, metrics *Metrics) (*Node, error) {
 // may come and go; the returned error is about the socket.
 func (n *Node) Run(ctx context.Context, out chan<- Event) error {
 	g, ctx := errgroup.WithContext(ctx)
-	n.ctx, n.out = ctx, out
+	n.ctx, n.events = ctx, out
 	g.Go(func() error { return n.listener.Run(ctx, n.messages) })
 	g.Go(func() error { n.loop(); return nil })
 	err := g.Wait()
-	n.questions.Wait()
+	n.requests.Wait()
 	return err
 }
 
 const (
-	tick = 100 * time.Millisecond
+	tickInterval = 100 * time.Millisecond
 	// atOnce is how many messages are taken before answers get their turn.
-	atOnce = 256
+	messageBatch = 256
 )
 
 func (n *Node) loop() {
-	n.begin(time.Now())
-	ticker := time.NewTicker(tick)
+	n.start(time.Now())
+	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	for n.ctx.Err() == nil {
-		n.takeMessages()
-		n.ask()
+		n.drainMessages()
+		n.startRequests()
 		var feed chan struct{}
-		if n.feed() {
+		if n.deliverBacklog() {
 			feed = always
 		}
 		select {
 		case <-n.ctx.Done():
 		case m := <-n.messages:
-			n.take(m)
-		case then := <-n.answers:
+			n.handle(m)
+		case then := <-n.completions:
 			then()
 		case now := <-ticker.C:
 			n.tick(now)
@@ -165,11 +165,11 @@ func (n *Node) loop() {
 var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // takeMessages takes those that are waiting, so that they come before what was asked for.
-func (n *Node) takeMessages() {
-	for range atOnce {
+func (n *Node) drainMessages() {
+	for range messageBatch {
 		select {
 		case m := <-n.messages:
-			n.take(m)
+			n.handle(m)
 		default:
 			return
 		}
@@ -177,40 +177,40 @@ func (n *Node) takeMessages() {
 }
 
 // begin is the state before anything is known.
-func (n *Node) begin(now time.Time) {
-	n.link.heard = now
+func (n *Node) start(now time.Time) {
+	n.link.lastMessage = now
 	if n.rpc == nil {
 		n.log.Warn("no --rpc: nothing is known of what was before now, and what is lost on the way stays lost; --rpc http://127.0.0.1:8332 --rpc-cookie PATH mends that")
 		return
 	}
-	n.sync.reach.want(now)
-	n.sync.reach.held = now
-	n.sync.due = now.Add(patience) // or when the link is up
+	n.sync.rpc.request(now)
+	n.sync.rpc.deferringSince = now
+	n.sync.due = now.Add(connectWait) // or when the link is up
 }
 
 // patience is how long the socket may take to connect before RPC is asked without it.
-const patience = 2 * time.Second
+const connectWait = 2 * time.Second
 
 func (n *Node) tick(now time.Time) {
-	n.watchLinks()
-	n.watchTopics(now)
-	n.watchClock(now)
-	n.watchRPC(now)
-	n.watchSilence(now)
-	n.watchSequence(now)
-	n.endRunInTime(now)
-	n.settleOrphans(now)
+	n.reportLinks()
+	n.checkTopics(now)
+	n.checkClock(now)
+	n.checkRPC(now)
+	n.checkIdle(now)
+	n.checkSequence(now)
+	n.checkBlockTimeout(now)
+	n.resolveOrphans(now)
 	n.pool.trim()
-	n.reportFill(now)
+	n.logProgress(now)
 	n.metrics.mempool.Set(float64(n.pool.size))
 }
 
 // question runs a question to the node beside the loop; what it returns is carried out in the loop.
-func (n *Node) question(q func(context.Context) (then func())) {
-	n.questions.Go(func() {
+func (n *Node) async(q func(context.Context) (then func())) {
+	n.requests.Go(func() {
 		then := q(n.ctx)
 		select {
-		case n.answers <- then:
+		case n.completions <- then:
 		case <-n.ctx.Done():
 		}
 	})
@@ -218,18 +218,18 @@ func (n *Node) question(q func(context.Context) (then func())) {
 
 func (n *Node) emit(ev Event) {
 	select {
-	case n.out <- ev:
+	case n.events <- ev:
 	case <-n.ctx.Done():
 	}
 }
 
 // ZMQAlone reports whether there is an RPC that has given no usable answer for Options.WithoutRPC, so that the node is
 // listened to as without RPC. It may be called from anywhere.
-func (n *Node) ZMQAlone() bool { return n.isAlone.Load() }
+func (n *Node) ZMQOnly() bool { return n.isZMQOnly.Load() }
 
-func (n *Node) setAlone(alone bool) {
-	n.isAlone.Store(alone)
-	n.metrics.alone.Set(oneIf(alone))
+func (n *Node) setZMQOnly(alone bool) {
+	n.isZMQOnly.Store(alone)
+	n.metrics.zmqOnly.Set(oneIf(alone))
 }
 
 func oneIf(b bool) float64 {
@@ -240,10 +240,10 @@ func oneIf(b bool) float64 {
 }
 
 // Connected reports whether the ZMQ connection is there. It may be called from anywhere.
-func (n *Node) Connected() bool { return n.isUp.Load() }
+func (n *Node) Connected() bool { return n.isConnected.Load() }
 
 func (n *Node) setConnected(up bool) {
-	n.isUp.Store(up)
+	n.isConnected.Store(up)
 	n.metrics.connected.Set(oneIf(up))
 }
 
@@ -251,7 +251,7 @@ func (n *Node) setConnected(up bool) {
 type View struct {
 	IDs      []chainhash.Hash // the unconfirmed transactions
 	Sequence uint64           // the number of the next change, as getrawmempool gives it; 0: not known
-	InStep   bool             // false while a gap is being healed, and always without RPC
+	InSync   bool             // false while a gap is being healed, and always without RPC
 }
 
 // errEnded is what View says after Run.
@@ -261,8 +261,8 @@ var errEnded = errors.New("the node is not being listened to")
 func (n *Node) View(ctx context.Context) (View, error) {
 	got := make(chan View, 1)
 	look := func() {
-		v := View{Sequence: n.pool.next, InStep: n.sync.inStep}
-		for id, m := range n.pool.marks {
+		v := View{Sequence: n.pool.next, InSync: n.sync.inSync}
+		for id, m := range n.pool.entries {
 			if m.pooled {
 				v.IDs = append(v.IDs, id)
 			}
@@ -270,7 +270,7 @@ func (n *Node) View(ctx context.Context) (View, error) {
 		got <- v
 	}
 	select {
-	case n.answers <- look:
+	case n.completions <- look:
 		return <-got, nil
 	case <-ctx.Done():
 		return View{}, errors.Join(errEnded, ctx.Err())

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
+
+	"sightglass/ingester/transcript"
 )
 
 func id(n byte) chainhash.Hash { return chainhash.Hash{n} }
@@ -18,7 +20,7 @@ func ids(ns ...byte) (out []chainhash.Hash) {
 
 // pooled lists what is in the pool, in order.
 func (p *pool) pooled() (ns []byte) {
-	for id, m := range p.marks {
+	for id, m := range p.entries {
 		if m.pooled {
 			ns = append(ns, id[0])
 		}
@@ -33,17 +35,17 @@ func check(t *testing.T, p *pool, want []byte, next, skipped uint64) {
 	if got := p.pooled(); !slices.Equal(got, want) {
 		t.Errorf("%v in the mempool, want %v", got, want)
 	}
-	if p.next != next || p.skipped != skipped {
-		t.Errorf("next %d, skipped %d; want %d, %d", p.next, p.skipped, next, skipped)
+	if p.next != next || p.unexplained != skipped {
+		t.Errorf("next %d, skipped %d; want %d, %d", p.next, p.unexplained, next, skipped)
 	}
 	unheard := 0
-	for _, m := range p.marks {
-		if m.pooled && !m.heard {
+	for _, m := range p.entries {
+		if m.pooled && !m.received {
 			unheard++
 		}
 	}
-	if p.size != len(p.pooled()) || p.unheard != unheard {
-		t.Errorf("counted %d and %d unheard, but there are %d and %d", p.size, p.unheard, len(p.pooled()), unheard)
+	if p.size != len(p.pooled()) || p.missing != unheard {
+		t.Errorf("counted %d and %d unheard, but there are %d and %d", p.size, p.missing, len(p.pooled()), unheard)
 	}
 }
 
@@ -76,7 +78,7 @@ func TestNumbersThatABlockTakes(t *testing.T) {
 			p.replace(ids(1, 2, 3, 4), 5)
 			p.remove(id(4), c.before)
 			check(t, &p, []byte{1, 2, 3}, c.before+1, c.skipped)
-			p.mine(ids(1, 2, 77))
+			p.confirm(ids(1, 2, 77))
 			check(t, &p, []byte{3}, 8, 0)
 			p.add(id(5), c.after)
 			check(t, &p, []byte{3, 5}, 9, 0)
@@ -89,41 +91,41 @@ func TestALostChangeShows(t *testing.T) {
 	p.replace(ids(1, 2, 3), 4)
 	p.add(id(5), 5)
 	check(t, &p, []byte{1, 2, 3, 5}, 6, 1)
-	p.mine(ids(77))
+	p.confirm(ids(77))
 	check(t, &p, []byte{1, 2, 3, 5}, 6, 1)
 }
 
 func TestReplaceTellsWhatVanished(t *testing.T) {
 	p := newPool()
 	p.replace(ids(1, 2, 3), 4)
-	p.hear(id(1))
-	p.hear(id(8)) // its A was lost
-	p.begin()
-	p.hear(id(9)) // came after the list was asked for
+	p.markReceived(id(1))
+	p.markReceived(id(8)) // its A was lost
+	p.startSnapshot()
+	p.markReceived(id(9)) // came after the list was asked for
 	p.add(id(6), 4)
 	unlisted, _ := p.replace(ids(1, 4), 4)
-	p.apply([]change{{letter: added, id: id(6), number: 4}})
-	gone := p.settle(unlisted)
+	p.apply([]change{{letter: transcript.Added, id: id(6), number: 4}})
+	gone := p.removeAbsent(unlisted)
 	slices.SortFunc(gone, func(a, b chainhash.Hash) int { return int(a[0]) - int(b[0]) })
 	if !slices.Equal(gone, ids(2, 3, 8)) {
 		t.Errorf("%v vanished, want 2, 3 and 8", gone)
 	}
 	check(t, &p, []byte{1, 4, 6}, 5, 0)
-	if p.lacks(id(1)) || !p.lacks(id(4)) || !p.lacks(id(6)) {
+	if p.isMissing(id(1)) || !p.isMissing(id(4)) || !p.isMissing(id(6)) {
 		t.Error("lost what was heard")
 	}
-	if _, known := p.marks[id(8)]; known {
+	if _, known := p.entries[id(8)]; known {
 		t.Error("keeps what is in no mempool")
 	}
-	if _, known := p.marks[id(9)]; !known {
+	if _, known := p.entries[id(9)]; !known {
 		t.Error("forgot what is too new for the list")
 	}
 }
 
 // TestWhatAListKnows: changes that came while the list was on its way are told again only if it does not have them.
 func TestWhatAListKnows(t *testing.T) {
-	block := change{letter: connected, mined: ids(1)}
-	a := func(number uint64) change { return change{letter: added, number: number} }
+	block := change{letter: transcript.Connected, confirmed: ids(1)}
+	a := func(number uint64) change { return change{letter: transcript.Added, number: number} }
 	for name, c := range map[string]struct {
 		notes []change
 		next  uint64
@@ -148,13 +150,13 @@ func TestWhatAListKnows(t *testing.T) {
 
 func TestThePoolIsBounded(t *testing.T) {
 	p := newPool()
-	for i := range mostMarks {
-		p.hear(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16), 1})
+	for i := range maxEntries {
+		p.markReceived(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16), 1})
 	}
 	p.add(id(1), 1)
 	p.trim()
 	check(t, &p, []byte{1}, 2, 0)
-	if len(p.marks) != 1 {
-		t.Errorf("%d marks are left", len(p.marks))
+	if len(p.entries) != 1 {
+		t.Errorf("%d marks are left", len(p.entries))
 	}
 }

@@ -105,7 +105,7 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 			w.ready()
 			w.play(10, replay.Deliver)
 			w.await(&log, aloneText)
-			if !w.ours.ZMQAlone() || w.count("sightglass_node_zmq_alone") != 1 {
+			if !w.ours.ZMQOnly() || w.count("sightglass_node_zmq_alone") != 1 {
 				t.Error("neither the node nor its metric say that RPC is given up")
 			}
 			w.eventually(func() string { // the messages before are taken in
@@ -135,7 +135,7 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 			w.compare("RPC answers")
 			w.awaitEvidence(true)
 			w.eventually(func() string {
-				if w.ours.ZMQAlone() || w.count("sightglass_node_in_step") != 1 {
+				if w.ours.ZMQOnly() || w.count("sightglass_node_in_step") != 1 {
 					return "not in step although RPC answers"
 				}
 				return ""
@@ -178,7 +178,7 @@ func TestNode_RPCStopsWhileInStep(t *testing.T) {
 func awayWatch(t *testing.T, log *journal, f *front) *watch {
 	t.Helper()
 	return watchNode(t, plain(), replay.NodeOptions{}, true, log, f.behind, func(_ *watch, o *node.Options) {
-		o.WithoutRPC, o.Quiet = 500*time.Millisecond, time.Hour
+		o.ZMQOnlyAfter, o.IdleTimeout = 500*time.Millisecond, time.Hour
 	})
 }
 

@@ -9,43 +9,44 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/transcript"
 )
 
 // syncer is how far our view of the mempool is known to be the node's.
 type syncer struct {
-	inStep    bool
-	begunAnew bool      // what a node that began anew does not know of was not taken back: its file may be old, or lost
-	reach     reach     // whether RPC answers, and so whether transactions that come now are believed to be new
-	due       time.Time // when the node's list is to be asked for; zero: not
-	done      time.Time // when it last was had
-	asking    bool
-	asked     int      // counts what was asked, so that an answer that is out of date is known
-	notes     []change // what came since it was asked for
-	before    place    // where the pool was when it was asked for
-	listed    uint64   // the number that the list was just before
-	heard     uint64   // the highest number that came
+	inSync       bool
+	restarted    bool      // what a node that began anew does not know of was not taken back: its file may be old, or lost
+	rpc          rpcState  // whether RPC answers, and so whether transactions that come now are believed to be new
+	due          time.Time // when the node's list is to be asked for; zero: not
+	lastList     time.Time // when it last was had
+	fetching     bool
+	request      int      // counts what was asked, so that an answer that is out of date is known
+	changes      []change // what came since it was asked for
+	before       position // where the pool was when it was asked for
+	listSequence uint64   // the number that the list was just before
+	highest      uint64   // the highest number that came
 
-	skipped time.Time           // since when numbers of the mempool are unexplained
-	told    map[string]struct{} // complaints since the last answer
+	unexplainedSince time.Time           // since when numbers of the mempool are unexplained
+	logged           map[string]struct{} // complaints since the last answer
 }
 
 // A change is a message of the topic sequence, as the pool takes it.
 type change struct {
-	letter byte
-	id     chainhash.Hash
-	number uint64
-	mined  []chainhash.Hash // of a block
+	letter    byte
+	id        chainhash.Hash
+	number    uint64
+	confirmed []chainhash.Hash // of a block
 }
 
 const (
 	// spacing is the least time between two lists of the mempool, which take the node some work each.
-	spacing = 500 * time.Millisecond
+	minListInterval = 500 * time.Millisecond
 	// retry is how long the node is left alone when it gave no answer. With the client's own tries inside, it is
 	// asked every few seconds.
-	retry = time.Second
+	retryDelay = time.Second
 	// mostNotes bounds what is kept while a list is on its way: at a hundred times mainnet's rate an answer that
 	// takes longer than this does is no use.
-	mostNotes = 500_000
+	maxChanges = 500_000
 )
 
 // resync has the node's list asked for soon.
@@ -54,54 +55,54 @@ func (n *Node) resync(why string, now time.Time) {
 		return
 	}
 	n.metrics.resyncs.WithLabelValues(why).Inc()
-	n.sync.reach.want(now)
-	n.sync.want(now)
+	n.sync.rpc.request(now)
+	n.sync.schedule(now)
 }
 
 // hasRPC reports whether there is an RPC to rely on. While there is none, everything is done as without --rpc, but that
 // the node's list is asked for again and again.
-func (n *Node) hasRPC() bool { return n.rpc != nil && !n.sync.reach.alone }
+func (n *Node) hasRPC() bool { return n.rpc != nil && !n.sync.rpc.zmqOnly }
 
-func (s *syncer) want(at time.Time) {
-	if at.Before(s.done.Add(spacing)) {
-		at = s.done.Add(spacing)
+func (s *syncer) schedule(at time.Time) {
+	if at.Before(s.lastList.Add(minListInterval)) {
+		at = s.lastList.Add(minListInterval)
 	}
-	if s.due.IsZero() || at.Before(s.due) || s.due.Before(s.done.Add(spacing)) {
+	if s.due.IsZero() || at.Before(s.due) || s.due.Before(s.lastList.Add(minListInterval)) {
 		s.due = at
 	}
 }
 
 // forget gives up on an answer that is on its way.
-func (s *syncer) forget() {
-	s.asked++
-	s.asking, s.notes = false, nil
-	s.inStep, s.heard, s.listed = false, 0, 0
+func (s *syncer) cancel() {
+	s.request++
+	s.fetching, s.changes = false, nil
+	s.inSync, s.highest, s.listSequence = false, 0, 0
 }
 
 // note keeps a change, if a list is on its way that may not know it.
-func (s *syncer) note(m *message, mined []chainhash.Hash) {
-	if !s.asking {
+func (s *syncer) record(m *message, mined []chainhash.Hash) {
+	if !s.fetching {
 		return
 	}
-	if len(s.notes) >= mostNotes {
-		s.forget()
-		s.want(m.at)
+	if len(s.changes) >= maxChanges {
+		s.cancel()
+		s.schedule(m.at)
 		return
 	}
-	s.notes = append(s.notes, change{letter: m.letter, id: m.id, number: m.number, mined: slices.Clone(mined)})
+	s.changes = append(s.changes, change{letter: m.letter, id: m.id, number: m.number, confirmed: slices.Clone(mined)})
 }
 
 // ask asks whatever is due, a question of each kind at a time.
-func (n *Node) ask() {
+func (n *Node) startRequests() {
 	if n.rpc == nil {
 		return
 	}
 	now := time.Now()
-	if s := &n.sync; !s.asking && !s.due.IsZero() && !now.Before(s.due) {
-		n.askList(now)
+	if s := &n.sync; !s.fetching && !s.due.IsZero() && !now.Before(s.due) {
+		n.requestList(now)
 	}
-	n.askWalk(now)
-	n.askBodies(now)
+	n.requestWalkStep(now)
+	n.requestBodies(now)
 }
 
 // list is the node's mempool, and what else has to be known with it.
@@ -115,26 +116,26 @@ type list struct {
 	networkErr error
 }
 
-func (n *Node) askList(now time.Time) {
+func (n *Node) requestList(now time.Time) {
 	s := &n.sync
-	s.asked++
-	s.asking, s.due, s.notes = true, time.Time{}, nil
-	s.reach.want(now)
-	asked, needed := s.asked, n.chain.published == nil || s.reach.holds()
-	s.before = n.pool.place()
-	n.pool.begin()
-	n.question(func(ctx context.Context) func() {
-		l, err := n.getList(ctx, needed)
+	s.request++
+	s.fetching, s.due, s.changes = true, time.Time{}, nil
+	s.rpc.request(now)
+	asked, needed := s.request, n.chain.published == nil || s.rpc.defers()
+	s.before = n.pool.position()
+	n.pool.startSnapshot()
+	n.async(func(ctx context.Context) func() {
+		l, err := n.fetchList(ctx, needed)
 		return func() {
-			if asked == n.sync.asked {
-				n.listed(l, err)
+			if asked == n.sync.request {
+				n.applyList(l, err)
 			}
 		}
 	})
 }
 
 // getList asks for the chain last: the tip is then no older than the list.
-func (n *Node) getList(ctx context.Context, publishedToo bool) (l list, err error) {
+func (n *Node) fetchList(ctx context.Context, publishedToo bool) (l list, err error) {
 	if l.loaded, err = n.rpc.MempoolLoaded(ctx); err != nil || !l.loaded {
 		return l, err // half of a list is of no use
 	}
@@ -147,13 +148,13 @@ func (n *Node) getList(ctx context.Context, publishedToo bool) (l list, err erro
 	if publishedToo {
 		l.published, err = n.rpc.Notifications(ctx)
 		l.published = append([]bitcoind.Notification{}, l.published...) // none is an answer, too
-		l.askNetwork(ctx, n.rpc)
+		l.fetchNetwork(ctx, n.rpc)
 	}
 	return l, err
 }
 
 // askNetwork asks what is for advice alone: its error leaves the list as good as it is.
-func (l *list) askNetwork(ctx context.Context, rpc *bitcoind.Client) {
+func (l *list) fetchNetwork(ctx context.Context, rpc *bitcoind.Client) {
 	network, err := rpc.Network(ctx)
 	if l.networkErr = err; err == nil {
 		l.network = &network
@@ -161,51 +162,51 @@ func (l *list) askNetwork(ctx context.Context, rpc *bitcoind.Client) {
 }
 
 // listed brings the pool in step with the node's list and what came since.
-func (n *Node) listed(l list, err error) {
+func (n *Node) applyList(l list, err error) {
 	s, now := &n.sync, time.Now()
-	notes := s.notes
-	s.asking, s.notes, s.done = false, nil, now
+	notes := s.changes
+	s.fetching, s.changes, s.lastList = false, nil, now
 	if !s.due.IsZero() {
-		s.want(s.due) // not sooner than spacing allows from now on
+		s.schedule(s.due) // not sooner than spacing allows from now on
 	}
 	if err != nil {
-		n.complain(err)
+		n.logOnce(err)
 		if isStarting(err) {
-			n.rpcAnswers()
-			s.reach.starting(now)
+			n.markRPCUsable()
+			s.rpc.starting(now)
 		}
-		s.want(afterRetry(now))
+		s.schedule(retryTime(now))
 		return
 	}
 	if !l.loaded {
-		n.rpcAnswers()
-		s.reach.starting(now)
-		s.want(now.Add(retry))
+		n.markRPCUsable()
+		s.rpc.starting(now)
+		s.schedule(now.Add(retryDelay))
 		return
 	}
-	n.answered(l, now)
-	s.listed = l.Sequence
+	n.applyNodeInfo(l, now)
+	s.listSequence = l.Sequence
 	unlisted, d := n.pool.replace(l.IDs, l.Sequence)
-	if !s.begunAnew && s.before.contradicts(l.Sequence, d, notes) {
+	if !s.restarted && s.before.contradicts(l.Sequence, d, notes) {
 		n.log.Info("the node started again while it was not heard")
 		n.metrics.restarts.Inc()
-		s.begunAnew, s.heard = true, 0
+		s.restarted, s.highest = true, 0
 		for _, c := range n.counters {
 			*c = counter{}
 		}
 	}
 	n.pool.apply(newerThan(notes, l.Sequence))
-	if gone := n.pool.settle(unlisted); !s.begunAnew {
+	if gone := n.pool.removeAbsent(unlisted); !s.restarted {
 		for _, id := range gone {
 			n.chain.vanished[id] = struct{}{}
 		}
 	}
-	s.begunAnew = false
-	lacking := n.fill.begin(&n.pool, now)
+	s.restarted = false
+	lacking := n.backfill.start(&n.pool, now)
 	n.chain.walk = walk{next: l.chain.Best, active: true}
-	first := !s.inStep
-	s.inStep, s.skipped = true, time.Time{}
-	n.metrics.inStep.Set(1)
+	first := !s.inSync
+	s.inSync, s.unexplainedSince = true, time.Time{}
+	n.metrics.inSync.Set(1)
 	if first || lacking > 0 {
 		n.log.Info("in step with the node's mempool", "transactions", n.pool.size, "sequence", n.pool.next,
 			"to_fetch", lacking, "gone", len(n.chain.vanished))
@@ -216,7 +217,7 @@ func (n *Node) listed(l list, err error) {
 // is not there does no harm: it is left out only if something with a number shows that it is older.
 func newerThan(notes []change, number uint64) []change {
 	for i := len(notes) - 1; i >= 0; i-- {
-		if c := notes[i]; c.mined == nil && c.number < number {
+		if c := notes[i]; c.confirmed == nil && c.number < number {
 			return notes[i+1:]
 		}
 	}
@@ -227,87 +228,87 @@ func newerThan(notes []change, number uint64) []change {
 func (p *pool) apply(changes []change) {
 	for _, c := range changes {
 		switch c.letter {
-		case added:
+		case transcript.Added:
 			p.add(c.id, c.number)
-		case removed:
+		case transcript.Removed:
 			p.remove(c.id, c.number)
 		default:
-			p.mine(c.mined)
+			p.confirm(c.confirmed)
 		}
 	}
 }
 
 // caughtUp reports whether what comes now is surely newer than the list. RPC overtakes ZMQ easily.
-func (s *syncer) caughtUp() bool { return s.heard+1 >= s.listed }
+func (s *syncer) caughtUp() bool { return s.highest+1 >= s.listSequence }
 
 // drifted is called for a change whose number is of the past: before the list, as it should be, or after it, which
 // means that our account of what blocks took is wrong.
-func (n *Node) drifted(m *message) {
-	if n.sync.inStep && m.number >= n.sync.listed {
+func (n *Node) handleStaleChange(m *message) {
+	if n.sync.inSync && m.number >= n.sync.listSequence {
 		n.log.Warn("the mempool's sequence went back: asking for all of it", "number", m.number, "expected", n.pool.next)
-		n.sync.inStep = false
+		n.sync.inSync = false
 		n.resync(whyDrift, m.at)
 	}
 }
 
 // watchSequence gives numbers of the mempool that no message had some time to be explained by a block, and then takes
 // them for lost.
-func (n *Node) watchSequence(now time.Time) {
+func (n *Node) checkSequence(now time.Time) {
 	s := &n.sync
 	switch {
-	case !s.inStep || s.asking || len(n.chain.changes) > 0 || n.pool.skipped == 0:
-		s.skipped = time.Time{}
-	case s.skipped.IsZero():
-		s.skipped = now
-	case now.Sub(s.skipped) > explainWithin:
-		n.log.Warn("changes of the mempool were not told", "missed", n.pool.skipped)
-		n.metrics.missed.WithLabelValues(missedChanges).Add(float64(n.pool.skipped))
-		s.inStep = false
+	case !s.inSync || s.fetching || len(n.chain.changes) > 0 || n.pool.unexplained == 0:
+		s.unexplainedSince = time.Time{}
+	case s.unexplainedSince.IsZero():
+		s.unexplainedSince = now
+	case now.Sub(s.unexplainedSince) > explainTimeout:
+		n.log.Warn("changes of the mempool were not told", "missed", n.pool.unexplained)
+		n.metrics.missed.WithLabelValues(missedChanges).Add(float64(n.pool.unexplained))
+		s.inSync = false
 		n.resync(whyMempool, now)
 	}
-	if !s.inStep {
-		n.metrics.inStep.Set(0)
+	if !s.inSync {
+		n.metrics.inSync.Set(0)
 	}
 }
 
 // explainWithin: the C of a block comes within milliseconds of the removals for it, unless the node is very busy.
-const explainWithin = time.Second
+const explainTimeout = time.Second
 
 // watchRPC goes on with ZMQ alone if RPC has given no usable answer for too long.
-func (n *Node) watchRPC(now time.Time) {
+func (n *Node) checkRPC(now time.Time) {
 	if n.rpc == nil {
 		return
 	}
-	givenUp := n.sync.reach.pass(now, n.opts.WithoutRPC)
-	n.setAlone(n.sync.reach.alone)
+	givenUp := n.sync.rpc.tick(now, n.opts.ZMQOnlyAfter)
+	n.setZMQOnly(n.sync.rpc.zmqOnly)
 	if givenUp {
 		n.log.Warn("the node's RPC gives no usable answer: going on with ZMQ alone, as without --rpc, until it does; checkconfig --probe tries every call",
-			"after", n.opts.WithoutRPC)
+			"after", n.opts.ZMQOnlyAfter)
 	}
 }
 
 // rpcAnswers notes that RPC gave all that is wanted.
-func (n *Node) rpcAnswers() {
-	if n.sync.reach.alone {
+func (n *Node) markRPCUsable() {
+	if n.sync.rpc.zmqOnly {
 		n.log.Info("the node's RPC answers again")
 	}
-	n.sync.reach.answered()
-	n.setAlone(false)
+	n.sync.rpc.answered()
+	n.setZMQOnly(false)
 }
 
 // complain tells what RPC has against us, each thing once until it answers again.
-func (n *Node) complain(err error) {
+func (n *Node) logOnce(err error) {
 	n.metrics.failures.Inc()
 	text := err.Error()
-	if _, told := n.sync.told[text]; told || n.ctx.Err() != nil || len(n.sync.told) >= mostComplaints {
+	if _, told := n.sync.logged[text]; told || n.ctx.Err() != nil || len(n.sync.logged) >= maxLoggedErrors {
 		return
 	}
-	n.sync.told[text] = struct{}{}
+	n.sync.logged[text] = struct{}{}
 	n.log.Warn("the node's RPC gives no answer", "err", err)
 }
 
 // mostComplaints bounds what is told of one failure.
-const mostComplaints = 20
+const maxLoggedErrors = 20
 
 // afterRetry is when to ask again: up to half of retry later, so that many ingesters do not ask at once.
-func afterRetry(now time.Time) time.Time { return now.Add(retry + rand.N(retry/2)) }
+func retryTime(now time.Time) time.Time { return now.Add(retryDelay + rand.N(retryDelay/2)) }

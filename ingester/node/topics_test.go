@@ -22,11 +22,11 @@ func TestWatchTopics(t *testing.T) {
 		after time.Duration
 		want  int
 	}{
-		"both come":     {[]string{TopicRawTx, TopicSequence}, 2 * unclearFor, 0},
-		"one comes":     {[]string{TopicRawTx}, 2 * unclearFor, 1},
-		"one, not long": {[]string{TopicRawTx}, unclearFor / 2, 0},
-		"a silent node": {nil, 2 * unclearFor, 0},
-		"the other one": {[]string{TopicSequence}, 2 * unclearFor, 1},
+		"both come":     {[]string{TopicRawTx, TopicSequence}, 2 * unclearTimeout, 0},
+		"one comes":     {[]string{TopicRawTx}, 2 * unclearTimeout, 1},
+		"one, not long": {[]string{TopicRawTx}, unclearTimeout / 2, 0},
+		"a silent node": {nil, 2 * unclearTimeout, 0},
+		"the other one": {[]string{TopicSequence}, 2 * unclearTimeout, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -38,10 +38,10 @@ func TestWatchTopics(t *testing.T) {
 			for _, topic := range c.heard {
 				n.link.topics[topic] = struct{}{}
 			}
-			n.watchTopics(start.Add(c.after))
-			n.watchTopics(start.Add(c.after + time.Hour))
+			n.checkTopics(start.Add(c.after))
+			n.checkTopics(start.Add(c.after + time.Hour))
 			got := strings.Count(log.String(), "nothing comes of a topic")
-			if c.after < unclearFor {
+			if c.after < unclearTimeout {
 				got-- // said an hour later
 			}
 			if got != c.want {

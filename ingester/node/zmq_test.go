@@ -81,7 +81,7 @@ func TestEveryTransactionArrivesInOrder(t *testing.T) {
 	go func() { done <- p.Run(t.Context(), txs) }()
 	for i, tx := range txs {
 		ev := next(t, events)
-		if ev.Kind != node.Seen || ev.ID != tx.TxHash() || ev.Tx.TxHash() != ev.ID || ev.At.IsZero() || ev.Heard != ev.At {
+		if ev.Kind != node.Seen || ev.ID != tx.TxHash() || ev.Tx.TxHash() != ev.ID || ev.At.IsZero() || ev.Received != ev.At {
 			t.Fatalf("event %d is %+v, want transaction %v", i, ev, tx.TxHash())
 		}
 	}

@@ -89,3 +89,8 @@ func build(raw []byte, parse func(io.Reader) error) (err error) {
 	}
 	return nil
 }
+
+// IsCoinbase reports whether tx is the coinbase of a block: its only input spends no output.
+func IsCoinbase(tx *wire.MsgTx) bool {
+	return len(tx.TxIn) == 1 && tx.TxIn[0].PreviousOutPoint == wire.OutPoint{Index: wire.MaxPrevOutIndex}
+}

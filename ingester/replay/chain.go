@@ -123,11 +123,6 @@ func MerkleRoot(txids []chainhash.Hash) chainhash.Hash {
 	return row[0]
 }
 
-// isCoinbase says whether tx is a block's first.
-func isCoinbase(tx *wire.MsgTx) bool {
-	return len(tx.TxIn) == 1 && tx.TxIn[0].PreviousOutPoint == wire.OutPoint{Index: wire.MaxPrevOutIndex}
-}
-
 // coinbaseHeight reads the height that a coinbase begins with (BIP 34).
 func coinbaseHeight(tx *wire.MsgTx) int64 {
 	const op1, op16 = 0x51, 0x60

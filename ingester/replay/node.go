@@ -304,7 +304,7 @@ func (n *Node) applyRawTx(e event) error {
 	id := tx.TxHash()
 	n.bodies[id] = e.Body
 	switch {
-	case isCoinbase(tx):
+	case rawtx.IsCoinbase(tx):
 		n.run = []chainhash.Hash{id}
 	case e.lost:
 		n.run = nil

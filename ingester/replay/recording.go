@@ -150,7 +150,7 @@ func (r *recording) lookAtBlock(raw []byte) error {
 	for _, tx := range msg.Transactions {
 		b.txids = append(b.txids, tx.TxHash())
 	}
-	if len(msg.Transactions) > 0 && isCoinbase(msg.Transactions[0]) {
+	if len(msg.Transactions) > 0 && rawtx.IsCoinbase(msg.Transactions[0]) {
 		b.height = coinbaseHeight(msg.Transactions[0])
 	}
 	return nil

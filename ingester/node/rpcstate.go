@@ -13,55 +13,55 @@ import "time"
 // still sends old transactions: they show the price of some hours ago, while no price at all would be shown otherwise.
 //
 // Where RPC stops while the ingester is in step, nothing is held: the link is up and the node is known to be the same.
-type reach struct {
-	wanted time.Time // since when an answer is wanted and none was usable; zero: none is wanted
-	held   time.Time // since when transactions are held; zero: they are not
-	alone  bool      // RPC was given up for now
+type rpcState struct {
+	requestedSince time.Time // since when an answer is wanted and none was usable; zero: none is wanted
+	deferringSince time.Time // since when transactions are held; zero: they are not
+	zmqOnly        bool      // RPC was given up for now
 }
 
 // withoutRPC is how long RPC may give no usable answer: as long as bitcoind itself waits for a client
 // (rpcservertimeout=), and longer than a node's restart takes to read the file of a usual mempool.
-const withoutRPC = 30 * time.Second
+const defaultZMQOnlyAfter = 30 * time.Second
 
 // want notes that an answer is wanted.
-func (r *reach) want(now time.Time) {
-	if r.wanted.IsZero() {
-		r.wanted = now
+func (r *rpcState) request(now time.Time) {
+	if r.requestedSince.IsZero() {
+		r.requestedSince = now
 	}
 }
 
 // connected is called when the link is there. known says that messages of this node came before, so that its counters
 // show whether it started again: then nothing needs to be held while RPC is given up, and a link that is lost over and
 // over does not hold transactions for ever. Before that an RPC that says nothing is one of a node that is not there.
-func (r *reach) connected(now time.Time, known bool) {
+func (r *rpcState) connected(now time.Time, known bool) {
 	switch {
-	case !known && !r.alone:
-		r.wanted, r.held = now, now
-	case !known, r.held.IsZero() && !r.alone:
-		r.held = now
+	case !known && !r.zmqOnly:
+		r.requestedSince, r.deferringSince = now, now
+	case !known, r.deferringSince.IsZero() && !r.zmqOnly:
+		r.deferringSince = now
 	}
 }
 
 // restarted is called when the node has started again.
-func (r *reach) restarted(now time.Time) { r.held = now }
+func (r *rpcState) restarted(now time.Time) { r.deferringSince = now }
 
 // starting notes that RPC answers that the node is starting, or still reads its mempool: what it sends is old, however
 // long this takes.
-func (r *reach) starting(now time.Time) { *r = reach{wanted: now, held: now} }
+func (r *rpcState) starting(now time.Time) { *r = rpcState{requestedSince: now, deferringSince: now} }
 
 // answered notes that RPC gave all that is wanted.
-func (r *reach) answered() { *r = reach{} }
+func (r *rpcState) answered() { *r = rpcState{} }
 
 // holds reports whether transactions that come are not believed to be new.
-func (r *reach) holds() bool { return !r.held.IsZero() }
+func (r *rpcState) defers() bool { return !r.deferringSince.IsZero() }
 
 // pass is called as time passes. It reports whether RPC was given up just now.
-func (r *reach) pass(now time.Time, limit time.Duration) (givenUp bool) {
-	if !r.alone && !r.wanted.IsZero() && now.Sub(r.wanted) >= limit {
-		r.alone, givenUp = true, true
+func (r *rpcState) tick(now time.Time, limit time.Duration) (givenUp bool) {
+	if !r.zmqOnly && !r.requestedSince.IsZero() && now.Sub(r.requestedSince) >= limit {
+		r.zmqOnly, givenUp = true, true
 	}
-	if r.alone && r.holds() && now.Sub(r.held) >= limit {
-		r.held = time.Time{}
+	if r.zmqOnly && r.defers() && now.Sub(r.deferringSince) >= limit {
+		r.deferringSince = time.Time{}
 	}
 	return givenUp
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
+
+	"sightglass/ingester/transcript"
 )
 
 // TestReach takes reach through what may happen to an RPC, second by second.
@@ -12,17 +14,17 @@ func TestReach(t *testing.T) {
 	const limit = 30
 	type step struct {
 		at           int // seconds
-		does         func(*reach, time.Time)
+		does         func(*rpcState, time.Time)
 		holds, alone bool // from then on
 	}
 	start := time.Unix(1_700_000_000, 0)
-	begin := func(r *reach, now time.Time) { r.want(now); r.restarted(now) }
-	first := func(r *reach, now time.Time) { r.connected(now, false); r.want(now) }
-	again := func(r *reach, now time.Time) { r.connected(now, true); r.want(now) }
-	restarted := func(r *reach, now time.Time) { r.restarted(now); r.want(now) }
-	answered := func(r *reach, _ time.Time) { r.answered() }
-	asked := func(r *reach, now time.Time) { r.want(now) }
-	nothing := func(*reach, time.Time) {}
+	begin := func(r *rpcState, now time.Time) { r.request(now); r.restarted(now) }
+	first := func(r *rpcState, now time.Time) { r.connected(now, false); r.request(now) }
+	again := func(r *rpcState, now time.Time) { r.connected(now, true); r.request(now) }
+	restarted := func(r *rpcState, now time.Time) { r.restarted(now); r.request(now) }
+	answered := func(r *rpcState, _ time.Time) { r.answered() }
+	asked := func(r *rpcState, now time.Time) { r.request(now) }
+	nothing := func(*rpcState, time.Time) {}
 	for name, steps := range map[string][]step{
 		"an answer within the limit": {
 			{0, begin, true, false}, {1, first, true, false}, {29, answered, false, false}, {300, nothing, false, false},
@@ -38,12 +40,12 @@ func TestReach(t *testing.T) {
 			{0, begin, true, false}, {30, nothing, false, true}, {3600, first, true, true}, {3629, nothing, true, true}, {3630, nothing, false, true},
 		},
 		"the node is starting for long": {
-			{0, begin, true, false}, {1, first, true, false}, {20, (*reach).starting, true, false}, {45, (*reach).starting, true, false},
-			{70, (*reach).starting, true, false}, {95, answered, false, false},
+			{0, begin, true, false}, {1, first, true, false}, {20, (*rpcState).starting, true, false}, {45, (*rpcState).starting, true, false},
+			{70, (*rpcState).starting, true, false}, {95, answered, false, false},
 		},
 		"the node is starting, and then says nothing": {
-			{0, begin, true, false}, {20, (*reach).starting, true, false}, {49, nothing, true, false}, {50, nothing, false, true},
-			{60, (*reach).starting, true, false}, {65, answered, false, false},
+			{0, begin, true, false}, {20, (*rpcState).starting, true, false}, {49, nothing, true, false}, {50, nothing, false, true},
+			{60, (*rpcState).starting, true, false}, {65, answered, false, false},
 		},
 		"RPC stops while in step": {
 			{0, begin, true, false}, {1, answered, false, false}, {100, asked, false, false}, {129, asked, false, false}, {130, nothing, false, true},
@@ -60,20 +62,20 @@ func TestReach(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var r reach
+			var r rpcState
 			gave := 0
 			for now, i := 0, 0; i < len(steps); now++ {
 				at := start.Add(time.Duration(now) * time.Second)
 				for ; i < len(steps) && steps[i].at == now; i++ {
 					steps[i].does(&r, at)
-					if r.pass(at, limit*time.Second) {
+					if r.tick(at, limit*time.Second) {
 						gave++
 					}
-					if r.holds() != steps[i].holds || r.alone != steps[i].alone {
-						t.Fatalf("after %d s: holds %v, alone %v; want %v, %v", now, r.holds(), r.alone, steps[i].holds, steps[i].alone)
+					if r.defers() != steps[i].holds || r.zmqOnly != steps[i].alone {
+						t.Fatalf("after %d s: holds %v, alone %v; want %v, %v", now, r.defers(), r.zmqOnly, steps[i].holds, steps[i].alone)
 					}
 				}
-				if r.pass(at, limit*time.Second) {
+				if r.tick(at, limit*time.Second) {
 					gave++
 				}
 			}
@@ -93,11 +95,11 @@ func TestReach(t *testing.T) {
 // TestClockStep: time that passes is no step, and neither is what NTP does.
 func TestClockStep(t *testing.T) {
 	for name, c := range map[string]struct{ shown, passed, want time.Duration }{
-		"a tick":             {tick, tick, 0},
+		"a tick":             {tickInterval, tickInterval, 0},
 		"a long pause":       {time.Hour, time.Hour, 0},
-		"slewed":             {tick + time.Second/2, tick, 0},
-		"set right, back":    {tick - 4*time.Hour, tick, -4 * time.Hour},
-		"set right, forward": {tick + 4*time.Hour, tick, 4 * time.Hour},
+		"slewed":             {tickInterval + time.Second/2, tickInterval, 0},
+		"set right, back":    {tickInterval - 4*time.Hour, tickInterval, -4 * time.Hour},
+		"set right, forward": {tickInterval + 4*time.Hour, tickInterval, 4 * time.Hour},
 	} {
 		if got := clockStep(c.shown, c.passed); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
@@ -107,23 +109,23 @@ func TestClockStep(t *testing.T) {
 
 // TestPlace_Contradicts: which lists cannot be of the same life of the node.
 func TestPlace_Contradicts(t *testing.T) {
-	block := change{letter: connected, mined: make([]chainhash.Hash, 100)}
+	block := change{letter: transcript.Connected, confirmed: make([]chainhash.Hash, 100)}
 	for name, c := range map[string]struct {
-		place  place
+		place  position
 		listed uint64
 		d      difference
 		notes  []change
 		want   bool
 	}{
-		"nothing known":                    {place{}, 5, difference{left: 100}, nil, false},
-		"the same":                         {place{next: 1000}, 1000, difference{}, nil, false},
-		"each change has a number":         {place{next: 1000}, 1200, difference{came: 150, left: 50}, nil, false},
-		"a block that came since":          {place{next: 1000}, 1200, difference{came: 250, left: 50}, []change{block}, false},
-		"changes that were lost before":    {place{next: 1000, skipped: 100}, 1000, difference{left: 100}, nil, false},
-		"another life, counted less far":   {place{next: 1000}, 500, difference{left: 0}, nil, true},
-		"another life, counted further":    {place{next: 1000}, 1200, difference{came: 1100, left: 300}, nil, true},
-		"another life, that counted to it": {place{next: 1000}, 1000, difference{came: 900, left: 900}, nil, true},
-		"off by a few":                     {place{next: 1000}, 998, difference{left: 3}, nil, false},
+		"nothing known":                    {position{}, 5, difference{removed: 100}, nil, false},
+		"the same":                         {position{next: 1000}, 1000, difference{}, nil, false},
+		"each change has a number":         {position{next: 1000}, 1200, difference{added: 150, removed: 50}, nil, false},
+		"a block that came since":          {position{next: 1000}, 1200, difference{added: 250, removed: 50}, []change{block}, false},
+		"changes that were lost before":    {position{next: 1000, unexplained: 100}, 1000, difference{removed: 100}, nil, false},
+		"another life, counted less far":   {position{next: 1000}, 500, difference{removed: 0}, nil, true},
+		"another life, counted further":    {position{next: 1000}, 1200, difference{added: 1100, removed: 300}, nil, true},
+		"another life, that counted to it": {position{next: 1000}, 1000, difference{added: 900, removed: 900}, nil, true},
+		"off by a few":                     {position{next: 1000}, 998, difference{removed: 3}, nil, false},
 	} {
 		if got := c.place.contradicts(c.listed, c.d, c.notes); got != c.want {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)

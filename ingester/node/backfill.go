@@ -13,22 +13,22 @@ import (
 
 // fill gets the bodies of transactions that are in the mempool and did not come by themselves: all of them at a start,
 // a few after a gap.
-type fill struct {
-	wanted  []chainhash.Hash
-	number  int // of the list that it is for
-	asking  int // questions on their way, of earlier lists too
-	retry   time.Time
-	backlog []fetched // to be passed on when no message waits
-	taken   int       // of the backlog
+type backfill struct {
+	wanted    []chainhash.Hash
+	list      int // of the list that it is for
+	inFlight  int // questions on their way, of earlier lists too
+	retryAt   time.Time
+	backlog   []fetched // to be passed on when no message waits
+	delivered int       // of the backlog
 
-	again    []chainhash.Hash       // refused; asked for again after all others
-	refusals map[chainhash.Hash]int // how often each was refused
+	retries  []chainhash.Hash       // refused; asked for again after all others
+	failures map[chainhash.Hash]int // how often each was refused
 	skipped  int                    // given up in this fill
 
-	badBlocks map[chainhash.Hash]int // how often each could not be had; those that the walk has yet to skip
+	blockFailures map[chainhash.Hash]int // how often each could not be had; those that the walk has yet to skip
 
-	began       time.Time
-	reported    time.Time
+	started     time.Time
+	lastLogged  time.Time
 	total, done int // transactions
 	blocks      int
 }
@@ -43,64 +43,64 @@ type fetched struct {
 const (
 	// chunk is how many transactions one question is about: some 200 kB of answer, some milliseconds of the node's
 	// time, so that others get their turn.
-	chunk = 500
+	bodiesPerRequest = 500
 	// fillers is how many questions are on their way at once: two of bitcoind's four RPC threads.
-	fillers = 2
+	maxInFlight = 2
 	// mostBacklog is when nothing more is asked for: a block or two.
-	mostBacklog = 10_000
+	maxBacklog = 10_000
 	// atATime is how many of the backlog are passed on before messages get their turn: under a millisecond of work.
-	atATime = 32
+	deliverBatch = 32
 	// reportEvery is how often a long fill tells how far it is.
-	reportEvery = 2 * time.Second
+	progressInterval = 2 * time.Second
 )
 
 const (
 	// triesInAFill is how often a fill asks for a transaction or a block that the node refuses to give, a second or more
 	// apart, before it is skipped.
-	triesInAFill = 3
+	triesPerBackfill = 3
 	// mostTries is how often it is asked for in all. After the first fill each resync asks once more, in case whatever
 	// was wrong has passed; but not for ever, as a list may be called for every 500 ms.
-	mostTries = 10
+	maxTries = 10
 	// mostRefusals bounds the memory of refusals between two resyncs, to 4 MB. When it is forgotten, the tries begin
 	// again.
-	mostRefusals = 100_000
+	maxFailures = 100_000
 )
 
 // begin makes a list of what the pool lacks.
-func (f *fill) begin(p *pool, now time.Time) int {
-	f.number++
-	f.wanted, f.again = f.wanted[:0], nil
-	for id := range f.refusals {
-		if !p.lacks(id) {
-			delete(f.refusals, id)
+func (f *backfill) start(p *pool, now time.Time) int {
+	f.list++
+	f.wanted, f.retries = f.wanted[:0], nil
+	for id := range f.failures {
+		if !p.isMissing(id) {
+			delete(f.failures, id)
 		}
 	}
-	if p.unheard > 0 {
-		for id, m := range p.marks {
-			if m.pooled && !m.heard && f.refusals[id] < mostTries {
+	if p.missing > 0 {
+		for id, m := range p.entries {
+			if m.pooled && !m.received && f.failures[id] < maxTries {
 				f.wanted = append(f.wanted, id)
 			}
 		}
 	}
-	f.began, f.reported, f.total, f.done, f.blocks, f.skipped = now, now, len(f.wanted), 0, 0, 0
+	f.started, f.lastLogged, f.total, f.done, f.blocks, f.skipped = now, now, len(f.wanted), 0, 0, 0
 	return len(f.wanted)
 }
 
 // refuse notes that a transaction could not be had, though others could, and gives how often that was. From triesInAFill
 // on it is skipped. If the answer is to an earlier list's question, this fill asks for itself.
-func (f *fill) refuse(id chainhash.Hash, number int) (times int) {
-	if len(f.refusals) >= mostRefusals {
-		clear(f.refusals)
+func (f *backfill) fail(id chainhash.Hash, number int) (times int) {
+	if len(f.failures) >= maxFailures {
+		clear(f.failures)
 	}
-	if f.refusals == nil {
-		f.refusals = make(map[chainhash.Hash]int)
+	if f.failures == nil {
+		f.failures = make(map[chainhash.Hash]int)
 	}
-	f.refusals[id]++
-	times = f.refusals[id]
+	f.failures[id]++
+	times = f.failures[id]
 	switch {
-	case number != f.number:
-	case times < triesInAFill:
-		f.again = append(f.again, id)
+	case number != f.list:
+	case times < triesPerBackfill:
+		f.retries = append(f.retries, id)
 		f.done--
 	default:
 		f.skipped++
@@ -110,62 +110,62 @@ func (f *fill) refuse(id chainhash.Hash, number int) (times int) {
 
 // giveUp notes that a block could not be had, and says whether it is to be skipped. The count outlasts the walk: another
 // list may begin a new one at any time.
-func (f *fill) giveUp(block chainhash.Hash) bool {
-	if f.badBlocks == nil || len(f.badBlocks) >= mostSteps {
-		f.badBlocks = make(map[chainhash.Hash]int)
+func (f *backfill) failBlock(block chainhash.Hash) bool {
+	if f.blockFailures == nil || len(f.blockFailures) >= maxSteps {
+		f.blockFailures = make(map[chainhash.Hash]int)
 	}
-	f.badBlocks[block]++
-	if f.badBlocks[block] < triesInAFill {
+	f.blockFailures[block]++
+	if f.blockFailures[block] < triesPerBackfill {
 		return false
 	}
-	delete(f.badBlocks, block)
+	delete(f.blockFailures, block)
 	return true
 }
 
 // repeat asks for what was refused once more, a while after all others came.
-func (f *fill) repeat(now time.Time) {
-	if len(f.wanted) == 0 && f.asking == 0 && len(f.again) > 0 {
-		f.wanted, f.again = f.again, nil
-		f.retry = afterRetry(now)
+func (f *backfill) startRetries(now time.Time) {
+	if len(f.wanted) == 0 && f.inFlight == 0 && len(f.retries) > 0 {
+		f.wanted, f.retries = f.retries, nil
+		f.retryAt = retryTime(now)
 	}
 }
 
 // idle says whether nothing is wanted.
-func (f *fill) idle() bool {
-	return len(f.wanted) == 0 && len(f.again) == 0 && f.asking == 0 && len(f.backlog) == 0
+func (f *backfill) idle() bool {
+	return len(f.wanted) == 0 && len(f.retries) == 0 && f.inFlight == 0 && len(f.backlog) == 0
 }
 
-func (f *fill) want(id chainhash.Hash) {
+func (f *backfill) add(id chainhash.Hash) {
 	f.wanted = append(f.wanted, id)
 	f.total++
 }
 
 // askBodies asks for the next chunks. The walk's first block goes before: it is the soonest price.
-func (n *Node) askBodies(now time.Time) {
-	f := &n.fill
-	f.repeat(now)
-	for len(f.wanted) > 0 && f.asking < fillers && len(f.backlog) < mostBacklog && !now.Before(f.retry) {
-		if n.sync.reach.holds() || n.chain.walk.active && n.chain.walk.steps == 0 {
+func (n *Node) requestBodies(now time.Time) {
+	f := &n.backfill
+	f.startRetries(now)
+	for len(f.wanted) > 0 && f.inFlight < maxInFlight && len(f.backlog) < maxBacklog && !now.Before(f.retryAt) {
+		if n.sync.rpc.defers() || n.chain.walk.active && n.chain.walk.steps == 0 {
 			return
 		}
-		ids, number := n.nextChunk(), f.number
-		f.asking++
-		n.question(func(ctx context.Context) func() {
-			b, err := n.getBodies(ctx, ids, now)
-			return func() { n.gotBodies(ids, number, b, err) }
+		ids, number := n.nextBatch(), f.list
+		f.inFlight++
+		n.async(func(ctx context.Context) func() {
+			b, err := n.fetchBodies(ctx, ids, now)
+			return func() { n.applyBodies(ids, number, b, err) }
 		})
 	}
 }
 
 // nextChunk takes what is wanted still.
-func (n *Node) nextChunk() []chainhash.Hash {
-	f := &n.fill
+func (n *Node) nextBatch() []chainhash.Hash {
+	f := &n.backfill
 	var ids []chainhash.Hash
-	for len(f.wanted) > 0 && len(ids) < chunk {
+	for len(f.wanted) > 0 && len(ids) < bodiesPerRequest {
 		last := len(f.wanted) - 1
 		id := f.wanted[last]
 		f.wanted = f.wanted[:last]
-		if n.pool.lacks(id) {
+		if n.pool.isMissing(id) {
 			ids = append(ids, id)
 		} else {
 			f.done++
@@ -176,15 +176,15 @@ func (n *Node) nextChunk() []chainhash.Hash {
 
 // bodies is what came of a question about some transactions.
 type bodies struct {
-	got     []fetched
-	old     []chainhash.Hash // older than the window, so their bodies were not asked for
-	refused map[chainhash.Hash]error
+	received []fetched
+	old      []chainhash.Hash // older than the window, so their bodies were not asked for
+	failed   map[chainhash.Hash]error
 }
 
 // getBodies asks first when they came, and then only for those that are of use.
-func (n *Node) getBodies(ctx context.Context, ids []chainhash.Hash, now time.Time) (b bodies, err error) {
+func (n *Node) fetchBodies(ctx context.Context, ids []chainhash.Hash, now time.Time) (b bodies, err error) {
 	times, err := n.rpc.EntryTimes(ctx, ids)
-	if err := b.refuse(ids, err); err != nil {
+	if err := b.collectFailed(ids, err); err != nil {
 		return b, err
 	}
 	var recent []chainhash.Hash
@@ -199,12 +199,12 @@ func (n *Node) getBodies(ctx context.Context, ids []chainhash.Hash, now time.Tim
 		}
 	}
 	txs, err := n.rpc.Transactions(ctx, recent)
-	if err := b.refuse(recent, err); err != nil {
+	if err := b.collectFailed(recent, err); err != nil {
 		return b, err
 	}
 	for i, tx := range txs {
 		if tx != nil {
-			b.got = append(b.got, fetched{tx: tx, at: at[i], pooled: true})
+			b.received = append(b.received, fetched{tx: tx, at: at[i], pooled: true})
 		}
 	}
 	return b, nil
@@ -212,82 +212,82 @@ func (n *Node) getBodies(ctx context.Context, ids []chainhash.Hash, now time.Tim
 
 // refuse notes which of ids could not be had, each by itself. It gives back an error of any other kind: that is about
 // the node.
-func (b *bodies) refuse(ids []chainhash.Hash, err error) error {
+func (b *bodies) collectFailed(ids []chainhash.Hash, err error) error {
 	partial, ok := errors.AsType[*bitcoind.PartialError](err)
 	if !ok {
 		return err
 	}
-	if b.refused == nil {
-		b.refused = make(map[chainhash.Hash]error)
+	if b.failed == nil {
+		b.failed = make(map[chainhash.Hash]error)
 	}
 	for i, why := range partial.Failed {
-		b.refused[ids[i]] = why
+		b.failed[ids[i]] = why
 	}
 	return nil
 }
 
 // gotBodies takes an answer, which is good even if a newer list has come meanwhile; but that list has all that is lacking
 // still.
-func (n *Node) gotBodies(asked []chainhash.Hash, number int, b bodies, err error) {
-	f := &n.fill
-	f.asking--
+func (n *Node) applyBodies(asked []chainhash.Hash, number int, b bodies, err error) {
+	f := &n.backfill
+	f.inFlight--
 	if err != nil {
-		n.complain(err)
-		if number == f.number {
+		n.logOnce(err)
+		if number == f.list {
 			f.wanted = append(f.wanted, asked...)
 		}
-		f.retry = afterRetry(time.Now())
+		f.retryAt = retryTime(time.Now())
 		return
 	}
-	if number == f.number {
+	if number == f.list {
 		f.done += len(asked)
 	}
-	f.backlog = append(f.backlog, b.got...)
+	f.backlog = append(f.backlog, b.received...)
 	for _, id := range b.old {
-		if n.pool.lacks(id) {
-			n.pool.hear(id) // it is not wanted
+		if n.pool.isMissing(id) {
+			n.pool.markReceived(id) // it is not wanted
 		}
 	}
-	for id, why := range b.refused {
-		if n.pool.lacks(id) {
-			n.refused(id, number, why)
+	for id, why := range b.failed {
+		if n.pool.isMissing(id) {
+			n.handleFailed(id, number, why)
 		}
 	}
 }
 
-func (n *Node) refused(id chainhash.Hash, number int, why error) {
-	if times := n.fill.refuse(id, number); times == triesInAFill {
+func (n *Node) handleFailed(id chainhash.Hash, number int, why error) {
+	if times := n.backfill.fail(id, number); times == triesPerBackfill {
 		n.metrics.skipped.Inc()
-		n.often.Do(func() {
+		n.logLimit.Do(func() {
 			n.log.Warn("skipped a transaction that RPC does not give", "id", id, "tries", times, "err", why)
 		})
 	}
 }
 
 // feed passes on some of the backlog, and reports whether there is more.
-func (n *Node) feed() bool {
-	f := &n.fill
-	for range atATime {
-		if f.taken == len(f.backlog) {
-			f.backlog, f.taken = f.backlog[:0], 0
+func (n *Node) deliverBacklog() bool {
+	f := &n.backfill
+	for range deliverBatch {
+		if f.delivered == len(f.backlog) {
+			f.backlog, f.delivered = f.backlog[:0], 0
 			return false
 		}
-		n.passFetched(&f.backlog[f.taken])
-		f.backlog[f.taken] = fetched{} // let go of the transaction
-		f.taken++
+		n.deliverFetched(&f.backlog[f.delivered])
+		f.backlog[f.delivered] = fetched{} // let go of the transaction
+		f.delivered++
 	}
 	return true
 }
 
-func (n *Node) passFetched(g *fetched) {
+func (n *Node) deliverFetched(g *fetched) {
 	id := g.tx.TxHash()
 	if g.pooled {
-		if !n.pool.lacks(id) {
+		if !n.pool.isMissing(id) {
 			return // it left, or came by itself
 		}
-		n.pool.hear(id)
+		n.pool.markReceived(id)
 	}
-	n.metrics.filled.Inc()
+	n.metrics.backfilled.Inc()
 	now := time.Now()
 	if g.at.After(now) {
 		g.at = now
@@ -296,23 +296,23 @@ func (n *Node) passFetched(g *fetched) {
 }
 
 // reportFill tells how far a long fill is, and when it is done.
-func (n *Node) reportFill(now time.Time) {
-	f := &n.fill
-	if f.began.IsZero() {
+func (n *Node) logProgress(now time.Time) {
+	f := &n.backfill
+	if f.started.IsZero() {
 		return
 	}
-	took := now.Sub(f.began)
+	took := now.Sub(f.started)
 	if f.idle() && !n.chain.walk.active {
 		if f.total > 0 || f.blocks > 0 {
 			n.log.Info("the window is filled", "transactions", f.total, "skipped", f.skipped, "blocks", f.blocks, "took", took.Round(time.Millisecond))
 		}
-		f.began, f.total, f.done = time.Time{}, 0, 0
+		f.started, f.total, f.done = time.Time{}, 0, 0
 		return
 	}
-	if now.Sub(f.reported) < reportEvery || f.done == 0 {
+	if now.Sub(f.lastLogged) < progressInterval || f.done == 0 {
 		return
 	}
-	f.reported = now
+	f.lastLogged = now
 	perSecond := float64(f.done) / took.Seconds()
 	left := time.Duration(float64(f.total-f.done) / perSecond * float64(time.Second))
 	n.log.Info("filling the window", "done", f.done, "total", f.total, "blocks", f.blocks,

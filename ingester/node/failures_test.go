@@ -13,19 +13,19 @@ import (
 func TestFill_RefusedTransactionIsAskedForBounded(t *testing.T) {
 	bad, p := chainhash.Hash{1}, newPool()
 	p.replace([]chainhash.Hash{bad}, 1)
-	var f fill
+	var f backfill
 	var asked []int // by list
 	for range 20 {
 		n := 0
-		f.begin(&p, time.Time{})
+		f.start(&p, time.Time{})
 		for len(f.wanted) > 0 {
 			if !slices.Equal(f.wanted, []chainhash.Hash{bad}) {
 				t.Fatalf("wants %v, want %v", f.wanted, bad)
 			}
 			f.wanted = nil
 			n++
-			f.refuse(bad, f.number)
-			f.repeat(time.Time{})
+			f.fail(bad, f.list)
+			f.startRetries(time.Time{})
 		}
 		if !f.idle() {
 			t.Fatal("the fill does not end")
@@ -37,28 +37,28 @@ func TestFill_RefusedTransactionIsAskedForBounded(t *testing.T) {
 		t.Errorf("asked %v times, want %v", asked, want)
 	}
 	p.remove(bad, 1)
-	f.begin(&p, time.Time{})
+	f.start(&p, time.Time{})
 	p.add(bad, 2)
-	if f.begin(&p, time.Time{}) != 1 || len(f.refusals) > 0 {
+	if f.start(&p, time.Time{}) != 1 || len(f.failures) > 0 {
 		t.Error("one that left the mempool and is there again is not wanted")
 	}
 }
 
 func TestFill_RefusalsAreBounded(t *testing.T) {
-	var f fill
-	for i := range 2*mostRefusals + 10 {
-		f.refuse(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16)}, f.number)
+	var f backfill
+	for i := range 2*maxFailures + 10 {
+		f.fail(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16)}, f.list)
 	}
-	if len(f.refusals) > mostRefusals {
-		t.Errorf("%d refusals are remembered, want %d at most", len(f.refusals), mostRefusals)
+	if len(f.failures) > maxFailures {
+		t.Errorf("%d refusals are remembered, want %d at most", len(f.failures), maxFailures)
 	}
 	blocks := 0
-	for i := range 3 * mostSteps {
-		if f.giveUp(chainhash.Hash{byte(i), byte(i >> 8)}) {
+	for i := range 3 * maxSteps {
+		if f.failBlock(chainhash.Hash{byte(i), byte(i >> 8)}) {
 			blocks++
 		}
 	}
-	if len(f.badBlocks) > mostSteps || blocks > 0 {
-		t.Errorf("%d blocks are remembered, want %d at most; %d are skipped at the first try", len(f.badBlocks), mostSteps, blocks)
+	if len(f.blockFailures) > maxSteps || blocks > 0 {
+		t.Errorf("%d blocks are remembered, want %d at most; %d are skipped at the first try", len(f.blockFailures), maxSteps, blocks)
 	}
 }
