@@ -29,7 +29,7 @@ type Options struct {
 	RedisKey          string        `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
 	MaxTransactions   int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
 	Near              float64       `default:"0" help:"The price is known to be near this, within about 10 %. 0: it resumes from the state in Redis, or is found from nothing."`
-	Quiet             time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
+	ZMQIdleTimeout    time.Duration `name:"zmq-idle-timeout" aliases:"quiet" default:"1m" help:"Without a ZMQ message for this long, ask RPC whether the node is idle, and replace the ZMQ socket if it is not; 1s to 1h."`
 	InternalListen    string        `default:"" help:"Serve /metrics, /mempool, /livez and /readyz here, for operators only. Empty: not at all."`
 
 	LogSummary time.Duration `default:"1m" help:"How often a line of the log, at info, says the price and what came in, 1s to 24h. 0: never."`
@@ -54,7 +54,7 @@ func (o Options) Validate() error {
 		zmqsub.CheckEndpoints(o.ZMQ),
 		o.checkRPC(),
 		redisurl.Check(o.Redis, o.redis()),
-		inRange("quiet", o.Quiet, time.Second, time.Hour),
+		inRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		atLeast("max-transactions", o.MaxTransactions, 1000),
 		checkNear(o.Near),
 		checkSummary(o.LogSummary),

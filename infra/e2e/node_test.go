@@ -55,7 +55,7 @@ func TestTheIngesterNextToARealNode(t *testing.T) {
 	redis := redistest.Start(t)
 	o := ingester.Defaults()
 	o.ZMQ, o.RPC, o.RPCUser, o.RPCPassword = []string{theirs.Endpoint()}, theirs.RPCURL(), "user", "password"
-	o.Redis, o.InternalListen, o.Quiet, o.Log = redis.URL(), "127.0.0.1:0", time.Second, quiet(t)
+	o.Redis, o.InternalListen, o.ZMQIdleTimeout, o.Log = redis.URL(), "127.0.0.1:0", time.Second, quiet(t)
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)

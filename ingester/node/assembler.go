@@ -7,46 +7,47 @@ import (
 	"github.com/btcsuite/btcd/wire"
 )
 
-// run collects a block as bitcoind tells it: when a block connects or disconnects, rawtx comes for each of its
-// transactions, the coinbase first and nothing between them, and then the C or D with the block's hash. Only then is it
-// known which block it was. A node that catches up tells days of blocks that way.
+// An assembler collects a block's transactions. When a block connects or disconnects, bitcoind sends rawtx for each of
+// its transactions, the coinbase first and nothing in between, and then the C or D with the block's hash. Only that
+// message says which block it was. A node that catches up sends days of blocks this way.
 type assembler struct {
 	open         bool
-	complete     bool // none of it was lost
+	complete     bool // no message of the block was lost
 	ids          []chainhash.Hash
 	txs          []*wire.MsgTx
-	lastReceived time.Time // when something came
-	ambiguous    bool      // transactions were lost, maybe a coinbase, so what comes may be a block's: until the topic sequence tells
+	lastReceived time.Time // when the last transaction came
+	ambiguous    bool      // messages were lost, maybe a coinbase, so rawtx may belong to a block; until a message of the topic sequence comes
 }
 
-// mostInRun is the most transactions of a run. A block holds 16,000 of the smallest at most.
+// maxBlockTransactions bounds a block. The smallest transactions fit about 16,000 times.
 const maxBlockTransactions = 20_000
 
-// start begins with a coinbase.
-func (r *assembler) start(m *message) {
-	r.open, r.complete, r.ambiguous = true, true, false
-	r.ids, r.txs = r.ids[:0], nil // txs are handed on
-	r.add(m)
+// start opens a block with its coinbase.
+func (a *assembler) start(m *message) {
+	a.open, a.complete, a.ambiguous = true, true, false
+	a.ids, a.txs = a.ids[:0], nil // txs are handed on
+	a.add(m)
 }
 
-func (r *assembler) add(m *message) {
-	r.ids, r.txs, r.lastReceived = append(r.ids, m.id), append(r.txs, m.tx), m.at
+func (a *assembler) add(m *message) {
+	a.ids, a.txs, a.lastReceived = append(a.ids, m.id), append(a.txs, m.tx), m.at
 }
 
-// pop takes the last one out if it is the given one.
-func (r *assembler) removeLast(id chainhash.Hash) *wire.MsgTx {
-	n := len(r.ids) - 1
-	if n < 0 || r.ids[n] != id {
+// removeLast removes the last transaction if it has the given ID, and returns it, or nil.
+func (a *assembler) removeLast(id chainhash.Hash) *wire.MsgTx {
+	n := len(a.ids) - 1
+	if n < 0 || a.ids[n] != id {
 		return nil
 	}
-	tx := r.txs[n]
-	r.ids, r.txs = r.ids[:n], r.txs[:n]
+	tx := a.txs[n]
+	a.ids, a.txs = a.ids[:n], a.txs[:n]
 	return tx
 }
 
-// end closes the run and gives what is in it, whole or not. It is valid until the next start.
-func (r *assembler) finish() (ids []chainhash.Hash, txs []*wire.MsgTx, whole bool) {
-	whole = r.open && r.complete
-	r.open = false
-	return r.ids, r.txs, whole
+// finish closes the block and returns its transactions, and whether they are complete. The slices are valid until the
+// next start.
+func (a *assembler) finish() (ids []chainhash.Hash, txs []*wire.MsgTx, complete bool) {
+	complete = a.open && a.complete
+	a.open = false
+	return a.ids, a.txs, complete
 }

@@ -11,21 +11,20 @@ import (
 	"sightglass/ingester/bitcoind"
 )
 
-// fill gets the bodies of transactions that are in the mempool and did not come by themselves: all of them at a start,
-// a few after a gap.
+// backfill fetches the bodies of missing transactions: all of the mempool after a start, a few after a gap.
 type backfill struct {
 	wanted    []chainhash.Hash
-	list      int // of the list that it is for
-	inFlight  int // questions on their way, of earlier lists too
+	list      int // the number of the list that wanted is from
+	inFlight  int // requests, of earlier lists too
 	retryAt   time.Time
-	backlog   []fetched // to be passed on when no message waits
+	backlog   []fetched // fetched transactions, delivered when no message waits
 	delivered int       // of the backlog
 
-	retries  []chainhash.Hash       // refused; asked for again after all others
-	failures map[chainhash.Hash]int // how often each was refused
-	skipped  int                    // given up in this fill
+	retries  []chainhash.Hash       // failed; fetched again after all others
+	failures map[chainhash.Hash]int // how often each failed
+	skipped  int                    // given up in this backfill
 
-	blockFailures map[chainhash.Hash]int // how often each could not be had; those that the walk has yet to skip
+	blockFailures map[chainhash.Hash]int // how often each failed, of those that the walk has not skipped yet
 
 	started     time.Time
 	lastLogged  time.Time
@@ -33,40 +32,41 @@ type backfill struct {
 	blocks      int
 }
 
-// fetched is a transaction that was asked for.
+// fetched is a transaction that was fetched over RPC.
 type fetched struct {
 	tx     *wire.MsgTx
 	at     time.Time
-	pooled bool // it counts only as long as it is in the mempool
+	pooled bool // it counts only while it is in the mempool
 }
 
 const (
-	// chunk is how many transactions one question is about: some 200 kB of answer, some milliseconds of the node's
-	// time, so that others get their turn.
+	// bodiesPerRequest is how many transactions one request is for: about 200 kB of response and some milliseconds of
+	// the node's time, so that other clients get their turn.
 	bodiesPerRequest = 500
-	// fillers is how many questions are on their way at once: two of bitcoind's four RPC threads.
+	// maxInFlight is how many requests run at once: two of bitcoind's four RPC threads.
 	maxInFlight = 2
-	// mostBacklog is when nothing more is asked for: a block or two.
+	// maxBacklog is when fetching pauses: a block or two.
 	maxBacklog = 10_000
-	// atATime is how many of the backlog are passed on before messages get their turn: under a millisecond of work.
+	// deliverBatch is how many transactions of the backlog are delivered before messages get their turn: under a
+	// millisecond of work.
 	deliverBatch = 32
-	// reportEvery is how often a long fill tells how far it is.
+	// progressInterval is how often a long backfill logs its progress.
 	progressInterval = 2 * time.Second
 )
 
 const (
-	// triesInAFill is how often a fill asks for a transaction or a block that the node refuses to give, a second or more
-	// apart, before it is skipped.
+	// triesPerBackfill is how often a backfill tries to fetch a transaction or a block, a second or more apart, before
+	// it is skipped.
 	triesPerBackfill = 3
-	// mostTries is how often it is asked for in all. After the first fill each resync asks once more, in case whatever
-	// was wrong has passed; but not for ever, as a list may be called for every 500 ms.
+	// maxTries is how often it is tried in all. After the first backfill each resync tries once more, in case the cause
+	// has passed; but not for ever, as a list may be requested every 500 ms.
 	maxTries = 10
-	// mostRefusals bounds the memory of refusals between two resyncs, to 4 MB. When it is forgotten, the tries begin
+	// maxFailures bounds the remembered failures between two resyncs, to 4 MB. When they are dropped, the tries start
 	// again.
 	maxFailures = 100_000
 )
 
-// begin makes a list of what the pool lacks.
+// start lists what is missing from the pool, and returns how many transactions that is.
 func (f *backfill) start(p *pool, now time.Time) int {
 	f.list++
 	f.wanted, f.retries = f.wanted[:0], nil
@@ -86,9 +86,9 @@ func (f *backfill) start(p *pool, now time.Time) int {
 	return len(f.wanted)
 }
 
-// refuse notes that a transaction could not be had, though others could, and gives how often that was. From triesInAFill
-// on it is skipped. If the answer is to an earlier list's question, this fill asks for itself.
-func (f *backfill) fail(id chainhash.Hash, number int) (times int) {
+// fail records that a transaction could not be fetched though others could, and returns how often that was. From
+// triesPerBackfill on it is skipped. If the request was for an earlier list, this backfill makes its own.
+func (f *backfill) fail(id chainhash.Hash, list int) (times int) {
 	if len(f.failures) >= maxFailures {
 		clear(f.failures)
 	}
@@ -98,7 +98,7 @@ func (f *backfill) fail(id chainhash.Hash, number int) (times int) {
 	f.failures[id]++
 	times = f.failures[id]
 	switch {
-	case number != f.list:
+	case list != f.list:
 	case times < triesPerBackfill:
 		f.retries = append(f.retries, id)
 		f.done--
@@ -108,8 +108,8 @@ func (f *backfill) fail(id chainhash.Hash, number int) (times int) {
 	return times
 }
 
-// giveUp notes that a block could not be had, and says whether it is to be skipped. The count outlasts the walk: another
-// list may begin a new one at any time.
+// failBlock records that a block could not be fetched, and reports whether to skip it. The count outlasts the walk:
+// another list may start a new walk at any time.
 func (f *backfill) failBlock(block chainhash.Hash) bool {
 	if f.blockFailures == nil || len(f.blockFailures) >= maxSteps {
 		f.blockFailures = make(map[chainhash.Hash]int)
@@ -122,7 +122,7 @@ func (f *backfill) failBlock(block chainhash.Hash) bool {
 	return true
 }
 
-// repeat asks for what was refused once more, a while after all others came.
+// startRetries fetches what failed again, a while after all others came.
 func (f *backfill) startRetries(now time.Time) {
 	if len(f.wanted) == 0 && f.inFlight == 0 && len(f.retries) > 0 {
 		f.wanted, f.retries = f.retries, nil
@@ -130,7 +130,7 @@ func (f *backfill) startRetries(now time.Time) {
 	}
 }
 
-// idle says whether nothing is wanted.
+// idle reports whether nothing is left to fetch or deliver.
 func (f *backfill) idle() bool {
 	return len(f.wanted) == 0 && len(f.retries) == 0 && f.inFlight == 0 && len(f.backlog) == 0
 }
@@ -140,7 +140,7 @@ func (f *backfill) add(id chainhash.Hash) {
 	f.total++
 }
 
-// askBodies asks for the next chunks. The walk's first block goes before: it is the soonest price.
+// requestBodies requests the next batches. The walk's first block goes first: it gives a price soonest.
 func (n *Node) requestBodies(now time.Time) {
 	f := &n.backfill
 	f.startRetries(now)
@@ -148,16 +148,16 @@ func (n *Node) requestBodies(now time.Time) {
 		if n.sync.rpc.defers() || n.chain.walk.active && n.chain.walk.steps == 0 {
 			return
 		}
-		ids, number := n.nextBatch(), f.list
+		ids, list := n.nextBatch(), f.list
 		f.inFlight++
 		n.async(func(ctx context.Context) func() {
 			b, err := n.fetchBodies(ctx, ids, now)
-			return func() { n.applyBodies(ids, number, b, err) }
+			return func() { n.applyBodies(ids, list, b, err) }
 		})
 	}
 }
 
-// nextChunk takes what is wanted still.
+// nextBatch takes the next transactions that are still missing.
 func (n *Node) nextBatch() []chainhash.Hash {
 	f := &n.backfill
 	var ids []chainhash.Hash
@@ -174,14 +174,14 @@ func (n *Node) nextBatch() []chainhash.Hash {
 	return ids
 }
 
-// bodies is what came of a question about some transactions.
+// bodies is the result of a request for some transactions.
 type bodies struct {
 	received []fetched
-	old      []chainhash.Hash // older than the window, so their bodies were not asked for
+	old      []chainhash.Hash // older than the window, so their bodies were not fetched
 	failed   map[chainhash.Hash]error
 }
 
-// getBodies asks first when they came, and then only for those that are of use.
+// fetchBodies fetches the entry times first, and then the bodies of those within the window.
 func (n *Node) fetchBodies(ctx context.Context, ids []chainhash.Hash, now time.Time) (b bodies, err error) {
 	times, err := n.rpc.EntryTimes(ctx, ids)
 	if err := b.collectFailed(ids, err); err != nil {
@@ -191,7 +191,7 @@ func (n *Node) fetchBodies(ctx context.Context, ids []chainhash.Hash, now time.T
 	var at []time.Time
 	for i, t := range times {
 		switch {
-		case t.IsZero(): // it has left the mempool, which we will hear; or was refused
+		case t.IsZero(): // it has left the mempool, which a message reports; or it failed
 		case now.Sub(t) > n.opts.Window:
 			b.old = append(b.old, ids[i])
 		default:
@@ -210,7 +210,7 @@ func (n *Node) fetchBodies(ctx context.Context, ids []chainhash.Hash, now time.T
 	return b, nil
 }
 
-// refuse notes which of ids could not be had, each by itself. It gives back an error of any other kind: that is about
+// collectFailed collects the single IDs that could not be fetched. It returns an error of any other kind: that is about
 // the node.
 func (b *bodies) collectFailed(ids []chainhash.Hash, err error) error {
 	partial, ok := errors.AsType[*bitcoind.PartialError](err)
@@ -226,21 +226,21 @@ func (b *bodies) collectFailed(ids []chainhash.Hash, err error) error {
 	return nil
 }
 
-// gotBodies takes an answer, which is good even if a newer list has come meanwhile; but that list has all that is lacking
-// still.
-func (n *Node) applyBodies(asked []chainhash.Hash, number int, b bodies, err error) {
+// applyBodies applies a response, which is valid even if a newer list has come meanwhile; but that list includes all
+// that is still missing.
+func (n *Node) applyBodies(requested []chainhash.Hash, list int, b bodies, err error) {
 	f := &n.backfill
 	f.inFlight--
 	if err != nil {
 		n.logOnce(err)
-		if number == f.list {
-			f.wanted = append(f.wanted, asked...)
+		if list == f.list {
+			f.wanted = append(f.wanted, requested...)
 		}
 		f.retryAt = retryTime(time.Now())
 		return
 	}
-	if number == f.list {
-		f.done += len(asked)
+	if list == f.list {
+		f.done += len(requested)
 	}
 	f.backlog = append(f.backlog, b.received...)
 	for _, id := range b.old {
@@ -250,21 +250,21 @@ func (n *Node) applyBodies(asked []chainhash.Hash, number int, b bodies, err err
 	}
 	for id, why := range b.failed {
 		if n.pool.isMissing(id) {
-			n.handleFailed(id, number, why)
+			n.handleFailed(id, list, why)
 		}
 	}
 }
 
-func (n *Node) handleFailed(id chainhash.Hash, number int, why error) {
-	if times := n.backfill.fail(id, number); times == triesPerBackfill {
+func (n *Node) handleFailed(id chainhash.Hash, list int, why error) {
+	if times := n.backfill.fail(id, list); times == triesPerBackfill {
 		n.metrics.skipped.Inc()
 		n.logLimit.Do(func() {
-			n.log.Warn("skipped a transaction that RPC does not give", "id", id, "tries", times, "err", why)
+			n.log.Warn("skipped a transaction that could not be fetched", "id", id, "tries", times, "err", why)
 		})
 	}
 }
 
-// feed passes on some of the backlog, and reports whether there is more.
+// deliverBacklog delivers some of the backlog, and reports whether there is more.
 func (n *Node) deliverBacklog() bool {
 	f := &n.backfill
 	for range deliverBatch {
@@ -273,7 +273,7 @@ func (n *Node) deliverBacklog() bool {
 			return false
 		}
 		n.deliverFetched(&f.backlog[f.delivered])
-		f.backlog[f.delivered] = fetched{} // let go of the transaction
+		f.backlog[f.delivered] = fetched{} // release the transaction
 		f.delivered++
 	}
 	return true
@@ -283,7 +283,7 @@ func (n *Node) deliverFetched(g *fetched) {
 	id := g.tx.TxHash()
 	if g.pooled {
 		if !n.pool.isMissing(id) {
-			return // it left, or came by itself
+			return // it left the mempool, or came over ZMQ
 		}
 		n.pool.markReceived(id)
 	}
@@ -295,7 +295,7 @@ func (n *Node) deliverFetched(g *fetched) {
 	n.emit(Event{Kind: Seen, ID: id, Tx: g.tx, At: g.at})
 }
 
-// reportFill tells how far a long fill is, and when it is done.
+// logProgress logs the progress of a long backfill, and its end.
 func (n *Node) logProgress(now time.Time) {
 	f := &n.backfill
 	if f.started.IsZero() {
@@ -304,7 +304,7 @@ func (n *Node) logProgress(now time.Time) {
 	took := now.Sub(f.started)
 	if f.idle() && !n.chain.walk.active {
 		if f.total > 0 || f.blocks > 0 {
-			n.log.Info("the window is filled", "transactions", f.total, "skipped", f.skipped, "blocks", f.blocks, "took", took.Round(time.Millisecond))
+			n.log.Info("backfill complete", "transactions", f.total, "skipped", f.skipped, "blocks", f.blocks, "took", took.Round(time.Millisecond))
 		}
 		f.started, f.total, f.done = time.Time{}, 0, 0
 		return
@@ -315,6 +315,6 @@ func (n *Node) logProgress(now time.Time) {
 	f.lastLogged = now
 	perSecond := float64(f.done) / took.Seconds()
 	left := time.Duration(float64(f.total-f.done) / perSecond * float64(time.Second))
-	n.log.Info("filling the window", "done", f.done, "total", f.total, "blocks", f.blocks,
+	n.log.Info("backfilling the window", "done", f.done, "total", f.total, "blocks", f.blocks,
 		"per_second", int(perSecond), "left", left.Round(time.Second))
 }

@@ -173,8 +173,8 @@ func TestFill_OneTransactionThatCannotBeHad(t *testing.T) {
 			if n := w.count("sightglass_node_skipped_transactions_total"); n != 1 {
 				t.Errorf("skipped %v transactions, want 1", n)
 			}
-			if log.count("the window is filled") == 0 || log.count("skipped a transaction that RPC does not give") == 0 || log.count(bad.String()) == 0 {
-				t.Error("the log does not say that the window is filled but for which transaction")
+			if log.count("backfill complete") == 0 || log.count("skipped a transaction that could not be fetched") == 0 || log.count(bad.String()) == 0 {
+				t.Error("the log does not say that backfill complete but for which transaction")
 			}
 			if n := asked.Load(); n < 3 || n > 12 { // two questions may be on their way when it is given up
 				t.Errorf("asked for it %d times, want 3 at least and 10 or a few more at most", n)
@@ -329,7 +329,7 @@ func TestWalk_ABlockThatCannotBeRead(t *testing.T) {
 			heard := maps.Clone(w.held)
 			w.mu.Unlock()
 			w.play(len(lines)-bad.first, replay.Drop)
-			w.await(&log, "skipped a block that RPC does not give")
+			w.await(&log, "skipped a block that could not be fetched")
 			w.compare("all asked for")
 			for _, id := range bad.txids {
 				if !heard[id] {
@@ -362,13 +362,13 @@ func TestBlock_DamagedTransaction(t *testing.T) {
 			w.play(blocks[2].first, replay.Deliver)
 			w.compare("two blocks told")
 			w.awaitEvidence(true)
-			before := w.count("sightglass_node_held_transactions_total")
+			before := w.count("sightglass_node_deferred_transactions_total")
 			w.play(damaged, replay.Deliver)
 			w.play(1, replay.Damage)
 			w.play(len(lines)-blocks[2].first-damaged-1, replay.Deliver)
 			w.compare("all told")
 			w.awaitEvidence(true)
-			held, others := w.count("sightglass_node_held_transactions_total")-before, len(blocks[2].txids)-1
+			held, others := w.count("sightglass_node_deferred_transactions_total")-before, len(blocks[2].txids)-1
 			if damaged == 0 && held != float64(others) {
 				t.Errorf("held %v transactions that came without their coinbase, want %d", held, others)
 			}

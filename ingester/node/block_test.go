@@ -101,7 +101,7 @@ func (w *watch) settled() {
 	same := 0
 	w.eventually(func() string {
 		now := w.count("sightglass_node_resyncs_total")
-		if now != before || w.count("sightglass_node_in_step") != 1 {
+		if now != before || w.count("sightglass_node_in_sync") != 1 {
 			before, same = now, 0
 		}
 		if same++; same < 1500 { // 3 s: a run is given up after two, and lists have half a second between them

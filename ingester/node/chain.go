@@ -13,19 +13,19 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// chain is what is known of the node's blocks.
+// chain is the state of the node's blocks.
 type chain struct {
 	network         string
 	initialDownload bool // the node is in its initial block download
 	published       []bitcoind.Notification
-	processed       map[chainhash.Hash]struct{} // blocks whose transactions were passed on
+	processed       map[chainhash.Hash]struct{} // blocks whose transactions were delivered
 	walk            walk
-	timeRequests    int           // blocks whose time is being asked for
-	changes         []blockChange // that wait for one that is asked for, which is the first
-	fetching        bool          // it is on its way
+	timeRequests    int           // requests for a block's time in flight
+	changes         []blockChange // in the chain's order; the first is waiting for its block
+	fetching        bool          // the block of the first change is being fetched
 
-	vanished   map[chainhash.Hash]struct{} // left the mempool while nobody told: mined or gone
-	orphans    map[chainhash.Hash]struct{} // of blocks that were disconnected: in the mempool again, or gone
+	vanished   map[chainhash.Hash]struct{} // left the mempool without a message: mined or removed
+	orphans    map[chainhash.Hash]struct{} // transactions of disconnected blocks: in the mempool again, or removed
 	orphanedAt time.Time
 }
 
@@ -38,25 +38,25 @@ func newChain() chain {
 }
 
 const (
-	// mostDone bounds the memory of blocks: two weeks of them.
+	// maxProcessed bounds the remembered blocks: two weeks of them.
 	maxProcessed = 2000
-	// mostDating bounds the blocks that wait for their time. A node that catches up tells more at once; they are
-	// older than the window, nearly all.
+	// maxTimeRequests bounds the blocks whose time is being fetched. A node that catches up connects more at once;
+	// nearly all are older than the window.
 	maxTimeRequests = 8
 )
 
-// mined takes a block's transactions out of the mempool. They were paid, so they stay evidence.
+// confirm removes a block's transactions from the mempool. They were paid, so they remain evidence.
 func (n *Node) confirm(m *message, ids []chainhash.Hash) {
 	n.metrics.blocks.WithLabelValues(blockConnected).Inc()
 	n.pool.confirm(ids)
 	if n.sync.inSync && !n.sync.caughtUp() {
-		n.resync(whyBlocks, m.at) // it may be older than the list, and its transactions in the mempool again since
+		n.resync(whyBlocks, m.at) // the block may be older than the list, and its transactions in the mempool again since
 	}
 	n.sync.record(m, append([]chainhash.Hash{}, ids...))
 	n.chain.markProcessed(m.id, ids)
 }
 
-// pass notes that a block's transactions were passed on.
+// markProcessed records that a block's transactions were delivered.
 func (c *chain) markProcessed(block chainhash.Hash, ids []chainhash.Hash) {
 	if len(c.processed) >= maxProcessed {
 		clear(c.processed)
@@ -71,14 +71,14 @@ func (c *chain) markProcessed(block chainhash.Hash, ids []chainhash.Hash) {
 // A blockChange is a block that connects or disconnects.
 type blockChange struct {
 	message  message
-	ids      []chainhash.Hash // nil: to be asked for
-	received bool             // it came whole, as far as is known
-	unseen   []*wire.MsgTx    // its transactions that were never in the mempool here, if it was heard
+	ids      []chainhash.Hash // nil: to be fetched
+	received bool             // its transactions came over ZMQ, complete as far as known
+	unseen   []*wire.MsgTx    // if received: its transactions that did not come before the block
 }
 
 func (n *Node) handleConnected(m *message) {
-	ids, txs, whole := n.assembler.finish()
-	if whole && len(n.opts.ZMQ) == 1 { // two sockets have no order between them
+	ids, txs, complete := n.assembler.finish()
+	if complete && len(n.opts.ZMQ) == 1 { // two sockets have no common order
 		n.queueChange(blockChange{message: *m, ids: ids, received: true, unseen: n.notReceived(ids, txs)})
 		return
 	}
@@ -87,48 +87,48 @@ func (n *Node) handleConnected(m *message) {
 		return
 	}
 	n.confirm(m, ids)
-	delete(n.chain.processed, m.id) // once RPC is back the walk has the rest of it
+	delete(n.chain.processed, m.id) // the walk fetches the rest once RPC works again
 }
 
-// disconnected gives a block's transactions back to the mempool. Those that can enter it are told by their A's; the
-// others were paid no more.
+// handleDisconnected returns a block's transactions to the mempool. The node sends an A for those that it accepts
+// again; the others were taken back.
 func (n *Node) handleDisconnected(m *message) {
 	n.metrics.blocks.WithLabelValues(blockDisconnected).Inc()
 	delete(n.chain.processed, m.id)
 	c := blockChange{message: *m}
-	if ids, _, whole := n.assembler.finish(); whole && len(n.opts.ZMQ) == 1 {
+	if ids, _, complete := n.assembler.finish(); complete && len(n.opts.ZMQ) == 1 {
 		c.ids = ids
 	}
 	n.queueChange(c)
 }
 
-// mostChanges bounds the changes of the chain that wait for RPC: several reorganisations, as deep as they get. A node
-// that catches up tells of more.
+// maxBlockChanges bounds the changes that wait for RPC: several reorganisations of the usual depth. A node that catches
+// up sends more.
 const maxBlockChanges = 16
 
-// changeChain takes in a change of the chain once all before it are taken in: one that waits for its block holds up
-// those after it. Otherwise a transaction that a new block has would be taken for one that the disconnected block alone
-// had, or the other way round, as the answers come.
+// queueChange applies a change of the chain after all changes before it: one that waits for its block delays those
+// after it. Otherwise a transaction in both a new and the disconnected block would be classified by the order of the
+// RPC responses.
 func (n *Node) queueChange(c blockChange) {
-	waiting := &n.chain.changes
+	queue := &n.chain.changes
 	switch {
-	case c.ids != nil && (len(*waiting) == 0 || !n.hasRPC()):
+	case c.ids != nil && (len(*queue) == 0 || !n.hasRPC()):
 		n.applyChange(&c)
-	case !n.hasRPC(): // a block of which some is missing: nobody knows the rest
+	case !n.hasRPC(): // the block is incomplete and cannot be fetched
 		delete(n.chain.processed, c.message.id)
 		n.resync(whyBlocks, c.message.at)
-	case n.chain.initialDownload || len(*waiting) >= maxBlockChanges:
-		// The list then tells what is in the mempool, and a walk what is in the blocks that matter.
+	case n.chain.initialDownload || len(*queue) >= maxBlockChanges:
+		// The list then says what is in the mempool, and the walk fetches the blocks of the window.
 		delete(n.chain.processed, c.message.id)
 		n.resync(whyBlocks, c.message.at)
 	default:
-		c.ids = slices.Clone(c.ids) // they are the run's
-		*waiting = append(*waiting, c)
+		c.ids = slices.Clone(c.ids) // the assembler reuses its slice
+		*queue = append(*queue, c)
 		n.applyChanges()
 	}
 }
 
-// nextChange carries out the changes that wait until one of them has to be asked for.
+// applyChanges applies the waiting changes up to the first whose block has to be fetched.
 func (n *Node) applyChanges() {
 	c := &n.chain
 	for len(c.changes) > 0 && !c.fetching {
@@ -143,7 +143,7 @@ func (n *Node) applyChanges() {
 	}
 }
 
-// askBlock asks for the block of the first change that waits.
+// requestBlock fetches the block of the first waiting change.
 func (n *Node) requestBlock(m message) {
 	wanted := all
 	if m.letter == transcript.Disconnected {
@@ -170,7 +170,7 @@ func (n *Node) requestBlock(m message) {
 	})
 }
 
-// carryOut takes in a change of which everything is known, and that comes next.
+// applyChange applies a change whose transactions are known.
 func (n *Node) applyChange(c *blockChange) {
 	m := &c.message
 	if m.letter == transcript.Disconnected {
@@ -184,26 +184,26 @@ func (n *Node) applyChange(c *blockChange) {
 	}
 }
 
-// unheard picks a block's transactions that were never in the mempool here.
-func (n *Node) notReceived(ids []chainhash.Hash, txs []*wire.MsgTx) (fresh []*wire.MsgTx) {
+// notReceived returns a block's transactions whose bodies did not come before.
+func (n *Node) notReceived(ids []chainhash.Hash, txs []*wire.MsgTx) (unseen []*wire.MsgTx) {
 	for i, tx := range txs {
 		if !n.pool.entries[ids[i]].received {
-			fresh = append(fresh, tx)
+			unseen = append(unseen, tx)
 		}
 	}
-	return fresh
+	return unseen
 }
 
-// date passes on transactions that came with a block and not before: they are as old as the block, which may be days
-// when the node catches up. Without RPC nobody knows, and they are no evidence. With RPC the header also says how many
-// transactions the block has: the last ones may be lost, which no message shows before the next rawtx.
-func (n *Node) requestBlockTime(block chainhash.Hash, heard int, fresh []*wire.MsgTx, now time.Time) {
+// requestBlockTime delivers transactions that came with their block and not before. Their age is the block's, which may
+// be days when the node catches up. Without RPC the age is unknown, and they are no evidence. The header also has the
+// number of transactions: the last ones may be lost, which no counter shows before the next rawtx.
+func (n *Node) requestBlockTime(block chainhash.Hash, received int, unseen []*wire.MsgTx, now time.Time) {
 	switch {
 	case !n.hasRPC() || n.chain.initialDownload:
-		n.metrics.old.Add(float64(len(fresh)))
-		delete(n.chain.processed, block) // a walk finds those that are of use, once there is one
+		n.metrics.old.Add(float64(len(unseen)))
+		delete(n.chain.processed, block) // a later walk finds those that are needed
 		return
-	case n.chain.timeRequests >= maxTimeRequests: // it catches up: a walk from the tip finds those that matter
+	case n.chain.timeRequests >= maxTimeRequests: // the node catches up: a walk from the tip finds the blocks that are needed
 		delete(n.chain.processed, block)
 		n.resync(whyBlocks, now)
 		return
@@ -216,10 +216,10 @@ func (n *Node) requestBlockTime(block chainhash.Hash, heard int, fresh []*wire.M
 			switch {
 			case err != nil:
 				n.logOnce(err)
-			case header.Transactions != 0 && header.Transactions != heard:
-				n.log.Warn("a block did not come whole: asking for it", "block", block, "transactions", header.Transactions, "came", heard)
+			case header.Transactions != 0 && header.Transactions != received:
+				n.log.Warn("block incomplete: fetching it", "block", block, "transactions", header.Transactions, "received", received)
 			default:
-				n.queueBlockTransactions(fresh, header.Time)
+				n.queueBlockTransactions(unseen, header.Time)
 				return
 			}
 			delete(n.chain.processed, block)
@@ -228,7 +228,7 @@ func (n *Node) requestBlockTime(block chainhash.Hash, heard int, fresh []*wire.M
 	})
 }
 
-// passOn passes a block's transactions on, if they are of use.
+// queueBlockTransactions adds a block's transactions to the backlog if the block is within the window.
 func (n *Node) queueBlockTransactions(txs []*wire.MsgTx, mined time.Time) {
 	now := time.Now()
 	if now.Sub(mined) > n.opts.Window {
@@ -260,12 +260,12 @@ func (n *Node) addOrphans(ids []chainhash.Hash, at time.Time) {
 	n.chain.orphanedAt = at
 }
 
-// reorganised is how long a reorganisation may take from the last D to the last C.
+// reorgTimeout is how long a reorganisation may take from the last D to the last C.
 const reorgTimeout = 10 * time.Second
 
-// settleOrphans takes out what a reorganisation has left without a block and without a place in the mempool: a payment
-// that was taken back. With RPC that is what no block of the chain has, as it is then: the messages of the new blocks may
-// be lost, or walked over before the old ones are known.
+// resolveOrphans removes transactions that a reorganisation left without a block and that are not in the mempool:
+// payments that were taken back. With RPC these are the ones in no block of the current chain: messages about the new
+// blocks may be lost, or the walk may have passed the new blocks before the disconnected ones were known.
 func (n *Node) resolveOrphans(now time.Time) {
 	c := &n.chain
 	if len(c.orphans) == 0 || len(c.changes) > 0 || now.Sub(c.orphanedAt) < reorgTimeout {
@@ -274,7 +274,7 @@ func (n *Node) resolveOrphans(now time.Time) {
 	if n.hasRPC() {
 		maps.Copy(c.vanished, c.orphans)
 		clear(c.orphans)
-		c.walk = walk{} // one that is half done has not looked for them
+		c.walk = walk{} // a walk in progress has not looked for them
 		n.resync(whyBlocks, now)
 		return
 	}

@@ -11,16 +11,16 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// link is how the connection does.
+// link is the state of the ZMQ connections.
 type link struct {
-	up          int // connections that are there: one for each endpoint
+	up          int // connections that are up, one for each endpoint
 	lastMessage time.Time
-	idle        bool                // and an operator was told
-	verifying   bool                // RPC is asked whether the silence is right
-	topics      map[string]struct{} // heard on this socket
+	idle        bool                // and the log says so
+	verifying   bool                // RPC is being asked whether the node is idle
+	topics      map[string]struct{} // received on this socket
 
-	withoutBody int // A's in a row whose rawtx did not come
-	withoutAdd  int // rawtx's in a row whose A did not come
+	withoutBody int // A's in a row without their rawtx
+	withoutAdd  int // rawtx's in a row without their A
 }
 
 func (n *Node) handle(m zmqsub.Message) {
@@ -28,8 +28,8 @@ func (n *Node) handle(m zmqsub.Message) {
 	case zmqsub.Up:
 		n.link.up++
 		n.setConnected(true)
-		n.log.Info("connected to the node", "endpoint", m.Endpoint, "address", m.Address)
-		if n.rpc != nil { // it may be a node that has only begun, and tells its old mempool
+		n.log.Info("connected to bitcoind", "endpoint", m.Endpoint, "address", m.Address)
+		if n.rpc != nil { // the node may have just started and send its old mempool
 			n.sync.rpc.connected(m.At, n.counters[TopicRawTx].started || n.counters[TopicSequence].started)
 		}
 		n.resync(whyConnected, m.At)
@@ -40,27 +40,27 @@ func (n *Node) handle(m zmqsub.Message) {
 		}
 		n.sync.inSync = false
 		n.assembler.finish()
-		n.log.Warn("the node's connection is lost; trying to get it back", "endpoint", m.Endpoint, "address", m.Address)
+		n.log.Warn("lost the connection to bitcoind; reconnecting", "endpoint", m.Endpoint, "address", m.Address)
 	case zmqsub.Data:
 		n.handleNotification(m)
 	}
 }
 
-// hear takes in a notification. One that is broken is counted and passed over.
+// handleNotification handles a notification. A malformed one is counted and skipped.
 func (n *Node) handleNotification(raw zmqsub.Message) {
 	m, err := decode(raw.Frames)
 	m.at = raw.At
-	if m.topic != "" && !n.checkCounter(&m, raw.Frames[1]) { // of a broken one too: it did arrive
+	if m.topic != "" && !n.checkCounter(&m, raw.Frames[1]) { // of a malformed one too: it did arrive
 		n.metrics.repeated.WithLabelValues(m.topic).Inc()
 		return
 	}
 	if err != nil {
 		n.metrics.badMessages.WithLabelValues(reason(err)).Inc()
-		if m.topic == TopicRawTx { // it may be of a block, or even its coinbase: as if it were lost
+		if m.topic == TopicRawTx { // it may belong to a block, or be its coinbase: treated as lost
 			n.assembler.complete = false
 			n.assembler.ambiguous = n.rpc != nil && n.hasSequence()
 		}
-		n.logLimit.Do(func() { n.log.Warn("passed over a broken message", "err", err) })
+		n.logLimit.Do(func() { n.log.Warn("skipped a malformed message", "err", err) })
 		return
 	}
 	n.metrics.messages.WithLabelValues(m.topic).Inc()
@@ -83,10 +83,10 @@ func (n *Node) handleNotification(raw zmqsub.Message) {
 	}
 }
 
-// follow watches a topic's counter. It reports false for a message that came before.
+// checkCounter tracks a topic's counter. It returns false for a repeated message.
 func (n *Node) checkCounter(m *message, body []byte) bool {
 	if c := n.counters[m.topic]; m.topic == TopicSequence && !c.started {
-		n.resync(whyConnected, m.at) // blocks that were lost before the first message of this topic show in no counter
+		n.resync(whyConnected, m.at) // no counter shows blocks that were lost before the first message of this topic
 	}
 	verdict, missing := n.counters[m.topic].check(m.counter, body)
 	switch verdict {
@@ -97,15 +97,15 @@ func (n *Node) checkCounter(m *message, body []byte) bool {
 	case gap:
 		n.metrics.missed.WithLabelValues(m.topic).Add(float64(missing))
 		n.logLimit.Do(func() {
-			n.log.Warn("messages were lost on the way from the node", "topic", m.topic, "missed", missing)
+			n.log.Warn("messages from bitcoind were lost", "topic", m.topic, "missed", missing)
 		})
 		n.handleGap(m)
 	}
 	return true
 }
 
-// lost heals a gap before m. A lost transaction of the mempool shows when its A comes; a block that was lost as a whole
-// shows in nothing but the node's own chain, so that is asked for with the list.
+// handleGap recovers from lost messages before m. The A of a lost transaction shows that its body is missing. A block
+// lost as a whole shows only in the node's chain, so the chain is fetched with the list.
 func (n *Node) handleGap(m *message) {
 	n.assembler.complete = false
 	n.assembler.ambiguous = m.topic == TopicRawTx && n.hasRPC() && n.hasSequence()
@@ -115,10 +115,10 @@ func (n *Node) handleGap(m *message) {
 	n.resync(whyGap, m.at)
 }
 
-// restarted is called for the first message of a node that began anew. Its mempool is another one, which it reads from
-// its file and tells as if all of it came now; so nothing it tells is believed to be new until RPC says that this is over.
+// handleRestart handles the first message of a restarted node. The node loads its mempool from a file and publishes all
+// of it as new, so no transaction counts as new until RPC says that the load is complete.
 func (n *Node) handleRestart(m *message) {
-	n.log.Info("the node started again", "topic", m.topic)
+	n.log.Info("bitcoind restarted", "topic", m.topic)
 	n.metrics.restarts.Inc()
 	for topic, c := range n.counters {
 		if topic != m.topic {
@@ -137,12 +137,12 @@ func (n *Node) handleRestart(m *message) {
 	n.resync(whyRestart, m.at)
 }
 
-// sequenced reports whether the node publishes the topic sequence, as far as is known.
+// hasSequence reports whether the node publishes the topic sequence, as far as known.
 func (n *Node) hasSequence() bool {
 	return n.counters[TopicSequence].started || n.publishes(TopicSequence)
 }
 
-// transaction takes in a rawtx: of the mempool, or of a block.
+// handleTransaction handles a rawtx: of the mempool, or of a block.
 func (n *Node) handleTransaction(m *message) {
 	switch {
 	case rawtx.IsCoinbase(m.tx) && n.hasSequence():
@@ -157,10 +157,10 @@ func (n *Node) handleTransaction(m *message) {
 	}
 }
 
-// unconfirmed passes a transaction on that came as if into the mempool.
+// deliverUnconfirmed delivers a transaction that is not part of a block.
 func (n *Node) deliverUnconfirmed(id chainhash.Hash, tx *wire.MsgTx, at time.Time) {
 	if n.sync.rpc.defers() || n.hasRPC() && (n.chain.initialDownload || n.assembler.ambiguous) {
-		n.metrics.deferred.Inc() // if it is in the mempool the fill asks for it, and when it came
+		n.metrics.deferred.Inc() // if it is in the mempool, the backfill fetches it with its entry time
 		return
 	}
 	n.link.withoutAdd++
@@ -192,7 +192,7 @@ func (n *Node) handleAdded(m *message) {
 	if !n.sync.rpc.defers() {
 		n.link.withoutBody++
 	}
-	if n.hasRPC() { // otherwise the next list shows that it is lacking
+	if n.hasRPC() { // otherwise the next list shows that it is missing
 		n.backfill.add(m.id)
 	}
 }
@@ -207,19 +207,19 @@ func (n *Node) handleRemoved(m *message) {
 	n.emit(Event{Kind: Gone, ID: m.id, At: m.at, Received: m.at})
 }
 
-// endRunInTime gives up on a block whose C or D does not come.
+// checkBlockTimeout abandons a block whose C or D does not come.
 func (n *Node) checkBlockTimeout(now time.Time) {
 	if n.assembler.open && now.Sub(n.assembler.lastReceived) > assemblerTimeout {
 		n.abandonBlock(now)
 	}
 }
 
-// runTimeout: the C comes right behind the transactions, so a second is long.
+// assemblerTimeout is long: the C follows the transactions at once.
 const assemblerTimeout = 2 * time.Second
 
-// abandonRun ends a run whose C or D was lost, or comes by another address and has yet to come. With RPC the block is
-// asked for: it may be one whose C shows in no counter as lost. Without RPC, or if the topic sequence does not come here
-// after all, what may be transactions of the mempool is taken for that.
+// abandonBlock closes a block whose C or D was lost, or comes by another endpoint and is still to come. With RPC the
+// block is fetched: no counter may show that its C was lost. Without RPC, or if the topic sequence does not come at
+// all, its transactions are treated as unconfirmed.
 func (n *Node) abandonBlock(now time.Time) {
 	if !n.assembler.open {
 		return

@@ -37,7 +37,7 @@ func (j *journal) count(text string) int {
 }
 
 // quietText is what the log says when RPC confirms that there is nothing to tell.
-const quietText = "the node is quiet, and so is its mempool"
+const quietText = "bitcoind is idle, and its mempool has not changed"
 
 // await waits until the log says something.
 func (w *watch) await(j *journal, text string) {
@@ -104,7 +104,7 @@ func TestASilentLinkIsMadeAnew(t *testing.T) {
 		return ""
 	})
 	w.play(20, replay.Drop)
-	w.await(&log, "nobody told")
+	w.await(&log, "changed without a message")
 	w.compare("asked for")
 	w.awaitEvidence(true)
 	if n := w.count("sightglass_node_renewals_total"); n == 0 {
@@ -122,7 +122,7 @@ func TestANodeThatIsStarting(t *testing.T) {
 	w.await(&log, "Loading block index")
 	w.play(40, replay.Deliver)
 	w.eventually(func() string {
-		if held := w.count("sightglass_node_held_transactions_total"); held < 20 {
+		if held := w.count("sightglass_node_deferred_transactions_total"); held < 20 {
 			return fmt.Sprint("held only ", held)
 		}
 		return ""
@@ -151,7 +151,7 @@ func TestANodeThatStartsLater(t *testing.T) {
 	w.awaitUs()
 	w.play(40, replay.Deliver)
 	w.eventually(func() string {
-		if held := w.count("sightglass_node_held_transactions_total"); held < 20 {
+		if held := w.count("sightglass_node_deferred_transactions_total"); held < 20 {
 			return fmt.Sprint("held only ", held)
 		}
 		return ""
@@ -172,12 +172,12 @@ func TestCountersTellOfGapsAndRepeats(t *testing.T) {
 	w.play(4, replay.Duplicate)
 	w.compare("some lost, some twice")
 	want := `
-# HELP sightglass_node_missed_messages_total Messages that the node's counters show as sent and that did not arrive; topic mempool: changes that the mempool's own sequence shows.
+# HELP sightglass_node_missed_messages_total Messages that did not arrive, by the node's counters; topic mempool: changes of the mempool that no message reported, by the mempool's sequence.
 # TYPE sightglass_node_missed_messages_total counter
 sightglass_node_missed_messages_total{topic="mempool"} 0
 sightglass_node_missed_messages_total{topic="rawtx"} 2
 sightglass_node_missed_messages_total{topic="sequence"} 2
-# HELP sightglass_node_repeated_messages_total Messages that came more than once.
+# HELP sightglass_node_repeated_messages_total Messages that came again.
 # TYPE sightglass_node_repeated_messages_total counter
 sightglass_node_repeated_messages_total{topic="rawtx"} 2
 sightglass_node_repeated_messages_total{topic="sequence"} 2
@@ -196,7 +196,7 @@ func TestARestartIsNoGap(t *testing.T) {
 	w := newWatch(t, realLife(t), true, t.Output())
 	w.live(none)
 	w.awaitEvidence(true)
-	if n := w.count("sightglass_node_in_step"); n != 1 {
+	if n := w.count("sightglass_node_in_sync"); n != 1 {
 		t.Error("not in step after the restart")
 	}
 }
@@ -312,7 +312,7 @@ func TestNode_RestartThatNoCounterShows(t *testing.T) {
 	f.answer(nil)
 	w.compare("after")
 	w.awaitEvidence(false)
-	w.await(&log, "the node started again while it was not heard")
+	w.await(&log, "bitcoind restarted while disconnected")
 	w.eventually(func() string { // every walk is over, and with it what would be taken back
 		if n := log.count(quietText); n < 3 {
 			return "the node is not found to be quiet"

@@ -12,37 +12,37 @@ import (
 func (n *Node) noteActivity(m *message) {
 	if n.link.idle || len(n.link.topics) == 0 {
 		n.link.idle = false
-		n.log.Info("the node is talking")
+		n.log.Info("receiving messages from bitcoind")
 	}
 	n.link.lastMessage = m.at
 	n.link.topics[m.topic] = struct{}{}
 }
 
-// watchSilence notices a link that is dead without an error, as after a firewall forgot it, and has it made anew. A
-// network may be quiet, too: RPC knows.
+// checkIdle detects a connection that is dead without an error, as after a firewall has dropped its state, and replaces
+// the socket. A node may also be idle: RPC tells.
 func (n *Node) checkIdle(now time.Time) {
-	switch quiet := now.Sub(n.link.lastMessage) > n.opts.IdleTimeout; {
+	switch idle := now.Sub(n.link.lastMessage) > n.opts.IdleTimeout; {
 	case n.link.oneTopicDead():
-		n.log.Warn("the node tells of one topic and not of the other")
+		n.log.Warn("messages of one topic stopped: replacing the ZMQ socket")
 		n.reconnect(now)
-	case quiet && !n.hasRPC():
-		n.warnIdle("nothing from the node: is it running, with zmqpubrawtx and zmqpubsequence at this address?", now)
+	case idle && !n.hasRPC():
+		n.warnIdle("no messages from bitcoind: is it running, with zmqpubrawtx and zmqpubsequence at this address?", now)
 		n.reconnect(now)
-	case quiet && n.link.verifying: // one question at a time, however slow the answer
-	case quiet:
-		n.link.lastMessage = now // asked once in a while
+	case idle && n.link.verifying: // one request at a time, however slow the response
+	case idle:
+		n.link.lastMessage = now // verify once per IdleTimeout
 		n.verify()
 	case n.rpc != nil && !n.hasSequence() && !n.sync.fetching && n.sync.due.IsZero() && now.Sub(n.sync.lastList) > n.opts.IdleTimeout:
-		n.resync(whyPoll, now) // removals are told by nothing else
+		n.resync(whyPoll, now) // nothing else reports removals
 	}
 }
 
-// halfDead reports whether one of two topics has stopped coming: each transaction of the mempool is told on both.
+// oneTopicDead reports whether one of the two topics has stopped: each transaction of the mempool comes on both.
 func (l *link) oneTopicDead() bool {
 	return len(l.topics) == 2 && (l.withoutBody > maxUnpaired || l.withoutAdd > maxUnpaired)
 }
 
-// mostUnpaired is far more than a queue that runs over loses of one topic alone.
+// maxUnpaired is far more than a queue that overflows loses of one topic alone.
 const maxUnpaired = 1000
 
 func (n *Node) warnIdle(why string, now time.Time) {
@@ -53,7 +53,7 @@ func (n *Node) warnIdle(why string, now time.Time) {
 	}
 }
 
-// renew has the socket made anew, and whatever was missed meanwhile asked for when it is connected.
+// reconnect replaces the socket. When it is connected, what was missed is fetched.
 func (n *Node) reconnect(now time.Time) {
 	n.metrics.renewals.Inc()
 	n.link = link{lastMessage: now, idle: n.link.idle, topics: make(map[string]struct{})}
@@ -63,11 +63,11 @@ func (n *Node) reconnect(now time.Time) {
 	n.listener.Renew()
 }
 
-// audit asks whether the mempool and the chain are where we think they are. If they are not, nobody told us.
+// verify asks RPC whether the mempool and the chain are as known here. If they are not, messages were lost.
 func (n *Node) verify() {
-	heard := n.link.lastMessage
+	lastMessage := n.link.lastMessage
 	n.link.verifying = true
-	n.sync.rpc.request(heard)
+	n.sync.rpc.request(lastMessage)
 	n.async(func(ctx context.Context) func() {
 		list, err := n.rpc.Mempool(ctx)
 		var chain bitcoind.Chain
@@ -79,19 +79,19 @@ func (n *Node) verify() {
 			n.link.verifying = false
 			if err != nil {
 				n.logOnce(err)
-				n.resync(whySilence, now) // so that it is known when RPC answers again
+				n.resync(whySilence, now) // so that it is known when RPC works again
 				return
 			}
 			if n.sync.inSync && !n.sync.fetching && n.sync.due.IsZero() {
-				n.markRPCUsable() // no list is wanted beside
+				n.markRPCUsable() // no list is needed besides
 			}
 			switch {
-			case !n.link.lastMessage.Equal(heard):
-				// It spoke while it was asked.
+			case !n.link.lastMessage.Equal(lastMessage):
+				// A message came meanwhile.
 			case n.sync.inSync && list.Sequence == n.pool.next && n.chain.knows(chain.Best):
-				n.log.Debug("the node is quiet, and so is its mempool")
+				n.log.Debug("bitcoind is idle, and its mempool has not changed")
 			default:
-				n.warnIdle("the node's mempool or chain has changed and nobody told: making the connection anew", now)
+				n.warnIdle("the node's mempool or chain changed without a message: replacing the ZMQ socket", now)
 				n.reconnect(now)
 				n.resync(whySilence, now)
 			}
@@ -99,7 +99,7 @@ func (n *Node) verify() {
 	})
 }
 
-// knows reports whether a block is one that came, or that a walk that is not over may have yet to come to.
+// knows reports whether a block was processed, or may still be reached by the running walk.
 func (c *chain) knows(block chainhash.Hash) bool {
 	_, done := c.processed[block]
 	return done || c.walk.active

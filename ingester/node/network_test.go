@@ -109,7 +109,7 @@ func TestNode_MappedPort(t *testing.T) {
 	w := watchAt(t, realLife(t), func(theirs string) []string { return []string{forward(t, theirs)} }, &log)
 	w.live(none)
 	w.awaitEvidence(true)
-	for _, wrong := range []string{"does not publish", "is not in --zmq", "nothing comes of a topic"} {
+	for _, wrong := range []string{"does not publish", "is not in --zmq", "no messages of a topic"} {
 		if log.count(wrong) > 0 {
 			t.Errorf("the log says %q", wrong)
 		}
@@ -129,7 +129,7 @@ func TestNode_OneEndpointDead(t *testing.T) {
 	w.awaitUs()
 	w.eventually(func() string {
 		links := w.ours.Links()
-		gauges := "# HELP sightglass_node_endpoint_connected 1 while the connection to an endpoint of --zmq is there.\n" +
+		gauges := "# HELP sightglass_node_endpoint_connected 1 while the connection to an endpoint of --zmq is up.\n" +
 			"# TYPE sightglass_node_endpoint_connected gauge\n" +
 			"sightglass_node_endpoint_connected{endpoint=\"" + alive + "\"} 1\n" +
 			"sightglass_node_endpoint_connected{endpoint=\"" + dead + "\"} 0\n"
@@ -165,7 +165,7 @@ func TestNode_BlocksOnly(t *testing.T) {
 	var log journal
 	w := newWatch(t, lines, true, &log)
 	w.live(none)
-	w.await(&log, "take blocksonly=1 out of bitcoin.conf")
+	w.await(&log, "remove blocksonly=1 from bitcoin.conf")
 	if n := log.count("blocksonly"); n != 1 {
 		t.Errorf("the log says it %d times", n)
 	}

@@ -1,9 +1,10 @@
-// Package node shows bitcoind as one stream of events: transactions that it sees, and transactions that leave its
-// mempool unconfirmed. It listens over ZMQ, and with RPC it also learns what was there before it came and heals what
-// was lost on the way.
+// Package node turns what bitcoind publishes into one stream of events: transactions that the node sees, and
+// transactions that leave its mempool without a block. It listens over ZMQ. With RPC it also loads what the node knew
+// before the ingester started, and fetches messages that were lost.
 //
-// One goroutine owns the socket (package zmqsub), one everything else: the loop. What RPC is asked runs beside the loop
-// and its answer is carried out in it, so nothing here needs a lock, and a slow answer delays no message.
+// Two goroutines share the work: package zmqsub's owns the socket, the loop owns all other state. RPC requests run
+// beside the loop, and their results are applied in the loop. So the state needs no lock, and a slow response delays no
+// message.
 package node
 
 import (
@@ -23,54 +24,54 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// Kind is what an Event tells.
+// Kind is the type of an Event.
 type Kind uint8
 
 // The kinds of events.
 const (
-	Seen Kind = iota // a transaction entered the mempool or came in a block; the same one may be seen again
+	Seen Kind = iota // a transaction entered the mempool or came in a block; an event for the same one may follow
 	Gone             // a transaction left the mempool without a block: replaced, evicted, expired
 )
 
-// An Event is one thing that the node tells of a transaction.
+// An Event is one change that the node reports of a transaction.
 type Event struct {
 	Kind     Kind
 	ID       chainhash.Hash // txid
 	Tx       *wire.MsgTx    // nil unless Kind is Seen
-	At       time.Time      // when the node saw it first, as far as that is known; never in the future
-	Received time.Time      // when its message was received; zero for what was asked for
+	At       time.Time      // when the node saw it first, as far as known; never in the future
+	Received time.Time      // when its message was received; zero for a transaction that was fetched over RPC
 }
 
-// Options say how to reach a node.
+// Options configure a Node.
 type Options struct {
 	ZMQ         []string         // endpoints; usually one
 	RPC         *bitcoind.Client // nil: ZMQ alone
-	Window      time.Duration    // transactions older than this are of no use
-	IdleTimeout time.Duration    // how long no message may come before the node is asked whether that is right; 0: a minute
+	Window      time.Duration    // transactions older than this are not needed
+	IdleTimeout time.Duration    // without a message for this long, ask RPC whether the node is idle; 0: 1 m
 	Log         *slog.Logger
 
-	// WithoutRPC is how long RPC may give no usable answer before the node is listened to as without RPC; 0: 30 s.
+	// ZMQOnlyAfter is how long RPC may fail before the Node continues with ZMQ alone, as without RPC; 0: 30 s.
 	ZMQOnlyAfter time.Duration
 }
 
-// A Node is one bitcoind. Run it once.
+// A Node follows one bitcoind. Run may be called once.
 type Node struct {
 	opts     Options
 	rpc      *bitcoind.Client
 	log      *slog.Logger
-	logLimit rate.Sometimes // keeps a flood of the same complaint out of the log
+	logLimit rate.Sometimes // limits log lines that may come often
 	metrics  *Metrics
 	listener *zmqsub.Listener
 
 	messages    chan zmqsub.Message
-	completions chan func() // what is to be done in the loop with what RPC answered
+	completions chan func() // results of RPC requests, to be applied in the loop
 	requests    sync.WaitGroup
-	ctx         context.Context // Run's
+	ctx         context.Context // of Run
 	events      chan<- Event
 
-	isConnected atomic.Bool // the link, for whoever asks from outside the loop
-	isZMQOnly   atomic.Bool // reach.alone, likewise
-	lastTick    time.Time   // when tick was last called
+	isConnected atomic.Bool // whether the ZMQ connection is up, for other goroutines
+	isZMQOnly   atomic.Bool // sync.rpc.zmqOnly, for other goroutines
+	lastTick    time.Time   // of the last call of tick
 	link        link
 	counters    map[string]*counter
 	pool        pool
@@ -81,13 +82,13 @@ type Node struct {
 	advice      advice
 }
 
-// pending is how many messages may wait for the loop before the socket does: libzmq queues many more.
+// messageQueue is how many messages may wait for the loop before the socket's queue is used, which is much longer.
 const messageQueue = 4096
 
-// defaultQuiet is for a mainnet node: it tells several transactions a second.
+// defaultIdleTimeout suits a mainnet node, which publishes several transactions a second.
 const defaultIdleTimeout = time.Minute
 
-// New checks the options. Neither the socket nor RPC needs to be there yet.
+// New validates the options. Neither ZMQ nor RPC needs to be reachable yet.
 func New(o Options, metrics *Metrics) (*Node, error) {
 	if o.IdleTimeout == 0 {
 		o.IdleTimeout = defaultIdleTimeout
@@ -119,8 +120,8 @@ func New(o Options, metrics *Metrics) (*Node, error) {
 	}, nil
 }
 
-// Run listens until ctx ends, and sends each event to out: what is heard first, what was asked for between. The node
-// may come and go; the returned error is about the socket.
+// Run follows the node until ctx ends, and sends each event to out. Events of messages have priority over fetched ones.
+// The node may come and go; the returned error is about the socket.
 func (n *Node) Run(ctx context.Context, out chan<- Event) error {
 	g, ctx := errgroup.WithContext(ctx)
 	n.ctx, n.events = ctx, out
@@ -133,7 +134,7 @@ func (n *Node) Run(ctx context.Context, out chan<- Event) error {
 
 const (
 	tickInterval = 100 * time.Millisecond
-	// atOnce is how many messages are taken before answers get their turn.
+	// messageBatch is how many messages are handled before results of RPC requests are.
 	messageBatch = 256
 )
 
@@ -144,27 +145,27 @@ func (n *Node) loop() {
 	for n.ctx.Err() == nil {
 		n.drainMessages()
 		n.startRequests()
-		var feed chan struct{}
+		var backlog chan struct{}
 		if n.deliverBacklog() {
-			feed = always
+			backlog = always
 		}
 		select {
 		case <-n.ctx.Done():
 		case m := <-n.messages:
 			n.handle(m)
-		case then := <-n.completions:
-			then()
+		case done := <-n.completions:
+			done()
 		case now := <-ticker.C:
 			n.tick(now)
-		case <-feed:
+		case <-backlog:
 		}
 	}
 }
 
-// always can be received from: a select with it does not wait.
+// always is closed: a select with it does not block.
 var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// takeMessages takes those that are waiting, so that they come before what was asked for.
+// drainMessages handles the messages that are waiting, so that they precede fetched transactions.
 func (n *Node) drainMessages() {
 	for range messageBatch {
 		select {
@@ -176,19 +177,18 @@ func (n *Node) drainMessages() {
 	}
 }
 
-// begin is the state before anything is known.
 func (n *Node) start(now time.Time) {
 	n.link.lastMessage = now
 	if n.rpc == nil {
-		n.log.Warn("no --rpc: nothing is known of what was before now, and what is lost on the way stays lost; --rpc http://127.0.0.1:8332 --rpc-cookie PATH mends that")
+		n.log.Warn("no --rpc: the window starts empty, and lost messages are not recovered; set --rpc http://127.0.0.1:8332 --rpc-cookie PATH")
 		return
 	}
 	n.sync.rpc.request(now)
 	n.sync.rpc.deferringSince = now
-	n.sync.due = now.Add(connectWait) // or when the link is up
+	n.sync.due = now.Add(connectWait) // or when ZMQ is connected
 }
 
-// patience is how long the socket may take to connect before RPC is asked without it.
+// connectWait is how long the ZMQ socket may take to connect before RPC is used without it.
 const connectWait = 2 * time.Second
 
 func (n *Node) tick(now time.Time) {
@@ -205,12 +205,12 @@ func (n *Node) tick(now time.Time) {
 	n.metrics.mempool.Set(float64(n.pool.size))
 }
 
-// question runs a question to the node beside the loop; what it returns is carried out in the loop.
-func (n *Node) async(q func(context.Context) (then func())) {
+// async runs request beside the loop. The function that request returns is run in the loop.
+func (n *Node) async(request func(context.Context) (done func())) {
 	n.requests.Go(func() {
-		then := q(n.ctx)
+		done := request(n.ctx)
 		select {
-		case n.completions <- then:
+		case n.completions <- done:
 		case <-n.ctx.Done():
 		}
 	})
@@ -223,13 +223,13 @@ func (n *Node) emit(ev Event) {
 	}
 }
 
-// ZMQAlone reports whether there is an RPC that has given no usable answer for Options.WithoutRPC, so that the node is
-// listened to as without RPC. It may be called from anywhere.
+// ZMQOnly reports whether RPC is configured but has failed for Options.ZMQOnlyAfter, so that the Node works with ZMQ
+// alone. It is safe for concurrent use.
 func (n *Node) ZMQOnly() bool { return n.isZMQOnly.Load() }
 
-func (n *Node) setZMQOnly(alone bool) {
-	n.isZMQOnly.Store(alone)
-	n.metrics.zmqOnly.Set(oneIf(alone))
+func (n *Node) setZMQOnly(zmqOnly bool) {
+	n.isZMQOnly.Store(zmqOnly)
+	n.metrics.zmqOnly.Set(oneIf(zmqOnly))
 }
 
 func oneIf(b bool) float64 {
@@ -239,7 +239,7 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
-// Connected reports whether the ZMQ connection is there. It may be called from anywhere.
+// Connected reports whether a ZMQ connection is up. It is safe for concurrent use.
 func (n *Node) Connected() bool { return n.isConnected.Load() }
 
 func (n *Node) setConnected(up bool) {
@@ -247,31 +247,31 @@ func (n *Node) setConnected(up bool) {
 	n.metrics.connected.Set(oneIf(up))
 }
 
-// A View is the node's mempool as it is known here.
+// A View is the node's mempool as the ingester knows it.
 type View struct {
 	IDs      []chainhash.Hash // the unconfirmed transactions
-	Sequence uint64           // the number of the next change, as getrawmempool gives it; 0: not known
-	InSync   bool             // false while a gap is being healed, and always without RPC
+	Sequence uint64           // the number of the next change, as getrawmempool returns it; 0: unknown
+	InSync   bool             // whether IDs equals the node's list: false during a resync, and always without RPC
 }
 
-// errEnded is what View says after Run.
-var errEnded = errors.New("the node is not being listened to")
+// errEnded is returned by View after Run.
+var errEnded = errors.New("the ingester does not listen to the node")
 
-// View copies the mempool. It works while Run does.
+// View copies the mempool. It works only while Run does. It is safe for concurrent use.
 func (n *Node) View(ctx context.Context) (View, error) {
-	got := make(chan View, 1)
-	look := func() {
+	view := make(chan View, 1)
+	done := func() {
 		v := View{Sequence: n.pool.next, InSync: n.sync.inSync}
 		for id, m := range n.pool.entries {
 			if m.pooled {
 				v.IDs = append(v.IDs, id)
 			}
 		}
-		got <- v
+		view <- v
 	}
 	select {
-	case n.completions <- look:
-		return <-got, nil
+	case n.completions <- done:
+		return <-view, nil
 	case <-ctx.Done():
 		return View{}, errors.Join(errEnded, ctx.Err())
 	}

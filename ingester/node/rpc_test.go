@@ -85,7 +85,7 @@ func (f *front) behind(w *watch, o *node.Options) {
 }
 
 // aloneText is what the log says when RPC is given up.
-const aloneText = "going on with ZMQ alone"
+const aloneText = "continuing with ZMQ alone"
 
 // TestNode_RPCThatGivesNoAnswer: a node that is heard, with an RPC that is of no use. After the limit what comes counts,
 // the log says so once, and when RPC answers everything is known, what came before too.
@@ -105,7 +105,7 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 			w.ready()
 			w.play(10, replay.Deliver)
 			w.await(&log, aloneText)
-			if !w.ours.ZMQOnly() || w.count("sightglass_node_zmq_alone") != 1 {
+			if !w.ours.ZMQOnly() || w.count("sightglass_node_zmq_only") != 1 {
 				t.Error("neither the node nor its metric say that RPC is given up")
 			}
 			w.eventually(func() string { // the messages before are taken in
@@ -117,7 +117,7 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 			if _, err := w.ours.View(t.Context()); err != nil { // the last of them is not only counted
 				t.Fatal(err)
 			}
-			held := w.count("sightglass_node_held_transactions_total")
+			held := w.count("sightglass_node_deferred_transactions_total")
 			w.play(30, replay.Deliver)
 			w.eventually(func() string {
 				if _, surplus := w.difference(w.mined); len(surplus) < 15 {
@@ -125,7 +125,7 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 				}
 				return ""
 			})
-			if n := w.count("sightglass_node_held_transactions_total"); n != held {
+			if n := w.count("sightglass_node_deferred_transactions_total"); n != held {
 				t.Errorf("%v transactions are held since RPC was given up", n-held)
 			}
 			if n := log.count(aloneText); n != 1 {
@@ -135,7 +135,7 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 			w.compare("RPC answers")
 			w.awaitEvidence(true)
 			w.eventually(func() string {
-				if w.ours.ZMQOnly() || w.count("sightglass_node_in_step") != 1 {
+				if w.ours.ZMQOnly() || w.count("sightglass_node_in_sync") != 1 {
 					return "not in step although RPC answers"
 				}
 				return ""
@@ -153,7 +153,7 @@ func TestNode_RPCStopsWhileInStep(t *testing.T) {
 	w.play(10, replay.Deliver)
 	w.compare("in step")
 	w.awaitEvidence(true)
-	held := w.count("sightglass_node_held_transactions_total")
+	held := w.count("sightglass_node_deferred_transactions_total")
 	f.answer(f.hang)
 	w.play(4, replay.Drop)
 	w.play(10, replay.Deliver)
@@ -166,7 +166,7 @@ func TestNode_RPCStopsWhileInStep(t *testing.T) {
 		return ""
 	})
 	// The first one after the gap might be of a block whose beginning was lost: until its A it is not believed.
-	if n := w.count("sightglass_node_held_transactions_total"); n > held+1 {
+	if n := w.count("sightglass_node_deferred_transactions_total"); n > held+1 {
 		t.Errorf("%v transactions were held", n-held)
 	}
 	f.answer(nil)

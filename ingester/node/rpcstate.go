@@ -2,37 +2,39 @@ package node
 
 import "time"
 
-// reach is what is known of the node's RPC, and what follows for what comes over ZMQ. It has no clock: every method
-// takes the time.
+// rpcState is whether the node's RPC works, and whether transactions that come over ZMQ count as new. It has no clock:
+// every method takes the time.
 //
-// After a start, a reconnection or a restart of the node, transactions that come may be the node's old mempool, which it
-// reads from its file. They are held (not believed to be new) until RPC has given the mempool. If RPC gives no usable
-// answer for as long as withoutRPC says, the ingester goes on with ZMQ alone, as without --rpc. What was held until then
-// is not passed on: which of it is new cannot be told, it is some 200 transactions on mainnet, and a node reads thousands
-// from its file in that time. What comes later is believed, although a node that reads its file for longer than that
-// still sends old transactions: they show the price of some hours ago, while no price at all would be shown otherwise.
+// After a start, a reconnection or a restart of the node, incoming transactions may be the node's old mempool, which it
+// loads from its file. They are deferred (not counted as new) until RPC has returned the mempool. If RPC fails for as
+// long as Options.ZMQOnlyAfter says, the ingester continues with ZMQ alone, as without --rpc. Transactions deferred
+// until then are dropped: the new ones among them cannot be told from the old. On mainnet about 200 new ones come in
+// that time, and a node loads thousands from its file. Later transactions count as new, although a node that loads its
+// file for longer still publishes old ones: they show the price of some hours ago, where otherwise there would be no
+// price at all.
 //
-// Where RPC stops while the ingester is in step, nothing is held: the link is up and the node is known to be the same.
+// If RPC stops while the ingester is in sync, nothing is deferred: ZMQ is connected, and to the same run of the node.
 type rpcState struct {
-	requestedSince time.Time // since when an answer is wanted and none was usable; zero: none is wanted
-	deferringSince time.Time // since when transactions are held; zero: they are not
-	zmqOnly        bool      // RPC was given up for now
+	requestedSince time.Time // since when a response is needed and none was usable; zero: none is needed
+	deferringSince time.Time // since when transactions are deferred; zero: they are not
+	zmqOnly        bool      // RPC has failed for too long
 }
 
-// withoutRPC is how long RPC may give no usable answer: as long as bitcoind itself waits for a client
-// (rpcservertimeout=), and longer than a node's restart takes to read the file of a usual mempool.
+// defaultZMQOnlyAfter is as long as bitcoind itself waits for a client (rpcservertimeout=), and longer than a restarted
+// node takes to load a usual mempool.
 const defaultZMQOnlyAfter = 30 * time.Second
 
-// want notes that an answer is wanted.
+// request records that a response is needed.
 func (r *rpcState) request(now time.Time) {
 	if r.requestedSince.IsZero() {
 		r.requestedSince = now
 	}
 }
 
-// connected is called when the link is there. known says that messages of this node came before, so that its counters
-// show whether it started again: then nothing needs to be held while RPC is given up, and a link that is lost over and
-// over does not hold transactions for ever. Before that an RPC that says nothing is one of a node that is not there.
+// connected is called when a ZMQ connection is up. known says that messages of this node came before, so that its
+// counters show a restart: then nothing needs to be deferred while RPC is down, and a connection that is lost again and
+// again does not defer transactions for ever. Without such messages, an RPC that does not respond belongs to a node
+// that is down.
 func (r *rpcState) connected(now time.Time, known bool) {
 	switch {
 	case !known && !r.zmqOnly:
@@ -42,26 +44,26 @@ func (r *rpcState) connected(now time.Time, known bool) {
 	}
 }
 
-// restarted is called when the node has started again.
+// restarted is called when the node has restarted.
 func (r *rpcState) restarted(now time.Time) { r.deferringSince = now }
 
-// starting notes that RPC answers that the node is starting, or still reads its mempool: what it sends is old, however
-// long this takes.
+// starting records RPC's response that the node is starting or still loads its mempool: what it publishes is old,
+// however long the load takes.
 func (r *rpcState) starting(now time.Time) { *r = rpcState{requestedSince: now, deferringSince: now} }
 
-// answered notes that RPC gave all that is wanted.
+// answered records that RPC returned everything that was needed.
 func (r *rpcState) answered() { *r = rpcState{} }
 
-// holds reports whether transactions that come are not believed to be new.
+// defers reports whether incoming transactions do not count as new.
 func (r *rpcState) defers() bool { return !r.deferringSince.IsZero() }
 
-// pass is called as time passes. It reports whether RPC was given up just now.
-func (r *rpcState) tick(now time.Time, limit time.Duration) (givenUp bool) {
+// tick advances the time. It returns true when RPC has just failed for limit.
+func (r *rpcState) tick(now time.Time, limit time.Duration) (failed bool) {
 	if !r.zmqOnly && !r.requestedSince.IsZero() && now.Sub(r.requestedSince) >= limit {
-		r.zmqOnly, givenUp = true, true
+		r.zmqOnly, failed = true, true
 	}
 	if r.zmqOnly && r.defers() && now.Sub(r.deferringSince) >= limit {
 		r.deferringSince = time.Time{}
 	}
-	return givenUp
+	return failed
 }

@@ -40,7 +40,7 @@ func TestWatchTopics(t *testing.T) {
 			}
 			n.checkTopics(start.Add(c.after))
 			n.checkTopics(start.Add(c.after + time.Hour))
-			got := strings.Count(log.String(), "nothing comes of a topic")
+			got := strings.Count(log.String(), "no messages of a topic")
 			if c.after < unclearTimeout {
 				got-- // said an hour later
 			}

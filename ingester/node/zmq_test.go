@@ -149,7 +149,7 @@ func TestBrokenMessagesHarmNoOthers(t *testing.T) {
 		}
 	}
 	want := `
-# HELP sightglass_node_bad_messages_total Messages from the node that were passed over, by what was wrong.
+# HELP sightglass_node_bad_messages_total Malformed messages from the node, by what is wrong with them.
 # TYPE sightglass_node_bad_messages_total counter
 sightglass_node_bad_messages_total{reason="counter"} 1
 sightglass_node_bad_messages_total{reason="frames"} 2
@@ -186,7 +186,7 @@ func TestHostileTransactionsHarmNoOthers(t *testing.T) {
 		t.Errorf("got %v, want %v", ev.ID, good.TxHash())
 	}
 	want := fmt.Sprintf(`
-# HELP sightglass_node_bad_messages_total Messages from the node that were passed over, by what was wrong.
+# HELP sightglass_node_bad_messages_total Malformed messages from the node, by what is wrong with them.
 # TYPE sightglass_node_bad_messages_total counter
 sightglass_node_bad_messages_total{reason="counter"} 0
 sightglass_node_bad_messages_total{reason="frames"} 0
@@ -197,7 +197,7 @@ sightglass_node_bad_messages_total{reason="transaction"} %d
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_node_bad_messages_total"); err != nil {
 		t.Error(err)
 	}
-	if log.count("passed over a broken message") == 0 || log.count("expected ") == 0 {
+	if log.count("skipped a malformed message") == 0 || log.count("expected ") == 0 {
 		t.Error("the log does not say that a message was passed over, and what was expected")
 	}
 }
