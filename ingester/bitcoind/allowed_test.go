@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestTrials_HaveEveryCall makes every call that a Client has, and compares the methods with those that Access tries.
-func TestTrials_HaveEveryCall(t *testing.T) {
+// TestTrials_CoverEveryMethod makes every call that a Client has, and compares the methods with those that Access tries.
+func TestTrials_CoverEveryMethod(t *testing.T) {
 	called := make(map[string]bool)
 	node := newNode(t, func(method, _ string) (string, *Error) {
 		called[method] = true // within the node's lock
@@ -66,8 +66,8 @@ func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 	return list
 }
 
-// TestAccess_NamesWhatIsRefused: bitcoind answers 403 for a method that is not on the list, and 200 or 500 for others.
-func TestAccess_NamesWhatIsRefused(t *testing.T) {
+// TestAccess_NamesForbiddenMethods: bitcoind answers 403 for a method that is not on the list, and 200 or 500 for others.
+func TestAccess_NamesForbiddenMethods(t *testing.T) {
 	for name, c := range map[string]struct {
 		refuses func(method string) bool
 		want    Access
@@ -121,16 +121,16 @@ func TestAccess_MissingMethod(t *testing.T) {
 	}
 }
 
-func TestAccess_NodeThatStarts(t *testing.T) {
+func TestAccess_NodeIsStarting(t *testing.T) {
 	_, err := open(t, Options{URL: serve(t, fails(codeWarmUp, "Loading block index…")).URL}).Access(t.Context())
 	if !errors.Is(err, ErrWarmingUp) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestRPC_AtTheZMQPort: a ZMQ socket begins its greeting and waits for ours. (A real one is asked by the end-to-end test
+// TestClient_DetectsZMQPort: a ZMQ socket begins its greeting and waits for ours. (A real one is asked by the end-to-end test
 // of the probe: libzmq 4.3.4 aborts its process if a socket is closed while it reads a client that speaks no ZMQ.)
-func TestRPC_AtTheZMQPort(t *testing.T) {
+func TestClient_DetectsZMQPort(t *testing.T) {
 	ln := listen(t, "127.0.0.1:0")
 	go func() {
 		for {

@@ -11,7 +11,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-func TestTxid(t *testing.T) {
+func TestTxid_UnmarshalJSON(t *testing.T) {
 	want := chainhash.HashH(nil)
 	for _, text := range []string{want.String(), bytesUpper(want)} {
 		var got txid

@@ -30,7 +30,7 @@ func entryOf(list []chainhash.Hash) func(method, params string) (string, *Error)
 	}
 }
 
-func TestBatches(t *testing.T) {
+func TestBatch_Sizes(t *testing.T) {
 	list := ids(4*maxBatch + 1)
 	node := newNode(t, entryOf(list))
 	node.twist = func(answers []string) []string { slices.Reverse(answers); return answers }
@@ -56,7 +56,7 @@ func TestBatches(t *testing.T) {
 	}
 }
 
-func TestNothingToAsk(t *testing.T) {
+func TestBatch_EmptyMakesNoCall(t *testing.T) {
 	node := newNode(t, entryOf(nil))
 	c := open(t, Options{URL: node.URL})
 	times, err := c.EntryTimes(t.Context(), nil)
@@ -66,7 +66,7 @@ func TestNothingToAsk(t *testing.T) {
 	}
 }
 
-func TestBatchesThatCannotBe(t *testing.T) {
+func TestBatch_RejectsMalformedResponse(t *testing.T) {
 	list := ids(10)
 	for name, c := range map[string]struct {
 		twist func([]string) []string
@@ -92,7 +92,7 @@ func TestBatchesThatCannotBe(t *testing.T) {
 	}
 }
 
-func TestOneAnswerToABatch(t *testing.T) {
+func TestBatch_SingleResponse(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
 		body   string
@@ -117,7 +117,7 @@ func TestOneAnswerToABatch(t *testing.T) {
 	}
 }
 
-func TestErrorsInABatch(t *testing.T) {
+func TestBatch_Errors(t *testing.T) {
 	list := ids(3)
 	var calls atomic.Int32
 	starting := newNode(t, func(string, string) (string, *Error) {
@@ -137,8 +137,8 @@ func TestErrorsInABatch(t *testing.T) {
 	}
 }
 
-// TestBatch_OneBadAnswer: what is wrong with one answer does no harm to the others, in whichever batch it is.
-func TestBatch_OneBadAnswer(t *testing.T) {
+// TestBatch_OneBadResult: what is wrong with one answer does no harm to the others, in whichever batch it is.
+func TestBatch_OneBadResult(t *testing.T) {
 	list := ids(2*maxBatch + 10)
 	const bad = 2*maxBatch + 3
 	for name, c := range map[string]struct {

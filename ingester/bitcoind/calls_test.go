@@ -79,7 +79,7 @@ func hash(t testing.TB, text string) chainhash.Hash {
 	return *h
 }
 
-func TestRealState(t *testing.T) {
+func TestCalls_RealState(t *testing.T) {
 	c := open(t, Options{URL: newNode(t, record(t).answer).URL})
 	chain, err := c.Chain(t.Context())
 	want := Chain{
@@ -99,7 +99,7 @@ func TestRealState(t *testing.T) {
 	}
 }
 
-func TestRealMempool(t *testing.T) {
+func TestCalls_RealMempool(t *testing.T) {
 	c := open(t, Options{URL: newNode(t, record(t).answer).URL})
 	m, err := c.Mempool(t.Context())
 	if err != nil || len(m.IDs) != 5 || m.Sequence != 6 {
@@ -126,7 +126,7 @@ func TestRealMempool(t *testing.T) {
 	}
 }
 
-func TestRealBlockAndTransactions(t *testing.T) {
+func TestCalls_RealBlockAndTransactions(t *testing.T) {
 	c := open(t, Options{URL: newNode(t, record(t).answer).URL})
 	id := hash(t, "099caa689ca35b499feaeb2b8e517a10869890c4d8717180719d099352051f5b")
 	block, err := c.Block(t.Context(), id)
@@ -140,7 +140,7 @@ func TestRealBlockAndTransactions(t *testing.T) {
 	}
 }
 
-func TestCallGivesWhatTheNodeWrote(t *testing.T) {
+func TestCall_ReturnsRawResult(t *testing.T) {
 	node := newNode(t, func(method, params string) (string, *Error) {
 		if method == "savemempool" {
 			return "null", nil
@@ -167,7 +167,7 @@ func TestCallGivesWhatTheNodeWrote(t *testing.T) {
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
 
-func TestOldAndOddNodes(t *testing.T) {
+func TestCalls_OldAndOddNodes(t *testing.T) {
 	results := map[string]string{
 		"getblockchaininfo":   `{"chain":"main","blocks":700000,"headers":800000,"bestblockhash":"` + zeros[:63] + `7","initialblockdownload":true,"pruned":true,"pruneheight":600000}`,
 		"getmempoolinfo":      `{"loaded":false,"size":3}`,
@@ -196,7 +196,7 @@ func TestOldAndOddNodes(t *testing.T) {
 }
 
 // Each is JSON-RPC as it should be, with a result that the method never gives.
-func TestResultsThatCannotBe(t *testing.T) {
+func TestCalls_RejectMalformedResults(t *testing.T) {
 	someTx, someBlock := new(bytes.Buffer), new(bytes.Buffer)
 	if err := errors.Join(wire.NewMsgTx(2).Serialize(someTx), wire.NewMsgBlock(&wire.BlockHeader{}).Serialize(someBlock)); err != nil {
 		t.Fatal(err)

@@ -55,7 +55,7 @@ func resets(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func TestErrorKinds(t *testing.T) {
+func TestClient_ErrorKinds(t *testing.T) {
 	for name, c := range map[string]struct {
 		handler http.HandlerFunc
 		kind    error
@@ -135,7 +135,7 @@ func checkKind(t *testing.T, err, kind error, want []string) {
 	}
 }
 
-func TestErrorSaysWhichCall(t *testing.T) {
+func TestError_NamesMethod(t *testing.T) {
 	c := open(t, Options{URL: serve(t, fails(-8, "no\nhelp")).URL})
 	_, err := c.Call(t.Context(), "getblockhash", 1)
 	var said *Error
@@ -148,14 +148,14 @@ func TestErrorSaysWhichCall(t *testing.T) {
 	}
 }
 
-func TestErrorQuotesTheBeginning(t *testing.T) {
+func TestError_QuotesStartOfBody(t *testing.T) {
 	c := open(t, Options{URL: serve(t, says(200, `["the beginning"`+strings.Repeat(" ", 1<<20)+`,"the end"]`)).URL})
 	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrAnswer, []string{`[\"the beginning\"`})
 }
 
 // Not every port speaks HTTP.
-func TestOtherPorts(t *testing.T) {
+func TestClient_DetectsOtherPorts(t *testing.T) {
 	for name, c := range map[string]struct {
 		greeting string
 		kind     error
@@ -205,14 +205,14 @@ func listen(t testing.TB, address string) net.Listener {
 	return listener
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestClient_Unreachable(t *testing.T) {
 	listener := listen(t, "127.0.0.1:0")
 	listener.Close()
 	_, err := open(t, Options{URL: "http://" + listener.Addr().String()}).Network(t.Context())
 	checkKind(t, err, ErrUnreachable, []string{"connection refused", "server=1", "--rpc", "18443 regtest"})
 }
 
-func TestComesUpBetweenTries(t *testing.T) {
+func TestClient_RetriesUntilNodeIsUp(t *testing.T) {
 	listener := listen(t, "127.0.0.1:0")
 	listener.Close()
 	c := open(t, Options{URL: "http://" + listener.Addr().String()})
@@ -235,7 +235,7 @@ func TestComesUpBetweenTries(t *testing.T) {
 	}
 }
 
-func TestBusyThenNot(t *testing.T) {
+func TestClient_RetriesWhenBusy(t *testing.T) {
 	var tries atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if tries.Add(1) < maxTries {
@@ -249,7 +249,7 @@ func TestBusyThenNot(t *testing.T) {
 	}
 }
 
-func TestCancelWhileWaiting(t *testing.T) {
+func TestClient_CancelDuringPause(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := open(t, Options{URL: serve(t, fails(-28, "Verifying blocks…")).URL})
 	c.pauses = func() backoff.BackOff {
@@ -273,7 +273,7 @@ func hangs(asked chan<- struct{}) http.HandlerFunc {
 	}
 }
 
-func TestCancelWhileAsking(t *testing.T) {
+func TestClient_CancelDuringCall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := make(chan struct{}, 1)
 	go func() { <-asked; cancel() }()
@@ -283,7 +283,7 @@ func TestCancelWhileAsking(t *testing.T) {
 	}
 }
 
-func TestDeadlineWhileAsking(t *testing.T) {
+func TestClient_DeadlineDuringCall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := open(t, Options{URL: serve(t, hangs(make(chan struct{}, 10))).URL}).Network(ctx)
@@ -293,7 +293,7 @@ func TestDeadlineWhileAsking(t *testing.T) {
 	}
 }
 
-func TestTimeoutIsOfEachTry(t *testing.T) {
+func TestClient_TimeoutAppliesToEachTry(t *testing.T) {
 	asked := make(chan struct{}, 10)
 	c := open(t, Options{URL: serve(t, hangs(asked)).URL, Timeout: 10 * time.Millisecond})
 	_, err := c.Network(t.Context())
@@ -303,7 +303,7 @@ func TestTimeoutIsOfEachTry(t *testing.T) {
 	}
 }
 
-func TestPauses(t *testing.T) {
+func TestClient_Backoff(t *testing.T) {
 	c, err := New(Options{URL: "http://localhost:1", Cookie: "c"})
 	if err != nil {
 		t.Fatal(err)
@@ -329,7 +329,7 @@ func cookie(t *testing.T, text string) string {
 
 func version(string, string) (string, *Error) { return `{"subversion":"/x/"}`, nil }
 
-func TestCookieIsReadAnew(t *testing.T) {
+func TestClient_ReadsCookieForEachTry(t *testing.T) {
 	node := newNode(t, version)
 	path := cookie(t, user+":"+password+"\n")
 	c := open(t, Options{URL: node.URL, Cookie: path})
@@ -348,7 +348,7 @@ func TestCookieIsReadAnew(t *testing.T) {
 	}
 }
 
-func TestCookieIsReadOnceMoreWhenRefused(t *testing.T) {
+func TestClient_RereadsRejectedCookieOnce(t *testing.T) {
 	node := newNode(t, version)
 	node.set("__cookie__:second")
 	path := cookie(t, "__cookie__:first")
@@ -371,7 +371,7 @@ func TestCookieIsReadOnceMoreWhenRefused(t *testing.T) {
 	}
 }
 
-func TestCookiesThatAreNone(t *testing.T) {
+func TestClient_RejectsMalformedCookie(t *testing.T) {
 	node := newNode(t, version)
 	dir := t.TempDir()
 	absent := filepath.Join(dir, "absent")
@@ -394,7 +394,7 @@ func TestCookiesThatAreNone(t *testing.T) {
 	}
 }
 
-func TestFewConnections(t *testing.T) {
+func TestClient_LimitsConnections(t *testing.T) {
 	var connections atomic.Int32
 	s := httptest.NewUnstartedServer(http.HandlerFunc(newNode(t, version).handle))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -427,7 +427,7 @@ func TestFewConnections(t *testing.T) {
 	}
 }
 
-func TestMetrics(t *testing.T) {
+func TestClient_Metrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	c := open(t, Options{URL: newNode(t, version).URL, Registerer: reg})
 	for range 3 {

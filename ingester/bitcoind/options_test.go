@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestValidate(t *testing.T) {
+func TestOptions_Validate(t *testing.T) {
 	const url = "http://127.0.0.1:8332"
 	for name, c := range map[string]struct {
 		o    Options

@@ -123,8 +123,8 @@ func fillOf(t *testing.T, m *meddler, log io.Writer, lines []transcript.Line) *w
 	return w
 }
 
-// TestFill_OneTransactionThatCannotBeHad: the others are filled, and the fill ends.
-func TestFill_OneTransactionThatCannotBeHad(t *testing.T) {
+// TestBackfill_SkipsTransactionThatFails: the others are filled, and the fill ends.
+func TestBackfill_SkipsTransactionThatFails(t *testing.T) {
 	lines := plainOf(many)
 	bodies := lines[len(life.New(1, 0)):]
 	bad, other := transaction(t, bodies[2*1234].Body).TxHash(), bodies[2*77].Body
@@ -216,8 +216,8 @@ func (w *watch) awaitMany(but chainhash.Hash) {
 	})
 }
 
-// TestFill_ErrorsAboutTheNodeAreRetried: what concerns the node as a whole passes, and then nothing is missing.
-func TestFill_ErrorsAboutTheNodeAreRetried(t *testing.T) {
+// TestBackfill_RetriesErrorsAboutTheNode: what concerns the node as a whole passes, and then nothing is missing.
+func TestBackfill_RetriesErrorsAboutTheNode(t *testing.T) {
 	lines := plainOf(many)
 	bad := transaction(t, lines[len(life.New(1, 0))+2*1234].Body).TxHash()
 	for name, status := range map[string]int{
@@ -297,9 +297,9 @@ func threeBlocks(t *testing.T) ([]transcript.Line, []minedBlock) {
 	return lines, blocks
 }
 
-// TestWalk_ABlockThatCannotBeRead: it is skipped, and the walk goes on behind it. Of its payments those that were in the
+// TestWalk_SkipsBlockThatFails: it is skipped, and the walk goes on behind it. Of its payments those that were in the
 // mempool before stay evidence.
-func TestWalk_ABlockThatCannotBeRead(t *testing.T) {
+func TestWalk_SkipsBlockThatFails(t *testing.T) {
 	lines, blocks := threeBlocks(t)
 	bad := blocks[1]
 	hostile := hex.EncodeToString(slices.Concat(make([]byte, 80), []byte{1}, testblock.Hostile()["witness item"]))
@@ -344,9 +344,9 @@ func TestWalk_ABlockThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// TestBlock_DamagedTransaction: a block of which one transaction came as bytes that are none is asked for whole. If it is
+// TestAssembler_FetchesBlockWithMalformedTransaction: a block of which one transaction came as bytes that are none is asked for whole. If it is
 // the coinbase, the others are not taken for new ones of the mempool.
-func TestBlock_DamagedTransaction(t *testing.T) {
+func TestAssembler_FetchesBlockWithMalformedTransaction(t *testing.T) {
 	lines, blocks := threeBlocks(t)
 	heard := make(map[chainhash.Hash]bool)
 	for _, l := range lines[:blocks[2].first] {

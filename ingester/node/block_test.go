@@ -20,9 +20,9 @@ import (
 // never is how long the node may say nothing in tests of what its messages show.
 const never = time.Hour
 
-// TestNode_BlockThatIsLost loses messages of a block of which nothing was in the mempool, so that it changes no number of
+// TestNode_FetchesLostBlock loses messages of a block of which nothing was in the mempool, so that it changes no number of
 // the mempool's. However little shows that, the block is asked for.
-func TestNode_BlockThatIsLost(t *testing.T) {
+func TestNode_FetchesLostBlock(t *testing.T) {
 	const unseen, payments = 1200, 5
 	for name, c := range map[string]struct {
 		before replay.Fault  // of the topic sequence, before the block
@@ -129,10 +129,10 @@ func (w *watch) awaitPaid() {
 	})
 }
 
-// TestNode_ReorganisationWithTwoAddresses: the topics have an address each, so blocks are asked for, and the answer about
+// TestNode_ReorganisationWithTwoEndpoints: the topics have an address each, so blocks are asked for, and the answer about
 // the block that left comes last. Two new blocks have 160 of its 200 payments: 41 are taken back, its coinbase among
 // them.
-func TestNode_ReorganisationWithTwoAddresses(t *testing.T) {
+func TestNode_ReorganisationWithTwoEndpoints(t *testing.T) {
 	t.Parallel()
 	const paid, kept = 200, 160
 	l := life.Begin(1)

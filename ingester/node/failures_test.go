@@ -8,9 +8,9 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-// TestFill_RefusedTransactionIsAskedForBounded: three times in the first fill, once with each list after that, ten times
+// TestBackfill_TriesAreBounded: three times in the first fill, once with each list after that, ten times
 // in all.
-func TestFill_RefusedTransactionIsAskedForBounded(t *testing.T) {
+func TestBackfill_TriesAreBounded(t *testing.T) {
 	bad, p := chainhash.Hash{1}, newPool()
 	p.replace([]chainhash.Hash{bad}, 1)
 	var f backfill
@@ -44,7 +44,7 @@ func TestFill_RefusedTransactionIsAskedForBounded(t *testing.T) {
 	}
 }
 
-func TestFill_RefusalsAreBounded(t *testing.T) {
+func TestBackfill_FailuresAreBounded(t *testing.T) {
 	var f backfill
 	for i := range 2*maxFailures + 10 {
 		f.fail(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16)}, f.list)

@@ -77,8 +77,8 @@ func (w *watch) play(n int, f replay.Fault) {
 	}
 }
 
-// TestAQuietNodeIsLeftAlone: silence alone is no fault, on networks where nothing happens.
-func TestAQuietNodeIsLeftAlone(t *testing.T) {
+// TestNode_IdleNodeKeepsSocket: silence alone is no fault, on networks where nothing happens.
+func TestNode_IdleNodeKeepsSocket(t *testing.T) {
 	var log journal
 	w := newWatch(t, plain(), true, &log)
 	w.ready()
@@ -90,8 +90,8 @@ func TestAQuietNodeIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestASilentLinkIsMadeAnew: the node's mempool moves, and nobody tells.
-func TestASilentLinkIsMadeAnew(t *testing.T) {
+// TestNode_DeadConnectionReplacesSocket: the node's mempool moves, and nobody tells.
+func TestNode_DeadConnectionReplacesSocket(t *testing.T) {
 	var log journal
 	w := newWatch(t, plain(), true, &log)
 	w.ready()
@@ -112,9 +112,9 @@ func TestASilentLinkIsMadeAnew(t *testing.T) {
 	}
 }
 
-// TestANodeThatIsStarting: while RPC says that the node is warming up, what it tells over ZMQ is its old mempool,
+// TestNode_DefersWhileNodeIsStarting: while RPC says that the node is warming up, what it tells over ZMQ is its old mempool,
 // whatever the time; it becomes evidence of when it came, which RPC knows.
-func TestANodeThatIsStarting(t *testing.T) {
+func TestNode_DefersWhileNodeIsStarting(t *testing.T) {
 	var log journal
 	w := newWatch(t, plain(), true, &log)
 	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -28, Message: "Loading block index…"} })
@@ -135,9 +135,9 @@ func TestANodeThatIsStarting(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
-// TestANodeThatStartsLater: a node that was away when we began, and that reads its mempool from its file when it comes,
+// TestNode_DefersMempoolOfNodeThatStartsLater: a node that was away when we began, and that reads its mempool from its file when it comes,
 // tells nothing new by that.
-func TestANodeThatStartsLater(t *testing.T) {
+func TestNode_DefersMempoolOfNodeThatStartsLater(t *testing.T) {
 	var log journal
 	w := newWatch(t, plain(), true, &log)
 	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -1, Message: "not there"} })
@@ -164,7 +164,7 @@ func TestANodeThatStartsLater(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
-func TestCountersTellOfGapsAndRepeats(t *testing.T) {
+func TestNode_CountsMissedAndRepeatedMessages(t *testing.T) {
 	w := newWatch(t, plain(), true, t.Output())
 	w.ready()
 	w.play(10, replay.Deliver)
@@ -191,8 +191,8 @@ sightglass_node_repeated_messages_total{topic="sequence"} 2
 	})
 }
 
-// TestARestartIsNoGap: counters that begin anew are not counted as lost messages.
-func TestARestartIsNoGap(t *testing.T) {
+// TestNode_RestartIsNoGap: counters that begin anew are not counted as lost messages.
+func TestNode_RestartIsNoGap(t *testing.T) {
 	w := newWatch(t, realLife(t), true, t.Output())
 	w.live(none)
 	w.awaitEvidence(true)
@@ -237,9 +237,9 @@ func plainOf(n int) []transcript.Line {
 	return lines
 }
 
-// TestBlocksOfACatchUpAreNoEvidence: a node that was away for a day tells that day's blocks as it gets them. Only RPC
+// TestNode_DropsOldBlocksDuringCatchUp: a node that was away for a day tells that day's blocks as it gets them. Only RPC
 // knows how old they are.
-func TestBlocksOfACatchUpAreNoEvidence(t *testing.T) {
+func TestNode_DropsOldBlocksDuringCatchUp(t *testing.T) {
 	lines := realLife(t)[:440] // 110 blocks
 	for name, c := range map[string]struct {
 		age      time.Duration
@@ -270,9 +270,9 @@ func TestBlocksOfACatchUpAreNoEvidence(t *testing.T) {
 	}
 }
 
-// TestNode_ClockSet: by a wrong clock all that the node had was too old, or of another time; so all of it is asked for
+// TestNode_ClockStepFetchesWindowAgain: by a wrong clock all that the node had was too old, or of another time; so all of it is asked for
 // once more when the clock is set.
-func TestNode_ClockSet(t *testing.T) {
+func TestNode_ClockStepFetchesWindowAgain(t *testing.T) {
 	w := newWatch(t, plain(), true, t.Output())
 	w.ready()
 	w.play(40, replay.Deliver)
@@ -286,10 +286,10 @@ func TestNode_ClockSet(t *testing.T) {
 	w.compare("asked for again")
 }
 
-// TestNode_RestartThatNoCounterShows: the node starts again while the link is away, without its mempool's file, and has
+// TestNode_DetectsRestartWithoutCounterReset: the node starts again while the link is away, without its mempool's file, and has
 // counted further than before when the link is back. Its old mempool is not in ours then; but nobody took those payments
 // back, so they stay evidence until they are too old.
-func TestNode_RestartThatNoCounterShows(t *testing.T) {
+func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
 	var log journal
 	l := life.Begin(1)
 	l.Pay(30)

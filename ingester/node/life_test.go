@@ -348,9 +348,9 @@ func faults(seed uint64, lines []transcript.Line) map[string]fault {
 	}
 }
 
-// TestTheRealLife plays what a real bitcoind said, with the link at its best and at its worst: at every moment at
+// TestNode_RealTranscript plays what a real bitcoind said, with the link at its best and at its worst: at every moment at
 // which the node was asked for its mempool, ours is the same.
-func TestTheRealLife(t *testing.T) {
+func TestNode_RealTranscript(t *testing.T) {
 	lines := realLife(t)
 	for name, happens := range faults(7, lines) {
 		t.Run(name, func(t *testing.T) {
@@ -362,8 +362,8 @@ func TestTheRealLife(t *testing.T) {
 	}
 }
 
-// TestTheRealLifeWithoutRPC: who listens from the node's start knows its mempool from ZMQ alone.
-func TestTheRealLifeWithoutRPC(t *testing.T) {
+// TestNode_RealTranscriptWithoutRPC: who listens from the node's start knows its mempool from ZMQ alone.
+func TestNode_RealTranscriptWithoutRPC(t *testing.T) {
 	w := newWatch(t, untilRestart(realLife(t)), false, t.Output())
 	w.live(none)
 }
@@ -381,9 +381,9 @@ func untilRestart(lines []transcript.Line) []transcript.Line {
 	return lines
 }
 
-// TestMadeUpLives: the same for lives with all that a bitcoind does, one for each seed, and for each with all topics at
+// TestNode_SimulatedTranscripts: the same for lives with all that a bitcoind does, one for each seed, and for each with all topics at
 // one address and with an address for each.
-func TestMadeUpLives(t *testing.T) {
+func TestNode_SimulatedTranscripts(t *testing.T) {
 	for seed := range uint64(4) {
 		lines := life.New(seed, 150)
 		for name, happens := range faults(seed, lines) {

@@ -55,7 +55,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecode_RejectsMalformed(t *testing.T) {
 	id := strings.Repeat("ab", 32)
 	for name, c := range map[string]struct {
 		frames [][]byte

@@ -103,8 +103,8 @@ func forward(t *testing.T, to string) string {
 	return "tcp://" + ln.Addr().String()
 }
 
-// TestNode_MappedPort: the node names a port that is not the one where we listen, and all of it works.
-func TestNode_MappedPort(t *testing.T) {
+// TestNode_NoWarningForMappedPort: the node names a port that is not the one where we listen, and all of it works.
+func TestNode_NoWarningForMappedPort(t *testing.T) {
 	var log journal
 	w := watchAt(t, realLife(t), func(theirs string) []string { return []string{forward(t, theirs)} }, &log)
 	w.live(none)
@@ -116,8 +116,8 @@ func TestNode_MappedPort(t *testing.T) {
 	}
 }
 
-// TestNode_OneEndpointDead: it has a metric of its own, and a state.
-func TestNode_OneEndpointDead(t *testing.T) {
+// TestNode_ReportsEndpointThatIsDown: it has a metric of its own, and a state.
+func TestNode_ReportsEndpointThatIsDown(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -143,8 +143,8 @@ func TestNode_OneEndpointDead(t *testing.T) {
 	})
 }
 
-// TestNode_BlocksOnly: the log says what is wrong with a node that takes no transactions from its peers, once.
-func TestNode_BlocksOnly(t *testing.T) {
+// TestNode_WarnsOfBlocksOnly: the log says what is wrong with a node that takes no transactions from its peers, once.
+func TestNode_WarnsOfBlocksOnly(t *testing.T) {
 	lines := realLife(t)
 	changed := false
 	for i, line := range lines {

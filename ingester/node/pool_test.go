@@ -49,7 +49,7 @@ func check(t *testing.T, p *pool, want []byte, next, skipped uint64) {
 	}
 }
 
-func TestChangesInOrder(t *testing.T) {
+func TestPool_AppliesChangesInOrder(t *testing.T) {
 	p := newPool()
 	p.replace(nil, 1)
 	p.add(id(1), 1)
@@ -62,9 +62,9 @@ func TestChangesInOrder(t *testing.T) {
 	check(t, &p, []byte{2}, 4, 0)
 }
 
-// TestNumbersThatABlockTakes: a block's transactions take numbers that no message has; the removals for conflicts with
+// TestPool_BlockExplainsNumbers: a block's transactions take numbers that no message has; the removals for conflicts with
 // it show them before the block comes (the r_gap of bitcoind's own tests).
-func TestNumbersThatABlockTakes(t *testing.T) {
+func TestPool_BlockExplainsNumbers(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, after uint64 // numbers of an R before the block, and of an A after it
 		skipped       uint64 // between
@@ -86,7 +86,7 @@ func TestNumbersThatABlockTakes(t *testing.T) {
 	}
 }
 
-func TestALostChangeShows(t *testing.T) {
+func TestPool_CountsUnexplainedNumbers(t *testing.T) {
 	p := newPool()
 	p.replace(ids(1, 2, 3), 4)
 	p.add(id(5), 5)
@@ -95,7 +95,7 @@ func TestALostChangeShows(t *testing.T) {
 	check(t, &p, []byte{1, 2, 3, 5}, 6, 1)
 }
 
-func TestReplaceTellsWhatVanished(t *testing.T) {
+func TestPool_ReplaceReturnsUnlisted(t *testing.T) {
 	p := newPool()
 	p.replace(ids(1, 2, 3), 4)
 	p.markReceived(id(1))
@@ -122,8 +122,8 @@ func TestReplaceTellsWhatVanished(t *testing.T) {
 	}
 }
 
-// TestWhatAListKnows: changes that came while the list was on its way are told again only if it does not have them.
-func TestWhatAListKnows(t *testing.T) {
+// TestNewerThan: changes that came while the list was on its way are told again only if it does not have them.
+func TestNewerThan(t *testing.T) {
 	block := change{letter: transcript.Connected, confirmed: ids(1)}
 	a := func(number uint64) change { return change{letter: transcript.Added, number: number} }
 	for name, c := range map[string]struct {
@@ -148,7 +148,7 @@ func TestWhatAListKnows(t *testing.T) {
 	}
 }
 
-func TestThePoolIsBounded(t *testing.T) {
+func TestPool_IsBounded(t *testing.T) {
 	p := newPool()
 	for i := range maxEntries {
 		p.markReceived(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16), 1})

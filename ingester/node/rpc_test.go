@@ -87,9 +87,9 @@ func (f *front) behind(w *watch, o *node.Options) {
 // aloneText is what the log says when RPC is given up.
 const aloneText = "continuing with ZMQ alone"
 
-// TestNode_RPCThatGivesNoAnswer: a node that is heard, with an RPC that is of no use. After the limit what comes counts,
+// TestNode_ContinuesWithZMQWhenRPCFails: a node that is heard, with an RPC that is of no use. After the limit what comes counts,
 // the log says so once, and when RPC answers everything is known, what came before too.
-func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
+func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 	for name, way := range map[string]func(*front) http.HandlerFunc{
 		"hangs":                        func(f *front) http.HandlerFunc { return f.hang },
 		"hangs up":                     func(*front) http.HandlerFunc { return refuse },
@@ -144,8 +144,8 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 	}
 }
 
-// TestNode_RPCStopsWhileInStep: nothing is held then, and what is lost is known again with the first answer.
-func TestNode_RPCStopsWhileInStep(t *testing.T) {
+// TestNode_RPCStopsWhileInSync: nothing is held then, and what is lost is known again with the first answer.
+func TestNode_RPCStopsWhileInSync(t *testing.T) {
 	var log journal
 	f := newFront(t)
 	w := awayWatch(t, &log, f)

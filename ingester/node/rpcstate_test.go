@@ -9,8 +9,8 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// TestReach takes reach through what may happen to an RPC, second by second.
-func TestReach(t *testing.T) {
+// TestRPCState takes reach through what may happen to an RPC, second by second.
+func TestRPCState(t *testing.T) {
 	const limit = 30
 	type step struct {
 		at           int // seconds
@@ -107,8 +107,8 @@ func TestClockStep(t *testing.T) {
 	}
 }
 
-// TestPlace_Contradicts: which lists cannot be of the same life of the node.
-func TestPlace_Contradicts(t *testing.T) {
+// TestPosition_Contradicts: which lists cannot be of the same life of the node.
+func TestPosition_Contradicts(t *testing.T) {
 	block := change{letter: transcript.Connected, confirmed: make([]chainhash.Hash, 100)}
 	for name, c := range map[string]struct {
 		place  position

@@ -10,9 +10,9 @@ import (
 	"sightglass/ingester/bitcoind"
 )
 
-// TestWatchTopics: a topic that the node publishes at another port is missed only if it does not come while the other
+// TestNode_WarnsOfTopicAtAnotherPort: a topic that the node publishes at another port is missed only if it does not come while the other
 // one does.
-func TestWatchTopics(t *testing.T) {
+func TestNode_WarnsOfTopicAtAnotherPort(t *testing.T) {
 	const mapped, address = "tcp://node:38332", "tcp://0.0.0.0:28333"
 	published := []bitcoind.Notification{
 		{Topic: TopicRawTx, Address: "tcp://0.0.0.0:28332"}, {Topic: TopicSequence, Address: address},

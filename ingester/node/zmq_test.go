@@ -74,7 +74,7 @@ func next(t *testing.T, events <-chan node.Event) node.Event {
 	}
 }
 
-func TestEveryTransactionArrivesInOrder(t *testing.T) {
+func TestNode_DeliversTransactionsInOrder(t *testing.T) {
 	txs, p := transactions(t), publisher(t, 2000, false)
 	events, _ := listen(t, p.Endpoint(), io.Discard)
 	done := make(chan error, 1)
@@ -90,7 +90,7 @@ func TestEveryTransactionArrivesInOrder(t *testing.T) {
 	}
 }
 
-func TestALoopNeverRepeatsATxid(t *testing.T) {
+func TestPublisher_LoopNeverRepeatsTxid(t *testing.T) {
 	txs, p := transactions(t)[:50], publisher(t, 5000, true)
 	events, _ := listen(t, p.Endpoint(), io.Discard)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -109,8 +109,8 @@ func TestALoopNeverRepeatsATxid(t *testing.T) {
 	}
 }
 
-// TestBrokenMessagesHarmNoOthers sends what no node would, between two good transactions.
-func TestBrokenMessagesHarmNoOthers(t *testing.T) {
+// TestNode_SkipsMalformedMessages sends what no node would, between two good transactions.
+func TestNode_SkipsMalformedMessages(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()
 	var log bytes.Buffer
@@ -162,8 +162,8 @@ sightglass_node_bad_messages_total{reason="transaction"} 1
 	}
 }
 
-// TestHostileTransactionsHarmNoOthers sends bytes that make btcd panic, or allocate 100 MB, before a good transaction.
-func TestHostileTransactionsHarmNoOthers(t *testing.T) {
+// TestNode_SkipsHostileTransactions sends bytes that make btcd panic, or allocate 100 MB, before a good transaction.
+func TestNode_SkipsHostileTransactions(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()
 	var log journal

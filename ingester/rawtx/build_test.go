@@ -10,8 +10,8 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// TestBuild_RecoversFromBtcdsPanics shows what the walk keeps from btcd, and that it would be an error without the walk.
-func TestBuild_RecoversFromBtcdsPanics(t *testing.T) {
+// TestBuild_RecoversFromPanics shows what the walk keeps from btcd, and that it would be an error without the walk.
+func TestBuild_RecoversFromPanics(t *testing.T) {
 	for _, name := range []string{"input script", "output script", "witness item"} {
 		err := build(testblock.Hostile()[name], new(wire.MsgTx).Deserialize)
 		at, ok := errors.AsType[*Error](err)

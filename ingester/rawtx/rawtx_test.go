@@ -68,7 +68,7 @@ func TestDecodeBlock(t *testing.T) {
 // input is an outpoint, an empty script and a sequence.
 var input = strings.Repeat("00", 36) + "00" + "ffffffff"
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecode_RejectsMalformed(t *testing.T) {
 	for name, c := range map[string]struct{ hex, want string }{
 		"nothing":                   {"", "at byte 0: expected a transaction's version, 4 bytes, but 0 are left"},
 		"half a transaction":        {genesis[:100], "at byte 41: expected 77 bytes of an input's script, but 8 bytes are left"},
@@ -94,7 +94,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-func TestDecode_RefusesHostileClaims(t *testing.T) {
+func TestDecode_RejectsHostileClaims(t *testing.T) {
 	for name, raw := range testblock.Hostile() {
 		t.Run(name, func(t *testing.T) {
 			_, err := rawtx.Decode(raw)
@@ -111,7 +111,7 @@ func TestDecode_RefusesHostileClaims(t *testing.T) {
 // blockOf is a block of one transaction.
 func blockOf(raw []byte) []byte { return slices.Concat(make([]byte, 80), []byte{1}, raw) }
 
-func TestDecode_RefusesWhatNoBlockHolds(t *testing.T) {
+func TestDecode_RejectsOversized(t *testing.T) {
 	if _, err := rawtx.Decode(make([]byte, rawtx.MaxSize+1)); !errors.Is(err, rawtx.ErrInvalid) {
 		t.Errorf("got %v, want ErrInvalid", err)
 	}
@@ -147,9 +147,9 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestDecode_MemoryIsInProportion: what a parse allocates is bounded by the bytes that are there. The dearest are empty
+// TestDecode_MemoryIsProportional: what a parse allocates is bounded by the bytes that are there. The dearest are empty
 // witness items: a byte each, and 24 for the slice.
-func TestDecode_MemoryIsInProportion(t *testing.T) {
+func TestDecode_MemoryIsProportional(t *testing.T) {
 	const perByte, constant = 32, 64 << 10
 	if _, err := rawtx.Decode(unhex(t, genesis)); err != nil { // btcd keeps the buffer that it parses with
 		t.Fatal(err)
@@ -240,8 +240,8 @@ func compareError(err, kind error, size int, ok bool) error {
 	return nil
 }
 
-// TestDecodeBlock_Damaged changes three bytes of a real block, the first of them at a place where a length may be.
-func TestDecodeBlock_Damaged(t *testing.T) {
+// TestDecodeBlock_RejectsDamaged changes three bytes of a real block, the first of them at a place where a length may be.
+func TestDecodeBlock_RejectsDamaged(t *testing.T) {
 	whole := block(t)
 	rng := rand.New(rand.NewPCG(13, 5))
 	refused := 0

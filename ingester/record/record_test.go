@@ -224,7 +224,7 @@ func agrees(t *testing.T, lines []transcript.Line) {
 	}
 }
 
-func TestARecordingIsTheSameLife(t *testing.T) {
+func TestRun_RecordsWhatReplayPlays(t *testing.T) {
 	for name, of := range map[string]func(t *testing.T) []transcript.Line{
 		"made up":  func(*testing.T) []transcript.Line { return life.New(11, 1000) },
 		"the real": realLife,
@@ -243,8 +243,8 @@ func TestARecordingIsTheSameLife(t *testing.T) {
 	}
 }
 
-// TestEachFileOfALongRecordingStandsAlone records more than fits.
-func TestEachFileOfALongRecordingStandsAlone(t *testing.T) {
+// TestRun_EachRotatedFileReplays records more than fits.
+func TestRun_EachRotatedFileReplays(t *testing.T) {
 	lines := life.New(14, 1000)
 	tp := roll(t, lines, true, 2*MB, io.Discard)
 	tp.play(t, lines)
@@ -266,7 +266,7 @@ func realLife(t *testing.T) []transcript.Line {
 	return lines
 }
 
-func TestWithoutRPCItSaysWhatIsLacking(t *testing.T) {
+func TestRun_WarnsWithoutRPC(t *testing.T) {
 	lines := life.New(12, 200)
 	var log bytes.Buffer
 	got := roll(t, lines, false, GB, &log).play(t, lines)
@@ -279,7 +279,7 @@ func TestWithoutRPCItSaysWhatIsLacking(t *testing.T) {
 	}
 }
 
-func TestFailingRPCStopsNoRecording(t *testing.T) {
+func TestRun_ContinuesWhenRPCFails(t *testing.T) {
 	lines := life.New(13, 200)
 	var log lockedBuffer
 	tp := roll(t, lines, true, GB, &log)
@@ -320,8 +320,8 @@ func (a asker) Call(_ context.Context, method string, _ ...any) (json.RawMessage
 	return json.Marshal(method + strings.Repeat("x", a.size))
 }
 
-// TestRotationBeginsWithTheAnswers writes notifications by hand until the file is begun anew.
-func TestRotationBeginsWithTheAnswers(t *testing.T) {
+// TestRun_RotatedFileStartsWithBaseline writes notifications by hand until the file is begun anew.
+func TestRun_RotatedFileStartsWithBaseline(t *testing.T) {
 	o := Options{ZMQ: []string{"tcp://127.0.0.1:1"}, RPC: asker{10}, MaxSize: 200_000,
 		Out: filepath.Join(t.TempDir(), "it.jsonl"), Log: slog.New(slog.DiscardHandler)}
 	r := newRecorder(o)
@@ -351,7 +351,7 @@ func TestRotationBeginsWithTheAnswers(t *testing.T) {
 	}
 }
 
-func TestRunRefuses(t *testing.T) {
+func TestRun_RejectsBadOptions(t *testing.T) {
 	good := Options{ZMQ: []string{"tcp://127.0.0.1:1"}, MaxSize: GB, Out: filepath.Join(t.TempDir(), "it.jsonl"), Log: slog.New(slog.DiscardHandler)}
 	small, nowhere, endpoint := good, good, good
 	small.MaxSize = 1
@@ -368,7 +368,7 @@ func TestRunRefuses(t *testing.T) {
 	}
 }
 
-func TestAFullDiskEndsIt(t *testing.T) {
+func TestRun_EndsOnFullDisk(t *testing.T) {
 	r := newRecorder(Options{ZMQ: []string{"tcp://127.0.0.1:1"}, MaxSize: GB, Out: "/dev/full", Log: slog.New(slog.DiscardHandler)})
 	r.messages <- zmqsub.Message{At: time.Now(), Frames: [][]byte{[]byte("rawtx"), make([]byte, 100_000), make([]byte, 4)}}
 	err := r.run(t.Context())
@@ -377,7 +377,7 @@ func TestAFullDiskEndsIt(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
+func TestSize_UnmarshalText(t *testing.T) {
 	for text, want := range map[string]Size{
 		"0": 0, "500": 500, "500B": 500, "500MB": 500 * MB, "1.5GB": 1500 * MB, "1GiB": 1 << 30, "2 kb": 2000, "1KiB": 1024, "1tb": 1000 * GB,
 	} {

@@ -79,7 +79,7 @@ func after(lines []transcript.Line, t float64) []transcript.Line {
 	return lines[slices.IndexFunc(lines, func(l transcript.Line) bool { return l.T > t }):]
 }
 
-func TestTheRealLifeAgreesWithItself(t *testing.T) {
+func TestNode_RealTranscriptIsConsistent(t *testing.T) {
 	lines := realLife(t)
 	n := newNode(t, lines)
 	stepAll(t, n, nil)
@@ -91,7 +91,7 @@ func TestTheRealLifeAgreesWithItself(t *testing.T) {
 	}
 }
 
-func TestADifferenceIsAnError(t *testing.T) {
+func TestNode_ReportsInconsistentTranscript(t *testing.T) {
 	for name, c := range map[string]struct{ old, now string }{
 		"another number": {`"mempool_sequence": 8}`, `"mempool_sequence": 7}`},
 		"one missing":    {`"b46a457b06a79ab1304d5c2482c5168bd524c4bd8069098021db978ab4873cdd", `, ``},
@@ -116,9 +116,9 @@ func TestADifferenceIsAnError(t *testing.T) {
 	}
 }
 
-// TestARecordingMayBeginAnywhere cuts the beginning off. What the node answered first is taken for its state; from
+// TestNode_TranscriptMayStartAnywhere cuts the beginning off. What the node answered first is taken for its state; from
 // there on all must agree.
-func TestARecordingMayBeginAnywhere(t *testing.T) {
+func TestNode_TranscriptMayStartAnywhere(t *testing.T) {
 	for _, from := range []float64{2.7, 3.1, 3.4, 3.5, 3.84, 4.1} {
 		lines := after(realLife(t), from)
 		n := newNode(t, lines)
@@ -129,16 +129,16 @@ func TestARecordingMayBeginAnywhere(t *testing.T) {
 	}
 }
 
-func TestTheMempoolIsKnownFromTheStart(t *testing.T) {
+func TestNode_MempoolIsKnownFromStart(t *testing.T) {
 	n := newNode(t, after(realLife(t), 3.2))
 	if ids, sequence := n.Mempool(); len(ids) != 5 || sequence != 8 {
 		t.Errorf("%d transactions and the next number %d, want 5 and 8", len(ids), sequence)
 	}
 }
 
-// TestAnswersMayRunAhead moves what the node answered to before the notifications that lead there, and to after the
+// TestNode_ResponsesMayRunAhead moves what the node answered to before the notifications that lead there, and to after the
 // next ones.
-func TestAnswersMayRunAhead(t *testing.T) {
+func TestNode_ResponsesMayRunAhead(t *testing.T) {
 	for _, shift := range []float64{-0.2, +0.4} {
 		lines := realLife(t)
 		for i := range lines {
@@ -155,7 +155,7 @@ func TestAnswersMayRunAhead(t *testing.T) {
 	}
 }
 
-func TestMadeUpLivesAgreeWithThemselves(t *testing.T) {
+func TestNode_SimulatedTranscriptsAreConsistent(t *testing.T) {
 	total, letters := 0, make(map[string]int)
 	for seed := range uint64(200) {
 		lines := life.New(seed, 250)
@@ -181,7 +181,7 @@ func TestMadeUpLivesAgreeWithThemselves(t *testing.T) {
 	}
 }
 
-func TestTheSameSeedIsTheSameLife(t *testing.T) {
+func TestLife_SeedIsReproducible(t *testing.T) {
 	a, b := fmt.Sprint(life.New(7, 300)), fmt.Sprint(life.New(7, 300))
 	if a != b {
 		t.Error("two lives")
@@ -191,9 +191,9 @@ func TestTheSameSeedIsTheSameLife(t *testing.T) {
 	}
 }
 
-// TestAfterALossTheNextAnswerHolds takes notifications out of lives, so that the counters have gaps. From an answer on
+// TestNode_NextListAppliesAfterLoss takes notifications out of lives, so that the counters have gaps. From an answer on
 // all must agree again, up to the next loss.
-func TestAfterALossTheNextAnswerHolds(t *testing.T) {
+func TestNode_NextListAppliesAfterLoss(t *testing.T) {
 	for seed := range uint64(50) {
 		whole := life.New(seed, 250)
 		lines := slices.Clone(whole)
@@ -264,7 +264,7 @@ func same(a, b transcript.Line) bool {
 	return a.Topic == b.Topic && a.Counter == b.Counter && bytes.Equal(a.Body, b.Body)
 }
 
-func TestRunPublishesEveryLineInOrder(t *testing.T) {
+func TestNode_RunPublishesInOrder(t *testing.T) {
 	for name, lines := range map[string][]transcript.Line{"real": realLife(t), "made up": life.New(1, 2000)} {
 		t.Run(name, func(t *testing.T) {
 			n, err := replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, lines)
@@ -289,7 +289,7 @@ func TestRunPublishesEveryLineInOrder(t *testing.T) {
 	}
 }
 
-func TestRunAnswersUntilItIsStopped(t *testing.T) {
+func TestNode_RunAnswersUntilStopped(t *testing.T) {
 	n := newNode(t, life.New(2, 20))
 	subscriber(t, n.Endpoint())
 	ctx, cancel := context.WithCancel(t.Context())
@@ -304,7 +304,7 @@ func TestRunAnswersUntilItIsStopped(t *testing.T) {
 	}
 }
 
-func TestFaultsOnTheWay(t *testing.T) {
+func TestNode_StepFaults(t *testing.T) {
 	lines := []transcript.Line{{Topic: "a", Counter: 5}, {Topic: "b"}, {Topic: "c"}}
 	n := newNode(t, lines)
 	s := subscriber(t, n.Endpoint())
@@ -323,7 +323,7 @@ func TestFaultsOnTheWay(t *testing.T) {
 	}
 }
 
-func TestWhatIsDroppedHappenedAllTheSame(t *testing.T) {
+func TestNode_DroppedMessageChangesState(t *testing.T) {
 	lines := life.New(3, 300)
 	n := newNode(t, lines)
 	for ok := true; ok; {
@@ -337,7 +337,7 @@ func TestWhatIsDroppedHappenedAllTheSame(t *testing.T) {
 	}
 }
 
-func TestACutLosesWhatIsSentMeanwhile(t *testing.T) {
+func TestNode_CutLosesMessages(t *testing.T) {
 	lines := []transcript.Line{{Topic: "a"}, {Topic: "b"}, {Topic: "c"}}
 	n := newNode(t, lines)
 	s := subscriber(t, n.Endpoint())
@@ -367,7 +367,7 @@ func TestACutLosesWhatIsSentMeanwhile(t *testing.T) {
 	}
 }
 
-func TestARestartEmptiesTheMempoolAndCutsTheLink(t *testing.T) {
+func TestNode_RestartEmptiesMempoolAndCuts(t *testing.T) {
 	n := newNode(t, realLife(t))
 	subscriber(t, n.Endpoint())
 	if err := n.AwaitSubscriber(t.Context(), "rawtx"); err != nil {
@@ -391,7 +391,7 @@ func TestARestartEmptiesTheMempoolAndCutsTheLink(t *testing.T) {
 	}
 }
 
-func TestNewNodeRefuses(t *testing.T) {
+func TestNewNode_RejectsBadOptions(t *testing.T) {
 	good := []transcript.Line{{Topic: "a"}}
 	hostile := slices.Concat(make([]byte, 80), []byte{1}, testblock.Hostile()["output script"])
 	free := replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*"}

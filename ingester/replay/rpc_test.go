@@ -78,8 +78,8 @@ func decoded(t *testing.T, raw json.RawMessage) any {
 	return v
 }
 
-// TestAnswersAreTheRealNodes asks at the moment of each recorded answer for the same.
-func TestAnswersAreTheRealNodes(t *testing.T) {
+// TestRPC_EqualsRealNode asks at the moment of each recorded answer for the same.
+func TestRPC_EqualsRealNode(t *testing.T) {
 	n := newNode(t, realLife(t))
 	asked := make(map[string]int)
 	stepAll(t, n, func(l transcript.Line) {
@@ -165,8 +165,8 @@ func compareMempool(t *testing.T, got, want any) {
 	}
 }
 
-// TestAMadeUpChainHangsTogether walks back from the tip over RPC after each step of the chain.
-func TestAMadeUpChainHangsTogether(t *testing.T) {
+// TestRPC_SimulatedChainIsConsistent walks back from the tip over RPC after each step of the chain.
+func TestRPC_SimulatedChainIsConsistent(t *testing.T) {
 	n := newNode(t, life.New(4, 300))
 	stepAll(t, n, func(l transcript.Line) {
 		if l.Topic != transcript.TopicHashBlock {
@@ -191,7 +191,7 @@ func TestAMadeUpChainHangsTogether(t *testing.T) {
 	})
 }
 
-func TestUnconfirmedTransactionsAlone(t *testing.T) {
+func TestRPC_ReturnsOnlyUnconfirmedTransactions(t *testing.T) {
 	n := newNode(t, realLife(t))
 	const id = "b986ff04326e549f84a22a80d9595500b2f1d575f078c1528ef4871221f9ad8f"
 	stepAll(t, n, nil)
@@ -210,8 +210,8 @@ func TestUnconfirmedTransactionsAlone(t *testing.T) {
 	}
 }
 
-// TestTimesAreThoseOfThePlaying plays ten times faster, long ago. A block is as old when it comes as it was in the life.
-func TestTimesAreThoseOfThePlaying(t *testing.T) {
+// TestRPC_TimesAreOfPlayback plays ten times faster, long ago. A block is as old when it comes as it was in the life.
+func TestRPC_TimesAreOfPlayback(t *testing.T) {
 	lines := []transcript.Line{
 		{T: 100, Method: "x"},
 		{T: 150, Topic: "sequence", Body: transcript.Sequence{Letter: transcript.Added, Number: 1}.Body(), Counter: 0},
@@ -251,7 +251,7 @@ func TestTimesAreThoseOfThePlaying(t *testing.T) {
 	}
 }
 
-func TestFailures(t *testing.T) {
+func TestRPC_Errors(t *testing.T) {
 	n := newNode(t, life.New(5, 10))
 	hash := strings.Repeat("0", 64)
 	for name, c := range map[string]struct {
@@ -276,7 +276,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-func TestTheFormsOfCalls(t *testing.T) {
+func TestRPC_RequestForms(t *testing.T) {
 	n := newNode(t, []transcript.Line{{Topic: "x"}})
 	const good, bad = `{"id":1,"method":"getblockcount"}`, `{"id":2,"method":"stop"}`
 	const two, twoBad = `{"jsonrpc":"2.0","id":3,"method":"getblockcount","params":[]}`, `{"jsonrpc":"2.0","id":4,"method":"stop"}`
@@ -296,7 +296,7 @@ func TestTheFormsOfCalls(t *testing.T) {
 	}
 }
 
-func TestFail(t *testing.T) {
+func TestNode_Fail(t *testing.T) {
 	n := newNode(t, []transcript.Line{{Topic: "x"}})
 	n.Fail(func(method string) *replay.RPCError {
 		if method != "getblockcount" {

@@ -48,7 +48,7 @@ func read(t testing.TB, names ...string) []transcript.Line {
 	return lines
 }
 
-func TestRoundTrip(t *testing.T) {
+func TestTranscript_RoundTrip(t *testing.T) {
 	lines := []transcript.Line{
 		{T: 0.5, Topic: "rawtx", Body: []byte{1, 2, 255}, Counter: 1<<32 - 1},
 		{T: 1.25, Topic: "sequence", Body: []byte{}, Counter: 0},
@@ -60,7 +60,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-func TestTheRealNodesTranscript(t *testing.T) {
+func TestReadFiles_RealTranscript(t *testing.T) {
 	zmq, rpc := testblock.Data(t, "bitcoind/zmq.jsonl"), testblock.Data(t, "bitcoind/rpc.jsonl")
 	lines := read(t, rpc, zmq)
 	if len(lines) != 518 {
@@ -74,7 +74,7 @@ func TestTheRealNodesTranscript(t *testing.T) {
 	}
 }
 
-func TestAtTheSameTimeZMQComesFirst(t *testing.T) {
+func TestReadFiles_ZMQFirstAtSameTime(t *testing.T) {
 	path := write(t, []transcript.Line{
 		{T: 1, Method: "a"}, {T: 1, Method: "b"}, {T: 1, Topic: "c"}, {T: 0, Method: "d"}, {T: 1, Topic: "e"},
 	})
@@ -87,7 +87,7 @@ func TestAtTheSameTimeZMQComesFirst(t *testing.T) {
 	}
 }
 
-func TestGzip(t *testing.T) {
+func TestReadFiles_Gzip(t *testing.T) {
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)
 	_, err := w.Write([]byte(`{"t":1,"topic":"rawtx","body":"00","seq":7}`))
@@ -109,7 +109,7 @@ func TestGzip(t *testing.T) {
 	}
 }
 
-func TestReadSaysWhichLineIsWrongAndWhatWasExpected(t *testing.T) {
+func TestRead_ErrorNamesLineAndFormat(t *testing.T) {
 	for name, c := range map[string]struct{ line, want string }{
 		"prose":            {"Dear Sir or Madam", "invalid character"},
 		"an array":         {"[]", "cannot unmarshal"},
@@ -137,7 +137,7 @@ func TestReadSaysWhichLineIsWrongAndWhatWasExpected(t *testing.T) {
 	}
 }
 
-func TestALineHasABound(t *testing.T) {
+func TestRead_BoundsLines(t *testing.T) {
 	line := `{"t":1,"method":"x","result":"` + strings.Repeat("a", transcript.MaxLine) + `"}`
 	_, err := transcript.Read(strings.NewReader("{\"t\":1,\"method\":\"x\"}\n"+line), "it")
 	if err == nil || !strings.Contains(err.Error(), "it: line 2: over 67108864 bytes") {
@@ -153,7 +153,7 @@ func TestIs(t *testing.T) {
 	}
 }
 
-func TestSequence(t *testing.T) {
+func TestSequence_RoundTrip(t *testing.T) {
 	for _, letter := range "ARCD" {
 		s := transcript.Sequence{Letter: byte(letter)}
 		s.Hash[0] = 0xab
@@ -178,9 +178,9 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-// TestRotation writes far more than fits. What is on disk stays in its bound, each file begins with the baseline, and
+// TestWriter_Rotates writes far more than fits. What is on disk stays in its bound, each file begins with the baseline, and
 // the newest lines are there without a hole.
-func TestRotation(t *testing.T) {
+func TestWriter_Rotates(t *testing.T) {
 	const maxSize = 400_000
 	path := filepath.Join(t.TempDir(), "it.jsonl")
 	baselines := 0
@@ -227,7 +227,7 @@ func size(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-func TestWithoutABaselineTheFileGoesOn(t *testing.T) {
+func TestWriter_KeepsFileWithoutBaseline(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "it.jsonl")
 	down, isDown := errors.New("the node is down"), false
 	w, err := transcript.NewWriter(path, 1, func() ([]transcript.Line, error) {
@@ -249,7 +249,7 @@ func TestWithoutABaselineTheFileGoesOn(t *testing.T) {
 	}
 }
 
-func TestNoRecordingIsOverwritten(t *testing.T) {
+func TestNewWriter_OverwritesNothing(t *testing.T) {
 	path := write(t, []transcript.Line{{Topic: "rawtx"}})
 	_, err := transcript.NewWriter(path, 1<<20, nothing)
 	if err == nil || !strings.Contains(err.Error(), path+" exists already: name another file") {
@@ -257,7 +257,7 @@ func TestNoRecordingIsOverwritten(t *testing.T) {
 	}
 }
 
-func TestAFullDiskIsAnErrorWithThePath(t *testing.T) {
+func TestWriter_FullDiskErrorNamesPath(t *testing.T) {
 	w, err := transcript.NewWriter("/dev/full", 1000, nothing)
 	if err != nil {
 		t.Skipf("no /dev/full here: %v", err)
@@ -273,9 +273,9 @@ func TestAFullDiskIsAnErrorWithThePath(t *testing.T) {
 	}
 }
 
-// TestWhatAFullDiskLeavesOfALineIsCutOff lets the file system refuse a write in its middle, by the limit on a file's
+// TestWriter_TruncatesPartialLine lets the file system refuse a write in its middle, by the limit on a file's
 // size.
-func TestWhatAFullDiskLeavesOfALineIsCutOff(t *testing.T) {
+func TestWriter_TruncatesPartialLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "it.jsonl")
 	w, err := transcript.NewWriter(path, 1<<40, nothing)
 	if err != nil {

@@ -53,7 +53,7 @@ func lines(t testing.TB) []byte {
 	return text.Bytes()
 }
 
-func TestEveryFormIsTheSameTransactions(t *testing.T) {
+func TestRead_FormatsGiveSameTransactions(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"block":                 block(t),
 		"gzipped block":         zipped(t, block(t)),
@@ -79,7 +79,7 @@ func TestEveryFormIsTheSameTransactions(t *testing.T) {
 	}
 }
 
-func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
+func TestDecode_ErrorsNamePlaceAndFormat(t *testing.T) {
 	whole, text := block(t), string(lines(t))
 	second := strings.IndexByte(text, '\n') + 1
 	for name, c := range map[string]struct {

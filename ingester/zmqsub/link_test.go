@@ -98,8 +98,8 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestName_SecondAddressAnswers: localhost as many systems have it, and a node that publishes on IPv4 only.
-func TestName_SecondAddressAnswers(t *testing.T) {
+// TestListener_TriesSecondAddress: localhost as many systems have it, and a node that publishes on IPv4 only.
+func TestListener_TriesSecondAddress(t *testing.T) {
 	needIPv6(t)
 	node := newSender(t, "tcp://127.0.0.1:*")
 	defer node.close()
@@ -117,8 +117,8 @@ func TestName_SecondAddressAnswers(t *testing.T) {
 	}
 }
 
-// TestName_OnlyIPv6Answers: the other way round.
-func TestName_OnlyIPv6Answers(t *testing.T) {
+// TestListener_ConnectsToIPv6: the other way round.
+func TestListener_ConnectsToIPv6(t *testing.T) {
 	needIPv6(t)
 	node := newSender(t, "tcp://[::1]:*")
 	defer node.close()
@@ -129,9 +129,9 @@ func TestName_OnlyIPv6Answers(t *testing.T) {
 	}
 }
 
-// TestName_EveryAddressAnswers: a node that publishes on all addresses of its name is heard once, and after a renewal at
+// TestListener_UsesOneAddressAtATime: a node that publishes on all addresses of its name is heard once, and after a renewal at
 // the next one.
-func TestName_EveryAddressAnswers(t *testing.T) {
+func TestListener_UsesOneAddressAtATime(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	defer node.close()
 	port := portOf(t, node.bound)
@@ -162,8 +162,8 @@ func TestName_EveryAddressAnswers(t *testing.T) {
 	}
 }
 
-// TestName_AddressWithoutZMQ: the first address accepts connections, and then hangs up or says nothing.
-func TestName_AddressWithoutZMQ(t *testing.T) {
+// TestListener_SkipsAddressWithoutZMQ: the first address accepts connections, and then hangs up or says nothing.
+func TestListener_SkipsAddressWithoutZMQ(t *testing.T) {
 	for name, hangUp := range map[string]bool{"hangs up": true, "says nothing": false} {
 		t.Run(name, func(t *testing.T) {
 			node := newSender(t, "tcp://127.0.0.3:*")
@@ -194,9 +194,9 @@ func TestName_AddressWithoutZMQ(t *testing.T) {
 	}
 }
 
-// TestName_AppearsAndMoves: a container's name is not there before the container, and leads elsewhere after its next
+// TestListener_FollowsNameThatMoves: a container's name is not there before the container, and leads elsewhere after its next
 // start.
-func TestName_AppearsAndMoves(t *testing.T) {
+func TestListener_FollowsNameThatMoves(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	port := portOf(t, node.bound)
 	known := &names{known: make(map[string][]string)}
@@ -224,8 +224,8 @@ func TestName_AppearsAndMoves(t *testing.T) {
 	}
 }
 
-// TestName_DropsAndReturns: after a drop the address that was connected has the first turn.
-func TestName_DropsAndReturns(t *testing.T) {
+// TestListener_ReconnectsToSameAddress: after a drop the address that was connected has the first turn.
+func TestListener_ReconnectsToSameAddress(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.3:*")
 	port := portOf(t, node.bound)
 	l := named(t, &names{known: map[string][]string{"both": {"127.0.0.2", "127.0.0.3"}}}, noLog, "tcp://both:"+port)
@@ -243,8 +243,8 @@ func TestName_DropsAndReturns(t *testing.T) {
 	node.close()
 }
 
-// TestName_SlowResolverDelaysNothing: the other endpoint is heard meanwhile, and the listener ends.
-func TestName_SlowResolverDelaysNothing(t *testing.T) {
+// TestListener_SlowResolverDelaysNoOther: the other endpoint is heard meanwhile, and the listener ends.
+func TestListener_SlowResolverDelaysNoOther(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	defer node.close()
 	known := &names{wait: true}
@@ -262,8 +262,8 @@ func TestName_SlowResolverDelaysNothing(t *testing.T) {
 	}
 }
 
-// TestEndpoint_Dead: one of two is named in the log once, with the addresses that were tried, and again after it was up.
-func TestEndpoint_Dead(t *testing.T) {
+// TestListener_ReportsDeadEndpoint: one of two is named in the log once, with the addresses that were tried, and again after it was up.
+func TestListener_ReportsDeadEndpoint(t *testing.T) {
 	alive, dead := newSender(t, "tcp://127.0.0.1:*"), newSender(t, "tcp://127.0.0.2:*")
 	defer alive.close()
 	endpoint := "tcp://dead:" + portOf(t, dead.bound)
@@ -295,8 +295,8 @@ func TestEndpoint_Dead(t *testing.T) {
 	}
 }
 
-// TestEndpoints_SameAddress: two endpoints that lead to one address give each message once.
-func TestEndpoints_SameAddress(t *testing.T) {
+// TestListener_EndpointsWithSameAddress: two endpoints that lead to one address give each message once.
+func TestListener_EndpointsWithSameAddress(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	defer node.close()
 	known := &names{known: map[string][]string{"same": {"127.0.0.2"}}}
@@ -314,8 +314,8 @@ func TestEndpoints_SameAddress(t *testing.T) {
 	}
 }
 
-// TestEndpoint_OfEachKind: libzmq names the endpoint in its events as we do.
-func TestEndpoint_OfEachKind(t *testing.T) {
+// TestListener_EndpointKinds: libzmq names the endpoint in its events as we do.
+func TestListener_EndpointKinds(t *testing.T) {
 	needIPv6(t)
 	for _, bind := range []string{"tcp://127.0.0.1:*", "tcp://[::1]:*", "ipc://" + filepath.Join(t.TempDir(), "socket"), "ipc://@sightglass-test"} {
 		node := newSender(t, bind)

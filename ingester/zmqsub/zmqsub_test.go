@@ -160,7 +160,7 @@ func await(t *testing.T, messages <-chan Message, kind Kind) Message {
 	}
 }
 
-func TestTheNodeComesAndGoes(t *testing.T) {
+func TestListener_NodeComesAndGoes(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	_, messages := run(t, node.bound)
 	for range 3 {
@@ -177,7 +177,7 @@ func TestTheNodeComesAndGoes(t *testing.T) {
 	node.close()
 }
 
-func TestRenew(t *testing.T) {
+func TestListener_Renew(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	defer node.close()
 	l, messages := run(t, node.bound)
@@ -188,7 +188,7 @@ func TestRenew(t *testing.T) {
 	}
 }
 
-func TestTwoEndpoints(t *testing.T) {
+func TestListener_TwoEndpoints(t *testing.T) {
 	a, b := newSender(t, "tcp://127.0.0.1:*"), newSender(t, "tcp://127.0.0.1:*")
 	defer a.close()
 	defer b.close()
