@@ -126,9 +126,9 @@ func (p *probe) access(access bitcoind.Access) {
 	if len(access.Missing) > 0 {
 		p.say(Bad, "rpc", "bitcoind lacks %s: it is too old, or built without the feature, such as ZMQ", strings.Join(access.Missing, ", "))
 	}
-	if len(access.Refused) > 0 {
+	if len(access.Forbidden) > 0 {
 		p.say(Bad, "rpcwhitelist", "bitcoind forbids %s (HTTP 403): bitcoin.conf needs the line rpcwhitelist=%s; then restart bitcoind",
-			strings.Join(access.Refused, ", "), bitcoind.Whitelist(access.User))
+			strings.Join(access.Forbidden, ", "), bitcoind.Whitelist(access.User))
 		return
 	}
 	p.say(Good, "rpcwhitelist", "user %s may make every call of the ingester", access.User)

@@ -36,7 +36,7 @@ func (e *PartialError) Unwrap() []error {
 }
 
 // some gives list with err, unless err says that it is of no use.
-func some[T any](list []T, err error) ([]T, error) {
+func partialResult[T any](list []T, err error) ([]T, error) {
 	if _, partial := errors.AsType[*PartialError](err); err != nil && !partial {
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func some[T any](list []T, err error) ([]T, error) {
 // askEach calls a method for each id, in batches, with the id as its one parameter. It hands results to use, by their
 // index in ids; those that the node does not find (-5) it leaves out. An error about the node ends it all; errors about
 // single ids, use's among them, come as a PartialError when the others are done.
-func askEach[T any](ctx context.Context, c *Client, method string, ids []chainhash.Hash, use func(int, T) error) error {
+func invokeEach[T any](ctx context.Context, c *Client, method string, ids []chainhash.Hash, use func(int, T) error) error {
 	failed := make(map[int]error)
 	for from := 0; from < len(ids); from += maxBatch {
 		part := ids[from:min(from+maxBatch, len(ids))]
@@ -58,7 +58,7 @@ func askEach[T any](ctx context.Context, c *Client, method string, ids []chainha
 		err := c.do(ctx, method, requests, func(in *bufio.Reader) error {
 			answers, err := decodeBatch[item[T]](in, first, len(part))
 			if err == nil {
-				err = aboutNode(answers)
+				err = nodeError(answers)
 			}
 			if err != nil {
 				return err
@@ -67,7 +67,7 @@ func askEach[T any](ctx context.Context, c *Client, method string, ids []chainha
 				if a.Error != nil {
 					a.Error.Method = method
 				}
-				if err := useOne(a, func(result T) error { return use(from+i, result) }); err != nil {
+				if err := useItem(a, func(result T) error { return use(from+i, result) }); err != nil {
 					failed[from+i] = fmt.Errorf("%v: %w", part[i], err)
 				}
 			}
@@ -100,21 +100,21 @@ func (i *item[T]) UnmarshalJSON(text []byte) error {
 }
 
 // aboutNode gives the first error that is not about one id alone.
-func aboutNode[T any](answers []answer[T]) error {
+func nodeError[T any](answers []response[T]) error {
 	for _, a := range answers {
-		if a.Error != nil && !AboutOne(a.Error.sort()) {
+		if a.Error != nil && !AboutOne(a.Error.classify()) {
 			return a.Error
 		}
 	}
 	return nil
 }
 
-func useOne[T any](a answer[item[T]], use func(T) error) error {
+func useItem[T any](a response[item[T]], use func(T) error) error {
 	switch {
 	case a.Error != nil && a.Error.Code == codeNotFound:
 		return nil
 	case a.Error != nil:
-		return a.Error.sort()
+		return a.Error.classify()
 	}
 	err := a.Result.err
 	if err == nil {
@@ -127,18 +127,18 @@ func useOne[T any](a answer[item[T]], use func(T) error) error {
 }
 
 // decodeBatch reads the answers to the n calls from id first on. They come in any order, and go into that of the calls.
-func decodeBatch[T any](in *bufio.Reader, first uint64, n int) ([]answer[T], error) {
-	if err := refuseOne(in); err != nil {
+func decodeBatch[T any](in *bufio.Reader, first uint64, n int) ([]response[T], error) {
+	if err := rejectSingle(in); err != nil {
 		return nil, err
 	}
-	var answers []answer[T]
+	var answers []response[T]
 	if err := decode(in, &answers); err != nil {
 		return nil, err
 	}
 	if len(answers) != n {
 		return nil, fmt.Errorf("%d answers in it to %d calls", len(answers), n)
 	}
-	ordered := make([]answer[T], n)
+	ordered := make([]response[T], n)
 	for _, a := range answers {
 		if a.ID == nil || *a.ID-first >= uint64(n) || ordered[*a.ID-first].ID != nil {
 			return nil, errors.New("an id in it is of another call, or there twice")
@@ -149,11 +149,11 @@ func decodeBatch[T any](in *bufio.Reader, first uint64, n int) ([]answer[T], err
 }
 
 // refuseOne deals with a single answer to the whole batch: an error that came before the node looked into it.
-func refuseOne(in *bufio.Reader) error {
+func rejectSingle(in *bufio.Reader) error {
 	if head, _ := in.Peek(1); len(head) == 0 || head[0] != '{' {
 		return nil // what is wrong with reading, the next read says again
 	}
-	if _, err := decodeAnswer[any](in, 0); err != nil {
+	if _, err := decodeResponse[any](in, 0); err != nil {
 		return err
 	}
 	return errors.New("one answer to a batch")

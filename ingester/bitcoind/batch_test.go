@@ -110,7 +110,7 @@ func TestBatch_SingleResponse(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := open(t, Options{URL: serve(t, says(c.status, c.body)).URL})
-			client.maxAnswer = 4000
+			client.maxResponse = 4000
 			_, err := client.EntryTimes(t.Context(), ids(3))
 			checkKind(t, err, c.kind, []string{"getmempoolentry", c.want})
 		})
@@ -197,13 +197,13 @@ func TestBatch_ErrorsAboutTheNode(t *testing.T) {
 }
 
 func TestAboutOne(t *testing.T) {
-	for _, err := range []error{unreachable.becausef("x"), busy.becausef("x"), (&Error{Code: codeWarmUp}).sort(), credentials.becausef("x"),
-		forbidden.becausef("x"), (&Error{Code: codeMethod}).sort(), context.Canceled} {
+	for _, err := range []error{unreachable.wrapf("x"), busy.wrapf("x"), (&Error{Code: codeWarmUp}).classify(), credentials.wrapf("x"),
+		forbidden.wrapf("x"), (&Error{Code: codeMethod}).classify(), context.Canceled} {
 		if AboutOne(fmt.Errorf("asked: %w", err)) {
 			t.Errorf("%v counts as being about one transaction", err)
 		}
 	}
-	for _, err := range []error{badAnswer.becausef("x"), &Error{Code: codeMisc}, (&Error{Code: codeNotFound}).sort(), &Error{Code: -32603}} {
+	for _, err := range []error{badAnswer.wrapf("x"), &Error{Code: codeMisc}, (&Error{Code: codeNotFound}).classify(), &Error{Code: -32603}} {
 		if !AboutOne(fmt.Errorf("asked: %w", err)) {
 			t.Errorf("%v counts as being about the node", err)
 		}

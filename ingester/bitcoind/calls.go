@@ -20,7 +20,7 @@ import (
 // This and all the other calls try up to four times while the node is away, busy or starting, and end with ctx. Their
 // errors are of one of the kinds of this package, an *Error, or ctx's.
 func (c *Client) Call(ctx context.Context, method string, params ...any) (json.RawMessage, error) {
-	return ask(ctx, c, func(raw json.RawMessage) (json.RawMessage, error) {
+	return invoke(ctx, c, func(raw json.RawMessage) (json.RawMessage, error) {
 		if len(raw) == 0 {
 			return nil, errors.New("neither result nor error in it")
 		}
@@ -40,7 +40,7 @@ func (c *Client) Mempool(ctx context.Context) (Mempool, error) {
 		IDs      txids   `json:"txids"`
 		Sequence *uint64 `json:"mempool_sequence"`
 	}
-	return ask(ctx, c, func(r result) (Mempool, error) {
+	return invoke(ctx, c, func(r result) (Mempool, error) {
 		if r.IDs == nil || r.Sequence == nil {
 			return Mempool{}, errors.New("no txids and mempool_sequence in it, which bitcoind gives since 0.21")
 		}
@@ -54,7 +54,7 @@ func (c *Client) MempoolLoaded(ctx context.Context) (bool, error) {
 	type result struct {
 		Loaded *bool `json:"loaded"`
 	}
-	return ask(ctx, c, func(r result) (bool, error) {
+	return invoke(ctx, c, func(r result) (bool, error) {
 		if r.Loaded == nil {
 			return false, errors.New(`no "loaded" in it, which bitcoind gives since 0.19`)
 		}
@@ -69,7 +69,7 @@ func (c *Client) EntryTimes(ctx context.Context, ids []chainhash.Hash) ([]time.T
 		Time int64 `json:"time"`
 	}
 	times := make([]time.Time, len(ids))
-	return some(times, askEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
+	return partialResult(times, invokeEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
 		if r.Time <= 0 {
 			return errors.New("no time in it")
 		}
@@ -82,7 +82,7 @@ func (c *Client) EntryTimes(ctx context.Context, ids []chainhash.Hash) ([]time.T
 // is all that are not in the mempool. With a *PartialError it is nil for those that failed, too, and the others are good.
 func (c *Client) Transactions(ctx context.Context, ids []chainhash.Hash) ([]*wire.MsgTx, error) {
 	txs := make([]*wire.MsgTx, len(ids))
-	return some(txs, askEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
+	return partialResult(txs, invokeEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
 		tx, err := rawtx.Decode(raw)
 		switch {
 		case err != nil:
@@ -118,7 +118,7 @@ func (c *Client) Chain(ctx context.Context) (Chain, error) {
 		Pruned               bool   `json:"pruned"`
 		PruneHeight          int    `json:"pruneheight"`
 	}
-	return ask(ctx, c, func(r result) (Chain, error) {
+	return invoke(ctx, c, func(r result) (Chain, error) {
 		if r.Chain == "" || r.Best == nil {
 			return Chain{}, errors.New("no chain and bestblockhash in it")
 		}
@@ -150,7 +150,7 @@ func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error
 		Previous txid  `json:"previousblockhash"`
 		NTx      int   `json:"nTx"`
 	}
-	return ask(ctx, c, func(r result) (Header, error) {
+	return invoke(ctx, c, func(r result) (Header, error) {
 		if r.Time <= 0 || r.Height == nil {
 			return Header{}, errors.New("no time and height in it")
 		}
@@ -160,7 +160,7 @@ func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error
 
 // Block asks for a block (getblock). The error is ErrPruned where the node has thrown it away.
 func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
-	return ask(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) {
+	return invoke(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) {
 		block, err := rawtx.DecodeBlock(raw)
 		switch {
 		case err != nil:
@@ -174,7 +174,7 @@ func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock
 
 // BlockIDs asks which transactions are in a block, the coinbase first (getblock 1).
 func (c *Client) BlockIDs(ctx context.Context, hash chainhash.Hash) ([]chainhash.Hash, error) {
-	return ask(ctx, c, func(answer struct {
+	return invoke(ctx, c, func(answer struct {
 		Tx []txid `json:"tx"`
 	}) ([]chainhash.Hash, error) {
 		if len(answer.Tx) == 0 {
@@ -203,7 +203,7 @@ func (c *Client) Notifications(ctx context.Context) ([]Notification, error) {
 		Address string `json:"address"`
 		HWM     int    `json:"hwm"`
 	}
-	return ask(ctx, c, func(r result) ([]Notification, error) {
+	return invoke(ctx, c, func(r result) ([]Notification, error) {
 		if r == nil {
 			return nil, errors.New("no list in it")
 		}
@@ -228,7 +228,7 @@ func (c *Client) Network(ctx context.Context) (Network, error) {
 		Subversion string `json:"subversion"`
 		LocalRelay *bool  `json:"localrelay"`
 	}
-	return ask(ctx, c, func(r result) (Network, error) {
+	return invoke(ctx, c, func(r result) (Network, error) {
 		if r.Subversion == "" {
 			return Network{}, errors.New("no subversion in it")
 		}

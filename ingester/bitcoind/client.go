@@ -30,17 +30,17 @@ const (
 	idleTimeout = 20 * time.Second
 	// maxAnswer bounds the memory for one answer, in bytes: a block in hex is 8 MB, a mempool of 300,000 is 20 MB, and
 	// maxBatch of the largest transactions that nodes relay (400,000 units) are 200 MB.
-	maxAnswer = 256 << 20
+	maxResponse = 256 << 20
 )
 
 // A Client asks one node. It may be used by several goroutines at a time.
 type Client struct {
-	opts      Options // with the user taken out of the URL
-	http      *http.Client
-	metrics   *metrics
-	ids       atomic.Uint64 // the last id that was used
-	pauses    func() backoff.BackOff
-	maxAnswer int64
+	opts        Options // with the user taken out of the URL
+	http        *http.Client
+	metrics     *metrics
+	ids         atomic.Uint64 // the last id that was used
+	newBackOff  func() backoff.BackOff
+	maxResponse int64
 }
 
 // New makes a client. It does not connect yet: a node that is not there is no error. The error is that of Validate.
@@ -61,12 +61,12 @@ func New(o Options) (*Client, error) {
 			// bitcoind never redirects, and the password is for no one else.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		pauses: func() backoff.BackOff {
+		newBackOff: func() backoff.BackOff {
 			b := backoff.NewExponentialBackOff() // with jitter of half
 			b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, maxPause, 2
 			return b
 		},
-		maxAnswer: maxAnswer,
+		maxResponse: maxResponse,
 	}, nil
 }
 
@@ -108,7 +108,7 @@ func (c *Client) do(ctx context.Context, method string, body any, read func(*buf
 			return struct{}{}, last
 		}
 		return struct{}{}, backoff.Permanent(last)
-	}, backoff.WithBackOff(c.pauses()), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
+	}, backoff.WithBackOff(c.newBackOff()), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
 	if err == nil {
 		return nil
 	}
@@ -135,11 +135,11 @@ func (c *Client) try(ctx context.Context, body []byte, read func(*bufio.Reader) 
 	case err == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("%w: %w", ctx.Err(), unreachable.becausef("nothing came, or not all of it, in this time"))
+		return fmt.Errorf("%w: %w", ctx.Err(), unreachable.wrapf("nothing came, or not all of it, in this time"))
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case limited.Err() != nil:
-		return unreachable.becausef("nothing came, or not all of it, within %v", c.opts.Timeout)
+		return unreachable.wrapf("nothing came, or not all of it, within %v", c.opts.Timeout)
 	}
 	return err
 }

@@ -99,7 +99,7 @@ func TestClient_ErrorKinds(t *testing.T) {
 				c.handler(w, r)
 			})
 			client := open(t, Options{URL: strings.Replace(s.URL, "//", "//"+user+":"+password+"@", 1)})
-			client.maxAnswer = 4000
+			client.maxResponse = 4000
 			_, err := client.Block(t.Context(), chainhash.Hash{})
 			checkKind(t, err, c.kind, c.want)
 			if got := int(tries.Load()); got != c.tries {
@@ -216,7 +216,7 @@ func TestClient_RetriesUntilNodeIsUp(t *testing.T) {
 	listener := listen(t, "127.0.0.1:0")
 	listener.Close()
 	c := open(t, Options{URL: "http://" + listener.Addr().String()})
-	c.pauses = func() backoff.BackOff {
+	c.newBackOff = func() backoff.BackOff {
 		return pause(func() time.Duration {
 			s := &httptest.Server{
 				Listener: listen(t, listener.Addr().String()),
@@ -252,7 +252,7 @@ func TestClient_RetriesWhenBusy(t *testing.T) {
 func TestClient_CancelDuringPause(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := open(t, Options{URL: serve(t, fails(-28, "Verifying blocks…")).URL})
-	c.pauses = func() backoff.BackOff {
+	c.newBackOff = func() backoff.BackOff {
 		return pause(func() time.Duration { cancel(); return 24 * time.Hour })
 	}
 	_, err := c.Network(ctx)
@@ -308,7 +308,7 @@ func TestClient_Backoff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := c.pauses()
+	b := c.newBackOff()
 	b.Reset()
 	for _, about := range []time.Duration{100, 200, 400, 800, 1600, 2000, 2000} {
 		about *= time.Millisecond
@@ -358,7 +358,7 @@ func TestClient_RereadsRejectedCookieOnce(t *testing.T) {
 	if n := len(node.requests()); n != 2 {
 		t.Errorf("%d tries, want 2", n)
 	}
-	c.pauses = func() backoff.BackOff {
+	c.newBackOff = func() backoff.BackOff {
 		return pause(func() time.Duration {
 			if err := os.WriteFile(path, []byte("__cookie__:second"), 0o600); err != nil {
 				t.Error(err)

@@ -12,15 +12,15 @@ type kind struct{ text, label, advice string }
 func (k *kind) Error() string { return k.text }
 
 // because makes an error of this kind. The causes stay reachable.
-func (k *kind) because(cause error) error {
+func (k *kind) wrap(cause error) error {
 	if k.advice == "" {
 		return fmt.Errorf("%w: %w", k, cause)
 	}
 	return fmt.Errorf("%w: %w; %s", k, cause, k.advice)
 }
 
-func (k *kind) becausef(format string, args ...any) error {
-	return k.because(fmt.Errorf(format, args...))
+func (k *kind) wrapf(format string, args ...any) error {
+	return k.wrap(fmt.Errorf(format, args...))
 }
 
 var (
@@ -75,16 +75,16 @@ func (e *Error) Error() string {
 }
 
 // sort gives the error its kind, if it is of one.
-func (e *Error) sort() error {
+func (e *Error) classify() error {
 	switch {
 	case e.Code == codeWarmUp:
-		return warmingUp.because(e)
+		return warmingUp.wrap(e)
 	case e.Code == codeNotFound:
-		return notFound.because(e)
+		return notFound.wrap(e)
 	case e.Code == codeMethod:
-		return noMethod.because(e)
+		return noMethod.wrap(e)
 	case e.Code == codeMisc && strings.Contains(e.Message, "pruned data"):
-		return pruned.because(e)
+		return pruned.wrap(e)
 	}
 	return e
 }

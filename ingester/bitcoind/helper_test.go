@@ -40,7 +40,7 @@ func open(t testing.TB, o Options) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.pauses = func() backoff.BackOff { return pause(noPause) }
+	c.newBackOff = func() backoff.BackOff { return pause(noPause) }
 	t.Cleanup(c.Close)
 	return c
 }

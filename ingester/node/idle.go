@@ -60,7 +60,7 @@ func (n *Node) reconnect(now time.Time) {
 	n.assembler.finish()
 	n.sync.inSync = false
 	n.setConnected(false)
-	n.listener.Renew()
+	n.listener.Reconnect()
 }
 
 // verify asks RPC whether the mempool and the chain are as known here. If they are not, messages were lost.

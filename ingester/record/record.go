@@ -23,7 +23,7 @@ import (
 type Options struct {
 	ZMQ     []string     // the node's endpoints, one or several
 	Blocks  bool         // whole blocks too, which are about as large as all else together
-	RPC     Asker        // nil: no answers
+	RPC     Caller       // nil: no answers
 	MaxSize Size         // of the two files together; see transcript.NewWriter
 	Out     string       // path of the file, which must not exist yet
 	Log     *slog.Logger // what goes wrong on the way is told here
@@ -31,52 +31,52 @@ type Options struct {
 
 const (
 	// every is the time between two checks of the mempool. A mainnet node's list has some 5 MB.
-	every = time.Minute
+	checkInterval = time.Minute
 	// settle is how long after its connection a subscription is certain to be there: the node is asked only then, so
 	// that nothing happens between its answer and the first notification.
-	settle = time.Second
+	settleDelay = time.Second
 	// flushEvery is how much is lost at most when we are killed.
-	flushEvery = time.Second
+	flushInterval = time.Second
 	// leastSize holds the answers about a large mempool a few times.
-	leastSize = 10 * MB
+	minSize = 10 * MB
 )
 
 // Run records until ctx ends. The node may come and go, and a failed RPC call is logged and leaves a gap. The returned
 // error is about the settings, the socket or the file; what was written before it is whole.
 func Run(ctx context.Context, o Options) error {
-	if o.MaxSize < leastSize {
-		return fmt.Errorf("a size of %v: want %v or more", o.MaxSize, leastSize)
+	if o.MaxSize < minSize {
+		return fmt.Errorf("a size of %v: want %v or more", o.MaxSize, minSize)
 	}
 	return newRecorder(o).run(ctx)
 }
 
 // A recorder has one goroutine for the file, one for the socket, and one that asks.
 type recorder struct {
-	opts          Options
-	every, settle time.Duration
-	start         time.Time
-	often         rate.Sometimes // keeps a flood of the same complaint out of the log
+	opts                       Options
+	checkInterval, settleDelay time.Duration
+	start                      time.Time
+	logLimit                   rate.Sometimes // keeps a flood of the same complaint out of the log
 
-	file     *transcript.Writer
-	heard    atomic.Int64 // notifications that were written
-	answered int          // answers that were
-	messages chan zmqsub.Message
-	calling  sync.Mutex
-	wishes   chan wish
-	answers  chan transcript.Line
+	file          *transcript.Writer
+	notifications atomic.Int64 // notifications that were written
+	responseCount int          // answers that were
+	messages      chan zmqsub.Message
+	rpcMutex      sync.Mutex
+	requests      chan request
+	responses     chan transcript.Line
 }
 
 // queue is how much may wait: a block's transactions, and the blocks of a node that catches up.
-const queue = 4096
+const queueSize = 4096
 
 func newRecorder(o Options) *recorder {
 	return &recorder{
-		opts: o, every: every, settle: settle,
-		start:    time.Now(),
-		often:    rate.Sometimes{Interval: time.Second},
-		messages: make(chan zmqsub.Message, queue),
-		wishes:   make(chan wish, queue),
-		answers:  make(chan transcript.Line),
+		opts: o, checkInterval: checkInterval, settleDelay: settleDelay,
+		start:     time.Now(),
+		logLimit:  rate.Sometimes{Interval: time.Second},
+		messages:  make(chan zmqsub.Message, queueSize),
+		requests:  make(chan request, queueSize),
+		responses: make(chan transcript.Line),
 	}
 }
 
@@ -107,18 +107,18 @@ func (r *recorder) run(ctx context.Context) (err error) {
 	}
 	defer func() {
 		err = errors.Join(err, r.file.Close())
-		r.opts.Log.Info("done", "notifications", r.heard.Load(), "answers", r.answered)
+		r.opts.Log.Info("done", "notifications", r.notifications.Load(), "answers", r.responseCount)
 	}()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return listener.Run(ctx, r.messages) })
-	g.Go(func() error { r.ask(ctx); return nil })
+	g.Go(func() error { r.runRequests(ctx); return nil })
 	g.Go(func() error { return r.write(ctx) })
 	return g.Wait()
 }
 
 // write is the goroutine that owns the file.
 func (r *recorder) write(ctx context.Context) error {
-	flush, check := time.NewTicker(flushEvery), time.NewTicker(r.every)
+	flush, check := time.NewTicker(flushInterval), time.NewTicker(r.checkInterval)
 	defer flush.Stop()
 	defer check.Stop()
 	var settled <-chan time.Time
@@ -129,16 +129,16 @@ func (r *recorder) write(ctx context.Context) error {
 			return nil
 		case m := <-r.messages:
 			if m.Kind == zmqsub.Up {
-				settled = time.After(r.settle)
+				settled = time.After(r.settleDelay)
 			}
 			err = r.writeMessage(m)
-		case line := <-r.answers:
-			r.answered++
+		case line := <-r.responses:
+			r.responseCount++
 			err = r.file.Write(line)
 		case <-settled:
-			r.wish(r.baseline)
+			r.enqueue(r.baseline)
 		case <-check.C:
-			r.wish(r.mempool)
+			r.enqueue(r.mempool)
 		case <-flush.C:
 			err = r.file.Flush()
 		}
@@ -157,16 +157,16 @@ func (r *recorder) writeMessage(m zmqsub.Message) error {
 		r.opts.Log.Warn("the node is gone; waiting for it")
 		return nil
 	case len(m.Frames) != 3 || len(m.Frames[0]) == 0 || len(m.Frames[2]) != 4:
-		r.often.Do(func() { r.opts.Log.Warn("passed over a message that is no notification of bitcoind's") })
+		r.logLimit.Do(func() { r.opts.Log.Warn("passed over a message that is no notification of bitcoind's") })
 		return nil
 	}
 	line := transcript.Line{
 		T: r.at(m.At), Topic: string(m.Frames[0]), Body: m.Frames[1], Counter: binary.LittleEndian.Uint32(m.Frames[2]),
 	}
 	if s, err := transcript.ParseSequence(line.Body); err == nil && line.Topic == transcript.TopicSequence && s.Letter == transcript.Connected {
-		r.wish(func(ctx context.Context) []transcript.Line { return r.call(ctx, nil, "getblockheader", s.Hash) })
+		r.enqueue(func(ctx context.Context) []transcript.Line { return r.call(ctx, nil, "getblockheader", s.Hash) })
 	}
-	r.heard.Add(1)
+	r.notifications.Add(1)
 	return r.file.Write(line)
 }
 

@@ -32,12 +32,12 @@ type tape struct {
 
 // A spy tells what mempools the recorder was answered, by their numbers.
 type spy struct {
-	Asker
+	Caller
 	numbers chan uint64
 }
 
 func (s *spy) Call(ctx context.Context, method string, params ...any) (json.RawMessage, error) {
-	result, err := s.Asker.Call(ctx, method, params...)
+	result, err := s.Caller.Call(ctx, method, params...)
 	var a struct {
 		Next uint64 `json:"mempool_sequence"`
 	}
@@ -88,7 +88,7 @@ func roll(t *testing.T, lines []transcript.Line, withRPC bool, maxSize Size, log
 	}
 	r := newRecorder(o)
 	tp.recorder = r
-	r.every, r.settle = 5*time.Millisecond, time.Millisecond
+	r.checkInterval, r.settleDelay = 5*time.Millisecond, time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.run(ctx) }()
@@ -156,11 +156,11 @@ func (tp *tape) awaitHeard(t *testing.T, sent int64) {
 	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
 	giveUp := time.After(20 * time.Second)
-	for tp.recorder.heard.Load() < sent {
+	for tp.recorder.notifications.Load() < sent {
 		select {
 		case <-again.C:
 		case <-giveUp:
-			t.Fatalf("%d of %d notifications were heard after 20 s", tp.recorder.heard.Load(), sent)
+			t.Fatalf("%d of %d notifications were heard after 20 s", tp.recorder.notifications.Load(), sent)
 		}
 	}
 }

@@ -12,13 +12,13 @@ import (
 // A block is what is known of one. The pool of blocks is filled from the whole recording before it is played; a block
 // is answered for when the node has told of it.
 type block struct {
-	hash   chainhash.Hash
-	header *wire.BlockHeader // nil: not in the recording
-	height int64             // unknown: not in the recording
-	txids  []chainhash.Hash  // the coinbase first; nil: not in the recording
-	whole  []byte            // its serialisation, if that was recorded
-	told   bool              // it connected or disconnected by now
-	t      float64           // when it first did
+	hash      chainhash.Hash
+	header    *wire.BlockHeader // nil: not in the recording
+	height    int64             // unknown: not in the recording
+	txids     []chainhash.Hash  // the coinbase first; nil: not in the recording
+	whole     []byte            // its serialisation, if that was recorded
+	announced bool              // it connected or disconnected by now
+	t         float64           // when it first did
 }
 
 const unknown = -1
@@ -45,15 +45,15 @@ func (c *chain) block(hash chainhash.Hash) *block {
 }
 
 // begin makes b the tip.
-func (c *chain) begin(b *block, t float64) {
-	c.tell(b, t)
+func (c *chain) setTip(b *block, t float64) {
+	c.announce(b, t)
 	c.tip = b.height
 	c.active[c.tip] = b.hash
 }
 
 // connect puts b on top.
 func (c *chain) connect(b *block, t float64) {
-	c.tell(b, t)
+	c.announce(b, t)
 	if b.height == unknown {
 		b.height = c.tip + 1
 	}
@@ -63,7 +63,7 @@ func (c *chain) connect(b *block, t float64) {
 
 // disconnect takes b off, if it is on top.
 func (c *chain) disconnect(b *block, t float64) {
-	c.tell(b, t)
+	c.announce(b, t)
 	if b.height == unknown {
 		b.height = c.tip
 	}
@@ -77,9 +77,9 @@ func (c *chain) disconnect(b *block, t float64) {
 	}
 }
 
-func (c *chain) tell(b *block, t float64) {
-	if !b.told {
-		b.told, b.t = true, t
+func (c *chain) announce(b *block, t float64) {
+	if !b.announced {
+		b.announced, b.t = true, t
 	}
 }
 

@@ -14,13 +14,13 @@ import (
 // its numbers in silence, all of them before the block's own notification comes. Where other changes of the same
 // moment tell numbers beyond those, the silent ones show as a gap.
 type pool struct {
-	ids    map[chainhash.Hash]float64 // the unconfirmed transactions, and the T of when each came
-	next   uint64                     // the number that the next change takes
-	silent uint64                     // numbers taken in silence, whose block is still to come
-	sure   bool                       // nothing was lost since ids was known as a whole
-	log    []change                   // of this life, in order; what undoes it
-	ahead  []checkpoint               // what the node answered already, but has yet to publish
-	agreed int                        // the checkpoints that held
+	ids        map[chainhash.Hash]float64 // the unconfirmed transactions, and the T of when each came
+	next       uint64                     // the number that the next change takes
+	unreported uint64                     // numbers taken in silence, whose block is still to come
+	known      bool                       // nothing was lost since ids was known as a whole
+	log        []change                   // of this life, in order; what undoes it
+	ahead      []checkpoint               // what the node answered already, but has yet to publish
+	agreed     int                        // the checkpoints that held
 }
 
 // A change is one addition or removal. The transactions that a block removed all carry the number of the last.
@@ -42,13 +42,13 @@ var ErrDisagree = errors.New("the recording and its own getrawmempool disagree")
 
 // restart empties the mempool, as of a node that has just started.
 func (p *pool) restart() {
-	*p = pool{ids: make(map[chainhash.Hash]float64), next: 1, sure: true, agreed: p.agreed}
+	*p = pool{ids: make(map[chainhash.Hash]float64), next: 1, known: true, agreed: p.agreed}
 }
 
 // lost says that notifications are missing from the recording. What is known then is known no more, until the node is
 // asked, or has been.
 func (p *pool) lost() {
-	p.sure, p.silent = false, 0
+	p.known, p.unreported = false, 0
 	if last := len(p.ahead) - 1; last >= 0 {
 		p.adopt(p.ahead[last])
 	}
@@ -57,17 +57,17 @@ func (p *pool) lost() {
 // change adds or removes one transaction at time t.
 func (p *pool) change(c change, t float64) {
 	switch {
-	case !p.sure:
+	case !p.known:
 	case c.number < p.next:
 		return // the node had answered getrawmempool before it published this
 	default:
-		p.silent += c.number - p.next
+		p.unreported += c.number - p.next
 	}
 	p.next = c.number + 1
-	p.note(c, t)
+	p.apply(c, t)
 }
 
-func (p *pool) note(c change, t float64) {
+func (p *pool) apply(c change, t float64) {
 	p.log = append(p.log, c)
 	if c.added {
 		p.ids[c.id] = t
@@ -84,30 +84,30 @@ func (p *pool) block(txids []chainhash.Hash) {
 			gone = append(gone, id)
 		}
 	}
-	if p.sure { // otherwise the gaps are unknown, and with them the count
-		shown := min(p.silent, uint64(len(gone)))
-		p.silent -= shown
+	if p.known { // otherwise the gaps are unknown, and with them the count
+		shown := min(p.unreported, uint64(len(gone)))
+		p.unreported -= shown
 		p.next += uint64(len(gone)) - shown
 	}
 	for _, id := range gone {
-		p.note(change{number: p.next - 1, id: id}, 0)
+		p.apply(change{number: p.next - 1, id: id}, 0)
 	}
 }
 
 // stepOver says that all blocks of the moment have been published.
-func (p *pool) stepOver() {
-	if p.silent > 0 {
+func (p *pool) endStep() {
+	if p.unreported > 0 {
 		p.lost()
 	}
 }
 
 // midStep says whether blocks are still to come that have changed the mempool already.
-func (p *pool) midStep() bool { return p.sure && p.silent > 0 }
+func (p *pool) midStep() bool { return p.known && p.unreported > 0 }
 
 // check compares c, or adopts it where nothing is known to compare with. A node's answers may run ahead of what it
 // publishes, and the other way round.
 func (p *pool) check(c checkpoint) error {
-	if !p.sure {
+	if !p.known {
 		p.adopt(c)
 		return nil
 	}
@@ -118,7 +118,7 @@ func (p *pool) check(c checkpoint) error {
 // settle compares what was answered with what has been published by now.
 func (p *pool) settle() error {
 	var err error
-	for p.sure && p.silent == 0 && len(p.ahead) > 0 && p.ahead[0].next <= p.next {
+	for p.known && p.unreported == 0 && len(p.ahead) > 0 && p.ahead[0].next <= p.next {
 		c := p.ahead[0]
 		p.ahead = p.ahead[1:]
 		err = errors.Join(err, p.compare(c))
@@ -141,7 +141,7 @@ func (p *pool) compare(c checkpoint) error {
 			ids[last.id] = 0
 		}
 	}
-	missing, surplus := without(c.ids, ids), without(ids, c.ids)
+	missing, surplus := countMissing(c.ids, ids), countMissing(ids, c.ids)
 	if missing+surplus == 0 && uint64(undone) == p.next-c.next {
 		p.agreed++
 		return nil
@@ -153,7 +153,7 @@ func (p *pool) compare(c checkpoint) error {
 }
 
 // without counts what is in a but not in b.
-func without(a, b map[chainhash.Hash]float64) int {
+func countMissing(a, b map[chainhash.Hash]float64) int {
 	n := 0
 	for id := range a {
 		if _, ok := b[id]; !ok {
@@ -167,7 +167,7 @@ func without(a, b map[chainhash.Hash]float64) int {
 func (p *pool) adopt(c checkpoint) {
 	log, before := p.log, p.ids
 	p.ids, p.log = maps.Clone(c.ids), nil
-	p.ahead, p.silent, p.sure = nil, 0, true
+	p.ahead, p.unreported, p.known = nil, 0, true
 	p.next = max(p.next, c.next)
 	for id := range p.ids {
 		if t, ok := before[id]; ok {
@@ -176,7 +176,7 @@ func (p *pool) adopt(c checkpoint) {
 	}
 	for _, l := range log {
 		if l.number >= c.next {
-			p.note(l, before[l.id])
+			p.apply(l, before[l.id])
 		}
 	}
 }

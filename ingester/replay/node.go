@@ -50,7 +50,7 @@ type Node struct {
 	clock   clock
 	applied int // the events that state is as of
 	pool    pool
-	run     []chainhash.Hash          // what was published since the last coinbase, perhaps a block
+	block   []chainhash.Hash          // what was published since the last coinbase, perhaps a block
 	bodies  map[chainhash.Hash][]byte // transactions, from rawtx
 	fail    func(method string) *RPCError
 	loading bool
@@ -65,14 +65,14 @@ func NewNode(o NodeOptions, lines []transcript.Line) (*Node, error) {
 	if len(lines) == 0 {
 		return nil, errEmpty
 	}
-	rec, err := look(lines)
+	rec, err := scan(lines)
 	if err != nil {
 		return nil, err
 	}
 	n := &Node{opts: o, rec: rec, events: rec.events, bodies: make(map[chainhash.Hash][]byte)}
 	n.setClock()
 	n.pool.restart()
-	n.pool.sure = rec.born
+	n.pool.known = rec.fromStart
 	if rec.start != nil {
 		n.pool.adopt(*rec.start)
 	}
@@ -280,7 +280,7 @@ func (n *Node) apply(e event) error {
 	switch {
 	case e.Method == Restart:
 		n.pool.restart()
-		n.run = nil
+		n.block = nil
 	case e.Method != "":
 		if c, ok := checkpointOf(e.Line); ok {
 			err = n.pool.check(c)
@@ -290,7 +290,7 @@ func (n *Node) apply(e event) error {
 	case e.Topic == transcript.TopicSequence:
 		err = n.applySequence(e)
 	case e.Topic == transcript.TopicHashBlock:
-		n.pool.stepOver()
+		n.pool.endStep()
 	}
 	return errors.Join(err, n.pool.settle())
 }
@@ -305,11 +305,11 @@ func (n *Node) applyRawTx(e event) error {
 	n.bodies[id] = e.Body
 	switch {
 	case rawtx.IsCoinbase(tx):
-		n.run = []chainhash.Hash{id}
+		n.block = []chainhash.Hash{id}
 	case e.lost:
-		n.run = nil
-	case n.run != nil:
-		n.run = append(n.run, id)
+		n.block = nil
+	case n.block != nil:
+		n.block = append(n.block, id)
 	}
 	return nil
 }
@@ -328,7 +328,7 @@ func (n *Node) applySequence(e event) error {
 	default:
 		n.pool.change(change{number: s.Number, id: s.Hash, added: s.Letter == transcript.Added}, e.T)
 	}
-	n.run = nil
+	n.block = nil
 	return nil
 }
 
@@ -349,12 +349,12 @@ func (n *Node) applyBlock(t float64, s transcript.Sequence) {
 
 // fillBlock takes the gathered transactions for b's, unless they contradict its header.
 func (n *Node) fillBlock(b *block) {
-	if b.txids != nil || n.run == nil || b.header != nil && b.header.MerkleRoot != MerkleRoot(n.run) {
+	if b.txids != nil || n.block == nil || b.header != nil && b.header.MerkleRoot != MerkleRoot(n.block) {
 		return
 	}
-	b.txids = n.run
+	b.txids = n.block
 	if b.height == unknown {
-		coinbase, err := rawtx.Decode(n.bodies[n.run[0]])
+		coinbase, err := rawtx.Decode(n.bodies[n.block[0]])
 		if err == nil {
 			b.height = coinbaseHeight(coinbase)
 		}

@@ -28,41 +28,41 @@ type event struct {
 
 // A recording is a transcript, looked through before it is played.
 type recording struct {
-	events   []event
-	chain    chain // with all blocks of which anything is recorded, and the tip at the start
-	topics   []string
-	info     json.RawMessage // the first answer to getblockchaininfo
-	about    json.RawMessage // the first answer to getnetworkinfo
-	marks    map[string]int  // high-water marks of topics, from the first answer to getzmqnotifications
-	start    *checkpoint     // the mempool at the start, for a recording that begins within a life; nil: empty or unknown
-	born     bool            // it begins with the life: the mempool is empty at the start
-	numbered bool            // a number of the mempool's was seen
-	latest   *block          // that connects, with a header
-	end      float64         // when it did
+	events         []event
+	chain          chain // with all blocks of which anything is recorded, and the tip at the start
+	topics         []string
+	chainInfo      json.RawMessage // the first answer to getblockchaininfo
+	networkInfo    json.RawMessage // the first answer to getnetworkinfo
+	highWaterMarks map[string]int  // high-water marks of topics, from the first answer to getzmqnotifications
+	start          *checkpoint     // the mempool at the start, for a recording that begins within a life; nil: empty or unknown
+	fromStart      bool            // it begins with the life: the mempool is empty at the start
+	numbered       bool            // a number of the mempool's was seen
+	latest         *block          // that connects, with a header
+	end            float64         // when it did
 }
 
 // look reads what must be known before the first line is played.
-func look(lines []transcript.Line) (*recording, error) {
+func scan(lines []transcript.Line) (*recording, error) {
 	r := &recording{chain: newChain()}
 	s := splitter{counters: make(map[string]uint32)}
 	for _, line := range lines {
 		if line.Topic == "" {
-			if s.answer(line) {
+			if s.nextResponse(line) {
 				r.restart(line.T)
 			}
-			r.lookAtAnswer(line)
+			r.scanResponse(line)
 			r.events = append(r.events, event{Line: line})
 			continue
 		}
-		if err := r.lookAtNotification(&s, line); err != nil {
+		if err := r.scanNotification(&s, line); err != nil {
 			return nil, fmt.Errorf("the recording at t=%g: %w", line.T, err)
 		}
 	}
-	r.lookAtChain()
+	r.scanChain()
 	return r, nil
 }
 
-func (r *recording) lookAtNotification(s *splitter, line transcript.Line) error {
+func (r *recording) scanNotification(s *splitter, line transcript.Line) error {
 	if !slices.Contains(r.topics, line.Topic) {
 		r.topics = append(r.topics, line.Topic)
 	}
@@ -72,7 +72,7 @@ func (r *recording) lookAtNotification(s *splitter, line transcript.Line) error 
 	case transcript.TopicSequence:
 		seq, err = transcript.ParseSequence(line.Body)
 	case transcript.TopicRawBlock:
-		err = r.lookAtBlock(line.Body)
+		err = r.scanBlock(line.Body)
 	}
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func (r *recording) lookAtNotification(s *splitter, line transcript.Line) error 
 	}
 	r.events = append(r.events, event{Line: line, lost: lost})
 	if seq.Number != 0 && !r.numbered {
-		r.numbered, r.born = true, seq.Number == 1 && r.start == nil
+		r.numbered, r.fromStart = true, seq.Number == 1 && r.start == nil
 	}
 	return nil
 }
@@ -97,24 +97,24 @@ func (r *recording) restart(sign float64) {
 
 // A splitter finds where lives begin and where notifications are missing.
 type splitter struct {
-	counters map[string]uint32 // the last of each topic in this life
-	again    bool              // this life is not the first
-	number   uint64            // the last of the mempool's numbers
-	answered uint64            // the last that was answered
+	counters     map[string]uint32 // the last of each topic in this life
+	restarted    bool              // this life is not the first
+	lastNumber   uint64            // the last of the mempool's numbers
+	lastResponse uint64            // the last that was answered
 }
 
 // answer takes an answer. A mempool's number that goes down is another life's, of which nothing was published yet.
-func (s *splitter) answer(line transcript.Line) (restarts bool) {
+func (s *splitter) nextResponse(line transcript.Line) (restarts bool) {
 	var a struct {
 		Next uint64 `json:"mempool_sequence"`
 	}
 	if line.Method != "getrawmempool" || json.Unmarshal(line.Result, &a) != nil || a.Next == 0 {
 		return false
 	}
-	if restarts = a.Next < s.answered; restarts {
-		*s = splitter{counters: make(map[string]uint32), again: true}
+	if restarts = a.Next < s.lastResponse; restarts {
+		*s = splitter{counters: make(map[string]uint32), restarted: true}
 	}
-	s.answered = a.Next
+	s.lastResponse = a.Next
 	return restarts
 }
 
@@ -122,24 +122,24 @@ func (s *splitter) answer(line transcript.Line) (restarts bool) {
 // life's.
 func (s *splitter) next(line transcript.Line, number uint64) (restarts, lost bool) {
 	last, known := s.counters[line.Topic]
-	restarts = known && int32(line.Counter-last) <= 0 || number != 0 && number <= s.number
+	restarts = known && int32(line.Counter-last) <= 0 || number != 0 && number <= s.lastNumber
 	if restarts {
-		*s = splitter{counters: make(map[string]uint32), again: true}
+		*s = splitter{counters: make(map[string]uint32), restarted: true}
 		known = false
 	}
 	switch {
 	case known:
 		lost = line.Counter != last+1
-	case s.again:
+	case s.restarted:
 		lost = line.Counter != 0
 	}
 	s.counters[line.Topic] = line.Counter
-	s.number = max(s.number, number)
+	s.lastNumber = max(s.lastNumber, number)
 	return restarts, lost
 }
 
 // lookAtBlock takes in a block from its serialisation.
-func (r *recording) lookAtBlock(raw []byte) error {
+func (r *recording) scanBlock(raw []byte) error {
 	msg, err := rawtx.DecodeBlock(raw)
 	if err != nil {
 		return err
@@ -157,43 +157,43 @@ func (r *recording) lookAtBlock(raw []byte) error {
 }
 
 // lookAtMarks notes how many messages the node kept for a slow subscriber.
-func (r *recording) lookAtMarks(answer json.RawMessage) {
+func (r *recording) scanHighWaterMarks(answer json.RawMessage) {
 	var published []struct {
 		Type string `json:"type"`
 		HWM  int    `json:"hwm"`
 	}
-	if r.marks != nil || json.Unmarshal(answer, &published) != nil {
+	if r.highWaterMarks != nil || json.Unmarshal(answer, &published) != nil {
 		return
 	}
-	r.marks = make(map[string]int)
+	r.highWaterMarks = make(map[string]int)
 	for _, p := range published {
-		r.marks[strings.TrimPrefix(p.Type, "pub")] = p.HWM
+		r.highWaterMarks[strings.TrimPrefix(p.Type, "pub")] = p.HWM
 	}
 }
 
 // lookAtAnswer takes in what an RPC answer tells of before its time. One that makes no sense is passed over: only what
 // was published is played.
-func (r *recording) lookAtAnswer(line transcript.Line) {
+func (r *recording) scanResponse(line transcript.Line) {
 	switch line.Method {
 	case "getblock", "getblockheader":
 		var text string
 		if json.Unmarshal(line.Result, &text) != nil {
-			r.lookAtBlockJSON(line.Result)
+			r.scanBlockJSON(line.Result)
 		} else if raw, err := hex.DecodeString(text); err == nil {
-			_ = r.lookAtBlock(raw) // fails for a bare header, which tells less than the same in JSON
+			_ = r.scanBlock(raw) // fails for a bare header, which tells less than the same in JSON
 		}
 	case "getblockchaininfo":
-		if r.info == nil {
-			r.info = line.Result
+		if r.chainInfo == nil {
+			r.chainInfo = line.Result
 		}
 	case "getnetworkinfo":
-		if r.about == nil {
-			r.about = line.Result
+		if r.networkInfo == nil {
+			r.networkInfo = line.Result
 		}
 	case "getzmqnotifications":
-		r.lookAtMarks(line.Result)
+		r.scanHighWaterMarks(line.Result)
 	case "getrawmempool":
-		if r.start != nil || r.born {
+		if r.start != nil || r.fromStart {
 			return
 		}
 		if c, ok := checkpointOf(line); ok {
@@ -203,7 +203,7 @@ func (r *recording) lookAtAnswer(line transcript.Line) {
 }
 
 // lookAtBlockJSON takes in what getblockheader, or getblock with a verbosity of 1, answered.
-func (r *recording) lookAtBlockJSON(result json.RawMessage) {
+func (r *recording) scanBlockJSON(result json.RawMessage) {
 	var a struct {
 		Hash, PreviousBlockHash, MerkleRoot chainhash.Hash
 		Height, Time                        int64
@@ -245,7 +245,7 @@ func checkpointOf(line transcript.Line) (c checkpoint, ok bool) {
 }
 
 // lookAtChain finds the tip at the start, and the block by which the recording's clock is set.
-func (r *recording) lookAtChain() {
+func (r *recording) scanChain() {
 	first := true
 	for _, e := range r.events {
 		if e.Topic != transcript.TopicSequence {
@@ -257,7 +257,7 @@ func (r *recording) lookAtChain() {
 		}
 		b := r.chain.block(s.Hash)
 		if first {
-			r.beginBefore(s.Letter, b)
+			r.setTipBefore(s.Letter, b)
 			first = false
 		}
 		if s.Letter == transcript.Connected && b.header != nil {
@@ -265,12 +265,12 @@ func (r *recording) lookAtChain() {
 		}
 	}
 	if r.chain.tip == unknown {
-		r.beginAsAnswered()
+		r.setTipFromResponse()
 	}
 }
 
 // beginBefore makes the tip what it must have been before the first notification about a block, if that is known.
-func (r *recording) beginBefore(letter byte, b *block) {
+func (r *recording) setTipBefore(letter byte, b *block) {
 	if b.header == nil || b.height == unknown || letter == transcript.Connected && b.header.PrevBlock == (chainhash.Hash{}) {
 		return
 	}
@@ -279,20 +279,20 @@ func (r *recording) beginBefore(letter byte, b *block) {
 		before.height = b.height - 1
 		b = before
 	}
-	r.chain.begin(b, r.events[0].T)
+	r.chain.setTip(b, r.events[0].T)
 }
 
-func (r *recording) beginAsAnswered() {
+func (r *recording) setTipFromResponse() {
 	var a struct {
 		Blocks        int64
 		BestBlockHash chainhash.Hash
 	}
-	if r.info == nil || json.Unmarshal(r.info, &a) != nil {
+	if r.chainInfo == nil || json.Unmarshal(r.chainInfo, &a) != nil {
 		return
 	}
 	b := r.chain.block(a.BestBlockHash)
 	b.height = a.Blocks
-	r.chain.begin(b, r.events[0].T)
+	r.chain.setTip(b, r.events[0].T)
 }
 
 var errEmpty = errors.New("the recording is empty: want at least one line")

@@ -163,7 +163,7 @@ func (n *Node) call(method string, raw json.RawMessage) (any, error) {
 			return nil, failure
 		}
 	}
-	answer, ok := answers[method]
+	answer, ok := methods[method]
 	if !ok {
 		return nil, &RPCError{codeMethodNotFound, "Method not found"}
 	}

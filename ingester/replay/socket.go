@@ -64,7 +64,7 @@ func (x *xpub) bind(endpoint string) (err error) {
 }
 
 // rebindWithin is far more than libzmq's own thread takes to give the port back.
-const rebindWithin = 5 * time.Second
+const rebindTimeout = 5 * time.Second
 
 // rebind closes the socket, which ends every connection, and binds another one at the same port. What was sent before
 // still arrives.
@@ -76,7 +76,7 @@ func (x *xpub) rebind() error {
 		switch {
 		case err == nil:
 			return nil
-		case !isErrno(err, syscall.EADDRINUSE) || time.Since(start) > rebindWithin:
+		case !isErrno(err, syscall.EADDRINUSE) || time.Since(start) > rebindTimeout:
 			return fmt.Errorf("cannot publish on %s again: %w", x.bound, err)
 		}
 		time.Sleep(time.Millisecond) // libzmq does not tell when a port is free
@@ -86,7 +86,7 @@ func (x *xpub) rebind() error {
 // await returns when somebody has subscribed to the topic, or when ctx ends.
 func (x *xpub) await(ctx context.Context, topic string) error {
 	for ctx.Err() == nil && !x.wanted(topic) {
-		if _, err := x.hear(); err != nil {
+		if _, err := x.receiveSubscription(); err != nil {
 			return err
 		}
 	}
@@ -96,7 +96,7 @@ func (x *xpub) await(ctx context.Context, topic string) error {
 // awaitAny returns when somebody has subscribed and is done with it, or when ctx ends.
 func (x *xpub) awaitAny(ctx context.Context) error {
 	for ctx.Err() == nil {
-		more, err := x.hear()
+		more, err := x.receiveSubscription()
 		if err != nil || !more && len(x.subscribed) > 0 {
 			return err
 		}
@@ -115,7 +115,7 @@ func (x *xpub) wanted(topic string) bool {
 
 // hear takes what a subscriber tells: a byte that says whether it begins or ends, and the topic's prefix. It reports
 // false if there was nothing for a while.
-func (x *xpub) hear() (bool, error) {
+func (x *xpub) receiveSubscription() (bool, error) {
 	told, err := x.socket.RecvBytes(0)
 	switch {
 	case isErrno(err, syscall.EAGAIN):

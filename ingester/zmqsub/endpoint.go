@@ -20,7 +20,7 @@ type endpoint struct {
 }
 
 // usual is what an endpoint should look like.
-const usual = "want tcp://HOST:PORT or ipc://PATH, as in bitcoind's -zmqpubrawtx"
+const expected = "want tcp://HOST:PORT or ipc://PATH, as in bitcoind's -zmqpubrawtx"
 
 // maxPath is the longest path of a Unix socket, in bytes: sun_path of Linux without its final zero.
 const maxPath = 107
@@ -33,7 +33,7 @@ func CheckEndpoints(endpoints []string) error {
 
 func parseAll(texts []string) ([]endpoint, error) {
 	if len(texts) == 0 {
-		return nil, errors.New("no ZMQ endpoint: " + usual)
+		return nil, errors.New("no ZMQ endpoint: " + expected)
 	}
 	var wrong []error
 	list := make([]endpoint, len(texts))
@@ -59,13 +59,13 @@ func parse(text string) (endpoint, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	switch {
 	case !ok || rest == "":
-		return endpoint{}, errors.New(usual)
+		return endpoint{}, errors.New(expected)
 	case scheme == "ipc":
 		return parseIPC(text, rest)
 	case scheme == "tcp":
 		return parseTCP(text, rest)
 	}
-	return endpoint{}, errors.New(usual)
+	return endpoint{}, errors.New(expected)
 }
 
 func parseIPC(text, path string) (endpoint, error) {
@@ -117,7 +117,7 @@ func explainSplit(rest string) error {
 	case err == nil && addr.Is6():
 		host = "[" + host + "]"
 	case err != nil && !isName(host):
-		return errors.New(usual)
+		return errors.New(expected)
 	}
 	return fmt.Errorf("no port: write tcp://%s:28332, with the port of the node's -zmqpubrawtx", host)
 }

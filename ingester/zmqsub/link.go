@@ -15,16 +15,16 @@ import (
 const (
 	// tryFor is how long an address may take from the connection's begin to the end of ZMQ's handshake before the next
 	// address of the name has its turn. A connection that is not accepted ends sooner, after connectWithin.
-	tryFor = 5 * time.Second
+	addressTimeout = 5 * time.Second
 	// lookupEvery is the pause between the last address of a name that failed and the next lookup.
-	lookupEvery = time.Second
+	lookupInterval = time.Second
 	// lookupTimeout: a resolver asks up to three servers, 5 s each by default (resolv.conf's timeout).
 	lookupTimeout = 15 * time.Second
 	// maxAddresses bounds what is tried of one name. Real names of nodes have one or two addresses.
 	maxAddresses = 16
 	// deadAfter is how long an endpoint may be without a connection before the log says so: a node that restarts on
 	// the same machine, or a name that a container gets late, is mostly there sooner.
-	deadAfter = 5 * time.Second
+	downLogDelay = 5 * time.Second
 )
 
 // resolver is the part of net.Resolver that is used.
@@ -47,23 +47,23 @@ type Link struct {
 // keeps trying the current address until another one has its turn.
 type link struct {
 	endpoint
-	up      bool
-	current string    // what the socket connects to or is connected to; "": nothing
-	since   time.Time // when the current address got its turn
-	spoke   bool      // the current address has accepted a connection
-	next    []string  // addresses that are still to be tried before the next lookup
-	last    string    // the current address of the socket before
-	dropped bool      // the current address was connected before: it has the first turn
+	up       bool
+	current  string    // what the socket connects to or is connected to; "": nothing
+	since    time.Time // when the current address got its turn
+	accepted bool      // the current address has accepted a connection
+	next     []string  // addresses that are still to be tried before the next lookup
+	last     string    // the current address of the socket before
+	dropped  bool      // the current address was connected before: it has the first turn
 
-	lookup   chan lookupAnswer // nil: no lookup is running
-	lookupAt time.Time         // when the next one is due; zero: not
-	tried    []attempt
+	lookup    chan lookupResult // nil: no lookup is running
+	lookupAt  time.Time         // when the next one is due; zero: not
+	attempted []attempt
 
 	down   time.Time // since when there is no connection
 	logged bool      // that it is down for long
 }
 
-type lookupAnswer struct {
+type lookupResult struct {
 	addresses []string
 	err       error
 }
@@ -94,7 +94,7 @@ func (k *link) reset(now time.Time) {
 
 // failed notes that the current address gave no link, and says which address is next: "" for none.
 func (k *link) failed(outcome string, now time.Time) (next string) {
-	k.note(k.current, outcome)
+	k.recordAttempt(k.current, outcome)
 	if k.host == "" {
 		return ""
 	}
@@ -103,28 +103,28 @@ func (k *link) failed(outcome string, now time.Time) (next string) {
 		return next
 	}
 	if k.lookup == nil && k.lookupAt.IsZero() {
-		k.lookupAt = now.Add(lookupEvery)
+		k.lookupAt = now.Add(lookupInterval)
 	}
 	return ""
 }
 
-func (k *link) note(address, outcome string) {
-	if i := slices.IndexFunc(k.tried, func(a attempt) bool { return a.address == address }); i >= 0 {
-		k.tried[i].outcome = outcome
+func (k *link) recordAttempt(address, outcome string) {
+	if i := slices.IndexFunc(k.attempted, func(a attempt) bool { return a.address == address }); i >= 0 {
+		k.attempted[i].outcome = outcome
 		return
 	}
-	k.tried = append(k.tried, attempt{address, outcome})
+	k.attempted = append(k.attempted, attempt{address, outcome})
 }
 
 // answered takes a lookup's answer, and says which address is next: "" for the current one.
-func (k *link) answered(a lookupAnswer, now time.Time) (next string) {
+func (k *link) applyLookup(a lookupResult, now time.Time) (next string) {
 	k.lookup, k.lookupAt = nil, time.Time{}
 	if a.err != nil {
-		k.tried = append(slices.DeleteFunc(k.tried, isLookup), attempt{"", a.err.Error()})
-		k.lookupAt = now.Add(lookupEvery)
+		k.attempted = append(slices.DeleteFunc(k.attempted, isLookup), attempt{"", a.err.Error()})
+		k.lookupAt = now.Add(lookupInterval)
 		return ""
 	}
-	k.tried = slices.DeleteFunc(k.tried, func(t attempt) bool { return !slices.Contains(a.addresses, t.address) })
+	k.attempted = slices.DeleteFunc(k.attempted, func(t attempt) bool { return !slices.Contains(a.addresses, t.address) })
 	current := k.current
 	if current == "" {
 		current = k.last
@@ -146,8 +146,8 @@ func (k *link) answered(a lookupAnswer, now time.Time) (next string) {
 func isLookup(a attempt) bool { return a.address == "" }
 
 // look starts a lookup beside the loop.
-func (l *Listener) look(ctx context.Context, k *link) {
-	answer := make(chan lookupAnswer, 1)
+func (l *Listener) startLookup(ctx context.Context, k *link) {
+	answer := make(chan lookupResult, 1)
 	k.lookup, k.lookupAt = answer, time.Time{}
 	host, port := k.host, k.port
 	l.lookups.Go(func() {
@@ -163,12 +163,12 @@ func (l *Listener) look(ctx context.Context, k *link) {
 				list = append(list, address)
 			}
 		}
-		answer <- lookupAnswer{list, err}
+		answer <- lookupResult{list, err}
 	})
 }
 
 // tend does what is due for the links: lookups, their answers, and the turn of the next address.
-func (l *Listener) tend(ctx context.Context, s *socket, now time.Time) {
+func (l *Listener) maintain(ctx context.Context, s *socket, now time.Time) {
 	down := false
 	for _, k := range l.links {
 		if k.up {
@@ -177,17 +177,17 @@ func (l *Listener) tend(ctx context.Context, s *socket, now time.Time) {
 		down = true
 		select {
 		case a := <-k.lookup:
-			l.connectTo(s, k, k.answered(a, now), now)
+			l.connectTo(s, k, k.applyLookup(a, now), now)
 		default:
 		}
 		switch {
 		case k.host == "":
 		case !k.lookupAt.IsZero() && !now.Before(k.lookupAt):
-			l.look(ctx, k)
-		case k.current != "" && k.lookup == nil && k.lookupAt.IsZero() && now.Sub(k.since) > l.tryFor:
+			l.startLookup(ctx, k)
+		case k.current != "" && k.lookup == nil && k.lookupAt.IsZero() && now.Sub(k.since) > l.addressTimeout:
 			l.connectTo(s, k, k.failed(k.outcome(), now), now)
 		}
-		if !k.logged && now.Sub(k.down) > l.deadAfter {
+		if !k.logged && now.Sub(k.down) > l.downLogDelay {
 			k.logged = true
 			l.log.Warn("no ZMQ connection to an endpoint of --zmq; still trying", "endpoint", k.text, "tried", k.attempts())
 		}
@@ -198,12 +198,12 @@ func (l *Listener) tend(ctx context.Context, s *socket, now time.Time) {
 }
 
 // looking reports whether a lookup is running.
-func (l *Listener) looking() bool {
+func (l *Listener) lookupRunning() bool {
 	return slices.ContainsFunc(l.links, func(k *link) bool { return k.lookup != nil && !k.up })
 }
 
 func (k *link) outcome() string {
-	if k.spoke {
+	if k.accepted {
 		return outcomeSilent
 	}
 	return outcomeNone
@@ -217,7 +217,7 @@ func (l *Listener) connectTo(s *socket, k *link, address string, now time.Time) 
 				l.log.Debug("ZMQ disconnect", "address", k.current, "err", err)
 			}
 		}
-		k.current, k.since, k.spoke = address, now, false
+		k.current, k.since, k.accepted = address, now, false
 		outcome := outcomeTaken
 		if !slices.ContainsFunc(l.links, func(other *link) bool { return other != k && other.current == address }) {
 			err := s.data.Connect(address)
@@ -235,7 +235,7 @@ func (l *Listener) connectTo(s *socket, k *link, address string, now time.Time) 
 // linkOf finds the link that an event is about: nil for an address that is no longer tried. As the socket may use IPv6,
 // libzmq calls 127.0.0.1 now that and now ::ffff:127.0.0.1.
 func (l *Listener) linkOf(address string) *link {
-	if ap, err := netip.ParseAddrPort(bare(address)); err == nil {
+	if ap, err := netip.ParseAddrPort(trimScheme(address)); err == nil {
 		address = tcp(ap.Addr(), ap.Port())
 	}
 	for _, k := range l.links {
@@ -247,28 +247,28 @@ func (l *Listener) linkOf(address string) *link {
 }
 
 // happened takes in an event of the socket, and reports what is to be sent on.
-func (l *Listener) happened(s *socket, event zmq.Event, address string, now time.Time) (m Message, news bool) {
+func (l *Listener) handleEvent(s *socket, event zmq.Event, address string, now time.Time) (m Message, news bool) {
 	k := l.linkOf(address)
 	if k == nil {
 		return Message{}, false
 	}
 	defer l.publish()
-	m = Message{At: now, Endpoint: k.text, Address: bare(k.current)}
+	m = Message{At: now, Endpoint: k.text, Address: trimScheme(k.current)}
 	switch event {
 	case zmq.EVENT_CONNECTED:
-		k.spoke = true
+		k.accepted = true
 	case zmq.EVENT_HANDSHAKE_SUCCEEDED:
 		if k.up {
 			break
 		}
-		k.up, k.logged, k.tried, k.next, k.lookupAt = true, false, nil, nil, time.Time{}
+		k.up, k.logged, k.attempted, k.next, k.lookupAt = true, false, nil, nil, time.Time{}
 		m.Kind = Up
 		return m, true
 	case zmq.EVENT_DISCONNECTED:
 		if !k.up {
 			break // somebody who accepts connections and hangs up is no link that was lost
 		}
-		k.up, k.down, k.spoke, k.dropped, k.since = false, now, false, true, now
+		k.up, k.down, k.accepted, k.dropped, k.since = false, now, false, true, now
 		if k.host != "" && k.lookup == nil {
 			k.lookupAt = now // the name may have another address by now
 		}
@@ -277,7 +277,7 @@ func (l *Listener) happened(s *socket, event zmq.Event, address string, now time
 	case zmq.EVENT_CONNECT_RETRIED:
 		if !k.up {
 			outcome := k.outcome()
-			k.spoke = false // libzmq tries this address again, unless another one is next
+			k.accepted = false // libzmq tries this address again, unless another one is next
 			l.connectTo(s, k, k.failed(outcome, now), now)
 		}
 	}
@@ -290,7 +290,7 @@ func (l *Listener) publish() {
 	for i, k := range l.links {
 		view[i] = Link{Endpoint: k.text, Up: k.up}
 		if k.up {
-			view[i].Address = bare(k.current)
+			view[i].Address = trimScheme(k.current)
 		} else {
 			view[i].Tried = k.attempts()
 		}
@@ -301,30 +301,30 @@ func (l *Listener) publish() {
 // attempts lists what was tried in vain.
 func (k *link) attempts() []string {
 	var list []string
-	for _, a := range k.tried {
+	for _, a := range k.attempted {
 		if isLookup(a) {
 			list = append(list, a.outcome)
 			continue
 		}
-		list = append(list, bare(a.address)+" ("+a.outcome+")")
+		list = append(list, trimScheme(a.address)+" ("+a.outcome+")")
 	}
-	if k.current != "" && !slices.ContainsFunc(k.tried, func(a attempt) bool { return a.address == k.current }) {
+	if k.current != "" && !slices.ContainsFunc(k.attempted, func(a attempt) bool { return a.address == k.current }) {
 		so := "no answer yet"
-		if k.spoke {
+		if k.accepted {
 			so = outcomeSilent + " yet"
 		}
-		list = append(list, bare(k.current)+" ("+so+")")
+		list = append(list, trimScheme(k.current)+" ("+so+")")
 	}
 	for _, address := range k.next {
-		if !slices.ContainsFunc(k.tried, func(a attempt) bool { return a.address == address }) {
-			list = append(list, bare(address)+" (not tried yet)")
+		if !slices.ContainsFunc(k.attempted, func(a attempt) bool { return a.address == address }) {
+			list = append(list, trimScheme(address)+" (not tried yet)")
 		}
 	}
 	return list
 }
 
 // bare is a TCP address as people write it.
-func bare(address string) string { return strings.TrimPrefix(address, "tcp://") }
+func trimScheme(address string) string { return strings.TrimPrefix(address, "tcp://") }
 
 // Links reports how the connections are, in the order of the endpoints. It may be called from anywhere.
 func (l *Listener) Links() []Link { return *l.view.Load() }

@@ -61,7 +61,7 @@ func named(t *testing.T, n *names, log *slog.Logger, endpoints ...string) *Liste
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.resolver, l.tryFor, l.deadAfter = n, 200*time.Millisecond, 100*time.Millisecond
+	l.resolver, l.addressTimeout, l.downLogDelay = n, 200*time.Millisecond, 100*time.Millisecond
 	return l
 }
 
@@ -79,7 +79,7 @@ func needIPv6(t *testing.T) {
 
 func portOf(t *testing.T, endpoint string) string {
 	t.Helper()
-	_, port, err := net.SplitHostPort(bare(endpoint))
+	_, port, err := net.SplitHostPort(trimScheme(endpoint))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func TestListener_UsesOneAddressAtATime(t *testing.T) {
 				t.Fatalf("message %d is %s", i, m.Frames[1])
 			}
 		}
-		l.Renew()
+		l.Reconnect()
 	}
 }
 
@@ -278,7 +278,7 @@ func TestListener_ReportsDeadEndpoint(t *testing.T) {
 			links := l.Links()
 			return links[0].Up && !links[1].Up && links[1].Endpoint == endpoint && known.lookups() >= 3*(outage+1) &&
 				slices.Contains(links[1].Tried, "127.0.0.3:"+portOf(t, endpoint)+" (no connection)") &&
-				slices.Contains(links[1].Tried, bare(dead.bound)+" (no connection)")
+				slices.Contains(links[1].Tried, trimScheme(dead.bound)+" (no connection)")
 		})
 		if n := strings.Count(log.String(), "no ZMQ connection to an endpoint"); n != outage+1 {
 			t.Errorf("the log names it %d times after %d outages:\n%s", n, outage+1, log.String())
@@ -320,7 +320,7 @@ func TestListener_EndpointKinds(t *testing.T) {
 	for _, bind := range []string{"tcp://127.0.0.1:*", "tcp://[::1]:*", "ipc://" + filepath.Join(t.TempDir(), "socket"), "ipc://@sightglass-test"} {
 		node := newSender(t, bind)
 		l, messages := run(t, node.bound)
-		if up := await(t, messages, Up); up.Endpoint != node.bound || up.Address != bare(node.bound) {
+		if up := await(t, messages, Up); up.Endpoint != node.bound || up.Address != trimScheme(node.bound) {
 			t.Errorf("%s: got %+v", node.bound, up)
 		}
 		node.close()

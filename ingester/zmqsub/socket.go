@@ -17,15 +17,15 @@ const (
 	// most 4 MB.
 	maxMessage = 8 << 20
 	// reconnectMost is the longest wait between two tries, so that a node is heard soon after its return.
-	reconnectMost = time.Second
+	maxReconnectInterval = time.Second
 	// connectWithin is how long a host may take to answer. The kernel's own tries are up to a minute apart.
-	connectWithin = 2 * time.Second
+	connectTimeout = 2 * time.Second
 )
 
 // socket is a SUB socket, and the PAIR socket on which libzmq tells how its links do.
 type socket struct {
-	data, news *zmq.Socket
-	poller     *zmq.Poller
+	data, events *zmq.Socket
+	poller       *zmq.Poller
 }
 
 // connect makes the number-th socket of a context. The number is in the address for its news, as libzmq frees the one
@@ -37,7 +37,7 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 	if s.data, err = zctx.NewSocket(zmq.SUB); err != nil {
 		return nil, err
 	}
-	if s.news, err = zctx.NewSocket(zmq.PAIR); err != nil {
+	if s.events, err = zctx.NewSocket(zmq.PAIR); err != nil {
 		return nil, errors.Join(err, s.data.Close())
 	}
 	err = errors.Join(
@@ -46,8 +46,8 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 		s.data.SetRcvhwm(HighWater),
 		s.data.SetMaxmsgsize(maxMessage),
 		s.data.SetReconnectIvl(100*time.Millisecond),
-		s.data.SetReconnectIvlMax(reconnectMost),
-		s.data.SetConnectTimeout(connectWithin),
+		s.data.SetReconnectIvlMax(maxReconnectInterval),
+		s.data.SetConnectTimeout(connectTimeout),
 		s.data.SetTcpKeepalive(1), // a firewall that forgets an idle link says nothing to either side
 		s.data.SetTcpKeepaliveIdle(30),
 		s.data.SetTcpKeepaliveIntvl(10),
@@ -55,8 +55,8 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 		s.data.SetHeartbeatIvl(10*time.Second), // and this tells of a peer whose kernel lives on while it hangs
 		s.data.SetHeartbeatTimeout(30*time.Second),
 		s.data.Monitor(newsAddress, zmq.EVENT_CONNECTED|zmq.EVENT_HANDSHAKE_SUCCEEDED|zmq.EVENT_DISCONNECTED|zmq.EVENT_CONNECT_RETRIED),
-		s.news.SetLinger(0),
-		s.news.Connect(newsAddress),
+		s.events.SetLinger(0),
+		s.events.Connect(newsAddress),
 	)
 	for _, topic := range l.topics {
 		err = errors.Join(err, s.data.SetSubscribe(topic))
@@ -74,13 +74,13 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 	}
 	l.publish()
 	s.poller.Add(s.data, zmq.POLLIN)
-	s.poller.Add(s.news, zmq.POLLIN)
+	s.poller.Add(s.events, zmq.POLLIN)
 	return s, nil
 }
 
 // close ends the news before the socket that they are about: libzmq may crash the other way round.
 func (s *socket) close() {
 	_ = s.data.Monitor("", 0) // it fails if there were no news yet, which is as well
-	s.news.Close()
+	s.events.Close()
 	s.data.Close()
 }

@@ -37,15 +37,15 @@ type Message struct {
 
 // A Listener is one SUB socket. Run owns it.
 type Listener struct {
-	links    []*link
-	topics   []string
-	log      *slog.Logger
-	renew    chan struct{}
-	resolver resolver
-	lookups  sync.WaitGroup
-	view     atomic.Pointer[[]Link]
+	links     []*link
+	topics    []string
+	log       *slog.Logger
+	reconnect chan struct{}
+	resolver  resolver
+	lookups   sync.WaitGroup
+	view      atomic.Pointer[[]Link]
 
-	tryFor, deadAfter time.Duration
+	addressTimeout, downLogDelay time.Duration
 }
 
 // New checks the endpoints (such as tcp://127.0.0.1:28332). The connection is made by Run; a node that is not there
@@ -57,8 +57,8 @@ func New(endpoints, topics []string, log *slog.Logger) (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{
-		topics: topics, log: log, renew: make(chan struct{}, 1), resolver: net.DefaultResolver,
-		tryFor: tryFor, deadAfter: deadAfter,
+		topics: topics, log: log, reconnect: make(chan struct{}, 1), resolver: net.DefaultResolver,
+		addressTimeout: addressTimeout, downLogDelay: downLogDelay,
 	}
 	for _, e := range list {
 		l.links = append(l.links, &link{endpoint: e})
@@ -68,9 +68,9 @@ func New(endpoints, topics []string, log *slog.Logger) (*Listener, error) {
 }
 
 // Renew asks Run to throw its socket away and make another: the way out of a link that is dead and does not know it.
-func (l *Listener) Renew() {
+func (l *Listener) Reconnect() {
 	select {
-	case l.renew <- struct{}{}:
+	case l.reconnect <- struct{}{}:
 	default: // it was asked already
 	}
 }
@@ -106,7 +106,7 @@ const (
 )
 
 // atOnce is how many messages are taken before the link's news are looked at again.
-const atOnce = 256
+const messageBatch = 256
 
 // receive returns nil when ctx ends or the socket is to be made anew.
 func (l *Listener) receive(ctx context.Context, s *socket, out chan<- Message) error {
@@ -114,20 +114,20 @@ func (l *Listener) receive(ctx context.Context, s *socket, out chan<- Message) e
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-l.renew:
+		case <-l.reconnect:
 			l.log.Info("making the ZMQ socket anew")
 			return nil
 		default:
 		}
-		l.tend(ctx, s, time.Now())
+		l.maintain(ctx, s, time.Now())
 		wait := poll
-		if l.looking() {
+		if l.lookupRunning() {
 			wait = pollLookup
 		}
 		if _, err := s.poller.Poll(wait); err != nil {
 			return err
 		}
-		if err := l.receiveNews(ctx, s, out); err != nil {
+		if err := l.receiveEvents(ctx, s, out); err != nil {
 			return err
 		}
 		if err := l.receiveData(ctx, s, out); err != nil {
@@ -137,7 +137,7 @@ func (l *Listener) receive(ctx context.Context, s *socket, out chan<- Message) e
 }
 
 func (l *Listener) receiveData(ctx context.Context, s *socket, out chan<- Message) error {
-	for range atOnce {
+	for range messageBatch {
 		frames, err := s.data.RecvMessageBytes(zmq.DONTWAIT)
 		if isAgain(err) {
 			return nil
@@ -152,16 +152,16 @@ func (l *Listener) receiveData(ctx context.Context, s *socket, out chan<- Messag
 	return nil
 }
 
-func (l *Listener) receiveNews(ctx context.Context, s *socket, out chan<- Message) error {
+func (l *Listener) receiveEvents(ctx context.Context, s *socket, out chan<- Message) error {
 	for {
-		event, address, _, err := s.news.RecvEvent(zmq.DONTWAIT)
+		event, address, _, err := s.events.RecvEvent(zmq.DONTWAIT)
 		if isAgain(err) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		m, news := l.happened(s, event, address, time.Now())
+		m, news := l.handleEvent(s, event, address, time.Now())
 		if !news {
 			continue
 		}

@@ -177,14 +177,14 @@ func TestListener_NodeComesAndGoes(t *testing.T) {
 	node.close()
 }
 
-func TestListener_Renew(t *testing.T) {
+func TestListener_Reconnect(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	defer node.close()
 	l, messages := run(t, node.bound)
 	for range 20 {
 		await(t, messages, Up)
-		l.Renew()
-		l.Renew() // twice is once
+		l.Reconnect()
+		l.Reconnect() // twice is once
 	}
 }
 
@@ -231,7 +231,7 @@ func TestTry(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	links, _, err = Try(ctx, []string{node.bound}, nil)
-	if err != nil || links[0].Up || !strings.Contains(links[0].Error().Error(), bare(node.bound)+" (no connection)") {
+	if err != nil || links[0].Up || !strings.Contains(links[0].Error().Error(), trimScheme(node.bound)+" (no connection)") {
 		t.Errorf("with nobody there: %v, %v", links, err)
 	}
 }

@@ -9,41 +9,41 @@ import (
 )
 
 // An Asker calls a node's RPC. *bitcoind.Client is one.
-type Asker interface {
+type Caller interface {
 	// Call gives the result as the node wrote it.
 	Call(ctx context.Context, method string, params ...any) (json.RawMessage, error)
 }
 
 // patience is for one call: a rotation of the file waits for its answers.
-const patience = 30 * time.Second
+const callTimeout = 30 * time.Second
 
 // A wish is something to ask the node, and gives what it answered.
-type wish func(ctx context.Context) []transcript.Line
+type request func(ctx context.Context) []transcript.Line
 
 // wish leaves w to the goroutine that asks.
-func (r *recorder) wish(w wish) {
+func (r *recorder) enqueue(w request) {
 	if r.opts.RPC == nil {
 		return
 	}
 	select {
-	case r.wishes <- w:
+	case r.requests <- w:
 	default:
-		r.often.Do(func() { r.opts.Log.Warn("the node answers too slowly; left a question out") })
+		r.logLimit.Do(func() { r.opts.Log.Warn("the node answers too slowly; left a question out") })
 	}
 }
 
 // ask is the goroutine that asks, one thing after the other.
-func (r *recorder) ask(ctx context.Context) {
+func (r *recorder) runRequests(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case w := <-r.wishes:
+		case w := <-r.requests:
 			for _, line := range w(ctx) {
 				select {
 				case <-ctx.Done():
 					return
-				case r.answers <- line:
+				case r.responses <- line:
 				}
 			}
 		}
@@ -76,9 +76,9 @@ func (r *recorder) mempool(ctx context.Context) []transcript.Line {
 // call appends what the node answers. An error is logged, and appends nothing. One call goes after the other, so that
 // the answers are in the order of their times: a mempool's number that goes down would look like a restart.
 func (r *recorder) call(ctx context.Context, lines []transcript.Line, method string, params ...any) []transcript.Line {
-	r.calling.Lock()
-	defer r.calling.Unlock()
-	limited, cancel := context.WithTimeout(ctx, patience)
+	r.rpcMutex.Lock()
+	defer r.rpcMutex.Unlock()
+	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	result, err := r.opts.RPC.Call(limited, method, params...)
 	if err == nil {
@@ -88,7 +88,7 @@ func (r *recorder) call(ctx context.Context, lines []transcript.Line, method str
 		}
 	}
 	if ctx.Err() == nil {
-		r.often.Do(func() { r.opts.Log.Warn("an answer is missing, the rest goes on", "error", err) })
+		r.logLimit.Do(func() { r.opts.Log.Warn("an answer is missing, the rest goes on", "error", err) })
 	}
 	return lines
 }

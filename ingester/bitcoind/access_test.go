@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// TestTrials_CoverEveryMethod makes every call that a Client has, and compares the methods with those that Access tries.
-func TestTrials_CoverEveryMethod(t *testing.T) {
+// TestProbes_CoverEveryMethod makes every call that a Client has, and compares the methods with those that Access tries.
+func TestProbes_CoverEveryMethod(t *testing.T) {
 	called := make(map[string]bool)
 	node := newNode(t, func(method, _ string) (string, *Error) {
 		called[method] = true // within the node's lock
@@ -34,7 +34,7 @@ func TestTrials_CoverEveryMethod(t *testing.T) {
 		}
 	}
 	var tried, used []string
-	for _, trial := range trials {
+	for _, trial := range probes {
 		tried = append(tried, trial.method)
 	}
 	for method := range called {
@@ -75,13 +75,13 @@ func TestAccess_NamesForbiddenMethods(t *testing.T) {
 		"none": {func(string) bool { return false }, Access{User: user}},
 		"two": {
 			func(m string) bool { return m == "getmempoolentry" || m == "getblock" },
-			Access{User: user, Refused: []string{"getmempoolentry", "getblock"}},
+			Access{User: user, Forbidden: []string{"getmempoolentry", "getblock"}},
 		},
-		"all": {func(string) bool { return true }, Access{User: user, Refused: strings.Split(Whitelist(""), ","), All: true}},
+		"all": {func(string) bool { return true }, Access{User: user, Forbidden: strings.Split(Whitelist(""), ","), All: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.want.All {
-				c.want.Refused[0] = c.want.Refused[0][1:] // the colon behind no user
+				c.want.Forbidden[0] = c.want.Forbidden[0][1:] // the colon behind no user
 			}
 			node := newNode(t, func(_, params string) (string, *Error) {
 				if strings.Contains(params, zeros) {
@@ -91,7 +91,7 @@ func TestAccess_NamesForbiddenMethods(t *testing.T) {
 			})
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
-				for _, trial := range trials {
+				for _, trial := range probes {
 					if strings.Contains(string(body), fmt.Sprintf("%q", trial.method)) && c.refuses(trial.method) {
 						w.WriteHeader(http.StatusForbidden)
 						return
@@ -116,7 +116,7 @@ func TestAccess_MissingMethod(t *testing.T) {
 		return "{}", nil
 	})
 	access, err := open(t, Options{URL: node.URL}).Access(t.Context())
-	if err != nil || !slices.Equal(access.Missing, []string{"getzmqnotifications"}) || access.Refused != nil {
+	if err != nil || !slices.Equal(access.Missing, []string{"getzmqnotifications"}) || access.Forbidden != nil {
 		t.Errorf("got %+v, %v", access, err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // An answer is what comes back for one call. Of Result and Error one is null or absent.
-type answer[T any] struct {
+type response[T any] struct {
 	ID     *uint64 `json:"id"`
 	Result T       `json:"result"`
 	Error  *Error  `json:"error"`
@@ -23,11 +23,11 @@ type answer[T any] struct {
 
 // ask calls a method and has use make of the result what is wanted; its error says what is wrong with the result. One
 // that is null or not there comes as the zero T.
-func ask[T, R any](ctx context.Context, c *Client, use func(T) (R, error), method string, params ...any) (R, error) {
+func invoke[T, R any](ctx context.Context, c *Client, use func(T) (R, error), method string, params ...any) (R, error) {
 	var wanted R
 	id := c.ids.Add(1)
 	err := c.do(ctx, method, newRequest(id, method, params), func(in *bufio.Reader) error {
-		result, err := decodeAnswer[T](in, id)
+		result, err := decodeResponse[T](in, id)
 		if err != nil {
 			return err
 		}
@@ -38,8 +38,8 @@ func ask[T, R any](ctx context.Context, c *Client, use func(T) (R, error), metho
 }
 
 // decodeAnswer reads the answer to call id.
-func decodeAnswer[T any](in io.Reader, id uint64) (T, error) {
-	var a answer[T]
+func decodeResponse[T any](in io.Reader, id uint64) (T, error) {
+	var a response[T]
 	err := decode(in, &a)
 	switch {
 	case err != nil:
@@ -55,7 +55,7 @@ func decodeAnswer[T any](in io.Reader, id uint64) (T, error) {
 func decode(in io.Reader, into any) error {
 	d := json.NewDecoder(in)
 	if err := d.Decode(into); err != nil {
-		return plain(err)
+		return explain(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("more follows where it should end")
@@ -64,7 +64,7 @@ func decode(in io.Reader, into any) error {
 }
 
 // plain puts it in words where encoding/json does not.
-func plain(err error) error {
+func explain(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return errors.New("it is empty")

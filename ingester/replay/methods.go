@@ -11,7 +11,7 @@ import (
 )
 
 // answers are the methods that a Node knows. Each is called with the lock held.
-var answers = map[string]func(*Node, params) (any, error){
+var methods = map[string]func(*Node, params) (any, error){
 	"getrawmempool":       (*Node).getRawMempool,
 	"getmempoolinfo":      (*Node).getMempoolInfo,
 	"getmempoolentry":     (*Node).getMempoolEntry,
@@ -115,7 +115,7 @@ func (n *Node) blockOf(p params) (*block, error) {
 		return nil, err
 	}
 	b, ok := n.rec.chain.blocks[hash]
-	if !ok || !b.told {
+	if !ok || !b.announced {
 		return nil, &RPCError{codeNotFound, "Block not found"}
 	}
 	return b, nil
@@ -220,8 +220,8 @@ func (n *Node) getBlockCount(params) (any, error) {
 // getBlockchainInfo is what was recorded, with the chain as it is now.
 func (n *Node) getBlockchainInfo(params) (any, error) {
 	answer := object{"chain": "main", "verificationprogress": 1}
-	if n.rec.info != nil {
-		if err := json.Unmarshal(n.rec.info, &answer); err != nil {
+	if n.rec.chainInfo != nil {
+		if err := json.Unmarshal(n.rec.chainInfo, &answer); err != nil {
 			return nil, err
 		}
 	}
@@ -240,7 +240,7 @@ func (n *Node) getBlockchainInfo(params) (any, error) {
 func (n *Node) getZMQNotifications(params) (any, error) {
 	answer := []object{}
 	for _, topic := range slices.Sorted(slices.Values(n.rec.topics)) {
-		mark, recorded := n.rec.marks[topic]
+		mark, recorded := n.rec.highWaterMarks[topic]
 		if !recorded {
 			mark = sendHighWater
 		}
@@ -250,8 +250,8 @@ func (n *Node) getZMQNotifications(params) (any, error) {
 }
 
 func (n *Node) getNetworkInfo(params) (any, error) {
-	if n.rec.about != nil {
-		return n.rec.about, nil
+	if n.rec.networkInfo != nil {
+		return n.rec.networkInfo, nil
 	}
 	return object{"version": 280100, "subversion": "/Satoshi:28.1.0/", "networkactive": true}, nil
 }

@@ -11,13 +11,13 @@ import (
 )
 
 // A trial is one of the methods that this package calls, with parameters that change nothing and name what no node has.
-type trial struct {
+type probe struct {
 	method string
 	params []any
 }
 
 // trials has every method that a Client's own calls use. A test calls them all and compares.
-var trials = []trial{
+var probes = []probe{
 	{"getrawmempool", []any{false, true}},
 	{"getmempoolinfo", nil},
 	{"getmempoolentry", []any{chainhash.Hash{}}},
@@ -31,8 +31,8 @@ var trials = []trial{
 
 // Whitelist is the value of rpcwhitelist= in bitcoin.conf that allows a user all methods that a Client calls.
 func Whitelist(user string) string {
-	methods := make([]string, len(trials))
-	for i, t := range trials {
+	methods := make([]string, len(probes))
+	for i, t := range probes {
 		methods[i] = t.method
 	}
 	return user + ":" + strings.Join(methods, ",")
@@ -40,15 +40,15 @@ func Whitelist(user string) string {
 
 // Access is which of the methods that a Client calls a node does not carry out for us.
 type Access struct {
-	User    string   // that we log in as
-	Refused []string // forbidden by rpcwhitelist= or rpcallowip=
-	Missing []string // the node does not know them
-	All     bool     // none is carried out: Refused has all of them
+	User      string   // that we log in as
+	Forbidden []string // forbidden by rpcwhitelist= or rpcallowip=
+	Missing   []string // the node does not know them
+	All       bool     // none is carried out: Refused has all of them
 }
 
 // Allows reports whether the node carries a method out.
 func (a Access) Allows(method string) bool {
-	return !slices.Contains(a.Refused, method) && !slices.Contains(a.Missing, method)
+	return !slices.Contains(a.Forbidden, method) && !slices.Contains(a.Missing, method)
 }
 
 // Access tries every method that a Client calls, once each. Whatever else the node answers, such as that it has no such
@@ -56,21 +56,21 @@ func (a Access) Allows(method string) bool {
 func (c *Client) Access(ctx context.Context) (Access, error) {
 	user, _, err := c.login()
 	if err != nil {
-		return Access{}, credentials.because(err)
+		return Access{}, credentials.wrap(err)
 	}
 	access := Access{User: user}
-	for _, t := range trials {
-		_, err := ask(ctx, c, func(json.RawMessage) (struct{}, error) { return struct{}{}, nil }, t.method, t.params...)
+	for _, t := range probes {
+		_, err := invoke(ctx, c, func(json.RawMessage) (struct{}, error) { return struct{}{}, nil }, t.method, t.params...)
 		var said *Error
 		switch {
 		case errors.Is(err, ErrForbidden):
-			access.Refused = append(access.Refused, t.method)
+			access.Forbidden = append(access.Forbidden, t.method)
 		case errors.Is(err, ErrMethod):
 			access.Missing = append(access.Missing, t.method)
 		case err != nil && (!errors.As(err, &said) || errors.Is(err, ErrWarmingUp)):
 			return Access{}, err
 		}
 	}
-	access.All = len(access.Refused) == len(trials)
+	access.All = len(access.Forbidden) == len(probes)
 	return access, nil
 }

@@ -36,8 +36,8 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		fast, err := decodeAnswer[txids](bytes.NewReader(data), 1)
-		slow, err2 := decodeAnswer[[]txid](bytes.NewReader(data), 1)
+		fast, err := decodeResponse[txids](bytes.NewReader(data), 1)
+		slow, err2 := decodeResponse[[]txid](bytes.NewReader(data), 1)
 		if err == nil && fast != nil && (err2 != nil || len(fast) != len(slow)) {
 			t.Fatalf("%d hashes, %v; one by one %d, %v", len(fast), err, len(slow), err2)
 		}
@@ -51,7 +51,7 @@ func FuzzAnswer(f *testing.F) {
 		if err == nil && (len(answers) != 2 || *answers[0].ID != 1 || *answers[1].ID != 2) {
 			t.Fatalf("a batch that is not in order: %+v", answers)
 		}
-		if errors.As(err, &said) && said.sort().Error() == "" {
+		if errors.As(err, &said) && said.classify().Error() == "" {
 			t.Fatal("an error without words")
 		}
 	})
@@ -73,7 +73,7 @@ func BenchmarkMempool(b *testing.B) {
 	b.SetBytes(int64(body.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := decodeAnswer[result](bytes.NewReader(body.Bytes()), 1)
+		r, err := decodeResponse[result](bytes.NewReader(body.Bytes()), 1)
 		if err != nil || len(r.IDs) != n {
 			b.Fatalf("%d hashes, %v", len(r.IDs), err)
 		}
