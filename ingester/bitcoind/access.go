@@ -10,13 +10,14 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-// A trial is one of the methods that this package calls, with parameters that change nothing and name what no node has.
+// A probe is a call of one of the methods that this package uses, with parameters that change nothing and name nothing
+// that a node has.
 type probe struct {
 	method string
 	params []any
 }
 
-// trials has every method that a Client's own calls use. A test calls them all and compares.
+// probes has every method that a Client calls. A test calls them all and compares.
 var probes = []probe{
 	{"getrawmempool", []any{false, true}},
 	{"getmempoolinfo", nil},
@@ -29,7 +30,7 @@ var probes = []probe{
 	{"getnetworkinfo", nil},
 }
 
-// Whitelist is the value of rpcwhitelist= in bitcoin.conf that allows a user all methods that a Client calls.
+// Whitelist returns the value of rpcwhitelist= in bitcoin.conf that allows a user all methods that a Client calls.
 func Whitelist(user string) string {
 	methods := make([]string, len(probes))
 	for i, t := range probes {
@@ -38,35 +39,35 @@ func Whitelist(user string) string {
 	return user + ":" + strings.Join(methods, ",")
 }
 
-// Access is which of the methods that a Client calls a node does not carry out for us.
+// Access reports which of the methods that a Client calls a node does not carry out.
 type Access struct {
-	User      string   // that we log in as
-	Forbidden []string // forbidden by rpcwhitelist= or rpcallowip=
-	Missing   []string // the node does not know them
-	All       bool     // none is carried out: Refused has all of them
+	User      string   // the user that the Client logs in as
+	Forbidden []string // by rpcwhitelist= or rpcallowip=
+	Missing   []string // unknown to the node
+	All       bool     // every method is forbidden
 }
 
-// Allows reports whether the node carries a method out.
+// Allows reports whether the node carries out a method.
 func (a Access) Allows(method string) bool {
 	return !slices.Contains(a.Forbidden, method) && !slices.Contains(a.Missing, method)
 }
 
-// Access tries every method that a Client calls, once each. Whatever else the node answers, such as that it has no such
-// transaction, it does carry the method out.
+// Access calls every method that a Client calls, once each. Any other error of the node, such as an unknown
+// transaction, shows that it carries out the method.
 func (c *Client) Access(ctx context.Context) (Access, error) {
 	user, _, err := c.login()
 	if err != nil {
 		return Access{}, credentials.wrap(err)
 	}
 	access := Access{User: user}
-	for _, t := range probes {
-		_, err := invoke(ctx, c, func(json.RawMessage) (struct{}, error) { return struct{}{}, nil }, t.method, t.params...)
+	for _, p := range probes {
+		_, err := invoke(ctx, c, func(json.RawMessage) (struct{}, error) { return struct{}{}, nil }, p.method, p.params...)
 		var said *Error
 		switch {
 		case errors.Is(err, ErrForbidden):
-			access.Forbidden = append(access.Forbidden, t.method)
+			access.Forbidden = append(access.Forbidden, p.method)
 		case errors.Is(err, ErrMethod):
-			access.Missing = append(access.Missing, t.method)
+			access.Missing = append(access.Missing, p.method)
 		case err != nil && (!errors.As(err, &said) || errors.Is(err, ErrWarmingUp)):
 			return Access{}, err
 		}

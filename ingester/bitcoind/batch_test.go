@@ -72,9 +72,9 @@ func TestBatch_RejectsMalformedResponse(t *testing.T) {
 		twist func([]string) []string
 		want  string
 	}{
-		"one is missing":     {func(a []string) []string { return a[1:] }, "9 answers in it to 10 calls"},
-		"one too many":       {func(a []string) []string { return append(a, a[0]) }, "11 answers in it to 10 calls"},
-		"one is there twice": {func(a []string) []string { a[3] = a[4]; return a }, "or there twice"},
+		"one is missing":     {func(a []string) []string { return a[1:] }, "9 responses to 10 calls"},
+		"one too many":       {func(a []string) []string { return append(a, a[0]) }, "11 responses to 10 calls"},
+		"one is there twice": {func(a []string) []string { a[3] = a[4]; return a }, "or occurs twice"},
 		"an id from before":  {func(a []string) []string { a[3] = `{"result":{"time":1},"id":0}`; return a }, "of another call"},
 		"an id from after":   {func(a []string) []string { a[3] = `{"result":{"time":1},"id":11}`; return a }, "of another call"},
 		"no id":              {func(a []string) []string { a[3] = `{"result":{"time":1}}`; return a }, "of another call"},
@@ -101,11 +101,11 @@ func TestBatch_SingleResponse(t *testing.T) {
 	}{
 		"an error":   {500, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`, nil, "Parse error (RPC error -32700)"},
 		"starting":   {500, `{"result":null,"error":{"code":-28,"message":"Verifying"},"id":null}`, ErrWarmingUp, "Verifying"},
-		"a result":   {200, `{"result":{"time":1},"error":null,"id":0}`, ErrAnswer, "one answer to a batch"},
-		"half of it": {200, `{"resu`, ErrAnswer, "breaks off"},
+		"a result":   {200, `{"result":{"time":1},"error":null,"id":0}`, ErrAnswer, "a single response to a batch"},
+		"half of it": {200, `{"resu`, ErrAnswer, "is truncated"},
 		"HTML":       {200, `<html>`, ErrAnswer, "<html>"},
 		"nothing":    {200, ``, ErrAnswer, "empty"},
-		"half":       {200, `[{"id":1},`, ErrAnswer, "breaks off"},
+		"half":       {200, `[{"id":1},`, ErrAnswer, "is truncated"},
 		"too large":  {200, "[" + strings.Repeat(" ", 5000), ErrAnswer, "larger than 4000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,9 +147,9 @@ func TestBatch_OneBadResult(t *testing.T) {
 	}{
 		"an error":            {`"error":{"code":-1,"message":"no"}`, "no (RPC error -1)"},
 		"an internal error":   {`"error":{"code":-32603,"message":"oh"}`, "oh (RPC error -32603)"},
-		"no time":             {`"result":{}`, "no time in it"},
-		"null":                {`"result":null`, "no time in it"},
-		"a result is missing": {`"error":null`, "no time in it"},
+		"no time":             {`"result":{}`, "the response lacks the time"},
+		"null":                {`"result":null`, "the response lacks the time"},
+		"a result is missing": {`"error":null`, "the response lacks the time"},
 		"another type":        {`"result":"12"`, "cannot unmarshal string"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -80,12 +80,12 @@ func TestClient_ErrorKinds(t *testing.T) {
 		"bad gateway":       {says(502, "<html>Bad Gateway"), ErrUnreachable, "unreachable", 4, []string{"502 Bad Gateway"}},
 		"JSON, not RPC":     {says(200, `{"status":"ok"}`), ErrAnswer, "answer", 1, []string{"another call", `{\"status\":\"ok\"}`}},
 		"other JSON":        {says(200, `"hello"`), ErrAnswer, "answer", 1, []string{"hello"}},
-		"empty":             {says(200, ""), ErrAnswer, "answer", 1, []string{"it is empty"}},
+		"empty":             {says(200, ""), ErrAnswer, "answer", 1, []string{"response is empty"}},
 		"wrong id":          {says(200, `{"result":"00","error":null,"id":2}`), ErrAnswer, "answer", 1, []string{"another call"}},
 		"id is a string":    {says(200, `{"result":"00","error":null,"id":"1"}`), ErrAnswer, "answer", 1, nil},
-		"two answers":       {says(200, `{"result":"00","error":null,"id":1}{}`), ErrAnswer, "answer", 1, []string{"more follows"}},
-		"half an answer":    {says(200, `{"result":"0000`), ErrAnswer, "answer", 1, []string{"it breaks off"}},
-		"half of its JSON":  {says(500, `{"result":null,"err`), ErrAnswer, "answer", 1, []string{"it breaks off", "HTTP 500"}},
+		"two answers":       {says(200, `{"result":"00","error":null,"id":1}{}`), ErrAnswer, "answer", 1, []string{"data after the end"}},
+		"half an answer":    {says(200, `{"result":"0000`), ErrAnswer, "answer", 1, []string{"response is truncated"}},
+		"half of its JSON":  {says(500, `{"result":null,"err`), ErrAnswer, "answer", 1, []string{"response is truncated", "HTTP 500"}},
 		"cut off":           {dies, ErrUnreachable, "unreachable", 4, []string{"unexpected EOF"}},
 		"reset":             {resets, ErrUnreachable, "unreachable", 4, []string{"reset"}},
 		"too large":         {says(200, `{"result":"`+strings.Repeat("0", 5000)), ErrAnswer, "answer", 1, []string{"larger than 4000 bytes"}},
@@ -287,7 +287,7 @@ func TestClient_DeadlineDuringCall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := open(t, Options{URL: serve(t, hangs(make(chan struct{}, 10))).URL}).Network(ctx)
-	checkKind(t, err, ErrUnreachable, []string{"nothing came", "is --rpc right?"})
+	checkKind(t, err, ErrUnreachable, []string{"the call did not complete", "is --rpc right?"})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v does not pass for the end of the caller's context", err)
 	}
@@ -297,7 +297,7 @@ func TestClient_TimeoutAppliesToEachTry(t *testing.T) {
 	asked := make(chan struct{}, 10)
 	c := open(t, Options{URL: serve(t, hangs(asked)).URL, Timeout: 10 * time.Millisecond})
 	_, err := c.Network(t.Context())
-	checkKind(t, err, ErrUnreachable, []string{"within 10ms"})
+	checkKind(t, err, ErrUnreachable, []string{"after 10ms"})
 	if errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v passes for the end of the caller's context", err)
 	}
@@ -435,7 +435,7 @@ func TestClient_Metrics(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := `# HELP sightglass_rpc_calls_total Calls and batches to the node's RPC, by what came of them in the end.
+	want := `# HELP sightglass_rpc_calls_total Calls and batches to the node's RPC, by method and outcome after retries.
 # TYPE sightglass_rpc_calls_total counter
 sightglass_rpc_calls_total{method="getnetworkinfo",outcome="ok"} 3
 `

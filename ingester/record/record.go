@@ -1,4 +1,4 @@
-// Package record writes down what a live node says, as a transcript that package replay can play.
+// Package record writes a live node's messages and RPC responses to a transcript that package replay can play.
 package record
 
 import (
@@ -19,30 +19,30 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// Options say what is recorded, and where to.
+// Options configure a recording.
 type Options struct {
 	ZMQ     []string     // the node's endpoints, one or several
-	Blocks  bool         // whole blocks too, which are about as large as all else together
-	RPC     Caller       // nil: no answers
+	Blocks  bool         // whole blocks too, which are about as large as everything else together
+	RPC     Caller       // nil: no RPC responses
 	MaxSize Size         // of the two files together; see transcript.NewWriter
-	Out     string       // path of the file, which must not exist yet
-	Log     *slog.Logger // what goes wrong on the way is told here
+	Out     string       // path of the file, which must not exist
+	Log     *slog.Logger // for errors during the recording
 }
 
 const (
-	// every is the time between two checks of the mempool. A mainnet node's list has some 5 MB.
+	// checkInterval is the time between two mempool lists. A mainnet node's list has about 5 MB.
 	checkInterval = time.Minute
-	// settle is how long after its connection a subscription is certain to be there: the node is asked only then, so
-	// that nothing happens between its answer and the first notification.
+	// settleDelay is how long after a connection the subscription is surely active: the RPC requests wait for it, so
+	// that nothing happens between a response and the first notification.
 	settleDelay = time.Second
-	// flushEvery is how much is lost at most when we are killed.
+	// flushInterval bounds what is lost when the process is killed.
 	flushInterval = time.Second
-	// leastSize holds the answers about a large mempool a few times.
+	// minSize holds the responses about a large mempool a few times.
 	minSize = 10 * MB
 )
 
 // Run records until ctx ends. The node may come and go, and a failed RPC call is logged and leaves a gap. The returned
-// error is about the settings, the socket or the file; what was written before it is whole.
+// error is about the settings, the socket or the file; what was written before it is complete.
 func Run(ctx context.Context, o Options) error {
 	if o.MaxSize < minSize {
 		return fmt.Errorf("a size of %v: want %v or more", o.MaxSize, minSize)
@@ -50,23 +50,24 @@ func Run(ctx context.Context, o Options) error {
 	return newRecorder(o).run(ctx)
 }
 
-// A recorder has one goroutine for the file, one for the socket, and one that asks.
+// A recorder has one goroutine for the file, one for the socket, and one for RPC.
 type recorder struct {
 	opts                       Options
 	checkInterval, settleDelay time.Duration
 	start                      time.Time
-	logLimit                   rate.Sometimes // keeps a flood of the same complaint out of the log
+	logLimit                   rate.Sometimes // limits log lines that may come often
 
 	file          *transcript.Writer
-	notifications atomic.Int64 // notifications that were written
-	responseCount int          // answers that were
+	notifications atomic.Int64 // written to the file
+	responseCount int          // written to the file
 	messages      chan zmqsub.Message
 	rpcMutex      sync.Mutex
 	requests      chan request
 	responses     chan transcript.Line
 }
 
-// queue is how much may wait: a block's transactions, and the blocks of a node that catches up.
+// queueSize is how many messages and requests may wait: a block's transactions, and the blocks of a node that catches
+// up.
 const queueSize = 4096
 
 func newRecorder(o Options) *recorder {
@@ -91,11 +92,11 @@ func (r *recorder) run(ctx context.Context) (err error) {
 	}
 	begun := false
 	r.file, err = transcript.NewWriter(r.opts.Out, int64(r.opts.MaxSize), func() ([]transcript.Line, error) {
-		if !begun { // the link is not up yet
+		if !begun { // the connection is not up yet
 			begun = true
 			return nil, nil
 		}
-		r.opts.Log.Info("the file is begun anew", "older", r.opts.Out+".1")
+		r.opts.Log.Info("rotated the file", "older", r.opts.Out+".1")
 		return r.baseline(ctx), nil
 	})
 	if err != nil {
@@ -103,11 +104,11 @@ func (r *recorder) run(ctx context.Context) (err error) {
 	}
 	r.opts.Log.Info("writing", "file", r.opts.Out, "zmq", r.opts.ZMQ)
 	if r.opts.RPC == nil {
-		r.opts.Log.Warn("without RPC the recording will lack the mempool as it is now, the headers of blocks, and what a replay checks itself by")
+		r.opts.Log.Warn("without RPC the recording lacks the mempool at the start, the headers of blocks, and the lists that a replay checks itself by")
 	}
 	defer func() {
 		err = errors.Join(err, r.file.Close())
-		r.opts.Log.Info("done", "notifications", r.notifications.Load(), "answers", r.responseCount)
+		r.opts.Log.Info("done", "notifications", r.notifications.Load(), "responses", r.responseCount)
 	}()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return listener.Run(ctx, r.messages) })
@@ -151,13 +152,13 @@ func (r *recorder) write(ctx context.Context) error {
 func (r *recorder) writeMessage(m zmqsub.Message) error {
 	switch {
 	case m.Kind == zmqsub.Up:
-		r.opts.Log.Info("the node is there")
+		r.opts.Log.Info("connected to bitcoind")
 		return nil
 	case m.Kind == zmqsub.Down:
-		r.opts.Log.Warn("the node is gone; waiting for it")
+		r.opts.Log.Warn("lost the connection to bitcoind; reconnecting")
 		return nil
 	case len(m.Frames) != 3 || len(m.Frames[0]) == 0 || len(m.Frames[2]) != 4:
-		r.logLimit.Do(func() { r.opts.Log.Warn("passed over a message that is no notification of bitcoind's") })
+		r.logLimit.Do(func() { r.opts.Log.Warn("skipped a message that is no notification of bitcoind") })
 		return nil
 	}
 	line := transcript.Line{
@@ -170,7 +171,7 @@ func (r *recorder) writeMessage(m zmqsub.Message) error {
 	return r.file.Write(line)
 }
 
-// at gives the T of a moment, to the microsecond.
+// at returns the T of a moment, to the microsecond.
 func (r *recorder) at(t time.Time) float64 {
 	return math.Round(t.Sub(r.start).Seconds()*1e6) / 1e6
 }

@@ -274,7 +274,7 @@ func TestRun_WarnsWithoutRPC(t *testing.T) {
 	if len(got) != len(published(got)) {
 		t.Error("there are answers in it")
 	}
-	if !strings.Contains(log.String(), "without RPC the recording will lack the mempool") {
+	if !strings.Contains(log.String(), "without RPC the recording lacks the mempool") {
 		t.Errorf("it only says %s", log.String())
 	}
 }

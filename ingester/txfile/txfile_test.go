@@ -87,7 +87,7 @@ func TestDecode_ErrorsNamePlaceAndFormat(t *testing.T) {
 		want []string
 	}{
 		"empty":             {nil, []string{"it: byte 0: the file is empty", "expected a block"}},
-		"white space":       {[]byte(" \n\n"), []string{"nothing but white space", "expected a block"}},
+		"white space":       {[]byte(" \n\n"), []string{"only white space", "expected a block"}},
 		"half a block":      {whole[:len(whole)/2], []string{"it: byte ", "not a block: expected ", " are left; expected a block"}},
 		"no transactions":   {append(whole[:80:80], 0), []string{"it: byte 81: the block holds no transactions"}},
 		"block and more":    {append(whole[:len(whole):len(whole)], 1, 2, 3), []string{"3 bytes follow"}},

@@ -13,54 +13,55 @@ import (
 )
 
 const (
-	// tryFor is how long an address may take from the connection's begin to the end of ZMQ's handshake before the next
-	// address of the name has its turn. A connection that is not accepted ends sooner, after connectWithin.
+	// addressTimeout is how long an address may take from the start of the connection to the end of ZMQ's handshake
+	// before the next address of the name is tried. A connection that is not accepted fails sooner, after
+	// connectTimeout.
 	addressTimeout = 5 * time.Second
-	// lookupEvery is the pause between the last address of a name that failed and the next lookup.
+	// lookupInterval is the pause between the failure of a name's last address and the next lookup.
 	lookupInterval = time.Second
 	// lookupTimeout: a resolver asks up to three servers, 5 s each by default (resolv.conf's timeout).
 	lookupTimeout = 15 * time.Second
-	// maxAddresses bounds what is tried of one name. Real names of nodes have one or two addresses.
+	// maxAddresses bounds the addresses tried for a name. Real nodes have one or two.
 	maxAddresses = 16
-	// deadAfter is how long an endpoint may be without a connection before the log says so: a node that restarts on
-	// the same machine, or a name that a container gets late, is mostly there sooner.
+	// downLogDelay is how long an endpoint may be down before the log says so: a node that restarts on the same
+	// machine, or a container's name that appears late, is usually up sooner.
 	downLogDelay = 5 * time.Second
 )
 
-// resolver is the part of net.Resolver that is used.
+// resolver is the part of net.Resolver in use.
 type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// A Link is how the connection to one endpoint is.
+// A Link is the state of the connection to one endpoint.
 type Link struct {
-	Endpoint string // as it was set
+	Endpoint string // as configured
 	Up       bool
-	Address  string   // of the connection, such as 127.0.0.1:28332; "" while there is none
-	Tried    []string // the addresses of the last attempts that failed, each with the reason; the lookup's error, if that failed
+	Address  string   // of the connection, such as 127.0.0.1:28332; "" while it is down
+	Tried    []string // the addresses that failed, each with the reason; the lookup's error if that failed
 }
 
-// link is the state of one endpoint. The goroutine that owns the socket owns it, too.
+// link is the state of one endpoint. The goroutine that owns the socket owns it.
 //
-// A name that has several addresses is connected to one of them at a time, as two would give each message twice. A
-// lookup gives the list, the addresses of it are tried in turn, and after the last comes another lookup. libzmq itself
-// keeps trying the current address until another one has its turn.
+// Of a name with several addresses, one is connected at a time: two would deliver each message twice. A lookup returns
+// the list, its addresses are tried in turn, and after the last comes another lookup. libzmq itself retries the current
+// address until the next one is tried.
 type link struct {
 	endpoint
 	up       bool
-	current  string    // what the socket connects to or is connected to; "": nothing
-	since    time.Time // when the current address got its turn
+	current  string    // the address that the socket is connecting or connected to; "": none
+	since    time.Time // when the current address was first tried
 	accepted bool      // the current address has accepted a connection
-	next     []string  // addresses that are still to be tried before the next lookup
+	next     []string  // addresses to try before the next lookup
 	last     string    // the current address of the socket before
-	dropped  bool      // the current address was connected before: it has the first turn
+	dropped  bool      // the current address was connected before: it is tried first
 
 	lookup    chan lookupResult // nil: no lookup is running
-	lookupAt  time.Time         // when the next one is due; zero: not
+	lookupAt  time.Time         // when the next one is due; zero: none is
 	attempted []attempt
 
-	down   time.Time // since when there is no connection
-	logged bool      // that it is down for long
+	down   time.Time // since when the connection is down
+	logged bool      // the log says that it is down
 }
 
 type lookupResult struct {
@@ -77,7 +78,7 @@ const (
 	outcomeTaken  = "another endpoint uses this address already"
 )
 
-// reset prepares for a socket that is connected to nothing.
+// reset prepares for a new, unconnected socket.
 func (k *link) reset(now time.Time) {
 	if k.current != "" {
 		k.last = k.current
@@ -92,7 +93,7 @@ func (k *link) reset(now time.Time) {
 	}
 }
 
-// failed notes that the current address gave no link, and says which address is next: "" for none.
+// failed records that the current address failed, and returns the address to try next: "" for none.
 func (k *link) failed(outcome string, now time.Time) (next string) {
 	k.recordAttempt(k.current, outcome)
 	if k.host == "" {
@@ -116,7 +117,7 @@ func (k *link) recordAttempt(address, outcome string) {
 	k.attempted = append(k.attempted, attempt{address, outcome})
 }
 
-// answered takes a lookup's answer, and says which address is next: "" for the current one.
+// applyLookup applies the result of a lookup, and returns the address to try next: "" for the current one.
 func (k *link) applyLookup(a lookupResult, now time.Time) (next string) {
 	k.lookup, k.lookupAt = nil, time.Time{}
 	if a.err != nil {
@@ -129,10 +130,10 @@ func (k *link) applyLookup(a lookupResult, now time.Time) (next string) {
 	if current == "" {
 		current = k.last
 	}
-	turn := slices.Index(a.addresses, current)
-	keep := turn >= 0 && k.current != "" && (k.dropped || len(a.addresses) == 1)
-	// The current address is the last, as its turn is over, or the first if it stays.
-	k.next = append(slices.Clone(a.addresses[turn+1:]), a.addresses[:turn+1]...)
+	index := slices.Index(a.addresses, current)
+	keep := index >= 0 && k.current != "" && (k.dropped || len(a.addresses) == 1)
+	// The current address comes last, as it has been tried, or first if it stays.
+	k.next = append(slices.Clone(a.addresses[index+1:]), a.addresses[:index+1]...)
 	k.dropped = false
 	if keep {
 		k.next = k.next[:len(k.next)-1]
@@ -145,10 +146,10 @@ func (k *link) applyLookup(a lookupResult, now time.Time) (next string) {
 
 func isLookup(a attempt) bool { return a.address == "" }
 
-// look starts a lookup beside the loop.
+// startLookup resolves a name beside the loop.
 func (l *Listener) startLookup(ctx context.Context, k *link) {
-	answer := make(chan lookupResult, 1)
-	k.lookup, k.lookupAt = answer, time.Time{}
+	result := make(chan lookupResult, 1)
+	k.lookup, k.lookupAt = result, time.Time{}
 	host, port := k.host, k.port
 	l.lookups.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -163,11 +164,11 @@ func (l *Listener) startLookup(ctx context.Context, k *link) {
 				list = append(list, address)
 			}
 		}
-		answer <- lookupResult{list, err}
+		result <- lookupResult{list, err}
 	})
 }
 
-// tend does what is due for the links: lookups, their answers, and the turn of the next address.
+// maintain does what is due for the links: lookups, their results, and the next address.
 func (l *Listener) maintain(ctx context.Context, s *socket, now time.Time) {
 	down := false
 	for _, k := range l.links {
@@ -197,7 +198,7 @@ func (l *Listener) maintain(ctx context.Context, s *socket, now time.Time) {
 	}
 }
 
-// looking reports whether a lookup is running.
+// lookupRunning reports whether a lookup is running.
 func (l *Listener) lookupRunning() bool {
 	return slices.ContainsFunc(l.links, func(k *link) bool { return k.lookup != nil && !k.up })
 }
@@ -232,8 +233,8 @@ func (l *Listener) connectTo(s *socket, k *link, address string, now time.Time) 
 	}
 }
 
-// linkOf finds the link that an event is about: nil for an address that is no longer tried. As the socket may use IPv6,
-// libzmq calls 127.0.0.1 now that and now ::ffff:127.0.0.1.
+// linkOf returns the link that an event is about: nil for an address that is no longer tried. As the socket may use
+// IPv6, libzmq reports 127.0.0.1 sometimes as ::ffff:127.0.0.1.
 func (l *Listener) linkOf(address string) *link {
 	if ap, err := netip.ParseAddrPort(trimScheme(address)); err == nil {
 		address = tcp(ap.Addr(), ap.Port())
@@ -246,8 +247,8 @@ func (l *Listener) linkOf(address string) *link {
 	return nil
 }
 
-// happened takes in an event of the socket, and reports what is to be sent on.
-func (l *Listener) handleEvent(s *socket, event zmq.Event, address string, now time.Time) (m Message, news bool) {
+// handleEvent applies an event of the socket, and returns the message to send, if any.
+func (l *Listener) handleEvent(s *socket, event zmq.Event, address string, now time.Time) (m Message, ok bool) {
 	k := l.linkOf(address)
 	if k == nil {
 		return Message{}, false
@@ -266,7 +267,7 @@ func (l *Listener) handleEvent(s *socket, event zmq.Event, address string, now t
 		return m, true
 	case zmq.EVENT_DISCONNECTED:
 		if !k.up {
-			break // somebody who accepts connections and hangs up is no link that was lost
+			break // a peer that accepts connections and closes them is no connection that was lost
 		}
 		k.up, k.down, k.accepted, k.dropped, k.since = false, now, false, true, now
 		if k.host != "" && k.lookup == nil {
@@ -284,7 +285,7 @@ func (l *Listener) handleEvent(s *socket, event zmq.Event, address string, now t
 	return Message{}, false
 }
 
-// publish makes the links' state visible to other goroutines.
+// publish makes the state of the links visible to other goroutines.
 func (l *Listener) publish() {
 	view := make([]Link, len(l.links))
 	for i, k := range l.links {
@@ -298,7 +299,7 @@ func (l *Listener) publish() {
 	l.view.Store(&view)
 }
 
-// attempts lists what was tried in vain.
+// attempts returns the failed attempts.
 func (k *link) attempts() []string {
 	var list []string
 	for _, a := range k.attempted {
@@ -309,11 +310,11 @@ func (k *link) attempts() []string {
 		list = append(list, trimScheme(a.address)+" ("+a.outcome+")")
 	}
 	if k.current != "" && !slices.ContainsFunc(k.attempted, func(a attempt) bool { return a.address == k.current }) {
-		so := "no answer yet"
+		outcome := "no response yet"
 		if k.accepted {
-			so = outcomeSilent + " yet"
+			outcome = outcomeSilent + " yet"
 		}
-		list = append(list, trimScheme(k.current)+" ("+so+")")
+		list = append(list, trimScheme(k.current)+" ("+outcome+")")
 	}
 	for _, address := range k.next {
 		if !slices.ContainsFunc(k.attempted, func(a attempt) bool { return a.address == address }) {
@@ -323,13 +324,13 @@ func (k *link) attempts() []string {
 	return list
 }
 
-// bare is a TCP address as people write it.
+// trimScheme returns a TCP address without its scheme.
 func trimScheme(address string) string { return strings.TrimPrefix(address, "tcp://") }
 
-// Links reports how the connections are, in the order of the endpoints. It may be called from anywhere.
+// Links returns the state of the connections, in the order of the endpoints. It is safe for concurrent use.
 func (l *Listener) Links() []Link { return *l.view.Load() }
 
-// Error is nil for a connection that is there, and otherwise names the endpoint and what was tried.
+// Error returns nil for a connection that is up, and otherwise names the endpoint and the attempts.
 func (k Link) Error() error {
 	switch {
 	case k.Up:

@@ -1,5 +1,5 @@
-// Package zmqsub listens to bitcoind's ZMQ notifications: it owns the socket, keeps it alive, and tells when the link
-// comes and goes. What the notifications mean is not its concern.
+// Package zmqsub receives bitcoind's ZMQ notifications: it owns the socket, keeps it connected, and reports when a
+// connection goes up or down. It does not interpret the notifications.
 package zmqsub
 
 import (
@@ -16,23 +16,23 @@ import (
 	zmq "github.com/pebbe/zmq4"
 )
 
-// Kind is what a Message is about.
+// Kind is the type of a Message.
 type Kind uint8
 
 // The kinds of messages.
 const (
 	Data Kind = iota // a notification
-	Up               // a link is there, and the subscription on its way
-	Down             // a link is lost; libzmq tries to get it back
+	Up               // a connection is up, and the subscription is being sent
+	Down             // a connection is lost; libzmq reconnects
 )
 
-// A Message is one notification, or news of the link.
+// A Message is a notification, or a change of a connection.
 type Message struct {
 	Kind     Kind
 	Frames   [][]byte // of a notification: topic, body and counter, unless the sender is broken
 	At       time.Time
-	Endpoint string // of a link: as it was set
-	Address  string // of a link: the address that it leads or led to, such as 127.0.0.1:28332
+	Endpoint string // of a connection: as configured
+	Address  string // of a connection: its address, such as 127.0.0.1:28332
 }
 
 // A Listener is one SUB socket. Run owns it.
@@ -48,9 +48,9 @@ type Listener struct {
 	addressTimeout, downLogDelay time.Duration
 }
 
-// New checks the endpoints (such as tcp://127.0.0.1:28332). The connection is made by Run; a node that is not there
-// yet is no error, nor is a name that does not exist yet. One socket connects to all endpoints, for nodes whose topics
-// have addresses of their own.
+// New checks the endpoints (such as tcp://127.0.0.1:28332). Run connects; neither a node that is down nor a name that
+// does not exist yet is an error. One socket connects to all endpoints, for nodes whose topics have addresses of their
+// own.
 func New(endpoints, topics []string, log *slog.Logger) (*Listener, error) {
 	list, err := parseAll(endpoints)
 	if err != nil {
@@ -67,16 +67,16 @@ func New(endpoints, topics []string, log *slog.Logger) (*Listener, error) {
 	return l, nil
 }
 
-// Renew asks Run to throw its socket away and make another: the way out of a link that is dead and does not know it.
+// Reconnect makes Run replace its socket: the way out of a connection that is dead without an error.
 func (l *Listener) Reconnect() {
 	select {
 	case l.reconnect <- struct{}{}:
-	default: // it was asked already
+	default: // it was requested already
 	}
 }
 
-// Run receives until ctx ends, and sends what it receives to out. The node may come and go: libzmq reconnects by
-// itself. The returned error is about the socket, never the node.
+// Run receives until ctx ends, and sends to out. The node may come and go: libzmq reconnects by itself. The returned
+// error is about the socket, never the node.
 func (l *Listener) Run(ctx context.Context, out chan<- Message) error {
 	zctx, err := zmq.NewContext()
 	if err != nil {
@@ -108,14 +108,14 @@ const (
 // atOnce is how many messages are taken before the link's news are looked at again.
 const messageBatch = 256
 
-// receive returns nil when ctx ends or the socket is to be made anew.
+// receive returns nil when ctx ends or the socket is to be replaced.
 func (l *Listener) receive(ctx context.Context, s *socket, out chan<- Message) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-l.reconnect:
-			l.log.Info("making the ZMQ socket anew")
+			l.log.Info("replacing the ZMQ socket")
 			return nil
 		default:
 		}
@@ -161,8 +161,8 @@ func (l *Listener) receiveEvents(ctx context.Context, s *socket, out chan<- Mess
 		if err != nil {
 			return err
 		}
-		m, news := l.handleEvent(s, event, address, time.Now())
-		if !news {
+		m, ok := l.handleEvent(s, event, address, time.Now())
+		if !ok {
 			continue
 		}
 		l.log.Debug("ZMQ link", "up", m.Kind == Up, "endpoint", m.Endpoint, "address", m.Address)
@@ -172,7 +172,7 @@ func (l *Listener) receiveEvents(ctx context.Context, s *socket, out chan<- Mess
 	}
 }
 
-// send reports false if ctx has ended.
+// send returns false if ctx has ended.
 func send(ctx context.Context, out chan<- Message, m Message) bool {
 	select {
 	case out <- m:
@@ -184,9 +184,9 @@ func send(ctx context.Context, out chan<- Message, m Message) bool {
 
 func isAgain(err error) bool { return err != nil && zmq.AsErrno(err) == zmq.Errno(syscall.EAGAIN) }
 
-// Try listens for a while, and reports how each connection is and which of the topics came. It ends when all endpoints
-// are connected and all topics have come, or with ctx. The error is that of New and Run.
-func Try(ctx context.Context, endpoints, topics []string) (links []Link, heard map[string]bool, err error) {
+// Try listens until all endpoints are connected and a message of every topic has come, or ctx ends. It returns the
+// state of the connections and the received topics. The error is that of New and Run.
+func Try(ctx context.Context, endpoints, topics []string) (links []Link, received map[string]bool, err error) {
 	l, err := New(endpoints, topics, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, err
@@ -195,20 +195,20 @@ func Try(ctx context.Context, endpoints, topics []string) (links []Link, heard m
 	defer cancel()
 	messages, ended := make(chan Message), make(chan error, 1)
 	go func() { ended <- l.Run(ctx, messages) }()
-	heard = make(map[string]bool)
+	received = make(map[string]bool)
 	for {
 		select {
 		case m := <-messages:
 			if m.Kind == Data && len(m.Frames) > 0 && slices.Contains(topics, string(m.Frames[0])) {
-				heard[string(m.Frames[0])] = true
+				received[string(m.Frames[0])] = true
 			}
 			links = l.Links()
-			if len(heard) == len(topics) && !slices.ContainsFunc(links, func(k Link) bool { return !k.Up }) {
+			if len(received) == len(topics) && !slices.ContainsFunc(links, func(k Link) bool { return !k.Up }) {
 				cancel()
-				return links, heard, <-ended
+				return links, received, <-ended
 			}
 		case err := <-ended:
-			return l.Links(), heard, err
+			return l.Links(), received, err
 		}
 	}
 }

@@ -46,15 +46,15 @@ func TestCheckEndpoints(t *testing.T) {
 		"tcp://u:p@127.0.0.1:28332":          "want tcp://HOST:PORT",
 		"tcp://u@node:28332":                 "neither an address nor a name",
 		"tcp://[node]:28332":                 "neither an address nor a name",
-		"tcp://a b:1":                        "there is a space in it",
-		" tcp://127.0.0.1:28332":             "there is a space in it",
+		"tcp://a b:1":                        "contains a space",
+		" tcp://127.0.0.1:28332":             "contains a space",
 		"tcp://127.0.0.1:28332/":             "write tcp://127.0.0.1:28332",
 		"tcp://127.0.0.1:28332/x":            "write tcp://127.0.0.1:28332",
 		"tcp://127.0.0.1:28332?x=1":          "want 1 to 65535",
 		"ipc://":                             "want tcp://HOST:PORT or ipc://PATH",
 		"ipc://*":                            "* is for the node",
 		"ipc:///" + strings.Repeat("x", 107): "the path has 108 bytes",
-		"tcp://127.0.0.1:1":                  "is there twice", // the test gives it twice
+		"tcp://127.0.0.1:1":                  "is listed twice", // the test gives it twice
 	} {
 		err := CheckEndpoints([]string{"tcp://127.0.0.1:1", bad})
 		if err == nil || !strings.Contains(err.Error(), "ZMQ endpoint "+strconv.Quote(bad)) || !strings.Contains(err.Error(), want) {
