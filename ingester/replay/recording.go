@@ -17,7 +17,7 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// Restart is the Method of a line that a Node puts in by itself, where the recorded node started again.
+// Restart is the Method of a line that a Node inserts where the recorded node restarted.
 const Restart = "restart"
 
 // An event is a line to play.
@@ -26,22 +26,22 @@ type event struct {
 	lost bool // notifications of its topic are missing before it
 }
 
-// A recording is a transcript, looked through before it is played.
+// A recording is a transcript with the results of scanning it before playback.
 type recording struct {
 	events         []event
-	chain          chain // with all blocks of which anything is recorded, and the tip at the start
+	chain          chain // all blocks in the recording, and the tip at the start
 	topics         []string
-	chainInfo      json.RawMessage // the first answer to getblockchaininfo
-	networkInfo    json.RawMessage // the first answer to getnetworkinfo
-	highWaterMarks map[string]int  // high-water marks of topics, from the first answer to getzmqnotifications
-	start          *checkpoint     // the mempool at the start, for a recording that begins within a life; nil: empty or unknown
-	fromStart      bool            // it begins with the life: the mempool is empty at the start
-	numbered       bool            // a number of the mempool's was seen
-	latest         *block          // that connects, with a header
-	end            float64         // when it did
+	chainInfo      json.RawMessage // the first response to getblockchaininfo
+	networkInfo    json.RawMessage // the first response to getnetworkinfo
+	highWaterMarks map[string]int  // by topic, from the first response to getzmqnotifications
+	start          *checkpoint     // the mempool at the start, if the recording starts within a run of the node; nil: empty or unknown
+	fromStart      bool            // the recording starts with the node: the mempool is empty
+	numbered       bool            // a number of the mempool has been seen
+	latest         *block          // the last one that connects and has a header
+	end            float64         // when latest connects
 }
 
-// look reads what must be known before the first line is played.
+// scan collects what must be known before the first line is played.
 func scan(lines []transcript.Line) (*recording, error) {
 	r := &recording{chain: newChain()}
 	s := splitter{counters: make(map[string]uint32)}
@@ -88,38 +88,38 @@ func (r *recording) scanNotification(s *splitter, line transcript.Line) error {
 	return nil
 }
 
-// restart puts one in, whose first sign is at time sign: a second before that, so that subscribers can come back, but
-// after all that came before.
+// restart inserts a restart, whose first sign is at time sign: a second before that, so that subscribers can reconnect,
+// but after all earlier lines.
 func (r *recording) restart(sign float64) {
 	t := max(sign-1, r.events[len(r.events)-1].T)
 	r.events = append(r.events, event{Line: transcript.Line{T: t, Method: Restart}})
 }
 
-// A splitter finds where lives begin and where notifications are missing.
+// A splitter finds restarts of the node and missing notifications.
 type splitter struct {
-	counters     map[string]uint32 // the last of each topic in this life
-	restarted    bool              // this life is not the first
-	lastNumber   uint64            // the last of the mempool's numbers
-	lastResponse uint64            // the last that was answered
+	counters     map[string]uint32 // the last of each topic in this run
+	restarted    bool              // this run is not the first
+	lastNumber   uint64            // the last number of the mempool
+	lastResponse uint64            // the last number in a response
 }
 
-// answer takes an answer. A mempool's number that goes down is another life's, of which nothing was published yet.
-func (s *splitter) nextResponse(line transcript.Line) (restarts bool) {
+// nextResponse handles a response. A mempool number that goes down shows a restart of which nothing was published yet.
+func (s *splitter) nextResponse(line transcript.Line) (restarted bool) {
 	var a struct {
 		Next uint64 `json:"mempool_sequence"`
 	}
 	if line.Method != "getrawmempool" || json.Unmarshal(line.Result, &a) != nil || a.Next == 0 {
 		return false
 	}
-	if restarts = a.Next < s.lastResponse; restarts {
+	if restarted = a.Next < s.lastResponse; restarted {
 		*s = splitter{counters: make(map[string]uint32), restarted: true}
 	}
 	s.lastResponse = a.Next
-	return restarts
+	return restarted
 }
 
-// next takes a notification, with its number if it has one. A counter or a number that does not go up is another
-// life's.
+// next handles a notification, with its number if it has one. A counter or a number that does not go up shows a
+// restart.
 func (s *splitter) next(line transcript.Line, number uint64) (restarts, lost bool) {
 	last, known := s.counters[line.Topic]
 	restarts = known && int32(line.Counter-last) <= 0 || number != 0 && number <= s.lastNumber
@@ -138,7 +138,7 @@ func (s *splitter) next(line transcript.Line, number uint64) (restarts, lost boo
 	return restarts, lost
 }
 
-// lookAtBlock takes in a block from its serialisation.
+// scanBlock parses a serialised block.
 func (r *recording) scanBlock(raw []byte) error {
 	msg, err := rawtx.DecodeBlock(raw)
 	if err != nil {
@@ -156,7 +156,7 @@ func (r *recording) scanBlock(raw []byte) error {
 	return nil
 }
 
-// lookAtMarks notes how many messages the node kept for a slow subscriber.
+// scanHighWaterMarks records how many messages the node queued for a slow subscriber.
 func (r *recording) scanHighWaterMarks(answer json.RawMessage) {
 	var published []struct {
 		Type string `json:"type"`
@@ -171,8 +171,8 @@ func (r *recording) scanHighWaterMarks(answer json.RawMessage) {
 	}
 }
 
-// lookAtAnswer takes in what an RPC answer tells of before its time. One that makes no sense is passed over: only what
-// was published is played.
+// scanResponse uses what an RPC response shows of earlier times. A malformed one is ignored: only notifications are
+// played.
 func (r *recording) scanResponse(line transcript.Line) {
 	switch line.Method {
 	case "getblock", "getblockheader":
@@ -180,7 +180,7 @@ func (r *recording) scanResponse(line transcript.Line) {
 		if json.Unmarshal(line.Result, &text) != nil {
 			r.scanBlockJSON(line.Result)
 		} else if raw, err := hex.DecodeString(text); err == nil {
-			_ = r.scanBlock(raw) // fails for a bare header, which tells less than the same in JSON
+			_ = r.scanBlock(raw) // fails for a bare header, which says less than the same in JSON
 		}
 	case "getblockchaininfo":
 		if r.chainInfo == nil {
@@ -202,7 +202,7 @@ func (r *recording) scanResponse(line transcript.Line) {
 	}
 }
 
-// lookAtBlockJSON takes in what getblockheader, or getblock with a verbosity of 1, answered.
+// scanBlockJSON parses a response of getblockheader, or of getblock with verbosity 1.
 func (r *recording) scanBlockJSON(result json.RawMessage) {
 	var a struct {
 		Hash, PreviousBlockHash, MerkleRoot chainhash.Hash
@@ -228,7 +228,7 @@ func (r *recording) scanBlockJSON(result json.RawMessage) {
 	}
 }
 
-// checkpointOf reads an answer to getrawmempool false true; not ok if it is of another form.
+// checkpointOf parses a response to getrawmempool false true; ok is false if it has another form.
 func checkpointOf(line transcript.Line) (c checkpoint, ok bool) {
 	var a struct {
 		IDs  []chainhash.Hash `json:"txids"`
@@ -244,14 +244,14 @@ func checkpointOf(line transcript.Line) (c checkpoint, ok bool) {
 	return c, true
 }
 
-// lookAtChain finds the tip at the start, and the block by which the recording's clock is set.
+// scanChain finds the tip at the start, and the block that sets the clock.
 func (r *recording) scanChain() {
 	first := true
 	for _, e := range r.events {
 		if e.Topic != transcript.TopicSequence {
 			continue
 		}
-		s, _ := transcript.ParseSequence(e.Body) // it was read before
+		s, _ := transcript.ParseSequence(e.Body) // it was parsed before
 		if s.Letter != transcript.Connected && s.Letter != transcript.Disconnected {
 			continue
 		}
@@ -269,7 +269,7 @@ func (r *recording) scanChain() {
 	}
 }
 
-// beginBefore makes the tip what it must have been before the first notification about a block, if that is known.
+// setTipBefore sets the tip to what it must have been before the first notification about a block, if that is known.
 func (r *recording) setTipBefore(letter byte, b *block) {
 	if b.header == nil || b.height == unknown || letter == transcript.Connected && b.header.PrevBlock == (chainhash.Hash{}) {
 		return
