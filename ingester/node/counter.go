@@ -12,7 +12,7 @@ const (
 	restarted         // the node restarted its counter
 )
 
-// recent is how many messages of a topic are remembered, to tell a repeated one from one of a restarted node.
+// recent is how many messages of a topic are remembered, to distinguish a repeated one from one of a restarted node.
 const recent = 64
 
 // counter tracks the counter that bitcoind puts on each topic's messages.

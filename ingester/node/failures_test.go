@@ -8,19 +8,18 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-// TestBackfill_TriesAreBounded: three times in the first fill, once with each list after that, ten times
-// in all.
+// TestBackfill_TriesAreBounded: three tries in the first backfill, one with each list after that, ten in all.
 func TestBackfill_TriesAreBounded(t *testing.T) {
 	bad, p := chainhash.Hash{1}, newPool()
 	p.replace([]chainhash.Hash{bad}, 1)
 	var f backfill
-	var asked []int // by list
+	var tries []int // by list
 	for range 20 {
 		n := 0
 		f.start(&p, time.Time{})
 		for len(f.wanted) > 0 {
 			if !slices.Equal(f.wanted, []chainhash.Hash{bad}) {
-				t.Fatalf("wants %v, want %v", f.wanted, bad)
+				t.Fatalf("got %v wanted, want %v", f.wanted, bad)
 			}
 			f.wanted = nil
 			n++
@@ -28,19 +27,19 @@ func TestBackfill_TriesAreBounded(t *testing.T) {
 			f.startRetries(time.Time{})
 		}
 		if !f.idle() {
-			t.Fatal("the fill does not end")
+			t.Fatal("got a backfill that does not end")
 		}
-		asked = append(asked, n)
+		tries = append(tries, n)
 	}
 	want := append([]int{3, 1, 1, 1, 1, 1, 1, 1}, make([]int, 12)...)
-	if !slices.Equal(asked, want) {
-		t.Errorf("asked %v times, want %v", asked, want)
+	if !slices.Equal(tries, want) {
+		t.Errorf("got %v tries, want %v", tries, want)
 	}
 	p.remove(bad, 1)
 	f.start(&p, time.Time{})
 	p.add(bad, 2)
 	if f.start(&p, time.Time{}) != 1 || len(f.failures) > 0 {
-		t.Error("one that left the mempool and is there again is not wanted")
+		t.Error("got a transaction that left the mempool and returned as not wanted, want it wanted")
 	}
 }
 
@@ -50,7 +49,7 @@ func TestBackfill_FailuresAreBounded(t *testing.T) {
 		f.fail(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16)}, f.list)
 	}
 	if len(f.failures) > maxFailures {
-		t.Errorf("%d refusals are remembered, want %d at most", len(f.failures), maxFailures)
+		t.Errorf("got %d remembered failures, want %d at most", len(f.failures), maxFailures)
 	}
 	blocks := 0
 	for i := range 3 * maxSteps {
@@ -59,6 +58,6 @@ func TestBackfill_FailuresAreBounded(t *testing.T) {
 		}
 	}
 	if len(f.blockFailures) > maxSteps || blocks > 0 {
-		t.Errorf("%d blocks are remembered, want %d at most; %d are skipped at the first try", len(f.blockFailures), maxSteps, blocks)
+		t.Errorf("got %d remembered blocks, want %d at most; got %d skipped at the first try, want none", len(f.blockFailures), maxSteps, blocks)
 	}
 }

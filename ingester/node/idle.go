@@ -19,7 +19,7 @@ func (n *Node) noteActivity(m *message) {
 }
 
 // checkIdle detects a connection that is dead without an error, as after a firewall has dropped its state, and replaces
-// the socket. A node may also be idle: RPC tells.
+// the socket. A node may also be idle, which RPC shows.
 func (n *Node) checkIdle(now time.Time) {
 	switch idle := now.Sub(n.link.lastMessage) > n.opts.IdleTimeout; {
 	case n.link.oneTopicDead():

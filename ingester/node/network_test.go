@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -47,7 +48,7 @@ func TestPlaceOf(t *testing.T) {
 	}
 }
 
-// watchAt is a watch of a node at other endpoints than the one that it names.
+// watchAt watches a node at other endpoints than the one that it reports.
 func watchAt(t *testing.T, lines []transcript.Line, endpoints func(theirs string) []string, log io.Writer) *watch {
 	t.Helper()
 	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
@@ -72,7 +73,7 @@ func watchAt(t *testing.T, lines []transcript.Line, endpoints func(theirs string
 	return w
 }
 
-// forward listens at a port of its own and passes connections on, as docker -p and ssh -L do.
+// forward forwards a port of its own to another address, as docker -p and ssh -L do.
 func forward(t *testing.T, to string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,20 +104,20 @@ func forward(t *testing.T, to string) string {
 	return "tcp://" + ln.Addr().String()
 }
 
-// TestNode_NoWarningForMappedPort: the node names a port that is not the one where we listen, and all of it works.
+// TestNode_NoWarningForMappedPort: the node reports another port than the one in --zmq, and everything works.
 func TestNode_NoWarningForMappedPort(t *testing.T) {
 	var log journal
 	w := watchAt(t, realLife(t), func(theirs string) []string { return []string{forward(t, theirs)} }, &log)
-	w.live(none)
+	w.playAll(none)
 	w.awaitEvidence(true)
 	for _, wrong := range []string{"does not publish", "is not in --zmq", "no messages of a topic"} {
 		if log.count(wrong) > 0 {
-			t.Errorf("the log says %q", wrong)
+			t.Errorf("got %q in the log, want no warning", wrong)
 		}
 	}
 }
 
-// TestNode_ReportsEndpointThatIsDown: it has a metric of its own, and a state.
+// TestNode_ReportsEndpointThatIsDown: by a metric, and by Links.
 func TestNode_ReportsEndpointThatIsDown(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -137,13 +138,13 @@ func TestNode_ReportsEndpointThatIsDown(t *testing.T) {
 			return err.Error()
 		}
 		if links[0].Error() != nil || links[1].Error() == nil || !strings.Contains(links[1].Error().Error(), dead) {
-			return "the links are not as they should be"
+			return fmt.Sprintf("got links %+v, want the first up and the second down", links)
 		}
 		return ""
 	})
 }
 
-// TestNode_WarnsOfBlocksOnly: the log says what is wrong with a node that takes no transactions from its peers, once.
+// TestNode_WarnsOfBlocksOnly: the log says once what is wrong with a node that accepts no transactions from its peers.
 func TestNode_WarnsOfBlocksOnly(t *testing.T) {
 	lines := realLife(t)
 	changed := false
@@ -164,14 +165,14 @@ func TestNode_WarnsOfBlocksOnly(t *testing.T) {
 	}
 	var log journal
 	w := newWatch(t, lines, true, &log)
-	w.live(none)
+	w.playAll(none)
 	w.await(&log, "remove blocksonly=1 from bitcoin.conf")
 	if n := log.count("blocksonly"); n != 1 {
-		t.Errorf("the log says it %d times", n)
+		t.Errorf("got %d warnings, want 1", n)
 	}
 	var other journal
-	newWatch(t, realLife(t), true, &other).live(none)
+	newWatch(t, realLife(t), true, &other).playAll(none)
 	if n := other.count("blocksonly"); n != 0 {
-		t.Errorf("of a node that relays, the log says it %d times", n)
+		t.Errorf("got %d warnings for a node that relays, want none", n)
 	}
 }

@@ -18,7 +18,7 @@ type pool struct {
 	size        int    // in the mempool
 	next        uint64 // the number of the next change; 0: unknown
 	unexplained uint64 // numbers before next that no message had
-	snapshot    uint32 // counts the lists that were requested, to tell older entries from newer ones
+	snapshot    uint32 // counts the lists that were requested, to distinguish older entries from newer ones
 }
 
 // entry is what is known of a transaction.

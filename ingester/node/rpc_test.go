@@ -16,14 +16,14 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// A front stands before the replayed node's RPC, and can be made to answer in its place.
+// A front is a proxy before the replayed node's RPC that can respond in its place.
 type front struct {
 	server *httptest.Server
 	node   http.Handler
 
 	mu       sync.Mutex
-	instead  http.HandlerFunc // nil: the node answers
-	released chan struct{}    // closed when instead is another one
+	instead  http.HandlerFunc // nil: the node responds
+	released chan struct{}    // closed when instead changes
 }
 
 func newFront(t *testing.T) *front {
@@ -48,7 +48,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.node.ServeHTTP(w, r)
 }
 
-// answer has every call answered by instead from now on, and ends those that hang; nil stands for the node.
+// answer makes instead respond to every call from now on, and ends those that hang; nil restores the node.
 func (f *front) answer(instead http.HandlerFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -56,7 +56,7 @@ func (f *front) answer(instead http.HandlerFunc) {
 	f.released, f.instead = make(chan struct{}), instead
 }
 
-// hang never answers.
+// hang never responds.
 func (f *front) hang(http.ResponseWriter, *http.Request) {
 	f.mu.Lock()
 	released := f.released
@@ -84,11 +84,11 @@ func (f *front) behind(w *watch, o *node.Options) {
 	}
 }
 
-// aloneText is what the log says when RPC is given up.
-const aloneText = "continuing with ZMQ alone"
+// zmqOnlyText is what the log says when RPC has failed for too long.
+const zmqOnlyText = "continuing with ZMQ alone"
 
-// TestNode_ContinuesWithZMQWhenRPCFails: a node that is heard, with an RPC that is of no use. After the limit what comes counts,
-// the log says so once, and when RPC answers everything is known, what came before too.
+// TestNode_ContinuesWithZMQWhenRPCFails: ZMQ works and RPC does not. After the limit transactions count as they come,
+// the log says so once, and when RPC works everything is known, including what came before.
 func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 	for name, way := range map[string]func(*front) http.HandlerFunc{
 		"hangs":                        func(f *front) http.HandlerFunc { return f.hang },
@@ -104,13 +104,13 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 			w := awayWatch(t, &log, f)
 			w.ready()
 			w.play(10, replay.Deliver)
-			w.await(&log, aloneText)
+			w.await(&log, zmqOnlyText)
 			if !w.ours.ZMQOnly() || w.count("sightglass_node_zmq_only") != 1 {
-				t.Error("neither the node nor its metric say that RPC is given up")
+				t.Error("got neither ZMQOnly nor its metric, want both")
 			}
-			w.eventually(func() string { // the messages before are taken in
+			w.eventually(func() string { // the earlier messages are handled
 				if n, want := w.count(messagesTotal), messages(w.lines[:len(w.lines)-30]); n < want {
-					return fmt.Sprintf("%v of %v messages are heard", n, want)
+					return fmt.Sprintf("got %v of %v messages", n, want)
 				}
 				return ""
 			})
@@ -121,22 +121,22 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 			w.play(30, replay.Deliver)
 			w.eventually(func() string {
 				if _, surplus := w.difference(w.mined); len(surplus) < 15 {
-					return fmt.Sprintf("%d of 15 that came since are evidence", len(surplus))
+					return fmt.Sprintf("got %d transactions as evidence, want 15", len(surplus))
 				}
 				return ""
 			})
 			if n := w.count("sightglass_node_deferred_transactions_total"); n != held {
-				t.Errorf("%v transactions are held since RPC was given up", n-held)
+				t.Errorf("got %v more deferred transactions since RPC failed, want none", n-held)
 			}
-			if n := log.count(aloneText); n != 1 {
-				t.Errorf("the log says %d times that RPC is given up", n)
+			if n := log.count(zmqOnlyText); n != 1 {
+				t.Errorf("got %d log lines about ZMQ alone, want 1", n)
 			}
 			f.answer(nil)
-			w.compare("RPC answers")
+			w.compare("RPC works")
 			w.awaitEvidence(true)
 			w.eventually(func() string {
 				if w.ours.ZMQOnly() || w.count("sightglass_node_in_sync") != 1 {
-					return "not in step although RPC answers"
+					return "not in sync although RPC works"
 				}
 				return ""
 			})
@@ -144,37 +144,37 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 	}
 }
 
-// TestNode_RPCStopsWhileInSync: nothing is held then, and what is lost is known again with the first answer.
+// TestNode_RPCStopsWhileInSync: nothing is deferred then, and what is lost is fetched when RPC works again.
 func TestNode_RPCStopsWhileInSync(t *testing.T) {
 	var log journal
 	f := newFront(t)
 	w := awayWatch(t, &log, f)
 	w.ready()
 	w.play(10, replay.Deliver)
-	w.compare("in step")
+	w.compare("in sync")
 	w.awaitEvidence(true)
 	held := w.count("sightglass_node_deferred_transactions_total")
 	f.answer(f.hang)
 	w.play(4, replay.Drop)
 	w.play(10, replay.Deliver)
-	w.await(&log, aloneText)
+	w.await(&log, zmqOnlyText)
 	w.play(16, replay.Deliver)
 	w.eventually(func() string {
 		if _, surplus := w.difference(w.mined); len(surplus) < 17 {
-			return fmt.Sprintf("%d of 17 that came are evidence", len(surplus))
+			return fmt.Sprintf("got %d transactions as evidence, want 17", len(surplus))
 		}
 		return ""
 	})
-	// The first one after the gap might be of a block whose beginning was lost: until its A it is not believed.
+	// The first one after the gap might belong to a block whose start was lost: it is deferred until its A.
 	if n := w.count("sightglass_node_deferred_transactions_total"); n > held+1 {
-		t.Errorf("%v transactions were held", n-held)
+		t.Errorf("got %v more deferred transactions, want at most 1", n-held)
 	}
 	f.answer(nil)
-	w.compare("RPC answers")
+	w.compare("RPC works")
 	w.awaitEvidence(true)
 }
 
-// awayWatch watches plain through f, and gives RPC up soon.
+// awayWatch watches plain through f, with a short limit for RPC.
 func awayWatch(t *testing.T, log *journal, f *front) *watch {
 	t.Helper()
 	return watchNode(t, plain(), replay.NodeOptions{}, true, log, f.behind, func(_ *watch, o *node.Options) {
@@ -182,7 +182,7 @@ func awayWatch(t *testing.T, log *journal, f *front) *watch {
 	})
 }
 
-// messages is how many messages of our topics lines has.
+// messages returns how many messages of our topics lines has.
 func messages(lines []transcript.Line) (sum float64) {
 	for _, l := range lines {
 		if l.Topic == node.TopicRawTx || l.Topic == node.TopicSequence {
@@ -192,5 +192,5 @@ func messages(lines []transcript.Line) (sum float64) {
 	return sum
 }
 
-// messagesTotal counts the messages that were understood.
+// messagesTotal counts valid messages.
 const messagesTotal = "sightglass_node_messages_total"

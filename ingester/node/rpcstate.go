@@ -8,7 +8,7 @@ import "time"
 // After a start, a reconnection or a restart of the node, incoming transactions may be the node's old mempool, which it
 // loads from its file. They are deferred (not counted as new) until RPC has returned the mempool. If RPC fails for as
 // long as Options.ZMQOnlyAfter says, the ingester continues with ZMQ alone, as without --rpc. Transactions deferred
-// until then are dropped: the new ones among them cannot be told from the old. On mainnet about 200 new ones come in
+// until then are dropped: new and old ones cannot be distinguished. On mainnet about 200 new ones come in
 // that time, and a node loads thousands from its file. Later transactions count as new, although a node that loads its
 // file for longer still publishes old ones: they show the price of some hours ago, where otherwise there would be no
 // price at all.

@@ -101,7 +101,7 @@ func TestPublisher_LoopNeverRepeatsTxid(t *testing.T) {
 		seen[next(t, events).ID.String()] = true
 	}
 	if len(seen) != 3*len(txs) {
-		t.Errorf("%d txids in three laps of %d transactions", len(seen), len(txs))
+		t.Errorf("got %d txids in three laps of %d transactions, want three times as many", len(seen), len(txs))
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -198,6 +198,6 @@ sightglass_node_bad_messages_total{reason="transaction"} %d
 		t.Error(err)
 	}
 	if log.count("skipped a malformed message") == 0 || log.count("expected ") == 0 {
-		t.Error("the log does not say that a message was passed over, and what was expected")
+		t.Error("got no log line about a malformed message with what was expected, want one")
 	}
 }

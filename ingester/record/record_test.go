@@ -15,7 +15,7 @@ import (
 
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/zmqsub"
@@ -226,7 +226,7 @@ func agrees(t *testing.T, lines []transcript.Line) {
 
 func TestRun_RecordsWhatReplayPlays(t *testing.T) {
 	for name, of := range map[string]func(t *testing.T) []transcript.Line{
-		"made up":  func(*testing.T) []transcript.Line { return life.New(11, 1000) },
+		"made up":  func(*testing.T) []transcript.Line { return simnode.Lines(11, 1000) },
 		"the real": realLife,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -245,7 +245,7 @@ func TestRun_RecordsWhatReplayPlays(t *testing.T) {
 
 // TestRun_EachRotatedFileReplays records more than fits.
 func TestRun_EachRotatedFileReplays(t *testing.T) {
-	lines := life.New(14, 1000)
+	lines := simnode.Lines(14, 1000)
 	tp := roll(t, lines, true, 2*MB, io.Discard)
 	tp.play(t, lines)
 	for _, files := range [][]string{{tp.out}, {tp.out + ".1"}, {tp.out + ".1", tp.out}} {
@@ -267,7 +267,7 @@ func realLife(t *testing.T) []transcript.Line {
 }
 
 func TestRun_WarnsWithoutRPC(t *testing.T) {
-	lines := life.New(12, 200)
+	lines := simnode.Lines(12, 200)
 	var log bytes.Buffer
 	got := roll(t, lines, false, GB, &log).play(t, lines)
 	compare(t, got, lines)
@@ -280,7 +280,7 @@ func TestRun_WarnsWithoutRPC(t *testing.T) {
 }
 
 func TestRun_ContinuesWhenRPCFails(t *testing.T) {
-	lines := life.New(13, 200)
+	lines := simnode.Lines(13, 200)
 	var log lockedBuffer
 	tp := roll(t, lines, true, GB, &log)
 	tp.node.Fail(func(method string) *replay.RPCError {

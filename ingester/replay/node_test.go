@@ -18,7 +18,7 @@ import (
 	zmq "github.com/pebbe/zmq4"
 
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
 )
@@ -109,8 +109,8 @@ func TestNode_ReportsInconsistentTranscript(t *testing.T) {
 			for ok := true; ok && err == nil; {
 				_, ok, err = n.Step(replay.Deliver)
 			}
-			if !errors.Is(err, replay.ErrDisagree) || !strings.Contains(err.Error(), "disagree at t=3.447") {
-				t.Errorf("got %v, want a disagreement at t=3.447", err)
+			if !errors.Is(err, replay.ErrDisagree) || !strings.Contains(err.Error(), "getrawmempool at t=3.447") {
+				t.Errorf("got %v, want a difference at t=3.447", err)
 			}
 		})
 	}
@@ -158,7 +158,7 @@ func TestNode_ResponsesMayRunAhead(t *testing.T) {
 func TestNode_SimulatedTranscriptsAreConsistent(t *testing.T) {
 	total, letters := 0, make(map[string]int)
 	for seed := range uint64(200) {
-		lines := life.New(seed, 250)
+		lines := simnode.Lines(seed, 250)
 		n := newNode(t, lines)
 		stepAll(t, n, func(l transcript.Line) {
 			if s, err := transcript.ParseSequence(l.Body); err == nil && l.Topic == transcript.TopicSequence {
@@ -182,11 +182,11 @@ func TestNode_SimulatedTranscriptsAreConsistent(t *testing.T) {
 }
 
 func TestLife_SeedIsReproducible(t *testing.T) {
-	a, b := fmt.Sprint(life.New(7, 300)), fmt.Sprint(life.New(7, 300))
+	a, b := fmt.Sprint(simnode.Lines(7, 300)), fmt.Sprint(simnode.Lines(7, 300))
 	if a != b {
 		t.Error("two lives")
 	}
-	if a == fmt.Sprint(life.New(8, 300)) {
+	if a == fmt.Sprint(simnode.Lines(8, 300)) {
 		t.Error("another seed, but the same life")
 	}
 }
@@ -195,7 +195,7 @@ func TestLife_SeedIsReproducible(t *testing.T) {
 // all must agree again, up to the next loss.
 func TestNode_NextListAppliesAfterLoss(t *testing.T) {
 	for seed := range uint64(50) {
-		whole := life.New(seed, 250)
+		whole := simnode.Lines(seed, 250)
 		lines := slices.Clone(whole)
 		lines = slices.Delete(lines, len(lines)/2, len(lines)/2+3)
 		n := newNode(t, lines)
@@ -265,7 +265,7 @@ func same(a, b transcript.Line) bool {
 }
 
 func TestNode_RunPublishesInOrder(t *testing.T) {
-	for name, lines := range map[string][]transcript.Line{"real": realLife(t), "made up": life.New(1, 2000)} {
+	for name, lines := range map[string][]transcript.Line{"real": realLife(t), "made up": simnode.Lines(1, 2000)} {
 		t.Run(name, func(t *testing.T) {
 			n, err := replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, lines)
 			if err != nil {
@@ -290,7 +290,7 @@ func TestNode_RunPublishesInOrder(t *testing.T) {
 }
 
 func TestNode_RunAnswersUntilStopped(t *testing.T) {
-	n := newNode(t, life.New(2, 20))
+	n := newNode(t, simnode.Lines(2, 20))
 	subscriber(t, n.Endpoint())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -324,7 +324,7 @@ func TestNode_StepFaults(t *testing.T) {
 }
 
 func TestNode_DroppedMessageChangesState(t *testing.T) {
-	lines := life.New(3, 300)
+	lines := simnode.Lines(3, 300)
 	n := newNode(t, lines)
 	for ok := true; ok; {
 		var err error
@@ -401,11 +401,11 @@ func TestNewNode_RejectsBadOptions(t *testing.T) {
 		want  string
 	}{
 		"no lines":       {free, nil, "the recording is empty"},
-		"a broken line":  {free, []transcript.Line{{T: 2.5, Topic: "sequence", Body: []byte("x")}}, "t=2.5: no sequence notification"},
+		"a broken line":  {free, []transcript.Line{{T: 2.5, Topic: "sequence", Body: []byte("x")}}, "t=2.5: not a sequence notification"},
 		"a bad block":    {free, []transcript.Line{{T: 2.5, Topic: "rawblock", Body: hostile}}, "t=2.5: not a block: at byte 195140: expected 4000000"},
 		"negative speed": {replay.NodeOptions{Endpoint: free.Endpoint, Speed: -1}, good, "speed -1: want 1"},
 		"bad endpoint":   {replay.NodeOptions{Endpoint: "tcp://"}, good, "cannot publish on tcp://"},
-		"bad address":    {replay.NodeOptions{Endpoint: free.Endpoint, RPCListen: "nowhere"}, good, "cannot serve RPC on nowhere"},
+		"bad address":    {replay.NodeOptions{Endpoint: free.Endpoint, RPCListen: "nowhere"}, good, "cannot answer RPC on nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, err := replay.NewNode(c.opts, c.lines)

@@ -15,7 +15,7 @@ import (
 	"github.com/btcsuite/btcd/wire"
 
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/transcript"
 )
 
@@ -167,7 +167,7 @@ func compareMempool(t *testing.T, got, want any) {
 
 // TestRPC_SimulatedChainIsConsistent walks back from the tip over RPC after each step of the chain.
 func TestRPC_SimulatedChainIsConsistent(t *testing.T) {
-	n := newNode(t, life.New(4, 300))
+	n := newNode(t, simnode.Lines(4, 300))
 	stepAll(t, n, func(l transcript.Line) {
 		if l.Topic != transcript.TopicHashBlock {
 			return
@@ -252,7 +252,7 @@ func TestRPC_TimesAreOfPlayback(t *testing.T) {
 }
 
 func TestRPC_Errors(t *testing.T) {
-	n := newNode(t, life.New(5, 10))
+	n := newNode(t, simnode.Lines(5, 10))
 	hash := strings.Repeat("0", 64)
 	for name, c := range map[string]struct {
 		method string
