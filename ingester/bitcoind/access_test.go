@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// TestProbes_CoverEveryMethod makes every call that a Client has, and compares the methods with those that Access tries.
+// TestProbes_CoverEveryMethod calls every method of a Client, and compares the RPC methods with those that Access
+// probes.
 func TestProbes_CoverEveryMethod(t *testing.T) {
 	called := make(map[string]bool)
 	node := newNode(t, func(method, _ string) (string, *Error) {
@@ -30,7 +31,7 @@ func TestProbes_CoverEveryMethod(t *testing.T) {
 		before := len(node.requests())
 		c.Method(i).Call(arguments(t, name, c.Method(i).Type()))
 		if len(node.requests()) == before {
-			t.Errorf("%s asks the node for nothing: add it to the others", name)
+			t.Errorf("%s makes no RPC call: add it to the others", name)
 		}
 	}
 	var tried, used []string
@@ -43,11 +44,11 @@ func TestProbes_CoverEveryMethod(t *testing.T) {
 	slices.Sort(tried)
 	slices.Sort(used)
 	if !slices.Equal(tried, used) {
-		t.Errorf("trials have %v\nand the calls use %v", tried, used)
+		t.Errorf("got probes for %v\nwant them for %v", tried, used)
 	}
 }
 
-// arguments makes some for a method: a context, ids, zero for the rest.
+// arguments returns some for a method: a context, ids, zero for the rest.
 func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 	t.Helper()
 	var list []reflect.Value
@@ -58,7 +59,7 @@ func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 		case in == reflect.TypeOf(ids(1)):
 			list = append(list, reflect.ValueOf(ids(1)))
 		case in.Kind() == reflect.Slice, in.Kind() == reflect.Func, in.Kind() == reflect.Pointer:
-			t.Fatalf("%s takes a %v: give it one here", name, in)
+			t.Fatalf("%s has a parameter of type %v: add it here", name, in)
 		default:
 			list = append(list, reflect.Zero(in))
 		}
@@ -128,8 +129,9 @@ func TestAccess_NodeIsStarting(t *testing.T) {
 	}
 }
 
-// TestClient_DetectsZMQPort: a ZMQ socket begins its greeting and waits for ours. (A real one is asked by the end-to-end test
-// of the probe: libzmq 4.3.4 aborts its process if a socket is closed while it reads a client that speaks no ZMQ.)
+// TestClient_DetectsZMQPort: a ZMQ socket starts its greeting and waits for ours. (The end-to-end test of the probe
+// uses a real one: libzmq 4.3.4 aborts its process if a socket is closed while it reads from a client that does not
+// speak ZMQ.)
 func TestClient_DetectsZMQPort(t *testing.T) {
 	ln := listen(t, "127.0.0.1:0")
 	go func() {

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// entryOf answers with a time that tells which id was asked for; every seventh is not there.
+// entryOf responds with a time that depends on the requested ID; every seventh is not found.
 func entryOf(list []chainhash.Hash) func(method, params string) (string, *Error) {
 	number := make(map[string]int)
 	for i, id := range list {
@@ -37,7 +37,7 @@ func TestBatch_Sizes(t *testing.T) {
 	c := open(t, Options{URL: node.URL})
 	times, err := c.EntryTimes(t.Context(), list)
 	if err != nil || len(times) != len(list) {
-		t.Fatalf("%d times, %v; want %d", len(times), err, len(list))
+		t.Fatalf("got %d times, %v; want %d", len(times), err, len(list))
 	}
 	for i, at := range times {
 		want := time.Unix(1_700_000_000+int64(i), 0)
@@ -52,7 +52,7 @@ func TestBatch_Sizes(t *testing.T) {
 		t.Errorf("batches of %v", sizes)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getmempoolentry", "ok")); n != 5 {
-		t.Errorf("%v batches counted, want 5", n)
+		t.Errorf("got %v batches counted, want 5", n)
 	}
 }
 
@@ -86,7 +86,7 @@ func TestBatch_RejectsMalformedResponse(t *testing.T) {
 			times, err := open(t, Options{URL: node.URL}).EntryTimes(t.Context(), list)
 			checkKind(t, err, ErrAnswer, []string{c.want})
 			if times != nil || len(node.requests()) != 1 {
-				t.Errorf("times %v after %d tries, want none after 1", times, len(node.requests()))
+				t.Errorf("got times %v after %d tries, want none after 1", times, len(node.requests()))
 			}
 		})
 	}
@@ -127,7 +127,7 @@ func TestBatch_Errors(t *testing.T) {
 		return `{"time":1}`, nil
 	})
 	if times, err := open(t, Options{URL: starting.URL}).EntryTimes(t.Context(), list); err != nil || times[0].Unix() != 1 {
-		t.Errorf("%v, %v; want them by the third try", times, err)
+		t.Errorf("got %v, %v; want them by the third try", times, err)
 	}
 	refusing := newNode(t, func(string, string) (string, *Error) { return "", &Error{Code: -8, Message: "no"} })
 	_, err := open(t, Options{URL: refusing.URL}).Transactions(t.Context(), list)
@@ -137,7 +137,7 @@ func TestBatch_Errors(t *testing.T) {
 	}
 }
 
-// TestBatch_OneBadResult: what is wrong with one answer does no harm to the others, in whichever batch it is.
+// TestBatch_OneBadResult: a malformed result does not affect the others, in whichever batch it is.
 func TestBatch_OneBadResult(t *testing.T) {
 	list := ids(2*maxBatch + 10)
 	const bad = 2*maxBatch + 3
@@ -166,10 +166,10 @@ func TestBatch_OneBadResult(t *testing.T) {
 				t.Fatalf("got %v, want a PartialError about one of %d", err, len(list))
 			}
 			if text := fmt.Sprint(partial.Failed[bad]); !strings.Contains(text, list[bad].String()) || !strings.Contains(text, c.want) {
-				t.Errorf("got %s\nwant it to name %v and say %q", text, list[bad], c.want)
+				t.Errorf("got %s\nwant an error with %v and %q", text, list[bad], c.want)
 			}
 			if len(node.requests()) != 3 {
-				t.Errorf("%d requests, want one for each batch", len(node.requests()))
+				t.Errorf("got %d requests, want one for each batch", len(node.requests()))
 			}
 			for i, at := range times {
 				if at.IsZero() != (i%7 == 0 || i == bad) {
@@ -180,7 +180,8 @@ func TestBatch_OneBadResult(t *testing.T) {
 	}
 }
 
-// TestBatch_ErrorsAboutTheNode: an error that is not about one transaction ends it all, so that the caller asks again.
+// TestBatch_ErrorsAboutTheNode: an error that is not about one transaction ends the call, so that the caller repeats
+// it.
 func TestBatch_ErrorsAboutTheNode(t *testing.T) {
 	for code, kind := range map[int]error{codeWarmUp: ErrWarmingUp, codeMethod: ErrMethod} {
 		node := newNode(t, entryOf(ids(10)))
@@ -199,13 +200,13 @@ func TestBatch_ErrorsAboutTheNode(t *testing.T) {
 func TestAboutOne(t *testing.T) {
 	for _, err := range []error{unreachable.wrapf("x"), busy.wrapf("x"), (&Error{Code: codeWarmUp}).classify(), credentials.wrapf("x"),
 		forbidden.wrapf("x"), (&Error{Code: codeMethod}).classify(), context.Canceled} {
-		if AboutOne(fmt.Errorf("asked: %w", err)) {
-			t.Errorf("%v counts as being about one transaction", err)
+		if AboutOne(fmt.Errorf("call: %w", err)) {
+			t.Errorf("got %v as an error about one transaction, want one about the node", err)
 		}
 	}
 	for _, err := range []error{badAnswer.wrapf("x"), &Error{Code: codeMisc}, (&Error{Code: codeNotFound}).classify(), &Error{Code: -32603}} {
-		if !AboutOne(fmt.Errorf("asked: %w", err)) {
-			t.Errorf("%v counts as being about the node", err)
+		if !AboutOne(fmt.Errorf("call: %w", err)) {
+			t.Errorf("got %v as an error about the node, want one about one transaction", err)
 		}
 	}
 }

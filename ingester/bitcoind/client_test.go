@@ -25,7 +25,7 @@ import (
 
 var discard = log.New(io.Discard, "", 0)
 
-// says answers every request with a status and a body.
+// says responds to every request with a status and a body.
 func says(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -33,12 +33,12 @@ func says(status int, body string) http.HandlerFunc {
 	}
 }
 
-// fails is what bitcoind says of an error.
+// fails is bitcoind's response for an error.
 func fails(code int, message string) http.HandlerFunc {
 	return says(http.StatusInternalServerError, fmt.Sprintf(`{"result":null,"error":{"code":%d,"message":%q},"id":1}`+"\n", code, message))
 }
 
-// dies promises more than it sends and hangs up.
+// dies announces more than it sends and closes the connection.
 func dies(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
 	fmt.Fprint(w, `{"result":"000000`)
@@ -46,7 +46,7 @@ func dies(w http.ResponseWriter, _ *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// resets hangs up with a RST before a word.
+// resets closes the connection with a RST before any response.
 func resets(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
@@ -103,20 +103,21 @@ func TestClient_ErrorKinds(t *testing.T) {
 			_, err := client.Block(t.Context(), chainhash.Hash{})
 			checkKind(t, err, c.kind, c.want)
 			if got := int(tries.Load()); got != c.tries {
-				t.Errorf("%d tries, want %d", got, c.tries)
+				t.Errorf("got %d tries, want %d", got, c.tries)
 			}
 			if n := testutil.ToFloat64(client.metrics.calls.WithLabelValues("getblock", c.outcome)); n != 1 {
-				t.Errorf("%v calls counted as %s, want 1", n, c.outcome)
+				t.Errorf("got %v calls counted as %s, want 1", n, c.outcome)
 			}
 		})
 	}
 }
 
-// checkKind wants an error of exactly this kind, or an *Error of none, that says what it should and not the password.
+// checkKind checks that an error is of exactly this kind, or an *Error of none, and contains the texts and not the
+// password.
 func checkKind(t *testing.T, err, kind error, want []string) {
 	t.Helper()
 	if err == nil {
-		t.Fatal("got no error")
+		t.Fatal("got no error, want one")
 	}
 	for _, k := range []error{
 		ErrUnreachable, ErrBusy, ErrWarmingUp, ErrCredentials, ErrForbidden, ErrPruned, ErrNotFound, ErrAnswer, ErrMethod,
@@ -131,7 +132,7 @@ func checkKind(t *testing.T, err, kind error, want []string) {
 		}
 	}
 	if strings.Contains(err.Error(), password) || strings.ContainsAny(err.Error(), "\r\n") {
-		t.Errorf("the password or several lines in %v", err)
+		t.Errorf("got the password or several lines in %v, want neither", err)
 	}
 }
 
@@ -228,10 +229,10 @@ func TestClient_RetriesUntilNodeIsUp(t *testing.T) {
 		})
 	}
 	if network, err := c.Network(t.Context()); err != nil || network.Version != "/up/" {
-		t.Errorf("%+v, %v; want an answer to the second try", network, err)
+		t.Errorf("got %+v, %v; want an answer to the second try", network, err)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getnetworkinfo", "ok")); n != 1 {
-		t.Errorf("%v calls counted as ok, want 1", n)
+		t.Errorf("got %v calls counted as ok, want 1", n)
 	}
 }
 
@@ -245,7 +246,7 @@ func TestClient_RetriesWhenBusy(t *testing.T) {
 		says(200, `{"result":{"loaded":true},"error":null,"id":1}`)(w, r)
 	})
 	if loaded, err := open(t, Options{URL: s.URL}).MempoolLoaded(t.Context()); !loaded || err != nil {
-		t.Errorf("%v, %v; want true by the last try", loaded, err)
+		t.Errorf("got %v, %v; want true by the last try", loaded, err)
 	}
 }
 
@@ -260,11 +261,11 @@ func TestClient_CancelDuringPause(t *testing.T) {
 		t.Errorf("got %v, want that it was cancelled, and why it waited", err)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getnetworkinfo", "cancelled")); n != 1 {
-		t.Errorf("%v calls counted as cancelled, want 1", n)
+		t.Errorf("got %v calls counted as cancelled, want 1", n)
 	}
 }
 
-// hangs answers nothing until the client hangs up.
+// hangs does not respond until the client disconnects.
 func hangs(asked chan<- struct{}) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -289,7 +290,7 @@ func TestClient_DeadlineDuringCall(t *testing.T) {
 	_, err := open(t, Options{URL: serve(t, hangs(make(chan struct{}, 10))).URL}).Network(ctx)
 	checkKind(t, err, ErrUnreachable, []string{"the call did not complete", "is --rpc right?"})
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v does not pass for the end of the caller's context", err)
+		t.Errorf("got %v, want the error of the caller's context", err)
 	}
 }
 
@@ -299,7 +300,7 @@ func TestClient_TimeoutAppliesToEachTry(t *testing.T) {
 	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrUnreachable, []string{"after 10ms"})
 	if errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v passes for the end of the caller's context", err)
+		t.Errorf("got %v, want no error of the caller's context", err)
 	}
 }
 
@@ -341,10 +342,10 @@ func TestClient_ReadsCookieForEachTry(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Network(t.Context()); err != nil {
-		t.Errorf("after a restart of the node: %v", err)
+		t.Errorf("got %v after a restart of the node, want none", err)
 	}
 	if n := len(node.requests()); n != 2 {
-		t.Errorf("%d tries, want one for each call", n)
+		t.Errorf("got %d tries, want one for each call", n)
 	}
 }
 
@@ -356,7 +357,7 @@ func TestClient_RereadsRejectedCookieOnce(t *testing.T) {
 	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrCredentials, []string{"HTTP 401"})
 	if n := len(node.requests()); n != 2 {
-		t.Errorf("%d tries, want 2", n)
+		t.Errorf("got %d tries, want 2", n)
 	}
 	c.newBackOff = func() backoff.BackOff {
 		return pause(func() time.Duration {
@@ -367,7 +368,7 @@ func TestClient_RereadsRejectedCookieOnce(t *testing.T) {
 		})
 	}
 	if _, err := c.Network(t.Context()); err != nil {
-		t.Errorf("the node wrote another between the tries: %v", err)
+		t.Errorf("got %v though the node wrote another cookie between the tries, want none", err)
 	}
 }
 
@@ -390,7 +391,7 @@ func TestClient_RejectsMalformedCookie(t *testing.T) {
 		})
 	}
 	if n := len(node.requests()); n != 0 {
-		t.Errorf("the node was asked %d times without credentials", n)
+		t.Errorf("got %d requests without credentials, want none", n)
 	}
 }
 
@@ -411,7 +412,7 @@ func TestClient_LimitsConnections(t *testing.T) {
 		}
 	}
 	if n := connections.Load(); n != 1 {
-		t.Errorf("%d connections for calls one after the other, want 1", n)
+		t.Errorf("got %d connections for successive calls, want 1", n)
 	}
 	var all sync.WaitGroup
 	for range 30 {
@@ -423,7 +424,7 @@ func TestClient_LimitsConnections(t *testing.T) {
 	}
 	all.Wait()
 	if n := connections.Load(); n > maxConnections {
-		t.Errorf("%d connections, want at most %d", n, maxConnections)
+		t.Errorf("got %d connections, want at most %d", n, maxConnections)
 	}
 }
 
@@ -443,6 +444,6 @@ sightglass_rpc_calls_total{method="getnetworkinfo",outcome="ok"} 3
 		t.Error(err)
 	}
 	if n := testutil.CollectAndCount(c.metrics.seconds); n != 1 {
-		t.Errorf("%d histograms, want 1", n)
+		t.Errorf("got %d histograms, want 1", n)
 	}
 }

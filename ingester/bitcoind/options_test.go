@@ -45,9 +45,9 @@ func TestOptions_Validate(t *testing.T) {
 			case c.want == "" && err != nil:
 				t.Errorf("got %v, want none", err)
 			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
-				t.Errorf("got %v\nwant one that says %q", err, c.want)
+				t.Errorf("got %v\nwant an error with %q", err, c.want)
 			case err != nil && strings.Contains(err.Error(), password):
-				t.Errorf("the password is in %v", err)
+				t.Errorf("got the password in %v", err)
 			}
 		})
 	}

@@ -23,8 +23,8 @@ func TestTxid_UnmarshalJSON(t *testing.T) {
 
 func bytesUpper(h chainhash.Hash) string { return string(bytes.ToUpper([]byte(h.String()))) }
 
-// FuzzAnswer: whatever comes, decoding ends with a result or an error, and both ways to read hashes agree.
-func FuzzAnswer(f *testing.F) {
+// FuzzResponse: for any input, decoding ends with a result or an error, and both ways to parse hashes agree.
+func FuzzResponse(f *testing.F) {
 	for _, seed := range []string{
 		`{"result":["` + zeros + `"],"error":null,"id":1}`,
 		`{"result":[ "` + zeros + `" , "` + zeros + `" ],"id":1}`,
@@ -49,10 +49,10 @@ func FuzzAnswer(f *testing.F) {
 		answers, err := decodeBatch[hexBytes](bufio.NewReader(bytes.NewReader(data)), 1, 2)
 		var said *Error
 		if err == nil && (len(answers) != 2 || *answers[0].ID != 1 || *answers[1].ID != 2) {
-			t.Fatalf("a batch that is not in order: %+v", answers)
+			t.Fatalf("got a batch out of order: %+v", answers)
 		}
 		if errors.As(err, &said) && said.classify().Error() == "" {
-			t.Fatal("an error without words")
+			t.Fatal("got an error without text")
 		}
 	})
 }

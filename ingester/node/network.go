@@ -1,7 +1,6 @@
 package node
 
 import (
-	"errors"
 	"slices"
 	"time"
 
@@ -79,14 +78,10 @@ func PlaceOf(topic string, published []bitcoind.Notification, endpoints []string
 			return Here, p.Address
 		}
 	}
-	if place == Elsewhere && !allOf(endpoints, named) {
+	if place == Elsewhere && slices.ContainsFunc(endpoints, func(endpoint string) bool { return !named(endpoint) }) {
 		place = Unclear
 	}
 	return place, address
-}
-
-func allOf(list []string, holds func(string) bool) bool {
-	return !slices.ContainsFunc(list, func(s string) bool { return !holds(s) })
 }
 
 // publishes reports whether the node says that it publishes a topic at an endpoint of ours. False proves nothing: see
@@ -145,16 +140,9 @@ func (n *Node) warnOfRelay(relay bool) {
 // reportLinks updates the metric of the endpoints.
 func (n *Node) reportLinks() {
 	for _, link := range n.listener.Links() {
-		up := 0.
-		if link.Up {
-			up = 1
-		}
-		n.metrics.endpoints.WithLabelValues(link.Endpoint).Set(up)
+		n.metrics.endpoints.WithLabelValues(link.Endpoint).Set(oneIf(link.Up))
 	}
 }
 
 // Links returns the state of the connection to each endpoint. It is safe for concurrent use.
 func (n *Node) Links() []zmqsub.Link { return n.listener.Links() }
-
-// isStarting reports whether an error is one of a node that is starting.
-func isStarting(err error) bool { return errors.Is(err, bitcoind.ErrWarmingUp) }

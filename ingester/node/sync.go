@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -147,17 +148,12 @@ func (n *Node) fetchList(ctx context.Context, withSettings bool) (l list, err er
 	if withSettings {
 		l.published, err = n.rpc.Notifications(ctx)
 		l.published = append([]bitcoind.Notification{}, l.published...) // an empty list is a result, too
-		l.fetchNetwork(ctx, n.rpc)
+		var network bitcoind.Network
+		if network, l.networkErr = n.rpc.Network(ctx); l.networkErr == nil { // only advice depends on it
+			l.network = &network
+		}
 	}
 	return l, err
-}
-
-// fetchNetwork fetches what only serves advice: the list is valid without it.
-func (l *list) fetchNetwork(ctx context.Context, rpc *bitcoind.Client) {
-	network, err := rpc.Network(ctx)
-	if l.networkErr = err; err == nil {
-		l.network = &network
-	}
 }
 
 // applyList sets the pool to the node's list and applies what came since.
@@ -170,7 +166,7 @@ func (n *Node) applyList(l list, err error) {
 	}
 	if err != nil {
 		n.logOnce(err)
-		if isStarting(err) {
+		if errors.Is(err, bitcoind.ErrWarmingUp) {
 			n.markRPCUsable()
 			s.rpc.starting(now)
 		}

@@ -23,7 +23,7 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// realLife is what a real node said.
+// realLife is a recording of a real node.
 func realLife(t testing.TB) []transcript.Line {
 	t.Helper()
 	lines, err := transcript.ReadFiles(testblock.Data(t, "bitcoind/zmq.jsonl"), testblock.Data(t, "bitcoind/rpc.jsonl"))
@@ -46,7 +46,7 @@ func newNode(t testing.TB, lines []transcript.Line) *replay.Node {
 	return n
 }
 
-// stepAll plays everything, and gives n after each line to look, if that is not nil.
+// stepAll plays everything, and calls look, if not nil, with n after each line.
 func stepAll(t testing.TB, n *replay.Node, look func(transcript.Line)) {
 	t.Helper()
 	for {
@@ -63,7 +63,7 @@ func stepAll(t testing.TB, n *replay.Node, look func(transcript.Line)) {
 	}
 }
 
-// checkpoints counts the lines that tell of the mempool with its number.
+// checkpoints counts the mempool lists with a sequence.
 func checkpoints(lines []transcript.Line) int {
 	n := 0
 	for _, l := range lines {
@@ -74,7 +74,7 @@ func checkpoints(lines []transcript.Line) int {
 	return n
 }
 
-// after gives the lines from the first that is later than t.
+// after returns the lines from the first that is later than t.
 func after(lines []transcript.Line, t float64) []transcript.Line {
 	return lines[slices.IndexFunc(lines, func(l transcript.Line) bool { return l.T > t }):]
 }
@@ -84,10 +84,10 @@ func TestNode_RealTranscriptIsConsistent(t *testing.T) {
 	n := newNode(t, lines)
 	stepAll(t, n, nil)
 	if got, want := n.Agreed(), checkpoints(lines); got != want || want != 5 {
-		t.Errorf("%d of %d recorded mempools agree", got, want)
+		t.Errorf("got %d of %d recorded mempools equal", got, want)
 	}
 	if ids, sequence := n.Mempool(); len(ids) != 2 || sequence != 3 {
-		t.Errorf("at the end there are %d transactions and the next number is %d, want 2 and 3", len(ids), sequence)
+		t.Errorf("got %d transactions and the next number %d at the end, want 2 and 3", len(ids), sequence)
 	}
 }
 
@@ -116,15 +116,15 @@ func TestNode_ReportsInconsistentTranscript(t *testing.T) {
 	}
 }
 
-// TestNode_TranscriptMayStartAnywhere cuts the beginning off. What the node answered first is taken for its state; from
-// there on all must agree.
+// TestNode_TranscriptMayStartAnywhere drops the start. The node's first response becomes the state; from there on all
+// must agree.
 func TestNode_TranscriptMayStartAnywhere(t *testing.T) {
 	for _, from := range []float64{2.7, 3.1, 3.4, 3.5, 3.84, 4.1} {
 		lines := after(realLife(t), from)
 		n := newNode(t, lines)
 		stepAll(t, n, nil)
 		if got, want := n.Agreed(), checkpoints(lines); got != want {
-			t.Errorf("from t=%g: %d of %d recorded mempools agree", from, got, want)
+			t.Errorf("from t=%g: got %d of %d recorded mempools equal", from, got, want)
 		}
 	}
 }
@@ -132,11 +132,11 @@ func TestNode_TranscriptMayStartAnywhere(t *testing.T) {
 func TestNode_MempoolIsKnownFromStart(t *testing.T) {
 	n := newNode(t, after(realLife(t), 3.2))
 	if ids, sequence := n.Mempool(); len(ids) != 5 || sequence != 8 {
-		t.Errorf("%d transactions and the next number %d, want 5 and 8", len(ids), sequence)
+		t.Errorf("got %d transactions and the next number %d, want 5 and 8", len(ids), sequence)
 	}
 }
 
-// TestNode_ResponsesMayRunAhead moves what the node answered to before the notifications that lead there, and to after the
+// TestNode_ResponsesMayRunAhead moves the node's responses before the notifications that they include, and after the
 // next ones.
 func TestNode_ResponsesMayRunAhead(t *testing.T) {
 	for _, shift := range []float64{-0.2, +0.4} {
@@ -150,7 +150,7 @@ func TestNode_ResponsesMayRunAhead(t *testing.T) {
 		n := newNode(t, lines)
 		stepAll(t, n, nil)
 		if got, want := n.Agreed(), checkpoints(lines); got != want {
-			t.Errorf("by %g s: %d of %d recorded mempools agree", shift, got, want)
+			t.Errorf("by %g s: got %d of %d recorded mempools equal", shift, got, want)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func TestNode_SimulatedTranscriptsAreConsistent(t *testing.T) {
 		})
 		want := checkpoints(lines)
 		if got := n.Agreed(); got != want {
-			t.Fatalf("seed %d: %d of %d mempools agree", seed, got, want)
+			t.Fatalf("seed %d: got %d of %d mempools equal", seed, got, want)
 		}
 		total += want
 		n.Close()
@@ -176,7 +176,7 @@ func TestNode_SimulatedTranscriptsAreConsistent(t *testing.T) {
 	t.Logf("%d mempools; %v", total, letters)
 	for _, kind := range []string{"A", "R", "C", "D", replay.Restart} {
 		if letters[kind] < 200 {
-			t.Errorf("%d times %s in 200 lives: they are too plain", letters[kind], kind)
+			t.Errorf("got %d times %s in 200 simulations, want more", letters[kind], kind)
 		}
 	}
 }
@@ -184,15 +184,15 @@ func TestNode_SimulatedTranscriptsAreConsistent(t *testing.T) {
 func TestLife_SeedIsReproducible(t *testing.T) {
 	a, b := fmt.Sprint(simnode.Lines(7, 300)), fmt.Sprint(simnode.Lines(7, 300))
 	if a != b {
-		t.Error("two lives")
+		t.Error("got different lines for the same seed, want the same")
 	}
 	if a == fmt.Sprint(simnode.Lines(8, 300)) {
-		t.Error("another seed, but the same life")
+		t.Error("got the same lines for another seed, want others")
 	}
 }
 
-// TestNode_NextListAppliesAfterLoss takes notifications out of lives, so that the counters have gaps. From an answer on
-// all must agree again, up to the next loss.
+// TestNode_NextListAppliesAfterLoss drops notifications, so that the counters have gaps. From a response on all must
+// agree again, up to the next loss.
 func TestNode_NextListAppliesAfterLoss(t *testing.T) {
 	for seed := range uint64(50) {
 		whole := simnode.Lines(seed, 250)
@@ -205,13 +205,13 @@ func TestNode_NextListAppliesAfterLoss(t *testing.T) {
 		truth := newNode(t, whole)
 		stepAll(t, truth, nil)
 		if wantIDs, want := truth.Mempool(); sequence != want || !slices.Equal(ids, wantIDs) {
-			t.Errorf("seed %d: %d transactions and number %d, want %d and %d", seed, len(ids), sequence, len(wantIDs), want)
+			t.Errorf("seed %d: got %d transactions and number %d, want %d and %d", seed, len(ids), sequence, len(wantIDs), want)
 		}
 		truth.Close()
 	}
 }
 
-// subscriber is a real SUB socket, of everything. It is always listening: it would not subscribe again otherwise.
+// subscriber is a real SUB socket for all topics. It reads all the time: otherwise it would not subscribe again.
 func subscriber(t *testing.T, endpoint string) <-chan [][]byte {
 	t.Helper()
 	zctx, err := zmq.NewContext()
@@ -245,17 +245,17 @@ func subscriber(t *testing.T, endpoint string) <-chan [][]byte {
 	return received
 }
 
-// receive takes one notification.
+// receive returns the next notification.
 func receive(t *testing.T, received <-chan [][]byte) transcript.Line {
 	t.Helper()
 	select {
 	case frames := <-received:
 		if len(frames) != 3 || len(frames[2]) != 4 {
-			t.Fatalf("got %d frames", len(frames))
+			t.Fatalf("got %d frames, want 3", len(frames))
 		}
 		return transcript.Line{Topic: string(frames[0]), Body: frames[1], Counter: binary.LittleEndian.Uint32(frames[2])}
 	case <-time.After(20 * time.Second):
-		t.Fatal("nothing for 20 s")
+		t.Fatal("got no notification for 20 s")
 		panic("unreachable")
 	}
 }
@@ -279,7 +279,7 @@ func TestNode_RunPublishesInOrder(t *testing.T) {
 					continue
 				}
 				if got := receive(t, s); !same(got, want) {
-					t.Fatalf("line %d is %s %d, want %s %d", i, got.Topic, got.Counter, want.Topic, want.Counter)
+					t.Fatalf("line %d: got %s %d, want %s %d", i, got.Topic, got.Counter, want.Topic, want.Counter)
 				}
 			}
 			if err := <-done; err != nil {
@@ -296,7 +296,7 @@ func TestNode_RunAnswersUntilStopped(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	for count := 0.0; count == 0; { // the life has blocks, so it comes
-		count = ask(t, n, "getblockcount").(float64)
+		count = call(t, n, "getblockcount").(float64)
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -333,7 +333,7 @@ func TestNode_DroppedMessageChangesState(t *testing.T) {
 		}
 	}
 	if n.Agreed() != checkpoints(lines) {
-		t.Errorf("%d of %d mempools agree", n.Agreed(), checkpoints(lines))
+		t.Errorf("got %d of %d mempools equal", n.Agreed(), checkpoints(lines))
 	}
 }
 
@@ -363,7 +363,7 @@ func TestNode_CutLosesMessages(t *testing.T) {
 	}
 	step()
 	if got := receive(t, s); got.Topic != "c" {
-		t.Errorf("got %v, want c: b was sent to nobody", got)
+		t.Errorf("got %v, want c: b was sent without a subscriber", got)
 	}
 }
 
@@ -387,7 +387,7 @@ func TestNode_RestartEmptiesMempoolAndCuts(t *testing.T) {
 		}
 	})
 	if restarts != 1 {
-		t.Errorf("%d restarts, want 1", restarts)
+		t.Errorf("got %d restarts, want 1", restarts)
 	}
 }
 
@@ -413,7 +413,7 @@ func TestNewNode_RejectsBadOptions(t *testing.T) {
 				n.Close()
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want it to say %q", err, c.want)
+				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
 	}
@@ -421,14 +421,14 @@ func TestNewNode_RejectsBadOptions(t *testing.T) {
 
 func TestMerkleRoot(t *testing.T) {
 	if got := replay.MerkleRoot(nil); got != (chainhash.Hash{}) {
-		t.Errorf("of nothing: %v", got)
+		t.Errorf("got %v for no transactions, want zero", got)
 	}
 	one := chainhash.Hash{1}
 	if got := replay.MerkleRoot([]chainhash.Hash{one}); got != one {
-		t.Errorf("of one: %v", got)
+		t.Errorf("got %v for one transaction, want its hash", got)
 	}
 	three := []chainhash.Hash{{1}, {2}, {3}}
 	if replay.MerkleRoot(three) != replay.MerkleRoot(append(three, three[2])) {
-		t.Error("the last of an odd number is not taken twice")
+		t.Error("got another root for an odd number, want the last hash twice")
 	}
 }

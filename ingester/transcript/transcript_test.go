@@ -20,7 +20,7 @@ import (
 
 func nothing() ([]transcript.Line, error) { return nil, nil }
 
-// write gives a new file with the lines.
+// write creates a file with the lines.
 func write(t testing.TB, lines []transcript.Line) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "it.jsonl")
@@ -64,13 +64,13 @@ func TestReadFiles_RealTranscript(t *testing.T) {
 	zmq, rpc := testblock.Data(t, "bitcoind/zmq.jsonl"), testblock.Data(t, "bitcoind/rpc.jsonl")
 	lines := read(t, rpc, zmq)
 	if len(lines) != 518 {
-		t.Errorf("%d lines, want the files' 495 and 23", len(lines))
+		t.Errorf("got %d lines, want the files' 495 and 23", len(lines))
 	}
 	if !slices.IsSortedFunc(lines, func(a, b transcript.Line) int { return int(1e6 * (a.T - b.T)) }) {
-		t.Error("not in the order of time")
+		t.Error("got lines out of order, want them ordered by time")
 	}
 	if again := read(t, write(t, lines)); len(again) != len(lines) {
-		t.Errorf("%d lines of %d come back", len(again), len(lines))
+		t.Errorf("got %d lines, want %d", len(again), len(lines))
 	}
 }
 
@@ -102,10 +102,10 @@ func TestReadFiles_Gzip(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	if !transcript.IsFile(path) {
-		t.Error("it does not look like a transcript")
+		t.Error("got false for a transcript, want true")
 	}
 	if transcript.IsFile(path + ".absent") {
-		t.Error("a file that is not there looks like a transcript")
+		t.Error("got true for a missing file, want false")
 	}
 }
 
@@ -130,7 +130,7 @@ func TestRead_ErrorNamesLineAndFormat(t *testing.T) {
 			}
 			for _, want := range []string{"life.jsonl: line 2: ", c.want, `expected {"t":`} {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("got  %v\nwant it to say %q", err, want)
+					t.Errorf("got  %v\nwant an error with %q", err, want)
 				}
 			}
 		})
@@ -162,7 +162,7 @@ func TestSequence_RoundTrip(t *testing.T) {
 		}
 		body := s.Body()
 		if body[31] != 0xab {
-			t.Errorf("the hash is not in the order in which it is shown: %x", body)
+			t.Errorf("got the hash in another order than displayed: %x", body)
 		}
 		if got, err := transcript.ParseSequence(body); got != s || err != nil {
 			t.Errorf("got %v %v, want %v", got, err, s)
@@ -178,8 +178,8 @@ func TestSequence_RoundTrip(t *testing.T) {
 	}
 }
 
-// TestWriter_Rotates writes far more than fits. What is on disk stays in its bound, each file begins with the baseline, and
-// the newest lines are there without a hole.
+// TestWriter_Rotates writes far more than fits. The size on disk stays within its limit, each file starts with the
+// baseline, and the newest lines are complete.
 func TestWriter_Rotates(t *testing.T) {
 	const maxSize = 400_000
 	path := filepath.Join(t.TempDir(), "it.jsonl")
@@ -197,7 +197,7 @@ func TestWriter_Rotates(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%1000 == 0 && size(t, path)+size(t, path+".1") > maxSize {
-			t.Fatalf("%d and %d bytes on disk, want at most %d", size(t, path), size(t, path+".1"), maxSize)
+			t.Fatalf("got %d and %d bytes on disk, want at most %d", size(t, path), size(t, path+".1"), maxSize)
 		}
 	}
 	if err := w.Close(); err != nil {
@@ -205,7 +205,7 @@ func TestWriter_Rotates(t *testing.T) {
 	}
 	older, newer := read(t, path+".1"), read(t, path)
 	if older[0].Method != "baseline" || newer[0].Method != "baseline" || baselines < 3 {
-		t.Errorf("the files begin with %v and %v, %d baselines", older[0], newer[0], baselines)
+		t.Errorf("got files that start with %v and %v, %d baselines", older[0], newer[0], baselines)
 	}
 	kept := slices.Concat(older[1:], newer[1:])
 	for i, l := range kept {
@@ -242,10 +242,10 @@ func TestWriter_KeepsFileWithoutBaseline(t *testing.T) {
 	isDown = true
 	large := transcript.Line{Topic: "rawtx", Body: make([]byte, 50_000)}
 	if err := w.Write(large); !errors.Is(err, down) {
-		t.Errorf("got %v, want what the baseline said", err)
+		t.Errorf("got %v, want the baseline's error", err)
 	}
 	if _, err := os.Stat(path + ".1"); !errors.Is(err, os.ErrNotExist) {
-		t.Error("it was renamed all the same")
+		t.Error("got a renamed file, want it to stay")
 	}
 }
 
@@ -253,7 +253,7 @@ func TestNewWriter_OverwritesNothing(t *testing.T) {
 	path := write(t, []transcript.Line{{Topic: "rawtx"}})
 	_, err := transcript.NewWriter(path, 1<<20, nothing)
 	if err == nil || !strings.Contains(err.Error(), path+" exists already: name another file") {
-		t.Errorf("got %v, want it to refuse", err)
+		t.Errorf("got %v, want an error", err)
 	}
 }
 
@@ -269,12 +269,11 @@ func TestWriter_FullDiskErrorNamesPath(t *testing.T) {
 		t.Errorf("got %v, want ENOSPC with the path", err)
 	}
 	if err := w.Close(); err != nil {
-		t.Errorf("what could not be written is written again: %v", err)
+		t.Errorf("got %v, want no second write of the same bytes", err)
 	}
 }
 
-// TestWriter_TruncatesPartialLine lets the file system refuse a write in its middle, by the limit on a file's
-// size.
+// TestWriter_TruncatesPartialLine makes the file system reject a write in its middle, by the limit on a file's size.
 func TestWriter_TruncatesPartialLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "it.jsonl")
 	w, err := transcript.NewWriter(path, 1<<40, nothing)
@@ -292,7 +291,7 @@ func TestWriter_TruncatesPartialLine(t *testing.T) {
 		t.Fatalf("got %v, want EFBIG", err)
 	}
 	if got := read(t, path); len(got) != 4 {
-		t.Errorf("%d whole lines, want the 4 that fit", len(got))
+		t.Errorf("got %d whole lines, want the 4 that fit", len(got))
 	}
 	w.Close()
 }

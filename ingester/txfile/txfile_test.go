@@ -36,7 +36,7 @@ func zipped(t testing.TB, data []byte) []byte {
 	return b.Bytes()
 }
 
-// lines are the block's transactions as text.
+// lines returns the block's transactions as text.
 func lines(t testing.TB) []byte {
 	t.Helper()
 	f, err := txfile.Decode("block", bytes.NewReader(block(t)))
@@ -70,7 +70,7 @@ func TestRead_FormatsGiveSameTransactions(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(f.Transactions) != 230 {
-				t.Errorf("%d transactions, want the block's 230", len(f.Transactions))
+				t.Errorf("got %d transactions, want the block's 230", len(f.Transactions))
 			}
 			if strings.Contains(name, "block") && f.Mined.UTC().Format("2006-01-02") != "2018-09-05" {
 				t.Errorf("mined %v, want 5 September 2018", f.Mined)
@@ -107,14 +107,14 @@ func TestDecode_ErrorsNamePlaceAndFormat(t *testing.T) {
 			}
 			for _, want := range c.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("got  %v\nwant it to say %q", err, want)
+					t.Errorf("got  %v\nwant an error with %q", err, want)
 				}
 			}
 		})
 	}
 }
 
-// hostile gives files whose transactions claim more than is there, by what they claim and how.
+// hostile returns files whose transactions claim more than is available, by claim and format.
 func hostile() map[string][]byte {
 	files := make(map[string][]byte)
 	for name, raw := range testblock.Hostile() {

@@ -198,11 +198,6 @@ func (l *Listener) maintain(ctx context.Context, s *socket, now time.Time) {
 	}
 }
 
-// lookupRunning reports whether a lookup is running.
-func (l *Listener) lookupRunning() bool {
-	return slices.ContainsFunc(l.links, func(k *link) bool { return k.lookup != nil && !k.up })
-}
-
 func (k *link) outcome() string {
 	if k.accepted {
 		return outcomeSilent

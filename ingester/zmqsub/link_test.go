@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// names is a resolver that knows what a test tells it.
+// names is a resolver with the addresses that a test sets.
 type names struct {
 	mu    sync.Mutex
 	known map[string][]string
@@ -54,7 +54,7 @@ func (n *names) lookups() int {
 	return n.asked
 }
 
-// named makes a listener that resolves by names. It is not patient.
+// named returns a listener that resolves with names and has short timeouts.
 func named(t *testing.T, n *names, log *slog.Logger, endpoints ...string) *Listener {
 	t.Helper()
 	l, err := New(endpoints, []string{"rawtx"}, log)
@@ -86,7 +86,7 @@ func portOf(t *testing.T, endpoint string) string {
 	return port
 }
 
-// eventually polls until it holds.
+// eventually polls until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -98,7 +98,8 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestListener_TriesSecondAddress: localhost as many systems have it, and a node that publishes on IPv4 only.
+// TestListener_TriesSecondAddress: localhost has two addresses, as on many systems, and the node publishes on IPv4
+// only.
 func TestListener_TriesSecondAddress(t *testing.T) {
 	needIPv6(t)
 	node := newSender(t, "tcp://127.0.0.1:*")
@@ -117,7 +118,7 @@ func TestListener_TriesSecondAddress(t *testing.T) {
 	}
 }
 
-// TestListener_ConnectsToIPv6: the other way round.
+// TestListener_ConnectsToIPv6: the node publishes on IPv6 only.
 func TestListener_ConnectsToIPv6(t *testing.T) {
 	needIPv6(t)
 	node := newSender(t, "tcp://[::1]:*")
@@ -129,8 +130,8 @@ func TestListener_ConnectsToIPv6(t *testing.T) {
 	}
 }
 
-// TestListener_UsesOneAddressAtATime: a node that publishes on all addresses of its name is heard once, and after a renewal at
-// the next one.
+// TestListener_UsesOneAddressAtATime: a node that publishes on all addresses of its name delivers each message once,
+// and after a reconnect on the next address.
 func TestListener_UsesOneAddressAtATime(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	defer node.close()
@@ -162,7 +163,7 @@ func TestListener_UsesOneAddressAtATime(t *testing.T) {
 	}
 }
 
-// TestListener_SkipsAddressWithoutZMQ: the first address accepts connections, and then hangs up or says nothing.
+// TestListener_SkipsAddressWithoutZMQ: the first address accepts connections, and then closes them or sends nothing.
 func TestListener_SkipsAddressWithoutZMQ(t *testing.T) {
 	for name, hangUp := range map[string]bool{"hangs up": true, "says nothing": false} {
 		t.Run(name, func(t *testing.T) {
@@ -194,8 +195,8 @@ func TestListener_SkipsAddressWithoutZMQ(t *testing.T) {
 	}
 }
 
-// TestListener_FollowsNameThatMoves: a container's name is not there before the container, and leads elsewhere after its next
-// start.
+// TestListener_FollowsNameThatMoves: a container's name does not exist before the container, and has another address
+// after a restart.
 func TestListener_FollowsNameThatMoves(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	port := portOf(t, node.bound)
@@ -224,7 +225,7 @@ func TestListener_FollowsNameThatMoves(t *testing.T) {
 	}
 }
 
-// TestListener_ReconnectsToSameAddress: after a drop the address that was connected has the first turn.
+// TestListener_ReconnectsToSameAddress: after a lost connection its address is tried first.
 func TestListener_ReconnectsToSameAddress(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.3:*")
 	port := portOf(t, node.bound)
@@ -243,7 +244,7 @@ func TestListener_ReconnectsToSameAddress(t *testing.T) {
 	node.close()
 }
 
-// TestListener_SlowResolverDelaysNoOther: the other endpoint is heard meanwhile, and the listener ends.
+// TestListener_SlowResolverDelaysNoOther: the other endpoint works meanwhile, and the listener ends.
 func TestListener_SlowResolverDelaysNoOther(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	defer node.close()
@@ -262,7 +263,8 @@ func TestListener_SlowResolverDelaysNoOther(t *testing.T) {
 	}
 }
 
-// TestListener_ReportsDeadEndpoint: one of two is named in the log once, with the addresses that were tried, and again after it was up.
+// TestListener_ReportsDeadEndpoint: the log names the dead one of two endpoints once, with the attempted addresses, and
+// again after the next outage.
 func TestListener_ReportsDeadEndpoint(t *testing.T) {
 	alive, dead := newSender(t, "tcp://127.0.0.1:*"), newSender(t, "tcp://127.0.0.2:*")
 	defer alive.close()
@@ -281,7 +283,7 @@ func TestListener_ReportsDeadEndpoint(t *testing.T) {
 				slices.Contains(links[1].Tried, trimScheme(dead.bound)+" (no connection)")
 		})
 		if n := strings.Count(log.String(), "no ZMQ connection to an endpoint"); n != outage+1 {
-			t.Errorf("the log names it %d times after %d outages:\n%s", n, outage+1, log.String())
+			t.Errorf("got %d log lines after %d outages, want one each:\n%s", n, outage+1, log.String())
 		}
 		dead = newSender(t, dead.bound)
 		if up := await(t, messages, Up); up.Endpoint != endpoint {
@@ -291,11 +293,11 @@ func TestListener_ReportsDeadEndpoint(t *testing.T) {
 		await(t, messages, Down)
 	}
 	if !strings.Contains(log.String(), endpoint) || !strings.Contains(log.String(), "127.0.0.3:") {
-		t.Errorf("the log names neither endpoint nor addresses:\n%s", log.String())
+		t.Errorf("got no log line with the endpoint and its addresses:\n%s", log.String())
 	}
 }
 
-// TestListener_EndpointsWithSameAddress: two endpoints that lead to one address give each message once.
+// TestListener_EndpointsWithSameAddress: two endpoints with one address deliver each message once.
 func TestListener_EndpointsWithSameAddress(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	defer node.close()
@@ -303,7 +305,7 @@ func TestListener_EndpointsWithSameAddress(t *testing.T) {
 	l := named(t, known, noLog, node.bound, "tcp://same:"+portOf(t, node.bound))
 	messages := start(t, l)
 	await(t, messages, Up)
-	eventually(t, "the second to be refused", func() bool { return strings.Contains(fmt.Sprint(l.Links()[1].Error()), outcomeTaken) })
+	eventually(t, "the second to be rejected", func() bool { return strings.Contains(fmt.Sprint(l.Links()[1].Error()), outcomeTaken) })
 	node.awaitSubscription(t)
 	node.send(t, "first")
 	node.send(t, "second")
@@ -314,7 +316,7 @@ func TestListener_EndpointsWithSameAddress(t *testing.T) {
 	}
 }
 
-// TestListener_EndpointKinds: libzmq names the endpoint in its events as we do.
+// TestListener_EndpointKinds: libzmq's events name the endpoint as we do.
 func TestListener_EndpointKinds(t *testing.T) {
 	needIPv6(t)
 	for _, bind := range []string{"tcp://127.0.0.1:*", "tcp://[::1]:*", "ipc://" + filepath.Join(t.TempDir(), "socket"), "ipc://@sightglass-test"} {
@@ -326,12 +328,12 @@ func TestListener_EndpointKinds(t *testing.T) {
 		node.close()
 		await(t, messages, Down)
 		if l.Links()[0].Up {
-			t.Errorf("%s: the link is said to be up", node.bound)
+			t.Errorf("%s: got the connection as up, want down", node.bound)
 		}
 	}
 }
 
-// buffer takes a log that a test reads meanwhile.
+// buffer is a log that a test reads while it is written.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

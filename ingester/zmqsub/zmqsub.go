@@ -99,13 +99,13 @@ func (l *Listener) Run(ctx context.Context, out chan<- Message) error {
 }
 
 const (
-	// poll is how long Run may take to notice that it should stop or renew.
+	// poll bounds how long Run takes to notice that it should stop or reconnect.
 	poll = 250 * time.Millisecond
-	// pollLookup is how long Run may take to notice a lookup's answer, which wakes no socket.
+	// pollLookup bounds how long Run takes to notice the result of a lookup, which wakes no socket.
 	pollLookup = 10 * time.Millisecond
 )
 
-// atOnce is how many messages are taken before the link's news are looked at again.
+// messageBatch is how many messages are received before the socket's events are handled.
 const messageBatch = 256
 
 // receive returns nil when ctx ends or the socket is to be replaced.
@@ -121,7 +121,7 @@ func (l *Listener) receive(ctx context.Context, s *socket, out chan<- Message) e
 		}
 		l.maintain(ctx, s, time.Now())
 		wait := poll
-		if l.lookupRunning() {
+		if slices.ContainsFunc(l.links, func(k *link) bool { return k.lookup != nil && !k.up }) { // a lookup is running
 			wait = pollLookup
 		}
 		if _, err := s.poller.Poll(wait); err != nil {

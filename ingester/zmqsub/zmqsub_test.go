@@ -58,11 +58,11 @@ func TestCheckEndpoints(t *testing.T) {
 	} {
 		err := CheckEndpoints([]string{"tcp://127.0.0.1:1", bad})
 		if err == nil || !strings.Contains(err.Error(), "ZMQ endpoint "+strconv.Quote(bad)) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want it to say %q", bad, err, want)
+			t.Errorf("%q: got %v, want an error with %q", bad, err, want)
 		}
 	}
 	if err := CheckEndpoints(nil); err == nil {
-		t.Error("no endpoint is no error")
+		t.Error("got no error without endpoints, want one")
 	}
 	if err := CheckEndpoints([]string{"a", "b"}); err == nil || strings.Count(err.Error(), "ZMQ endpoint") != 2 {
 		t.Errorf("got %v, want both to be named", err)
@@ -107,13 +107,13 @@ func (s *sender) send(t *testing.T, body string) {
 	}
 }
 
-// awaitSubscription waits for a subscriber, as an XPUB socket tells of one.
+// awaitSubscription waits for a subscriber, which an XPUB socket reports.
 func (s *sender) awaitSubscription(t *testing.T) {
 	t.Helper()
 	for {
 		told, err := s.socket.RecvBytes(0)
 		if err != nil {
-			t.Fatal("nobody subscribes: ", err)
+			t.Fatal("got no subscriber: ", err)
 		}
 		if len(told) > 0 && told[0] == 1 {
 			return
@@ -204,21 +204,21 @@ func TestListener_TwoEndpoints(t *testing.T) {
 		got[string(await(t, messages, Data).Frames[1])] = true
 	}
 	if !got[a.bound] || !got[b.bound] {
-		t.Errorf("heard %v, want both", got)
+		t.Errorf("got %v, want both", got)
 	}
 }
 
 func TestTry(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
-	links, heard, err := Try(t.Context(), []string{node.bound}, nil)
-	if err != nil || len(links) != 1 || !links[0].Up || "tcp://"+links[0].Address != node.bound || links[0].Error() != nil || len(heard) != 0 {
-		t.Errorf("got %+v, %v, %v", links, heard, err)
+	links, received, err := Try(t.Context(), []string{node.bound}, nil)
+	if err != nil || len(links) != 1 || !links[0].Up || "tcp://"+links[0].Address != node.bound || links[0].Error() != nil || len(received) != 0 {
+		t.Errorf("got %+v, %v, %v", links, received, err)
 	}
 	told := make(chan error, 1)
 	go func() {
-		_, heard, err := Try(t.Context(), []string{node.bound}, []string{"rawtx"})
-		if !heard["rawtx"] {
-			err = errors.Join(err, errors.New("rawtx was not heard"))
+		_, received, err := Try(t.Context(), []string{node.bound}, []string{"rawtx"})
+		if !received["rawtx"] {
+			err = errors.Join(err, errors.New("rawtx was not received"))
 		}
 		told <- err
 	}()
