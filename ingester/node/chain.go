@@ -91,7 +91,7 @@ func (n *Node) handleConnected(m *message) {
 }
 
 // handleDisconnected returns a block's transactions to the mempool. The node sends an A for those that it accepts
-// again; the others were taken back.
+// again; the others are removed.
 func (n *Node) handleDisconnected(m *message) {
 	n.metrics.blocks.WithLabelValues(blockDisconnected).Inc()
 	delete(n.chain.processed, m.id)
@@ -264,7 +264,7 @@ func (n *Node) addOrphans(ids []chainhash.Hash, at time.Time) {
 const reorgTimeout = 10 * time.Second
 
 // resolveOrphans removes transactions that a reorganisation left without a block and that are not in the mempool:
-// payments that were taken back. With RPC these are the ones in no block of the current chain: messages about the new
+// payments that no longer exist. With RPC these are the ones in no block of the current chain: messages about the new
 // blocks may be lost, or the walk may have passed the new blocks before the disconnected ones were known.
 func (n *Node) resolveOrphans(now time.Time) {
 	c := &n.chain

@@ -16,7 +16,7 @@ type link struct {
 	up          int // connections that are up, one for each endpoint
 	lastMessage time.Time
 	idle        bool                // and the log says so
-	verifying   bool                // RPC is being asked whether the node is idle
+	verifying   bool                // a request to RPC whether the node is idle is in flight
 	topics      map[string]struct{} // received on this socket
 
 	withoutBody int // A's in a row without their rawtx
@@ -218,7 +218,7 @@ func (n *Node) checkBlockTimeout(now time.Time) {
 const assemblerTimeout = 2 * time.Second
 
 // abandonBlock closes a block whose C or D was lost, or comes by another endpoint and is still to come. With RPC the
-// block is fetched: no counter may show that its C was lost. Without RPC, or if the topic sequence does not come at
+// block is fetched: the loss of its C may show in no counter. Without RPC, or if the topic sequence does not come at
 // all, its transactions are treated as unconfirmed.
 func (n *Node) abandonBlock(now time.Time) {
 	if !n.assembler.open {

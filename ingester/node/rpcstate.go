@@ -2,16 +2,16 @@ package node
 
 import "time"
 
-// rpcState is whether the node's RPC works, and whether transactions that come over ZMQ count as new. It has no clock:
-// every method takes the time.
+// rpcState tracks whether the node's RPC works, and whether transactions that come over ZMQ count as new. It has no
+// clock: every method takes the time.
 //
 // After a start, a reconnection or a restart of the node, incoming transactions may be the node's old mempool, which it
 // loads from its file. They are deferred (not counted as new) until RPC has returned the mempool. If RPC fails for as
 // long as Options.ZMQOnlyAfter says, the ingester continues with ZMQ alone, as without --rpc. Transactions deferred
-// until then are dropped: new and old ones cannot be distinguished. On mainnet about 200 new ones come in
-// that time, and a node loads thousands from its file. Later transactions count as new, although a node that loads its
-// file for longer still publishes old ones: they show the price of some hours ago, where otherwise there would be no
-// price at all.
+// until then are dropped: new and old ones cannot be distinguished. On mainnet about 200 new ones come in that time,
+// and a node loads thousands from its file. Later transactions count as new, although a node that loads its file for
+// longer still publishes old ones: they show the price of some hours ago, where otherwise there would be no price at
+// all.
 //
 // If RPC stops while the ingester is in sync, nothing is deferred: ZMQ is connected, and to the same run of the node.
 type rpcState struct {

@@ -13,10 +13,10 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// syncer is whether our view of the mempool is known to equal the node's.
+// syncer tracks whether our view of the mempool is known to equal the node's.
 type syncer struct {
 	inSync       bool
-	restarted    bool // the next list is the | lacking > 0|first || missing > 0of a restarted node: what it lacks was not removed, as the node's file may be old or lost
+	restarted    bool // the next list is the first of a restarted node: what it lacks was not removed, as the node's file may be old or lost
 	rpc          rpcState
 	due          time.Time // when the node's list is to be fetched; zero: not
 	lastList     time.Time // when it was last fetched
@@ -80,7 +80,7 @@ func (s *syncer) cancel() {
 }
 
 // record keeps a change while a list that may lack it is being fetched.
-func (s *syncer) record(m *message, mined []chainhash.Hash) {
+func (s *syncer) record(m *message, confirmed []chainhash.Hash) {
 	if !s.fetching {
 		return
 	}
@@ -89,7 +89,7 @@ func (s *syncer) record(m *message, mined []chainhash.Hash) {
 		s.schedule(m.at)
 		return
 	}
-	s.changes = append(s.changes, change{letter: m.letter, id: m.id, number: m.number, confirmed: slices.Clone(mined)})
+	s.changes = append(s.changes, change{letter: m.letter, id: m.id, number: m.number, confirmed: slices.Clone(confirmed)})
 }
 
 // startRequests starts the requests that are due, one of each kind at a time.
