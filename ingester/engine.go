@@ -56,8 +56,8 @@ func (e *engine) apply(ev node.Event) {
 			e.points.Remove(ev.ID)
 		}
 	}
-	if !ev.Heard.IsZero() {
-		e.metrics.lag.Observe(time.Since(ev.Heard).Seconds())
+	if !ev.Received.IsZero() {
+		e.metrics.lag.Observe(time.Since(ev.Received).Seconds())
 	}
 }
 

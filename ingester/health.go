@@ -31,7 +31,7 @@ func (in *Ingester) ready() error {
 		return errors.New("not connected to the node")
 	case unconnected != nil:
 		return unconnected
-	case in.node.ZMQAlone():
+	case in.node.ZMQOnly():
 		return errors.New("the node's RPC gives no usable answer: the price comes from ZMQ alone, with gaps left open; the log says why")
 	case in.publisher.Age() > snapshot.ReadyWithin:
 		text := fmt.Sprintf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", snapshot.ReadyWithin)

@@ -32,7 +32,7 @@ func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			in.node, err = node.New(node.Options{
-				ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, Log: in.log, WithoutRPC: 100 * time.Millisecond,
+				ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, Log: in.log, ZMQOnlyAfter: 100 * time.Millisecond,
 			}, node.NewMetrics(prometheus.NewRegistry()))
 			if err != nil {
 				t.Fatal(err)

@@ -56,7 +56,7 @@ func New(o Options) (*Ingester, error) {
 		return nil, err
 	}
 	if in.node, err = node.New(node.Options{
-		ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, Quiet: o.Quiet, Log: o.logger(logNode),
+		ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, IdleTimeout: o.ZMQIdleTimeout, Log: o.logger(logNode),
 	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
 	}

@@ -111,7 +111,7 @@ func (in *Ingester) serveMempool(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	answer := mempoolAnswer{TxIDs: make([]string, len(view.IDs)), Sequence: view.Sequence, InStep: view.InStep}
+	answer := mempoolAnswer{TxIDs: make([]string, len(view.IDs)), Sequence: view.Sequence, InStep: view.InSync}
 	for i, id := range view.IDs {
 		answer.TxIDs[i] = id.String()
 	}

@@ -154,7 +154,7 @@ func BenchmarkLag(b *testing.B) {
 			select {
 			case ev := <-x.events:
 				x.engine.apply(ev)
-				lags = append(lags, time.Since(ev.Heard))
+				lags = append(lags, time.Since(ev.Received))
 				n++
 			case now := <-ticks.C:
 				x.engine.tick(now)

@@ -19,13 +19,13 @@ import (
 type Options struct {
 	ZMQ                 []string `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). Two, with a comma, if they have addresses of their own."`
 	RPC                 string   `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone, with a slow start and gaps left open."`
-	RPCCookie           string   `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read anew for every call, as a restart of the node changes it."`
+	RPCCookie           string   `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read for every call, because a restart of the node changes it."`
 	RPCUser             string   `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
 	RPCPassword         string   `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
 	daemon.RedisOptions `set:"snapshots=go"`
 	MaxTransactions     int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
 	PriceHint           float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
-	Quiet               time.Duration `default:"1m" help:"How long the node may say nothing before it is asked whether that is right, and the connection made anew, 1s to 1h."`
+	ZMQIdleTimeout      time.Duration `name:"zmq-idle-timeout" aliases:"quiet" default:"1m" help:"Without a ZMQ message for this long, ask RPC whether the node is idle, and replace the ZMQ socket if it is not; 1s to 1h."`
 	InternalListen      string        `default:"" help:"Serve /metrics, /mempool, /livez and /readyz here, for operators only. Empty: not at all."`
 
 	LogSummary time.Duration `default:"1m" help:"How often a line of the log, at info, says the price and what came in, 1s to 24h. 0: never."`
@@ -50,7 +50,7 @@ func (o Options) Validate() error {
 		zmqsub.CheckEndpoints(o.ZMQ),
 		o.checkRPC(),
 		o.CheckRedis(),
-		daemon.CheckRange("quiet", o.Quiet, time.Second, time.Hour),
+		daemon.CheckRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
 		checkPriceHint(o.PriceHint),
 		daemon.CheckInternalListen(o.InternalListen),

@@ -27,10 +27,10 @@ func TestProbeOfTopics(t *testing.T) {
 			published: []bitcoind.Notification{}, zmq: []string{here},
 			want: []string{"bad zmqpubrawtx=" + here, "bad zmqpubsequence=" + here},
 		},
-		"all well, and quiet": {published: both, zmq: []string{here}, want: []string{"good nothing of it came within 5s", "good nothing of it came within 5s"}},
-		"all well, and heard": {
+		"all well, and idle": {published: both, zmq: []string{here}, want: []string{"good no message within 5s", "good no message within 5s"}},
+		"all well, and received": {
 			published: both, zmq: []string{here}, comes: []string{"rawtx", "sequence"},
-			want: []string{"good and it comes", "good and it comes"},
+			want: []string{"good and received", "good and received"},
 		},
 		"not connected": {
 			published: both, zmq: []string{here}, down: true,
@@ -57,28 +57,28 @@ func TestProbeOfTopics(t *testing.T) {
 			published: apart, zmq: []string{here, "tcp://127.0.0.1:28333"},
 			want: []string{"good published at", "good published at"},
 		},
-		"a mapped port, heard": {
+		"a mapped port, received": {
 			published: both, zmq: []string{mapped}, comes: []string{"rawtx", "sequence"},
 			want: []string{"good a mapped one", "good a mapped one"},
 		},
-		"a mapped port, heard, with a low mark": {
+		"a mapped port, received, with a low mark": {
 			published: []bitcoind.Notification{n("rawtx", here, 1000), n("sequence", here, 1000)}, zmq: []string{mapped}, comes: []string{"rawtx", "sequence"},
 			want: []string{"poor zmqpubrawtxhwm=100000", "poor zmqpubrawtxhwm=100000"},
 		},
-		"a mapped port, quiet":         {published: both, zmq: []string{mapped}, want: []string{"poor unless the port is mapped", "poor unless the port is mapped"}},
-		"a mapped port, not connected": {published: both, zmq: []string{mapped}, down: true, want: []string{"bad nothing of --zmq", "bad nothing of --zmq"}},
+		"a mapped port, idle":          {published: both, zmq: []string{mapped}, want: []string{"poor unless the port is mapped", "poor unless the port is mapped"}},
+		"a mapped port, not connected": {published: both, zmq: []string{mapped}, down: true, want: []string{"bad no endpoint of --zmq", "bad no endpoint of --zmq"}},
 		"two nodes": {
 			published: []bitcoind.Notification{}, zmq: []string{here}, comes: []string{"rawtx"},
 			want: []string{"poor of two nodes", "bad zmqpubsequence=" + here},
 		},
 		"the node does not tell": {
 			zmq: []string{here}, comes: []string{"rawtx"},
-			want: []string{"good it comes", "poor nothing of it came within 5s"},
+			want: []string{"good received", "poor no message within 5s"},
 		},
 		"the node does not tell, and is not connected": {zmq: []string{here}, down: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := heard{topics: make(map[string]bool)}
+			h := received{topics: make(map[string]bool)}
 			for _, endpoint := range c.zmq {
 				h.links = append(h.links, zmqsub.Link{Endpoint: endpoint, Up: !c.down})
 			}

@@ -55,7 +55,7 @@ func TestTheIngesterNextToARealNode(t *testing.T) {
 	redis := redistest.Start(t)
 	o := ingester.Defaults()
 	o.ZMQ, o.RPC, o.RPCUser, o.RPCPassword = []string{theirs.Endpoint()}, theirs.RPCURL(), "user", "password"
-	o.Redis, o.InternalListen, o.Quiet, o.Log = redis.URL(), "127.0.0.1:0", time.Second, quiet(t)
+	o.Redis, o.InternalListen, o.ZMQIdleTimeout, o.Log = redis.URL(), "127.0.0.1:0", time.Second, quiet(t)
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func TestProbeTellsWhatIsRightAndWrong(t *testing.T) {
 	}
 	for _, want := range []string{
 		"good  redis", "good  rpc            /Satoshi:28.1.0", "good  zmq", "poor  chain          regtest",
-		"poor  zmqpubrawtx    the node keeps 1000 messages", "zmqpubhashblockhwm=100000", // the first of those that share the address
+		"poor  zmqpubrawtx    bitcoind queues 1000 messages", "zmqpubhashblockhwm=100000", // the first of those that share the address
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not say %q:\n%s", want, out)
@@ -251,7 +251,7 @@ func TestProbe_Whitelist(t *testing.T) {
 	if err == nil {
 		t.Error("the probe is content")
 	}
-	mustSay(t, out, "bad   rpcwhitelist   the node refuses getmempoolentry (HTTP 403)", "rpcwhitelist="+bitcoind.Whitelist("sightglass"),
+	mustSay(t, out, "bad   rpcwhitelist   bitcoind forbids getmempoolentry (HTTP 403)", "rpcwhitelist="+bitcoind.Whitelist("sightglass"),
 		"good  rpc            /Satoshi:28.1.0")
 
 	out, err = probe(theirs.Endpoint(), proxy(t, theirs, func(w http.ResponseWriter, _ []byte) bool {
@@ -261,7 +261,7 @@ func TestProbe_Whitelist(t *testing.T) {
 	if err == nil {
 		t.Error("the probe is content")
 	}
-	mustSay(t, out, "bad   rpc            the node refuses every call (HTTP 403): its rpcallowip=", "rpcwhitelist="+bitcoind.Whitelist("sightglass"))
+	mustSay(t, out, "bad   rpc            bitcoind forbids every call (HTTP 403): its rpcallowip=", "rpcwhitelist="+bitcoind.Whitelist("sightglass"))
 
 	out, err = probe(theirs.Endpoint(), theirs.RPCURL())
 	if err != nil {
@@ -280,7 +280,7 @@ func TestProbe_BlocksOnly(t *testing.T) {
 	if err == nil {
 		t.Error("the probe is content")
 	}
-	mustSay(t, out, "bad   blocksonly", "take blocksonly=1 out of bitcoin.conf")
+	mustSay(t, out, "bad   blocksonly", "remove blocksonly=1 from bitcoin.conf")
 }
 
 // TestProbe_WrongPorts: the mistakes that people make with the two ports of a node.
@@ -343,7 +343,7 @@ func TestProbe_MappedPort(t *testing.T) {
 	if heard.err != nil {
 		t.Error(heard.err)
 	}
-	mustSay(t, heard.out, "good  zmq", "good  zmqpubrawtx    it comes", "good  zmqpubsequence it comes", "a mapped one, as with docker -p or ssh -L")
+	mustSay(t, heard.out, "good  zmq", "good  zmqpubrawtx    received", "good  zmqpubsequence received", "a mapped one, as with docker -p or ssh -L")
 
 	out, err := probe(theirs.Endpoint(), rpc)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
 
-// entryOf answers with a time that tells which id was asked for; every seventh is not there.
+// entryOf responds with a time that depends on the requested ID; every seventh is not found.
 func entryOf(list []chainhash.Hash) func(method, params string) (string, *Error) {
 	number := make(map[string]int)
 	for i, id := range list {
@@ -30,14 +30,14 @@ func entryOf(list []chainhash.Hash) func(method, params string) (string, *Error)
 	}
 }
 
-func TestBatches(t *testing.T) {
+func TestBatch_Sizes(t *testing.T) {
 	list := ids(4*maxBatch + 1)
 	node := newNode(t, entryOf(list))
 	node.twist = func(answers []string) []string { slices.Reverse(answers); return answers }
 	c := open(t, Options{URL: node.URL})
 	times, err := c.EntryTimes(t.Context(), list)
 	if err != nil || len(times) != len(list) {
-		t.Fatalf("%d times, %v; want %d", len(times), err, len(list))
+		t.Fatalf("got %d times, %v; want %d", len(times), err, len(list))
 	}
 	for i, at := range times {
 		want := time.Unix(1_700_000_000+int64(i), 0)
@@ -52,11 +52,11 @@ func TestBatches(t *testing.T) {
 		t.Errorf("batches of %v", sizes)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getmempoolentry", "ok")); n != 5 {
-		t.Errorf("%v batches counted, want 5", n)
+		t.Errorf("got %v batches counted, want 5", n)
 	}
 }
 
-func TestNothingToAsk(t *testing.T) {
+func TestBatch_EmptyMakesNoCall(t *testing.T) {
 	node := newNode(t, entryOf(nil))
 	c := open(t, Options{URL: node.URL})
 	times, err := c.EntryTimes(t.Context(), nil)
@@ -66,15 +66,15 @@ func TestNothingToAsk(t *testing.T) {
 	}
 }
 
-func TestBatchesThatCannotBe(t *testing.T) {
+func TestBatch_RejectsMalformedResponse(t *testing.T) {
 	list := ids(10)
 	for name, c := range map[string]struct {
 		twist func([]string) []string
 		want  string
 	}{
-		"one is missing":     {func(a []string) []string { return a[1:] }, "9 answers in it to 10 calls"},
-		"one too many":       {func(a []string) []string { return append(a, a[0]) }, "11 answers in it to 10 calls"},
-		"one is there twice": {func(a []string) []string { a[3] = a[4]; return a }, "or there twice"},
+		"one is missing":     {func(a []string) []string { return a[1:] }, "9 responses to 10 calls"},
+		"one too many":       {func(a []string) []string { return append(a, a[0]) }, "11 responses to 10 calls"},
+		"one is there twice": {func(a []string) []string { a[3] = a[4]; return a }, "or occurs twice"},
 		"an id from before":  {func(a []string) []string { a[3] = `{"result":{"time":1},"id":0}`; return a }, "of another call"},
 		"an id from after":   {func(a []string) []string { a[3] = `{"result":{"time":1},"id":11}`; return a }, "of another call"},
 		"no id":              {func(a []string) []string { a[3] = `{"result":{"time":1}}`; return a }, "of another call"},
@@ -86,13 +86,13 @@ func TestBatchesThatCannotBe(t *testing.T) {
 			times, err := open(t, Options{URL: node.URL}).EntryTimes(t.Context(), list)
 			checkKind(t, err, ErrAnswer, []string{c.want})
 			if times != nil || len(node.requests()) != 1 {
-				t.Errorf("times %v after %d tries, want none after 1", times, len(node.requests()))
+				t.Errorf("got times %v after %d tries, want none after 1", times, len(node.requests()))
 			}
 		})
 	}
 }
 
-func TestOneAnswerToABatch(t *testing.T) {
+func TestBatch_SingleResponse(t *testing.T) {
 	for name, c := range map[string]struct {
 		status int
 		body   string
@@ -101,23 +101,23 @@ func TestOneAnswerToABatch(t *testing.T) {
 	}{
 		"an error":   {500, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`, nil, "Parse error (RPC error -32700)"},
 		"starting":   {500, `{"result":null,"error":{"code":-28,"message":"Verifying"},"id":null}`, ErrWarmingUp, "Verifying"},
-		"a result":   {200, `{"result":{"time":1},"error":null,"id":0}`, ErrAnswer, "one answer to a batch"},
-		"half of it": {200, `{"resu`, ErrAnswer, "breaks off"},
+		"a result":   {200, `{"result":{"time":1},"error":null,"id":0}`, ErrAnswer, "a single response to a batch"},
+		"half of it": {200, `{"resu`, ErrAnswer, "is truncated"},
 		"HTML":       {200, `<html>`, ErrAnswer, "<html>"},
 		"nothing":    {200, ``, ErrAnswer, "empty"},
-		"half":       {200, `[{"id":1},`, ErrAnswer, "breaks off"},
+		"half":       {200, `[{"id":1},`, ErrAnswer, "is truncated"},
 		"too large":  {200, "[" + strings.Repeat(" ", 5000), ErrAnswer, "larger than 4000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := open(t, Options{URL: serve(t, says(c.status, c.body)).URL})
-			client.maxAnswer = 4000
+			client.maxResponse = 4000
 			_, err := client.EntryTimes(t.Context(), ids(3))
 			checkKind(t, err, c.kind, []string{"getmempoolentry", c.want})
 		})
 	}
 }
 
-func TestErrorsInABatch(t *testing.T) {
+func TestBatch_Errors(t *testing.T) {
 	list := ids(3)
 	var calls atomic.Int32
 	starting := newNode(t, func(string, string) (string, *Error) {
@@ -127,7 +127,7 @@ func TestErrorsInABatch(t *testing.T) {
 		return `{"time":1}`, nil
 	})
 	if times, err := open(t, Options{URL: starting.URL}).EntryTimes(t.Context(), list); err != nil || times[0].Unix() != 1 {
-		t.Errorf("%v, %v; want them by the third try", times, err)
+		t.Errorf("got %v, %v; want them by the third try", times, err)
 	}
 	refusing := newNode(t, func(string, string) (string, *Error) { return "", &Error{Code: -8, Message: "no"} })
 	_, err := open(t, Options{URL: refusing.URL}).Transactions(t.Context(), list)
@@ -137,8 +137,8 @@ func TestErrorsInABatch(t *testing.T) {
 	}
 }
 
-// TestBatch_OneBadAnswer: what is wrong with one answer does no harm to the others, in whichever batch it is.
-func TestBatch_OneBadAnswer(t *testing.T) {
+// TestBatch_OneBadResult: a malformed result does not affect the others, in whichever batch it is.
+func TestBatch_OneBadResult(t *testing.T) {
 	list := ids(2*maxBatch + 10)
 	const bad = 2*maxBatch + 3
 	for name, c := range map[string]struct {
@@ -147,9 +147,9 @@ func TestBatch_OneBadAnswer(t *testing.T) {
 	}{
 		"an error":            {`"error":{"code":-1,"message":"no"}`, "no (RPC error -1)"},
 		"an internal error":   {`"error":{"code":-32603,"message":"oh"}`, "oh (RPC error -32603)"},
-		"no time":             {`"result":{}`, "no time in it"},
-		"null":                {`"result":null`, "no time in it"},
-		"a result is missing": {`"error":null`, "no time in it"},
+		"no time":             {`"result":{}`, "the response lacks the time"},
+		"null":                {`"result":null`, "the response lacks the time"},
+		"a result is missing": {`"error":null`, "the response lacks the time"},
 		"another type":        {`"result":"12"`, "cannot unmarshal string"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -166,10 +166,10 @@ func TestBatch_OneBadAnswer(t *testing.T) {
 				t.Fatalf("got %v, want a PartialError about one of %d", err, len(list))
 			}
 			if text := fmt.Sprint(partial.Failed[bad]); !strings.Contains(text, list[bad].String()) || !strings.Contains(text, c.want) {
-				t.Errorf("got %s\nwant it to name %v and say %q", text, list[bad], c.want)
+				t.Errorf("got %s\nwant an error with %v and %q", text, list[bad], c.want)
 			}
 			if len(node.requests()) != 3 {
-				t.Errorf("%d requests, want one for each batch", len(node.requests()))
+				t.Errorf("got %d requests, want one for each batch", len(node.requests()))
 			}
 			for i, at := range times {
 				if at.IsZero() != (i%7 == 0 || i == bad) {
@@ -180,7 +180,8 @@ func TestBatch_OneBadAnswer(t *testing.T) {
 	}
 }
 
-// TestBatch_ErrorsAboutTheNode: an error that is not about one transaction ends it all, so that the caller asks again.
+// TestBatch_ErrorsAboutTheNode: an error that is not about one transaction ends the call, so that the caller repeats
+// it.
 func TestBatch_ErrorsAboutTheNode(t *testing.T) {
 	for code, kind := range map[int]error{codeWarmUp: ErrWarmingUp, codeMethod: ErrMethod} {
 		node := newNode(t, entryOf(ids(10)))
@@ -197,15 +198,15 @@ func TestBatch_ErrorsAboutTheNode(t *testing.T) {
 }
 
 func TestAboutOne(t *testing.T) {
-	for _, err := range []error{unreachable.becausef("x"), busy.becausef("x"), (&Error{Code: codeWarmUp}).sort(), credentials.becausef("x"),
-		forbidden.becausef("x"), (&Error{Code: codeMethod}).sort(), context.Canceled} {
-		if AboutOne(fmt.Errorf("asked: %w", err)) {
-			t.Errorf("%v counts as being about one transaction", err)
+	for _, err := range []error{unreachable.wrapf("x"), busy.wrapf("x"), (&Error{Code: codeWarmUp}).classify(), credentials.wrapf("x"),
+		forbidden.wrapf("x"), (&Error{Code: codeMethod}).classify(), context.Canceled} {
+		if AboutOne(fmt.Errorf("call: %w", err)) {
+			t.Errorf("got %v as an error about one transaction, want one about the node", err)
 		}
 	}
-	for _, err := range []error{badAnswer.becausef("x"), &Error{Code: codeMisc}, (&Error{Code: codeNotFound}).sort(), &Error{Code: -32603}} {
-		if !AboutOne(fmt.Errorf("asked: %w", err)) {
-			t.Errorf("%v counts as being about the node", err)
+	for _, err := range []error{badAnswer.wrapf("x"), &Error{Code: codeMisc}, (&Error{Code: codeNotFound}).classify(), &Error{Code: -32603}} {
+		if !AboutOne(fmt.Errorf("call: %w", err)) {
+			t.Errorf("got %v as an error about the node, want one about one transaction", err)
 		}
 	}
 }

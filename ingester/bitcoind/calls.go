@@ -14,99 +14,100 @@ import (
 	"sightglass/ingester/rawtx"
 )
 
-// Call is for what has no method here. It gives the result as bitcoind wrote it, "null" for nothing. A call whose
-// answer is lost is made again, so it must be one that may be made twice.
+// Call calls any method, and returns the result as bitcoind wrote it, "null" for none. A call whose response is lost is
+// repeated, so the method must be safe to repeat.
 //
-// This and all the other calls try up to four times while the node is away, busy or starting, and end with ctx. Their
+// Call and all other methods try up to four times while the node is down, busy or starting, and end with ctx. Their
 // errors are of one of the kinds of this package, an *Error, or ctx's.
 func (c *Client) Call(ctx context.Context, method string, params ...any) (json.RawMessage, error) {
-	return ask(ctx, c, func(raw json.RawMessage) (json.RawMessage, error) {
+	return invoke(ctx, c, func(raw json.RawMessage) (json.RawMessage, error) {
 		if len(raw) == 0 {
-			return nil, errors.New("neither result nor error in it")
+			return nil, errors.New("the response has neither result nor error")
 		}
 		return raw, nil
 	}, method, params...)
 }
 
-// A Mempool is which transactions are in a node's mempool at one moment.
+// A Mempool is the content of a node's mempool at one moment.
 type Mempool struct {
 	IDs      []chainhash.Hash // in no order
-	Sequence uint64           // what the next change of the mempool will carry in a ZMQ "sequence" message
+	Sequence uint64           // of the next change of the mempool, as in a ZMQ "sequence" message
 }
 
-// Mempool asks for the ids of all transactions in the mempool, and when that was (getrawmempool).
+// Mempool returns the IDs of all transactions in the mempool (getrawmempool).
 func (c *Client) Mempool(ctx context.Context) (Mempool, error) {
 	type result struct {
 		IDs      txids   `json:"txids"`
 		Sequence *uint64 `json:"mempool_sequence"`
 	}
-	return ask(ctx, c, func(r result) (Mempool, error) {
+	return invoke(ctx, c, func(r result) (Mempool, error) {
 		if r.IDs == nil || r.Sequence == nil {
-			return Mempool{}, errors.New("no txids and mempool_sequence in it, which bitcoind gives since 0.21")
+			return Mempool{}, errors.New("the response lacks txids or mempool_sequence, which bitcoind returns since 0.21")
 		}
 		return Mempool{IDs: r.IDs, Sequence: *r.Sequence}, nil
 	}, "getrawmempool", false, true)
 }
 
-// MempoolLoaded asks whether the mempool is complete (getmempoolinfo): after a start the node still reads mempool.dat
-// for a while.
+// MempoolLoaded reports whether the mempool is complete (getmempoolinfo): after a start the node reads mempool.dat for
+// a while.
 func (c *Client) MempoolLoaded(ctx context.Context) (bool, error) {
 	type result struct {
 		Loaded *bool `json:"loaded"`
 	}
-	return ask(ctx, c, func(r result) (bool, error) {
+	return invoke(ctx, c, func(r result) (bool, error) {
 		if r.Loaded == nil {
-			return false, errors.New(`no "loaded" in it, which bitcoind gives since 0.19`)
+			return false, errors.New(`the response lacks "loaded", which bitcoind returns since 0.19`)
 		}
 		return *r.Loaded, nil
 	}, "getmempoolinfo")
 }
 
-// EntryTimes asks when each transaction entered the mempool, to the second (getmempoolentry). The time is zero for one
-// that the mempool does not hold. With a *PartialError it is zero for those that failed, too, and the others are good.
+// EntryTimes returns when each transaction entered the mempool, to the second (getmempoolentry). The time is zero for a
+// transaction that the mempool does not hold. With a *PartialError it is also zero for those that failed, and the
+// others are valid.
 func (c *Client) EntryTimes(ctx context.Context, ids []chainhash.Hash) ([]time.Time, error) {
 	type result struct {
 		Time int64 `json:"time"`
 	}
 	times := make([]time.Time, len(ids))
-	return some(times, askEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
+	return partialResult(times, invokeEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
 		if r.Time <= 0 {
-			return errors.New("no time in it")
+			return errors.New("the response lacks the time")
 		}
 		times[i] = time.Unix(r.Time, 0)
 		return nil
 	}))
 }
 
-// Transactions asks for transactions (getrawtransaction): nil for one that the node does not have. Without txindex= that
-// is all that are not in the mempool. With a *PartialError it is nil for those that failed, too, and the others are good.
+// Transactions returns transactions (getrawtransaction): nil for one that the node does not have. Without txindex= the
+// node has only those of the mempool. With a *PartialError those that failed are nil, too, and the others are valid.
 func (c *Client) Transactions(ctx context.Context, ids []chainhash.Hash) ([]*wire.MsgTx, error) {
 	txs := make([]*wire.MsgTx, len(ids))
-	return some(txs, askEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
+	return partialResult(txs, invokeEach(ctx, c, "getrawtransaction", ids, func(i int, raw hexBytes) error {
 		tx, err := rawtx.Decode(raw)
 		switch {
 		case err != nil:
 			return err
 		case tx.TxHash() != ids[i]:
-			return fmt.Errorf("transaction %v in its place", tx.TxHash())
+			return fmt.Errorf("transaction %v in place of it", tx.TxHash())
 		}
 		txs[i] = tx
 		return nil
 	}))
 }
 
-// A Chain is how far a node is.
+// A Chain is the state of a node's chain.
 type Chain struct {
 	Network              string // main, test, testnet4, signet or regtest
-	Blocks, Headers      int    // heights: of the last block that it has checked, of the last header that it has
+	Blocks, Headers      int    // heights: of the last validated block, of the last header
 	Best                 chainhash.Hash
-	BestTime             time.Time // of the best block, as its miner wrote it; zero from nodes before version 23
+	BestTime             time.Time // of the best block, from its header; zero from nodes before version 23
 	InitialBlockDownload bool
 	Pruned               bool
-	PruneHeight          int // the lowest block that is there; 0 if not Pruned
+	PruneHeight          int // the lowest block that the node has; 0 if not Pruned
 }
 
-// Chain asks how far the node is (getblockchaininfo).
+// Chain returns the state of the node's chain (getblockchaininfo).
 func (c *Client) Chain(ctx context.Context) (Chain, error) {
 	type result struct {
 		Chain                string `json:"chain"`
@@ -118,9 +119,9 @@ func (c *Client) Chain(ctx context.Context) (Chain, error) {
 		Pruned               bool   `json:"pruned"`
 		PruneHeight          int    `json:"pruneheight"`
 	}
-	return ask(ctx, c, func(r result) (Chain, error) {
+	return invoke(ctx, c, func(r result) (Chain, error) {
 		if r.Chain == "" || r.Best == nil {
-			return Chain{}, errors.New("no chain and bestblockhash in it")
+			return Chain{}, errors.New("the response lacks chain or bestblockhash")
 		}
 		chain := Chain{
 			Network: r.Chain, Blocks: r.Blocks, Headers: r.Headers, Best: chainhash.Hash(*r.Best),
@@ -133,16 +134,16 @@ func (c *Client) Chain(ctx context.Context) (Chain, error) {
 	}, "getblockchaininfo")
 }
 
-// A Header is what a block says of itself.
+// A Header is a block's header.
 type Header struct {
-	Time     time.Time // as its miner wrote it
+	Time     time.Time // from the header
 	Height   int
 	Previous chainhash.Hash // zero for the genesis block
 
-	Transactions int // in the block; 0 if the node does not say so, or has only the header
+	Transactions int // in the block; 0 if the node does not say, or has only the header
 }
 
-// Header asks for a block's header (getblockheader). A pruned node has them all.
+// Header returns a block's header (getblockheader). A pruned node has all headers.
 func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error) {
 	type result struct {
 		Time     int64 `json:"time"`
@@ -150,17 +151,17 @@ func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error
 		Previous txid  `json:"previousblockhash"`
 		NTx      int   `json:"nTx"`
 	}
-	return ask(ctx, c, func(r result) (Header, error) {
+	return invoke(ctx, c, func(r result) (Header, error) {
 		if r.Time <= 0 || r.Height == nil {
-			return Header{}, errors.New("no time and height in it")
+			return Header{}, errors.New("the response lacks time or height")
 		}
 		return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous), Transactions: r.NTx}, nil
 	}, "getblockheader", hash, true)
 }
 
-// Block asks for a block (getblock). The error is ErrPruned where the node has thrown it away.
+// Block returns a block (getblock). The error is ErrPruned if the node has deleted it.
 func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
-	return ask(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) {
+	return invoke(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) {
 		block, err := rawtx.DecodeBlock(raw)
 		switch {
 		case err != nil:
@@ -172,40 +173,40 @@ func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock
 	}, "getblock", hash, 0)
 }
 
-// BlockIDs asks which transactions are in a block, the coinbase first (getblock 1).
+// BlockIDs returns the IDs of a block's transactions, the coinbase first (getblock 1).
 func (c *Client) BlockIDs(ctx context.Context, hash chainhash.Hash) ([]chainhash.Hash, error) {
-	return ask(ctx, c, func(answer struct {
+	return invoke(ctx, c, func(r struct {
 		Tx []txid `json:"tx"`
 	}) ([]chainhash.Hash, error) {
-		if len(answer.Tx) == 0 {
+		if len(r.Tx) == 0 {
 			return nil, errors.New("a block without transactions")
 		}
-		ids := make([]chainhash.Hash, len(answer.Tx))
-		for i, id := range answer.Tx {
+		ids := make([]chainhash.Hash, len(r.Tx))
+		for i, id := range r.Tx {
 			ids[i] = chainhash.Hash(id)
 		}
 		return ids, nil
 	}, "getblock", hash, 1)
 }
 
-// A Notification is one kind of message that the node publishes over ZMQ.
+// A Notification is a topic that the node publishes over ZMQ.
 type Notification struct {
 	Topic     string // such as rawtx, for the setting zmqpubrawtx=
 	Address   string // where the node publishes it, such as tcp://127.0.0.1:28332
-	HighWater int    // messages that wait for one subscriber before the node drops some
+	HighWater int    // messages that the node queues for a slow subscriber before it drops some
 }
 
-// Notifications asks what the node publishes over ZMQ (getzmqnotifications). The error is ErrMethod where it was built
-// without.
+// Notifications returns what the node publishes over ZMQ (getzmqnotifications). The error is ErrMethod if it was built
+// without ZMQ.
 func (c *Client) Notifications(ctx context.Context) ([]Notification, error) {
 	type result []struct {
 		Type    string `json:"type"`
 		Address string `json:"address"`
 		HWM     int    `json:"hwm"`
 	}
-	return ask(ctx, c, func(r result) ([]Notification, error) {
+	return invoke(ctx, c, func(r result) ([]Notification, error) {
 		if r == nil {
-			return nil, errors.New("no list in it")
+			return nil, errors.New("the response is no list")
 		}
 		var list []Notification
 		for _, n := range r {
@@ -215,22 +216,22 @@ func (c *Client) Notifications(ctx context.Context) ([]Notification, error) {
 	}, "getzmqnotifications")
 }
 
-// A Network is what a node says of itself as a peer of others.
+// A Network is what a node reports about itself as a peer.
 type Network struct {
-	Version string // what it calls itself, such as /Satoshi:28.1.0/
-	// Relay is false for a node with blocksonly=1: it takes no transactions from others, so its mempool stays empty.
+	Version string // its user agent, such as /Satoshi:28.1.0/
+	// Relay is false for a node with blocksonly=1: it accepts no transactions from peers, so its mempool stays empty.
 	Relay bool
 }
 
-// Network asks for the node's version and whether it relays transactions (getnetworkinfo).
+// Network returns the node's version and whether it relays transactions (getnetworkinfo).
 func (c *Client) Network(ctx context.Context) (Network, error) {
 	type result struct {
 		Subversion string `json:"subversion"`
 		LocalRelay *bool  `json:"localrelay"`
 	}
-	return ask(ctx, c, func(r result) (Network, error) {
+	return invoke(ctx, c, func(r result) (Network, error) {
 		if r.Subversion == "" {
-			return Network{}, errors.New("no subversion in it")
+			return Network{}, errors.New("the response lacks subversion")
 		}
 		return Network{Version: r.Subversion, Relay: r.LocalRelay == nil || *r.LocalRelay}, nil
 	}, "getnetworkinfo")

@@ -19,7 +19,7 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// recording has what a bitcoind 28.1 answered, by method and parameters, in the order of the calls.
+// recording has the responses of a bitcoind 28.1, by method and parameters, in the order of the calls.
 type recording map[string][]json.RawMessage
 
 func record(t *testing.T) recording {
@@ -46,7 +46,7 @@ func record(t *testing.T) recording {
 	return r
 }
 
-// entries makes answers of getmempoolentry of those in the verbose getrawmempool: they are the same objects.
+// entries returns responses to getmempoolentry from the verbose getrawmempool: they are the same objects.
 func (r recording) entries(t *testing.T) {
 	t.Helper()
 	var all map[string]json.RawMessage
@@ -58,7 +58,7 @@ func (r recording) entries(t *testing.T) {
 	}
 }
 
-// answer gives the answers to one question in turn.
+// answer returns the responses to one call in turn.
 func (r recording) answer(method, params string) (string, *Error) {
 	list := r[method+params]
 	if len(list) == 0 {
@@ -79,7 +79,7 @@ func hash(t testing.TB, text string) chainhash.Hash {
 	return *h
 }
 
-func TestRealState(t *testing.T) {
+func TestCalls_RealState(t *testing.T) {
 	c := open(t, Options{URL: newNode(t, record(t).answer).URL})
 	chain, err := c.Chain(t.Context())
 	want := Chain{
@@ -99,11 +99,11 @@ func TestRealState(t *testing.T) {
 	}
 }
 
-func TestRealMempool(t *testing.T) {
+func TestCalls_RealMempool(t *testing.T) {
 	c := open(t, Options{URL: newNode(t, record(t).answer).URL})
 	m, err := c.Mempool(t.Context())
 	if err != nil || len(m.IDs) != 5 || m.Sequence != 6 {
-		t.Fatalf("%d transactions at %d, %v; want 5 at 6", len(m.IDs), m.Sequence, err)
+		t.Fatalf("got %d transactions at %d, %v; want 5 at 6", len(m.IDs), m.Sequence, err)
 	}
 	if want := hash(t, "b6e436c12b0bd06008786bd2db04a9b17b05e2e48f8a05be76491014589de5e6"); m.IDs[0] != want {
 		t.Errorf("the first is %v, want %v", m.IDs[0], want)
@@ -122,25 +122,25 @@ func TestRealMempool(t *testing.T) {
 		_, _ = c.Mempool(t.Context())
 	}
 	if m, err = c.Mempool(t.Context()); err != nil || m.IDs == nil || len(m.IDs) != 0 || m.Sequence != 25 {
-		t.Errorf("%v, %v; want an empty one at 25", m, err)
+		t.Errorf("got %v, %v; want an empty one at 25", m, err)
 	}
 }
 
-func TestRealBlockAndTransactions(t *testing.T) {
+func TestCalls_RealBlockAndTransactions(t *testing.T) {
 	c := open(t, Options{URL: newNode(t, record(t).answer).URL})
 	id := hash(t, "099caa689ca35b499feaeb2b8e517a10869890c4d8717180719d099352051f5b")
 	block, err := c.Block(t.Context(), id)
 	if err != nil || block.BlockHash() != id || len(block.Transactions) != 6 {
-		t.Fatalf("%v, %v; want the block with 6 transactions", block, err)
+		t.Fatalf("got %v, %v; want the block with 6 transactions", block, err)
 	}
 	known := hash(t, "b986ff04326e549f84a22a80d9595500b2f1d575f078c1528ef4871221f9ad8f")
 	txs, err := c.Transactions(t.Context(), []chainhash.Hash{known, id})
 	if err != nil || len(txs) != 2 || txs[0].TxHash() != known || txs[1] != nil {
-		t.Errorf("%v, %v; want one transaction and nil", txs, err)
+		t.Errorf("got %v, %v; want one transaction and nil", txs, err)
 	}
 }
 
-func TestCallGivesWhatTheNodeWrote(t *testing.T) {
+func TestCall_ReturnsRawResult(t *testing.T) {
 	node := newNode(t, func(method, params string) (string, *Error) {
 		if method == "savemempool" {
 			return "null", nil
@@ -167,7 +167,7 @@ func TestCallGivesWhatTheNodeWrote(t *testing.T) {
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
 
-func TestOldAndOddNodes(t *testing.T) {
+func TestCalls_OldAndOddNodes(t *testing.T) {
 	results := map[string]string{
 		"getblockchaininfo":   `{"chain":"main","blocks":700000,"headers":800000,"bestblockhash":"` + zeros[:63] + `7","initialblockdownload":true,"pruned":true,"pruneheight":600000}`,
 		"getmempoolinfo":      `{"loaded":false,"size":3}`,
@@ -184,19 +184,19 @@ func TestOldAndOddNodes(t *testing.T) {
 		t.Errorf("chain %+v, %v\nwant %+v", chain, err, want)
 	}
 	if loaded, err := c.MempoolLoaded(t.Context()); loaded || err != nil {
-		t.Errorf("loaded %v, %v; want false", loaded, err)
+		t.Errorf("got loaded %v, %v; want false", loaded, err)
 	}
 	header, err := c.Header(t.Context(), chainhash.Hash{1})
 	if err != nil || header != (Header{Time: time.Unix(1231006505, 0)}) {
 		t.Errorf("the genesis block's header %+v, %v", header, err)
 	}
 	if list, err := c.Notifications(t.Context()); err != nil || len(list) != 0 {
-		t.Errorf("notifications %v, %v; want none", list, err)
+		t.Errorf("got notifications %v, %v; want none", list, err)
 	}
 }
 
-// Each is JSON-RPC as it should be, with a result that the method never gives.
-func TestResultsThatCannotBe(t *testing.T) {
+// Each is valid JSON-RPC, with a result that the method never returns.
+func TestCalls_RejectMalformedResults(t *testing.T) {
 	someTx, someBlock := new(bytes.Buffer), new(bytes.Buffer)
 	if err := errors.Join(wire.NewMsgTx(2).Serialize(someTx), wire.NewMsgBlock(&wire.BlockHeader{}).Serialize(someBlock)); err != nil {
 		t.Fatal(err)
@@ -235,7 +235,7 @@ func TestResultsThatCannotBe(t *testing.T) {
 					t.Errorf("got %v\nwant ErrAnswer", err)
 				}
 				if sizes := node.requests(); !reflect.DeepEqual(sizes, []int{1}) {
-					t.Errorf("%d tries, want one", len(sizes))
+					t.Errorf("got %d tries, want one", len(sizes))
 				}
 			})
 		}

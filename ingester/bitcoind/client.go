@@ -1,6 +1,6 @@
-// Package bitcoind asks a node over its JSON-RPC. The framing is our own, over net/http and encoding/json: of the
-// clients for Go, btcd's knows no contexts, and others refuse answers that lack "jsonrpc":"2.0", which bitcoind only
-// writes since version 28.
+// Package bitcoind is a client for a node's JSON-RPC. It implements the framing itself, over net/http and
+// encoding/json: of the Go clients, btcd's has no contexts, and others reject responses without "jsonrpc":"2.0", which
+// bitcoind writes only since version 28.
 package bitcoind
 
 import (
@@ -17,33 +17,34 @@ import (
 )
 
 const (
-	// defaultTimeout is bitcoind's own patience with a client (rpcservertimeout=).
+	// defaultTimeout is bitcoind's own timeout for a client (rpcservertimeout=).
 	defaultTimeout = 30 * time.Second
-	// maxTries, and pauses from firstPause doubling to maxPause: a queue that is full empties in this time. A node that
-	// starts takes minutes; waiting for that is up to the caller.
+	// maxTries, and pauses from firstPause doubling to maxPause: a full queue empties in this time. A node that starts
+	// takes minutes; waiting for that is up to the caller.
 	maxTries   = 4
 	firstPause = 100 * time.Millisecond
 	maxPause   = 2 * time.Second
-	// maxConnections: bitcoind serves 4 calls at a time (rpcthreads=) and others want some of them too.
+	// maxConnections: bitcoind serves 4 calls at a time (rpcthreads=), and other clients need some of them.
 	maxConnections = 4
-	// idleTimeout is below bitcoind's rpcservertimeout=, so that we hang up before it does, and not with a call on the way.
+	// idleTimeout is below bitcoind's rpcservertimeout=, so that the client closes first, and never with a call in
+	// flight.
 	idleTimeout = 20 * time.Second
-	// maxAnswer bounds the memory for one answer, in bytes: a block in hex is 8 MB, a mempool of 300,000 is 20 MB, and
-	// maxBatch of the largest transactions that nodes relay (400,000 units) are 200 MB.
-	maxAnswer = 256 << 20
+	// maxResponse bounds the memory for one response, in bytes: a block in hex is 8 MB, a mempool of 300,000 is 20 MB,
+	// and maxBatch of the largest transactions that nodes relay (400,000 units) are 200 MB.
+	maxResponse = 256 << 20
 )
 
-// A Client asks one node. It may be used by several goroutines at a time.
+// A Client calls one node. It is safe for concurrent use.
 type Client struct {
-	opts      Options // with the user taken out of the URL
-	http      *http.Client
-	metrics   *metrics
-	ids       atomic.Uint64 // the last id that was used
-	pauses    func() backoff.BackOff
-	maxAnswer int64
+	opts        Options // with the user taken out of the URL
+	http        *http.Client
+	metrics     *metrics
+	ids         atomic.Uint64 // the last ID used
+	newBackOff  func() backoff.BackOff
+	maxResponse int64
 }
 
-// New makes a client. It does not connect yet: a node that is not there is no error. The error is that of Validate.
+// New returns a client. It does not connect: a node that is down is no error. The error is that of Validate.
 func New(o Options) (*Client, error) {
 	o, err := o.resolve()
 	if err != nil {
@@ -56,25 +57,25 @@ func New(o Options) (*Client, error) {
 		opts:    o,
 		metrics: newMetrics(o.Registerer),
 		http: &http.Client{
-			// No proxy from the environment: a password that goes there in the clear is not what a proxy for the web is set for.
+			// No proxy from the environment: it would receive the password in the clear, and is not meant for that.
 			Transport: &http.Transport{DialContext: dial, MaxConnsPerHost: maxConnections, MaxIdleConnsPerHost: maxConnections, IdleConnTimeout: idleTimeout},
-			// bitcoind never redirects, and the password is for no one else.
+			// bitcoind never redirects, and nobody else may receive the password.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		pauses: func() backoff.BackOff {
+		newBackOff: func() backoff.BackOff {
 			b := backoff.NewExponentialBackOff() // with jitter of half
 			b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, maxPause, 2
 			return b
 		},
-		maxAnswer: maxAnswer,
+		maxResponse: maxResponse,
 	}, nil
 }
 
-// Close ends the connections that are idle.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// A request is one call. Its version is 1.0: nodes before 28 ignore the field and newer ones then answer as the old do,
-// so there is one behaviour to know (error and result both there, HTTP 500 for errors). A 2.0 has nothing for us.
+// A request is one call. Its version is 1.0: nodes before 28 ignore the field, and newer ones respond as the old do, so
+// there is one behaviour to handle (result and error both present, HTTP 500 for errors). Version 2.0 adds nothing here.
 type request struct {
 	Version string `json:"jsonrpc"`
 	ID      uint64 `json:"id"`
@@ -89,7 +90,7 @@ func newRequest(id uint64, method string, params []any) request {
 	return request{Version: "1.0", ID: id, Method: method, Params: params}
 }
 
-// do sends body, which asks for method, until read has an answer, an error will not pass or there were enough tries.
+// do sends body, which calls method, until read accepts a response, an error is permanent, or the tries are used up.
 func (c *Client) do(ctx context.Context, method string, body any, read func(*bufio.Reader) error) (err error) {
 	defer func(began time.Time) { c.metrics.observe(method, began, err) }(time.Now())
 	encoded, err := json.Marshal(body)
@@ -97,7 +98,7 @@ func (c *Client) do(ctx context.Context, method string, body any, read func(*buf
 		return fmt.Errorf("parameters of %s: %w", method, err)
 	}
 	var last error
-	reread := c.opts.Cookie != "" // the node may just have written another cookie: that is one more try
+	reread := c.opts.Cookie != "" // the node may have just written another cookie: try once more
 	_, err = backoff.Retry(ctx, func() (struct{}, error) {
 		last = c.try(ctx, encoded, read)
 		switch {
@@ -108,7 +109,7 @@ func (c *Client) do(ctx context.Context, method string, body any, read func(*buf
 			return struct{}{}, last
 		}
 		return struct{}{}, backoff.Permanent(last)
-	}, backoff.WithBackOff(c.pauses()), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
+	}, backoff.WithBackOff(c.newBackOff()), backoff.WithMaxTries(maxTries), backoff.WithMaxElapsedTime(0))
 	if err == nil {
 		return nil
 	}
@@ -126,7 +127,7 @@ func (c *Client) do(ctx context.Context, method string, body any, read func(*buf
 	return fmt.Errorf("bitcoind at %s: %s: %w", c.opts.URL, method, err)
 }
 
-// try sends once.
+// try sends the request once.
 func (c *Client) try(ctx context.Context, body []byte, read func(*bufio.Reader) error) error {
 	limited, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
@@ -135,11 +136,11 @@ func (c *Client) try(ctx context.Context, body []byte, read func(*bufio.Reader) 
 	case err == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return fmt.Errorf("%w: %w", ctx.Err(), unreachable.becausef("nothing came, or not all of it, in this time"))
+		return fmt.Errorf("%w: %w", ctx.Err(), unreachable.wrapf("the call did not complete in time"))
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case limited.Err() != nil:
-		return unreachable.becausef("nothing came, or not all of it, within %v", c.opts.Timeout)
+		return unreachable.wrapf("timeout after %v", c.opts.Timeout)
 	}
 	return err
 }

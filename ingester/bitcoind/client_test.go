@@ -25,7 +25,7 @@ import (
 
 var discard = log.New(io.Discard, "", 0)
 
-// says answers every request with a status and a body.
+// says responds to every request with a status and a body.
 func says(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
@@ -33,12 +33,12 @@ func says(status int, body string) http.HandlerFunc {
 	}
 }
 
-// fails is what bitcoind says of an error.
+// fails is bitcoind's response for an error.
 func fails(code int, message string) http.HandlerFunc {
 	return says(http.StatusInternalServerError, fmt.Sprintf(`{"result":null,"error":{"code":%d,"message":%q},"id":1}`+"\n", code, message))
 }
 
-// dies promises more than it sends and hangs up.
+// dies announces more than it sends and closes the connection.
 func dies(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
 	fmt.Fprint(w, `{"result":"000000`)
@@ -46,7 +46,7 @@ func dies(w http.ResponseWriter, _ *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-// resets hangs up with a RST before a word.
+// resets closes the connection with a RST before any response.
 func resets(w http.ResponseWriter, _ *http.Request) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
@@ -55,7 +55,7 @@ func resets(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func TestErrorKinds(t *testing.T) {
+func TestClient_ErrorKinds(t *testing.T) {
 	for name, c := range map[string]struct {
 		handler http.HandlerFunc
 		kind    error
@@ -80,12 +80,12 @@ func TestErrorKinds(t *testing.T) {
 		"bad gateway":       {says(502, "<html>Bad Gateway"), ErrUnreachable, "unreachable", 4, []string{"502 Bad Gateway"}},
 		"JSON, not RPC":     {says(200, `{"status":"ok"}`), ErrAnswer, "answer", 1, []string{"another call", `{\"status\":\"ok\"}`}},
 		"other JSON":        {says(200, `"hello"`), ErrAnswer, "answer", 1, []string{"hello"}},
-		"empty":             {says(200, ""), ErrAnswer, "answer", 1, []string{"it is empty"}},
+		"empty":             {says(200, ""), ErrAnswer, "answer", 1, []string{"response is empty"}},
 		"wrong id":          {says(200, `{"result":"00","error":null,"id":2}`), ErrAnswer, "answer", 1, []string{"another call"}},
 		"id is a string":    {says(200, `{"result":"00","error":null,"id":"1"}`), ErrAnswer, "answer", 1, nil},
-		"two answers":       {says(200, `{"result":"00","error":null,"id":1}{}`), ErrAnswer, "answer", 1, []string{"more follows"}},
-		"half an answer":    {says(200, `{"result":"0000`), ErrAnswer, "answer", 1, []string{"it breaks off"}},
-		"half of its JSON":  {says(500, `{"result":null,"err`), ErrAnswer, "answer", 1, []string{"it breaks off", "HTTP 500"}},
+		"two answers":       {says(200, `{"result":"00","error":null,"id":1}{}`), ErrAnswer, "answer", 1, []string{"data after the end"}},
+		"half an answer":    {says(200, `{"result":"0000`), ErrAnswer, "answer", 1, []string{"response is truncated"}},
+		"half of its JSON":  {says(500, `{"result":null,"err`), ErrAnswer, "answer", 1, []string{"response is truncated", "HTTP 500"}},
 		"cut off":           {dies, ErrUnreachable, "unreachable", 4, []string{"unexpected EOF"}},
 		"reset":             {resets, ErrUnreachable, "unreachable", 4, []string{"reset"}},
 		"too large":         {says(200, `{"result":"`+strings.Repeat("0", 5000)), ErrAnswer, "answer", 1, []string{"larger than 4000 bytes"}},
@@ -99,24 +99,25 @@ func TestErrorKinds(t *testing.T) {
 				c.handler(w, r)
 			})
 			client := open(t, Options{URL: strings.Replace(s.URL, "//", "//"+user+":"+password+"@", 1)})
-			client.maxAnswer = 4000
+			client.maxResponse = 4000
 			_, err := client.Block(t.Context(), chainhash.Hash{})
 			checkKind(t, err, c.kind, c.want)
 			if got := int(tries.Load()); got != c.tries {
-				t.Errorf("%d tries, want %d", got, c.tries)
+				t.Errorf("got %d tries, want %d", got, c.tries)
 			}
 			if n := testutil.ToFloat64(client.metrics.calls.WithLabelValues("getblock", c.outcome)); n != 1 {
-				t.Errorf("%v calls counted as %s, want 1", n, c.outcome)
+				t.Errorf("got %v calls counted as %s, want 1", n, c.outcome)
 			}
 		})
 	}
 }
 
-// checkKind wants an error of exactly this kind, or an *Error of none, that says what it should and not the password.
+// checkKind checks that an error is of exactly this kind, or an *Error of none, and contains the texts and not the
+// password.
 func checkKind(t *testing.T, err, kind error, want []string) {
 	t.Helper()
 	if err == nil {
-		t.Fatal("got no error")
+		t.Fatal("got no error, want one")
 	}
 	for _, k := range []error{
 		ErrUnreachable, ErrBusy, ErrWarmingUp, ErrCredentials, ErrForbidden, ErrPruned, ErrNotFound, ErrAnswer, ErrMethod,
@@ -131,11 +132,11 @@ func checkKind(t *testing.T, err, kind error, want []string) {
 		}
 	}
 	if strings.Contains(err.Error(), password) || strings.ContainsAny(err.Error(), "\r\n") {
-		t.Errorf("the password or several lines in %v", err)
+		t.Errorf("got the password or several lines in %v, want neither", err)
 	}
 }
 
-func TestErrorSaysWhichCall(t *testing.T) {
+func TestError_NamesMethod(t *testing.T) {
 	c := open(t, Options{URL: serve(t, fails(-8, "no\nhelp")).URL})
 	_, err := c.Call(t.Context(), "getblockhash", 1)
 	var said *Error
@@ -148,14 +149,14 @@ func TestErrorSaysWhichCall(t *testing.T) {
 	}
 }
 
-func TestErrorQuotesTheBeginning(t *testing.T) {
+func TestError_QuotesStartOfBody(t *testing.T) {
 	c := open(t, Options{URL: serve(t, says(200, `["the beginning"`+strings.Repeat(" ", 1<<20)+`,"the end"]`)).URL})
 	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrAnswer, []string{`[\"the beginning\"`})
 }
 
 // Not every port speaks HTTP.
-func TestOtherPorts(t *testing.T) {
+func TestClient_DetectsOtherPorts(t *testing.T) {
 	for name, c := range map[string]struct {
 		greeting string
 		kind     error
@@ -205,18 +206,18 @@ func listen(t testing.TB, address string) net.Listener {
 	return listener
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestClient_Unreachable(t *testing.T) {
 	listener := listen(t, "127.0.0.1:0")
 	listener.Close()
 	_, err := open(t, Options{URL: "http://" + listener.Addr().String()}).Network(t.Context())
 	checkKind(t, err, ErrUnreachable, []string{"connection refused", "server=1", "--rpc", "18443 regtest"})
 }
 
-func TestComesUpBetweenTries(t *testing.T) {
+func TestClient_RetriesUntilNodeIsUp(t *testing.T) {
 	listener := listen(t, "127.0.0.1:0")
 	listener.Close()
 	c := open(t, Options{URL: "http://" + listener.Addr().String()})
-	c.pauses = func() backoff.BackOff {
+	c.newBackOff = func() backoff.BackOff {
 		return pause(func() time.Duration {
 			s := &httptest.Server{
 				Listener: listen(t, listener.Addr().String()),
@@ -228,14 +229,14 @@ func TestComesUpBetweenTries(t *testing.T) {
 		})
 	}
 	if network, err := c.Network(t.Context()); err != nil || network.Version != "/up/" {
-		t.Errorf("%+v, %v; want an answer to the second try", network, err)
+		t.Errorf("got %+v, %v; want an answer to the second try", network, err)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getnetworkinfo", "ok")); n != 1 {
-		t.Errorf("%v calls counted as ok, want 1", n)
+		t.Errorf("got %v calls counted as ok, want 1", n)
 	}
 }
 
-func TestBusyThenNot(t *testing.T) {
+func TestClient_RetriesWhenBusy(t *testing.T) {
 	var tries atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if tries.Add(1) < maxTries {
@@ -245,14 +246,14 @@ func TestBusyThenNot(t *testing.T) {
 		says(200, `{"result":{"loaded":true},"error":null,"id":1}`)(w, r)
 	})
 	if loaded, err := open(t, Options{URL: s.URL}).MempoolLoaded(t.Context()); !loaded || err != nil {
-		t.Errorf("%v, %v; want true by the last try", loaded, err)
+		t.Errorf("got %v, %v; want true by the last try", loaded, err)
 	}
 }
 
-func TestCancelWhileWaiting(t *testing.T) {
+func TestClient_CancelDuringPause(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := open(t, Options{URL: serve(t, fails(-28, "Verifying blocks…")).URL})
-	c.pauses = func() backoff.BackOff {
+	c.newBackOff = func() backoff.BackOff {
 		return pause(func() time.Duration { cancel(); return 24 * time.Hour })
 	}
 	_, err := c.Network(ctx)
@@ -260,11 +261,11 @@ func TestCancelWhileWaiting(t *testing.T) {
 		t.Errorf("got %v, want that it was cancelled, and why it waited", err)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getnetworkinfo", "cancelled")); n != 1 {
-		t.Errorf("%v calls counted as cancelled, want 1", n)
+		t.Errorf("got %v calls counted as cancelled, want 1", n)
 	}
 }
 
-// hangs answers nothing until the client hangs up.
+// hangs does not respond until the client disconnects.
 func hangs(asked chan<- struct{}) http.HandlerFunc {
 	return func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
@@ -273,7 +274,7 @@ func hangs(asked chan<- struct{}) http.HandlerFunc {
 	}
 }
 
-func TestCancelWhileAsking(t *testing.T) {
+func TestClient_CancelDuringCall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	asked := make(chan struct{}, 1)
 	go func() { <-asked; cancel() }()
@@ -283,32 +284,32 @@ func TestCancelWhileAsking(t *testing.T) {
 	}
 }
 
-func TestDeadlineWhileAsking(t *testing.T) {
+func TestClient_DeadlineDuringCall(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	_, err := open(t, Options{URL: serve(t, hangs(make(chan struct{}, 10))).URL}).Network(ctx)
-	checkKind(t, err, ErrUnreachable, []string{"nothing came", "is --rpc right?"})
+	checkKind(t, err, ErrUnreachable, []string{"the call did not complete", "is --rpc right?"})
 	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v does not pass for the end of the caller's context", err)
+		t.Errorf("got %v, want the error of the caller's context", err)
 	}
 }
 
-func TestTimeoutIsOfEachTry(t *testing.T) {
+func TestClient_TimeoutAppliesToEachTry(t *testing.T) {
 	asked := make(chan struct{}, 10)
 	c := open(t, Options{URL: serve(t, hangs(asked)).URL, Timeout: 10 * time.Millisecond})
 	_, err := c.Network(t.Context())
-	checkKind(t, err, ErrUnreachable, []string{"within 10ms"})
+	checkKind(t, err, ErrUnreachable, []string{"after 10ms"})
 	if errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v passes for the end of the caller's context", err)
+		t.Errorf("got %v, want no error of the caller's context", err)
 	}
 }
 
-func TestPauses(t *testing.T) {
+func TestClient_Backoff(t *testing.T) {
 	c, err := New(Options{URL: "http://localhost:1", Cookie: "c"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := c.pauses()
+	b := c.newBackOff()
 	b.Reset()
 	for _, about := range []time.Duration{100, 200, 400, 800, 1600, 2000, 2000} {
 		about *= time.Millisecond
@@ -329,7 +330,7 @@ func cookie(t *testing.T, text string) string {
 
 func version(string, string) (string, *Error) { return `{"subversion":"/x/"}`, nil }
 
-func TestCookieIsReadAnew(t *testing.T) {
+func TestClient_ReadsCookieForEachTry(t *testing.T) {
 	node := newNode(t, version)
 	path := cookie(t, user+":"+password+"\n")
 	c := open(t, Options{URL: node.URL, Cookie: path})
@@ -341,14 +342,14 @@ func TestCookieIsReadAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := c.Network(t.Context()); err != nil {
-		t.Errorf("after a restart of the node: %v", err)
+		t.Errorf("got %v after a restart of the node, want none", err)
 	}
 	if n := len(node.requests()); n != 2 {
-		t.Errorf("%d tries, want one for each call", n)
+		t.Errorf("got %d tries, want one for each call", n)
 	}
 }
 
-func TestCookieIsReadOnceMoreWhenRefused(t *testing.T) {
+func TestClient_RereadsRejectedCookieOnce(t *testing.T) {
 	node := newNode(t, version)
 	node.set("__cookie__:second")
 	path := cookie(t, "__cookie__:first")
@@ -356,9 +357,9 @@ func TestCookieIsReadOnceMoreWhenRefused(t *testing.T) {
 	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrCredentials, []string{"HTTP 401"})
 	if n := len(node.requests()); n != 2 {
-		t.Errorf("%d tries, want 2", n)
+		t.Errorf("got %d tries, want 2", n)
 	}
-	c.pauses = func() backoff.BackOff {
+	c.newBackOff = func() backoff.BackOff {
 		return pause(func() time.Duration {
 			if err := os.WriteFile(path, []byte("__cookie__:second"), 0o600); err != nil {
 				t.Error(err)
@@ -367,11 +368,11 @@ func TestCookieIsReadOnceMoreWhenRefused(t *testing.T) {
 		})
 	}
 	if _, err := c.Network(t.Context()); err != nil {
-		t.Errorf("the node wrote another between the tries: %v", err)
+		t.Errorf("got %v though the node wrote another cookie between the tries, want none", err)
 	}
 }
 
-func TestCookiesThatAreNone(t *testing.T) {
+func TestClient_RejectsMalformedCookie(t *testing.T) {
 	node := newNode(t, version)
 	dir := t.TempDir()
 	absent := filepath.Join(dir, "absent")
@@ -390,11 +391,11 @@ func TestCookiesThatAreNone(t *testing.T) {
 		})
 	}
 	if n := len(node.requests()); n != 0 {
-		t.Errorf("the node was asked %d times without credentials", n)
+		t.Errorf("got %d requests without credentials, want none", n)
 	}
 }
 
-func TestFewConnections(t *testing.T) {
+func TestClient_LimitsConnections(t *testing.T) {
 	var connections atomic.Int32
 	s := httptest.NewUnstartedServer(http.HandlerFunc(newNode(t, version).handle))
 	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
@@ -411,7 +412,7 @@ func TestFewConnections(t *testing.T) {
 		}
 	}
 	if n := connections.Load(); n != 1 {
-		t.Errorf("%d connections for calls one after the other, want 1", n)
+		t.Errorf("got %d connections for successive calls, want 1", n)
 	}
 	var all sync.WaitGroup
 	for range 30 {
@@ -423,11 +424,11 @@ func TestFewConnections(t *testing.T) {
 	}
 	all.Wait()
 	if n := connections.Load(); n > maxConnections {
-		t.Errorf("%d connections, want at most %d", n, maxConnections)
+		t.Errorf("got %d connections, want at most %d", n, maxConnections)
 	}
 }
 
-func TestMetrics(t *testing.T) {
+func TestClient_Metrics(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	c := open(t, Options{URL: newNode(t, version).URL, Registerer: reg})
 	for range 3 {
@@ -435,7 +436,7 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := `# HELP sightglass_rpc_calls_total Calls and batches to the node's RPC, by what came of them in the end.
+	want := `# HELP sightglass_rpc_calls_total Calls and batches to the node's RPC, by method and outcome after retries.
 # TYPE sightglass_rpc_calls_total counter
 sightglass_rpc_calls_total{method="getnetworkinfo",outcome="ok"} 3
 `
@@ -443,6 +444,6 @@ sightglass_rpc_calls_total{method="getnetworkinfo",outcome="ok"} 3
 		t.Error(err)
 	}
 	if n := testutil.CollectAndCount(c.metrics.seconds); n != 1 {
-		t.Errorf("%d histograms, want 1", n)
+		t.Errorf("got %d histograms, want 1", n)
 	}
 }

@@ -19,7 +19,7 @@ import (
 
 const user, password = "alice", "sesame"
 
-// pause is what happens between two tries.
+// pause is called between two tries.
 type pause func() time.Duration
 
 func (p pause) NextBackOff() time.Duration { return p() }
@@ -27,7 +27,7 @@ func (p pause) Reset()                     {}
 
 func noPause() time.Duration { return 0 }
 
-// open makes a client that does not wait between tries.
+// open returns a client that does not wait between tries.
 func open(t testing.TB, o Options) *Client {
 	t.Helper()
 	if o.Cookie == "" && o.User == "" && !strings.Contains(o.URL, "@") {
@@ -40,7 +40,7 @@ func open(t testing.TB, o Options) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.pauses = func() backoff.BackOff { return pause(noPause) }
+	c.newBackOff = func() backoff.BackOff { return pause(noPause) }
 	t.Cleanup(c.Close)
 	return c
 }
@@ -53,7 +53,7 @@ func serve(t testing.TB, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// A fakeNode answers as bitcoind does: credentials, HTTP status and JSON of both kinds of errors.
+// A fakeNode responds like bitcoind: credentials, HTTP status and JSON of both kinds of errors.
 type fakeNode struct {
 	*httptest.Server
 	answer func(method, params string) (result string, err *Error) // params without spaces
@@ -138,7 +138,7 @@ func (n *fakeNode) batch(batch []wireRequest) string {
 	return "[" + strings.Join(answers, ",") + "]"
 }
 
-// ids makes n hashes that differ.
+// ids returns n different hashes.
 func ids(n int) []chainhash.Hash {
 	list := make([]chainhash.Hash, n)
 	for i := range list {

@@ -15,11 +15,11 @@ import (
 	"strings"
 )
 
-// post sends body and has read take the answer.
+// post sends body and passes the response to read.
 func (c *Client) post(ctx context.Context, body []byte, read func(*bufio.Reader) error) error {
 	user, password, err := c.login()
 	if err != nil {
-		return credentials.because(err)
+		return credentials.wrap(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.opts.URL, bytes.NewReader(body))
 	if err != nil {
@@ -29,13 +29,13 @@ func (c *Client) post(ctx context.Context, body []byte, read func(*bufio.Reader)
 	req.Header.Set("Content-Type", "application/json")
 	res, err := c.http.Do(req)
 	if err != nil {
-		return sortLink(err)
+		return classifyTransport(err)
 	}
 	defer res.Body.Close()
 	return c.receive(res, read)
 }
 
-// login gives the user and the password. Its errors do not show what was in the file.
+// login returns the user and the password. Its errors do not show the file's content.
 func (c *Client) login() (user, password string, err error) {
 	if c.opts.Cookie == "" {
 		return c.opts.User, c.opts.Password, nil
@@ -51,63 +51,62 @@ func (c *Client) login() (user, password string, err error) {
 	return user, password, nil
 }
 
-// quoted is how many bytes of a bad answer an error shows.
-const quoted = 80
+// quotedBytes is how many bytes of a malformed response an error shows.
+const quotedBytes = 80
 
-// receive looks at the status only where bitcoind has nothing more to say: the JSON of an error comes with 500, 404 or
-// 400.
+// receive uses the status only where bitcoind sends nothing else: the JSON of an error comes with 500, 404 or 400.
 func (c *Client) receive(res *http.Response, read func(*bufio.Reader) error) error {
 	switch res.StatusCode {
 	case http.StatusUnauthorized:
-		return credentials.becausef("the node refuses ours (HTTP 401)")
+		return credentials.wrapf("the node rejects ours (HTTP 401)")
 	case http.StatusForbidden:
-		return forbidden.becausef("HTTP 403")
+		return forbidden.wrapf("HTTP 403")
 	}
-	in := bufio.NewReaderSize(link{http.MaxBytesReader(nil, res.Body, c.maxAnswer)}, 64<<10)
-	peeked, _ := in.Peek(quoted)
-	head := strings.TrimSpace(string(peeked)) // a copy: reading on overwrites what was peeked at
+	in := bufio.NewReaderSize(body{http.MaxBytesReader(nil, res.Body, c.maxResponse)}, 64<<10)
+	peeked, _ := in.Peek(quotedBytes)
+	head := strings.TrimSpace(string(peeked)) // a copy: read overwrites the peeked bytes
 	switch {
 	case strings.Contains(head, "Work queue depth exceeded"): // with 503; with 500 from old nodes
-		return busy.becausef("%s (HTTP %d)", head, res.StatusCode)
+		return busy.wrapf("%s (HTTP %d)", head, res.StatusCode)
 	case res.StatusCode >= 500 && !strings.HasPrefix(head, "{") && !strings.HasPrefix(head, "["):
-		return unreachable.becausef("HTTP %s", res.Status)
+		return unreachable.wrapf("HTTP %s", res.Status)
 	}
 	err := read(in)
-	var broken *linkError
+	var broken *transportError
 	var large *http.MaxBytesError
 	var said *Error
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &said):
-		return said.sort()
+		return said.classify()
 	case errors.As(err, &large):
-		return badAnswer.becausef("it is larger than %d bytes", large.Limit)
+		return badAnswer.wrapf("the response is larger than %d bytes", large.Limit)
 	case errors.As(err, &broken):
-		return unreachable.because(broken.error)
+		return unreachable.wrap(broken.error)
 	}
-	return badAnswer.becausef("%w: HTTP %d, %q", err, res.StatusCode, head)
+	return badAnswer.wrapf("%w: HTTP %d, %q", err, res.StatusCode, head)
 }
 
-// A link marks the errors of a connection: the JSON decoder gives io.ErrUnexpectedEOF too, and that is another matter.
-type link struct{ io.Reader }
+// A body marks the errors of a connection: the JSON decoder returns io.ErrUnexpectedEOF too, for another reason.
+type body struct{ io.Reader }
 
-type linkError struct{ error }
+type transportError struct{ error }
 
-func (e *linkError) Unwrap() error { return e.error }
+func (e *transportError) Unwrap() error { return e.error }
 
-func (l link) Read(p []byte) (int, error) {
-	n, err := l.Reader.Read(p)
+func (b body) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
-		err = &linkError{err}
+		err = &transportError{err}
 	}
 	return n, err
 }
 
-// sortLink tells a peer that is not there, or goes away, from one that speaks something else.
-func sortLink(err error) error {
+// classifyTransport distinguishes a peer that is down, or goes away, from one that speaks another protocol.
+func classifyTransport(err error) error {
 	var outer *url.Error
-	if errors.As(err, &outer) { // it only repeats our URL
+	if errors.As(err, &outer) { // it only repeats the URL
 		err = outer.Err
 	}
 	var record tls.RecordHeaderError
@@ -115,38 +114,38 @@ func sortLink(err error) error {
 	switch {
 	case errors.As(err, &record), errors.As(err, &certificate), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errZMQ),
 		strings.Contains(err.Error(), "malformed HTTP"): // net/http has no type for it
-		return badAnswer.because(err)
+		return badAnswer.wrap(err)
 	}
-	return unreachable.because(err)
+	return unreachable.wrap(err)
 }
 
-// errZMQ is what a connection to a node's ZMQ port ends with.
+// errZMQ is returned for a connection to a node's ZMQ port.
 var errZMQ = errors.New("a ZMQ socket answers at this port")
 
 // dial connects to a node. A ZMQ socket sends the first ten bytes of its greeting and waits for ours, while net/http
-// waits for the end of a line: without a look at the first byte that ends with the call's timeout.
+// waits for the end of a line: only the first byte shows it before the call's timeout.
 func dial(ctx context.Context, network, address string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	return &greeted{Conn: conn}, nil
+	return &zmqDetector{Conn: conn}, nil
 }
 
-// greeted looks at the first byte that comes. net/http reads from one goroutine at a time.
-type greeted struct {
+// zmqDetector checks the first byte received. net/http reads from one goroutine at a time.
+type zmqDetector struct {
 	net.Conn
-	begun bool
+	started bool
 }
 
-// signature begins the greeting of ZMTP (RFC 23), and neither an answer of HTTP nor a record of TLS.
-const signature = 0xFF
+// zmtpSignature starts the greeting of ZMTP (RFC 23), and neither a response of HTTP nor a record of TLS.
+const zmtpSignature = 0xFF
 
-func (g *greeted) Read(p []byte) (int, error) {
-	n, err := g.Conn.Read(p)
-	if !g.begun && n > 0 {
-		g.begun = true
-		if p[0] == signature {
+func (z *zmqDetector) Read(p []byte) (int, error) {
+	n, err := z.Conn.Read(p)
+	if !z.started && n > 0 {
+		z.started = true
+		if p[0] == zmtpSignature {
 			return 0, errZMQ
 		}
 	}

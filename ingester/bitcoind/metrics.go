@@ -18,10 +18,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	with := promauto.With(reg)
 	return &metrics{
 		calls: with.NewCounterVec(prometheus.CounterOpts{
-			Name: "sightglass_rpc_calls_total", Help: "Calls and batches to the node's RPC, by what came of them in the end.",
+			Name: "sightglass_rpc_calls_total", Help: "Calls and batches to the node's RPC, by method and outcome after retries.",
 		}, []string{"method", "outcome"}),
 		seconds: with.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "sightglass_rpc_seconds", Help: "Time that calls and batches to the node's RPC took, all tries together.",
+			Name: "sightglass_rpc_seconds", Help: "Duration of calls and batches to the node's RPC, including retries.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
 		}, []string{"method"}),
 	}
@@ -32,7 +32,7 @@ func (m *metrics) observe(method string, began time.Time, err error) {
 	m.seconds.WithLabelValues(method).Observe(time.Since(began).Seconds())
 }
 
-// outcome is one of a few words: as a label it must not grow with what the node says.
+// outcome returns one of a few labels: their number must not grow with the node's messages.
 func outcome(err error) string {
 	var k *kind
 	switch {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestValidate(t *testing.T) {
+func TestOptions_Validate(t *testing.T) {
 	const url = "http://127.0.0.1:8332"
 	for name, c := range map[string]struct {
 		o    Options
@@ -27,14 +27,14 @@ func TestValidate(t *testing.T) {
 		"a hash in the password":    {Options{URL: "http://alice:12#sesame@localhost:8332"}, "write / ? # @ and % as"},
 		"a percent in the password": {Options{URL: "http://alice:sesame%@localhost:8332"}, "write / ? # @ and % as"},
 		"no credentials":            {Options{URL: url}, "--rpc-cookie PATH or --rpc-user and --rpc-password"},
-		"cookie and user":           {Options{URL: url, Cookie: "c", User: user, Password: password}, "--rpc-cookie is given, and"},
-		"cookie and URL":            {Options{URL: "http://alice:sesame@localhost:8332", Cookie: "c"}, "--rpc-cookie is given, and"},
-		"user and URL":              {Options{URL: "http://alice:sesame@localhost:8332", User: user, Password: password}, "--rpc holds a user"},
-		"only a user":               {Options{URL: url, User: user}, "--rpc-user is given without --rpc-password"},
-		"only a user in the URL":    {Options{URL: "http://alice@localhost:8332"}, "--rpc-user is given without --rpc-password"},
-		"only a password":           {Options{URL: url, Password: password}, "--rpc-password is given without --rpc-user"},
-		"a colon in the user":       {Options{URL: url, User: "al:ice", Password: password}, "must not hold a colon"},
-		"a timeout below 0":         {Options{URL: url, Cookie: "c", Timeout: -time.Second}, "below 0"},
+		"cookie and user":           {Options{URL: url, Cookie: "c", User: user, Password: password}, "--rpc-cookie is set, and"},
+		"cookie and URL":            {Options{URL: "http://alice:sesame@localhost:8332", Cookie: "c"}, "--rpc-cookie is set, and"},
+		"user and URL":              {Options{URL: "http://alice:sesame@localhost:8332", User: user, Password: password}, "--rpc has a user"},
+		"only a user":               {Options{URL: url, User: user}, "--rpc-user is set without --rpc-password"},
+		"only a user in the URL":    {Options{URL: "http://alice@localhost:8332"}, "--rpc-user is set without --rpc-password"},
+		"only a password":           {Options{URL: url, Password: password}, "--rpc-password is set without --rpc-user"},
+		"a colon in the user":       {Options{URL: url, User: "al:ice", Password: password}, "must not contain a colon"},
+		"a timeout below 0":         {Options{URL: url, Cookie: "c", Timeout: -time.Second}, "negative"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := c.o.Validate()
@@ -45,9 +45,9 @@ func TestValidate(t *testing.T) {
 			case c.want == "" && err != nil:
 				t.Errorf("got %v, want none", err)
 			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
-				t.Errorf("got %v\nwant one that says %q", err, c.want)
+				t.Errorf("got %v\nwant an error with %q", err, c.want)
 			case err != nil && strings.Contains(err.Error(), password):
-				t.Errorf("the password is in %v", err)
+				t.Errorf("got the password in %v", err)
 			}
 		})
 	}

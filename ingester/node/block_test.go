@@ -13,22 +13,22 @@ import (
 
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/transcript"
 )
 
-// never is how long the node may say nothing in tests of what its messages show.
+// never is an idle timeout for tests of what messages show.
 const never = time.Hour
 
-// TestNode_BlockThatIsLost loses messages of a block of which nothing was in the mempool, so that it changes no number of
-// the mempool's. However little shows that, the block is asked for.
-func TestNode_BlockThatIsLost(t *testing.T) {
+// TestNode_FetchesLostBlock drops messages of a block of which nothing was in the mempool, so that it changes no number
+// of the mempool. Whatever shows the loss, the block is fetched.
+func TestNode_FetchesLostBlock(t *testing.T) {
 	const unseen, payments = 1200, 5
 	for name, c := range map[string]struct {
 		before replay.Fault  // of the topic sequence, before the block
 		came   int           // messages of the block that come, from its coinbase on
-		topics string        // of the payments' messages that come after it; none: nobody pays
-		quiet  time.Duration // for how long the node may say nothing
+		topics string        // of the payments' messages that come after it; "": no payments
+		quiet  time.Duration // the idle timeout
 	}{
 		"ten come, the C not; the first of the topic sequence": {replay.Drop, 10, "rawtx sequence", never},
 		"ten come, the C not":                        {replay.Deliver, 10, "rawtx sequence", never},
@@ -42,13 +42,13 @@ func TestNode_BlockThatIsLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := life.Begin(1)
+			l := simnode.New(1)
 			before := len(l.Lines())
 			l.Mine(unseen)
 			mined := len(l.Lines())
 			l.Pay(payments)
 			lines := l.Lines()
-			w := watchNode(t, lines, replay.NodeOptions{}, true, t.Output(), func(_ *watch, o *node.Options) { o.Quiet = c.quiet })
+			w := watchNode(t, lines, replay.NodeOptions{}, true, t.Output(), func(_ *watch, o *node.Options) { o.IdleTimeout = c.quiet })
 			w.awaitUs()
 			w.playTopic(before, node.TopicSequence, c.before)
 			w.awaitEvidence(true)
@@ -80,7 +80,7 @@ func TestNode_BlockThatIsLost(t *testing.T) {
 	}
 }
 
-// playTopic plays so many lines, those of a topic with a fault.
+// playTopic plays n lines, those of a topic with a fault.
 func (w *watch) playTopic(n int, topic string, f replay.Fault) {
 	w.t.Helper()
 	for _, line := range w.lines[:n] {
@@ -92,8 +92,8 @@ func (w *watch) playTopic(n int, topic string, f replay.Fault) {
 	}
 }
 
-// settled waits until we are in step and nothing is asked of the node any more, so that what comes next heals by what it
-// shows and not by what was asked before.
+// settled waits until we are in sync and no request is pending, so that what follows is detected by its own messages
+// and not by earlier requests.
 func (w *watch) settled() {
 	w.t.Helper()
 	w.compare("settled")
@@ -101,17 +101,17 @@ func (w *watch) settled() {
 	same := 0
 	w.eventually(func() string {
 		now := w.count("sightglass_node_resyncs_total")
-		if now != before || w.count("sightglass_node_in_step") != 1 {
+		if now != before || w.count("sightglass_node_in_sync") != 1 {
 			before, same = now, 0
 		}
-		if same++; same < 1500 { // 3 s: a run is given up after two, and lists have half a second between them
-			return "there are still lists to come"
+		if same++; same < 1500 { // 3 s: a block is abandoned after two, and lists are half a second apart
+			return "got pending lists, want none"
 		}
 		return ""
 	})
 }
 
-// awaitPaid waits until all that blocks have is evidence.
+// awaitPaid waits until all transactions of blocks are evidence.
 func (w *watch) awaitPaid() {
 	w.t.Helper()
 	want := make(map[chainhash.Hash]bool)
@@ -125,17 +125,17 @@ func (w *watch) awaitPaid() {
 		if len(missing) == 0 {
 			return ""
 		}
-		return "of the blocks' transactions some are no evidence: " + missing[0].String()
+		return "got no evidence for a transaction of a block: " + missing[0].String()
 	})
 }
 
-// TestNode_ReorganisationWithTwoAddresses: the topics have an address each, so blocks are asked for, and the answer about
-// the block that left comes last. Two new blocks have 160 of its 200 payments: 41 are taken back, its coinbase among
-// them.
-func TestNode_ReorganisationWithTwoAddresses(t *testing.T) {
+// TestNode_ReorganisationWithTwoEndpoints: the topics have separate endpoints, so blocks are fetched, and the response
+// for the disconnected block comes last. Two new blocks have 160 of its 200 payments: 41 are removed, its coinbase
+// among them.
+func TestNode_ReorganisationWithTwoEndpoints(t *testing.T) {
 	t.Parallel()
 	const paid, kept = 200, 160
-	l := life.Begin(1)
+	l := simnode.New(1)
 	l.Pay(paid)
 	l.Mine(0)
 	before := len(l.Lines())
@@ -145,18 +145,18 @@ func TestNode_ReorganisationWithTwoAddresses(t *testing.T) {
 
 	f := newFront(t)
 	w := watchNode(t, lines, replay.NodeOptions{Sequence: "tcp://127.0.0.1:*"}, true, t.Output(), f.behind,
-		func(_ *watch, o *node.Options) { o.Quiet = never })
+		func(_ *watch, o *node.Options) { o.IdleTimeout = never })
 	w.awaitUs()
 	w.play(before, replay.Deliver)
 	w.compare("mined")
 	w.awaitEvidence(true)
 	w.settled()
 
-	// Until both C's are heard, nothing is answered about the block that left.
-	var heard atomic.Bool
+	// Until both C's are received, the proxy holds the response for the disconnected block.
+	var received atomic.Bool
 	f.answer(func(rw http.ResponseWriter, r *http.Request) {
 		if asksFor(r, left) {
-			for again := time.NewTicker(time.Millisecond); !heard.Load(); <-again.C {
+			for again := time.NewTicker(time.Millisecond); !received.Load(); <-again.C {
 				if r.Context().Err() != nil {
 					return
 				}
@@ -168,25 +168,25 @@ func TestNode_ReorganisationWithTwoAddresses(t *testing.T) {
 	w.play(len(lines)-before, replay.Deliver)
 	w.eventually(func() string {
 		if w.count(messagesTotal)-earlier < messages(lines[before:]) {
-			return "not all messages are heard"
+			return "not all messages are received"
 		}
 		return ""
 	})
-	heard.Store(true)
+	received.Store(true)
 	f.answer(nil)
 	w.awaitEvidence(true)
-	gone := 0
+	removed := 0
 	for _, is := range w.mined {
 		if !is {
-			gone++
+			removed++
 		}
 	}
-	if gone != paid+1-kept {
-		t.Errorf("the test takes %d back, want %d", gone, paid+1-kept)
+	if removed != paid+1-kept {
+		t.Errorf("got %d removed transactions in the recording, want %d", removed, paid+1-kept)
 	}
 }
 
-// blockOf is the block that lines tell to connect or to disconnect.
+// blockOf returns the block that connects or disconnects in lines.
 func blockOf(t *testing.T, lines []transcript.Line, letter byte) chainhash.Hash {
 	t.Helper()
 	for _, line := range lines {
@@ -197,11 +197,11 @@ func blockOf(t *testing.T, lines []transcript.Line, letter byte) chainhash.Hash 
 			return s.Hash
 		}
 	}
-	t.Fatalf("no block with the letter %c", letter)
+	t.Fatalf("got no block with the letter %c, want one", letter)
 	panic("unreachable")
 }
 
-// asksFor reports whether a call is getblock of a block.
+// asksFor reports whether a call is getblock for a block.
 func asksFor(r *http.Request, block chainhash.Hash) bool {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

@@ -10,57 +10,58 @@ import (
 	"github.com/btcsuite/btcd/wire"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/transcript"
 )
 
-// chain is what is known of the node's blocks.
+// chain is the state of the node's blocks.
 type chain struct {
-	network   string
-	behind    bool // the node is in its initial block download
-	published []bitcoind.Notification
-	done      map[chainhash.Hash]struct{} // blocks whose transactions were passed on
-	walk      walk
-	dating    int           // blocks whose time is being asked for
-	changes   []blockChange // that wait for one that is asked for, which is the first
-	asking    bool          // it is on its way
+	network         string
+	initialDownload bool // the node is in its initial block download
+	published       []bitcoind.Notification
+	processed       map[chainhash.Hash]struct{} // blocks whose transactions were delivered
+	walk            walk
+	timeRequests    int           // requests for a block's time in flight
+	changes         []blockChange // in the chain's order; the first is waiting for its block
+	fetching        bool          // the block of the first change is being fetched
 
-	vanished   map[chainhash.Hash]struct{} // left the mempool while nobody told: mined or gone
-	orphans    map[chainhash.Hash]struct{} // of blocks that were disconnected: in the mempool again, or gone
+	vanished   map[chainhash.Hash]struct{} // left the mempool without a message: mined or removed
+	orphans    map[chainhash.Hash]struct{} // transactions of disconnected blocks: in the mempool again, or removed
 	orphanedAt time.Time
 }
 
 func newChain() chain {
 	return chain{
-		done:     make(map[chainhash.Hash]struct{}),
-		vanished: make(map[chainhash.Hash]struct{}),
-		orphans:  make(map[chainhash.Hash]struct{}),
+		processed: make(map[chainhash.Hash]struct{}),
+		vanished:  make(map[chainhash.Hash]struct{}),
+		orphans:   make(map[chainhash.Hash]struct{}),
 	}
 }
 
 const (
-	// mostDone bounds the memory of blocks: two weeks of them.
-	mostDone = 2000
-	// mostDating bounds the blocks that wait for their time. A node that catches up tells more at once; they are
-	// older than the window, nearly all.
-	mostDating = 8
+	// maxProcessed bounds the remembered blocks: two weeks of them.
+	maxProcessed = 2000
+	// maxTimeRequests bounds the blocks whose time is being fetched. A node that catches up connects more at once;
+	// nearly all are older than the window.
+	maxTimeRequests = 8
 )
 
-// mined takes a block's transactions out of the mempool. They were paid, so they stay evidence.
-func (n *Node) mined(m *message, ids []chainhash.Hash) {
+// confirm removes a block's transactions from the mempool. They were paid, so they remain evidence.
+func (n *Node) confirm(m *message, ids []chainhash.Hash) {
 	n.metrics.blocks.WithLabelValues(blockConnected).Inc()
-	n.pool.mine(ids)
-	if n.sync.inStep && !n.sync.caughtUp() {
-		n.resync(whyBlocks, m.at) // it may be older than the list, and its transactions in the mempool again since
+	n.pool.confirm(ids)
+	if n.sync.inSync && !n.sync.caughtUp() {
+		n.resync(whyBlocks, m.at) // the block may be older than the list, and its transactions in the mempool again since
 	}
-	n.sync.note(m, append([]chainhash.Hash{}, ids...))
-	n.chain.pass(m.id, ids)
+	n.sync.record(m, append([]chainhash.Hash{}, ids...))
+	n.chain.markProcessed(m.id, ids)
 }
 
-// pass notes that a block's transactions were passed on.
-func (c *chain) pass(block chainhash.Hash, ids []chainhash.Hash) {
-	if len(c.done) >= mostDone {
-		clear(c.done)
+// markProcessed records that a block's transactions were delivered.
+func (c *chain) markProcessed(block chainhash.Hash, ids []chainhash.Hash) {
+	if len(c.processed) >= maxProcessed {
+		clear(c.processed)
 	}
-	c.done[block] = struct{}{}
+	c.processed[block] = struct{}{}
 	for _, id := range ids {
 		delete(c.vanished, id)
 		delete(c.orphans, id)
@@ -69,176 +70,176 @@ func (c *chain) pass(block chainhash.Hash, ids []chainhash.Hash) {
 
 // A blockChange is a block that connects or disconnects.
 type blockChange struct {
-	message message
-	ids     []chainhash.Hash // nil: to be asked for
-	heard   bool             // it came whole, as far as is known
-	fresh   []*wire.MsgTx    // its transactions that were never in the mempool here, if it was heard
+	message  message
+	ids      []chainhash.Hash // nil: to be fetched
+	received bool             // its transactions came over ZMQ, complete as far as known
+	unseen   []*wire.MsgTx    // if received: its transactions that did not come before the block
 }
 
-func (n *Node) connected(m *message) {
-	ids, txs, whole := n.run.end()
-	if whole && len(n.opts.ZMQ) == 1 { // two sockets have no order between them
-		n.changeChain(blockChange{message: *m, ids: ids, heard: true, fresh: n.unheard(ids, txs)})
+func (n *Node) handleConnected(m *message) {
+	ids, txs, complete := n.assembler.finish()
+	if complete && len(n.opts.ZMQ) == 1 { // two sockets have no common order
+		n.queueChange(blockChange{message: *m, ids: ids, received: true, unseen: n.notReceived(ids, txs)})
 		return
 	}
 	if n.hasRPC() {
-		n.changeChain(blockChange{message: *m})
+		n.queueChange(blockChange{message: *m})
 		return
 	}
-	n.mined(m, ids)
-	delete(n.chain.done, m.id) // once RPC is back the walk has the rest of it
+	n.confirm(m, ids)
+	delete(n.chain.processed, m.id) // the walk fetches the rest once RPC works again
 }
 
-// disconnected gives a block's transactions back to the mempool. Those that can enter it are told by their A's; the
-// others were paid no more.
-func (n *Node) disconnected(m *message) {
+// handleDisconnected returns a block's transactions to the mempool. The node sends an A for those that it accepts
+// again; the others are removed.
+func (n *Node) handleDisconnected(m *message) {
 	n.metrics.blocks.WithLabelValues(blockDisconnected).Inc()
-	delete(n.chain.done, m.id)
+	delete(n.chain.processed, m.id)
 	c := blockChange{message: *m}
-	if ids, _, whole := n.run.end(); whole && len(n.opts.ZMQ) == 1 {
+	if ids, _, complete := n.assembler.finish(); complete && len(n.opts.ZMQ) == 1 {
 		c.ids = ids
 	}
-	n.changeChain(c)
+	n.queueChange(c)
 }
 
-// mostChanges bounds the changes of the chain that wait for RPC: several reorganisations, as deep as they get. A node
-// that catches up tells of more.
-const mostChanges = 16
+// maxBlockChanges bounds the changes that wait for RPC: several reorganisations of the usual depth. A node that catches
+// up sends more.
+const maxBlockChanges = 16
 
-// changeChain takes in a change of the chain once all before it are taken in: one that waits for its block holds up
-// those after it. Otherwise a transaction that a new block has would be taken for one that the disconnected block alone
-// had, or the other way round, as the answers come.
-func (n *Node) changeChain(c blockChange) {
-	waiting := &n.chain.changes
+// queueChange applies a change of the chain after all changes before it: one that waits for its block delays those
+// after it. Otherwise a transaction in both a new and the disconnected block would be classified by the order of the
+// RPC responses.
+func (n *Node) queueChange(c blockChange) {
+	queue := &n.chain.changes
 	switch {
-	case c.ids != nil && (len(*waiting) == 0 || !n.hasRPC()):
-		n.carryOut(&c)
-	case !n.hasRPC(): // a block of which some is missing: nobody knows the rest
-		delete(n.chain.done, c.message.id)
+	case c.ids != nil && (len(*queue) == 0 || !n.hasRPC()):
+		n.applyChange(&c)
+	case !n.hasRPC(): // the block is incomplete and cannot be fetched
+		delete(n.chain.processed, c.message.id)
 		n.resync(whyBlocks, c.message.at)
-	case n.chain.behind || len(*waiting) >= mostChanges:
-		// The list then tells what is in the mempool, and a walk what is in the blocks that matter.
-		delete(n.chain.done, c.message.id)
+	case n.chain.initialDownload || len(*queue) >= maxBlockChanges:
+		// The list then says what is in the mempool, and the walk fetches the blocks of the window.
+		delete(n.chain.processed, c.message.id)
 		n.resync(whyBlocks, c.message.at)
 	default:
-		c.ids = slices.Clone(c.ids) // they are the run's
-		*waiting = append(*waiting, c)
-		n.nextChange()
+		c.ids = slices.Clone(c.ids) // the assembler reuses its slice
+		*queue = append(*queue, c)
+		n.applyChanges()
 	}
 }
 
-// nextChange carries out the changes that wait until one of them has to be asked for.
-func (n *Node) nextChange() {
+// applyChanges applies the waiting changes up to the first whose block has to be fetched.
+func (n *Node) applyChanges() {
 	c := &n.chain
-	for len(c.changes) > 0 && !c.asking {
+	for len(c.changes) > 0 && !c.fetching {
 		first := c.changes[0]
 		if first.ids == nil {
-			c.asking = true
-			n.askBlock(first.message)
+			c.fetching = true
+			n.requestBlock(first.message)
 			return
 		}
 		c.changes = slices.Delete(c.changes, 0, 1)
-		n.carryOut(&first)
+		n.applyChange(&first)
 	}
 }
 
-// askBlock asks for the block of the first change that waits.
-func (n *Node) askBlock(m message) {
+// requestBlock fetches the block of the first waiting change.
+func (n *Node) requestBlock(m message) {
 	wanted := all
-	if m.letter == disconnected {
+	if m.letter == transcript.Disconnected {
 		wanted = nothing
 	}
-	n.question(func(ctx context.Context) func() {
-		s, err := n.getStep(ctx, m.id, wanted, m.at.Add(-n.opts.Window))
+	n.async(func(ctx context.Context) func() {
+		s, err := n.fetchStep(ctx, m.id, wanted, m.at.Add(-n.opts.Window))
 		if err == nil && s.ids == nil {
 			s.ids, err = n.rpc.BlockIDs(ctx, m.id)
 		}
 		return func() {
-			n.chain.changes, n.chain.asking = slices.Delete(n.chain.changes, 0, 1), false
+			n.chain.changes, n.chain.fetching = slices.Delete(n.chain.changes, 0, 1), false
 			if err != nil {
-				n.complain(err)
+				n.logOnce(err)
 				n.resync(whyBlocks, time.Now())
 			} else {
-				n.carryOut(&blockChange{message: m, ids: s.ids})
+				n.applyChange(&blockChange{message: m, ids: s.ids})
 				if s.block != nil {
-					n.passOn(s.block.Transactions, s.at)
+					n.queueBlockTransactions(s.block.Transactions, s.at)
 				}
 			}
-			n.nextChange()
+			n.applyChanges()
 		}
 	})
 }
 
-// carryOut takes in a change of which everything is known, and that comes next.
-func (n *Node) carryOut(c *blockChange) {
+// applyChange applies a change whose transactions are known.
+func (n *Node) applyChange(c *blockChange) {
 	m := &c.message
-	if m.letter == disconnected {
-		delete(n.chain.done, m.id)
-		n.orphan(c.ids, m.at)
+	if m.letter == transcript.Disconnected {
+		delete(n.chain.processed, m.id)
+		n.addOrphans(c.ids, m.at)
 		return
 	}
-	n.mined(m, c.ids)
-	if c.heard {
-		n.date(m.id, len(c.ids), c.fresh, m.at)
+	n.confirm(m, c.ids)
+	if c.received {
+		n.requestBlockTime(m.id, len(c.ids), c.unseen, m.at)
 	}
 }
 
-// unheard picks a block's transactions that were never in the mempool here.
-func (n *Node) unheard(ids []chainhash.Hash, txs []*wire.MsgTx) (fresh []*wire.MsgTx) {
+// notReceived returns a block's transactions whose bodies did not come before.
+func (n *Node) notReceived(ids []chainhash.Hash, txs []*wire.MsgTx) (unseen []*wire.MsgTx) {
 	for i, tx := range txs {
-		if !n.pool.marks[ids[i]].heard {
-			fresh = append(fresh, tx)
+		if !n.pool.entries[ids[i]].received {
+			unseen = append(unseen, tx)
 		}
 	}
-	return fresh
+	return unseen
 }
 
-// date passes on transactions that came with a block and not before: they are as old as the block, which may be days
-// when the node catches up. Without RPC nobody knows, and they are no evidence. With RPC the header also says how many
-// transactions the block has: the last ones may be lost, which no message shows before the next rawtx.
-func (n *Node) date(block chainhash.Hash, heard int, fresh []*wire.MsgTx, now time.Time) {
+// requestBlockTime delivers transactions that came with their block and not before. Their age is the block's, which may
+// be days when the node catches up. Without RPC the age is unknown, and they are no evidence. The header also has the
+// number of transactions: the last ones may be lost, which no counter shows before the next rawtx.
+func (n *Node) requestBlockTime(block chainhash.Hash, received int, unseen []*wire.MsgTx, now time.Time) {
 	switch {
-	case !n.hasRPC() || n.chain.behind:
-		n.metrics.passedOver.Add(float64(len(fresh)))
-		delete(n.chain.done, block) // a walk finds those that are of use, once there is one
+	case !n.hasRPC() || n.chain.initialDownload:
+		n.metrics.old.Add(float64(len(unseen)))
+		delete(n.chain.processed, block) // a later walk finds those that are needed
 		return
-	case n.chain.dating >= mostDating: // it catches up: a walk from the tip finds those that matter
-		delete(n.chain.done, block)
+	case n.chain.timeRequests >= maxTimeRequests: // the node catches up: a walk from the tip finds the blocks that are needed
+		delete(n.chain.processed, block)
 		n.resync(whyBlocks, now)
 		return
 	}
-	n.chain.dating++
-	n.question(func(ctx context.Context) func() {
+	n.chain.timeRequests++
+	n.async(func(ctx context.Context) func() {
 		header, err := n.rpc.Header(ctx, block)
 		return func() {
-			n.chain.dating--
+			n.chain.timeRequests--
 			switch {
 			case err != nil:
-				n.complain(err)
-			case header.Transactions != 0 && header.Transactions != heard:
-				n.log.Warn("a block did not come whole: asking for it", "block", block, "transactions", header.Transactions, "came", heard)
+				n.logOnce(err)
+			case header.Transactions != 0 && header.Transactions != received:
+				n.log.Warn("block incomplete: fetching it", "block", block, "transactions", header.Transactions, "received", received)
 			default:
-				n.passOn(fresh, header.Time)
+				n.queueBlockTransactions(unseen, header.Time)
 				return
 			}
-			delete(n.chain.done, block)
+			delete(n.chain.processed, block)
 			n.resync(whyBlocks, time.Now())
 		}
 	})
 }
 
-// passOn passes a block's transactions on, if they are of use.
-func (n *Node) passOn(txs []*wire.MsgTx, mined time.Time) {
+// queueBlockTransactions adds a block's transactions to the backlog if the block is within the window.
+func (n *Node) queueBlockTransactions(txs []*wire.MsgTx, mined time.Time) {
 	now := time.Now()
 	if now.Sub(mined) > n.opts.Window {
-		n.metrics.passedOver.Add(float64(len(txs)))
+		n.metrics.old.Add(float64(len(txs)))
 		return
 	}
 	if mined.After(now) {
 		mined = now // a miner's clock may be two hours ahead
 	}
 	for _, tx := range txs {
-		n.fill.backlog = append(n.fill.backlog, fetched{tx: tx, at: mined})
+		n.backfill.backlog = append(n.backfill.backlog, fetched{tx: tx, at: mined})
 	}
 }
 
@@ -250,35 +251,35 @@ func idsOf(block *wire.MsgBlock) []chainhash.Hash {
 	return ids
 }
 
-func (n *Node) orphan(ids []chainhash.Hash, at time.Time) {
+func (n *Node) addOrphans(ids []chainhash.Hash, at time.Time) {
 	for _, id := range ids {
-		if !n.pool.marks[id].pooled {
+		if !n.pool.entries[id].pooled {
 			n.chain.orphans[id] = struct{}{}
 		}
 	}
 	n.chain.orphanedAt = at
 }
 
-// reorganised is how long a reorganisation may take from the last D to the last C.
-const reorganised = 10 * time.Second
+// reorgTimeout is how long a reorganisation may take from the last D to the last C.
+const reorgTimeout = 10 * time.Second
 
-// settleOrphans takes out what a reorganisation has left without a block and without a place in the mempool: a payment
-// that was taken back. With RPC that is what no block of the chain has, as it is then: the messages of the new blocks may
-// be lost, or walked over before the old ones are known.
-func (n *Node) settleOrphans(now time.Time) {
+// resolveOrphans removes transactions that a reorganisation left without a block and that are not in the mempool:
+// payments that no longer exist. With RPC these are the ones in no block of the current chain: messages about the new
+// blocks may be lost, or the walk may have passed the new blocks before the disconnected ones were known.
+func (n *Node) resolveOrphans(now time.Time) {
 	c := &n.chain
-	if len(c.orphans) == 0 || len(c.changes) > 0 || now.Sub(c.orphanedAt) < reorganised {
+	if len(c.orphans) == 0 || len(c.changes) > 0 || now.Sub(c.orphanedAt) < reorgTimeout {
 		return
 	}
 	if n.hasRPC() {
 		maps.Copy(c.vanished, c.orphans)
 		clear(c.orphans)
-		c.walk = walk{} // one that is half done has not looked for them
+		c.walk = walk{} // a walk in progress has not looked for them
 		n.resync(whyBlocks, now)
 		return
 	}
 	for id := range n.chain.orphans {
-		if !n.pool.marks[id].pooled {
+		if !n.pool.entries[id].pooled {
 			n.emit(Event{Kind: Gone, ID: id, At: now})
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestCounter(t *testing.T) {
+func TestCounter_Check(t *testing.T) {
 	type message struct {
 		number uint32
 		body   string

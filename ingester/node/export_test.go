@@ -2,7 +2,7 @@ package node
 
 import "time"
 
-// ClockWasSet does what a tick does that finds the machine's clock set.
-func (n *Node) ClockWasSet(step time.Duration) {
-	n.answers <- func() { n.clockWasSet(step, time.Now()) }
+// HandleClockStep does what a tick does after a step of the machine's clock.
+func (n *Node) HandleClockStep(step time.Duration) {
+	n.completions <- func() { n.handleClockStep(step, time.Now()) }
 }

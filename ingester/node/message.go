@@ -10,45 +10,38 @@ import (
 	"github.com/btcsuite/btcd/wire"
 
 	"sightglass/ingester/rawtx"
+	"sightglass/ingester/transcript"
 )
 
-// The topics of bitcoind's that we subscribe to. A ZMQ subscription matches by prefix, so a message's topic is
-// compared as a whole all the same.
+// The topics of bitcoind that the ingester subscribes to. A ZMQ subscription matches by prefix, so decode still compares
+// a message's whole topic.
 const (
-	TopicRawTx    = "rawtx"    // every transaction that enters the mempool, and every one of a block
-	TopicSequence = "sequence" // what enters (A) and leaves (R) the mempool, blocks that connect (C) and disconnect (D)
+	TopicRawTx    = transcript.TopicRawTx    // each transaction that enters the mempool, and each transaction of a block
+	TopicSequence = transcript.TopicSequence // additions to (A) and removals from (R) the mempool; blocks connected (C) and disconnected (D)
 )
 
-// The letters of the topic sequence.
-const (
-	added        = 'A' // to the mempool
-	removed      = 'R' // from the mempool, other than by a block
-	connected    = 'C' // a block
-	disconnected = 'D' // a block
-)
-
-// What can be wrong with a message. Each is a label of the metric bad_messages.
+// The errors of decode. Each is a label of the metric bad_messages.
 var (
 	errFrames      = errors.New("not three frames")
 	errTopic       = errors.New("unknown topic")
 	errCounter     = errors.New("counter is not 4 bytes")
 	errTransaction = errors.New("body is no transaction")
-	errSequence    = errors.New("body is no sequence notification")
+	errSequence    = transcript.ErrSequence
 )
 
-// A message is one notification of bitcoind's: topic, body, and the topic's own counter.
+// A message is one ZMQ notification of bitcoind: topic, body, and the topic's own counter.
 type message struct {
 	topic   string
 	counter uint32
 	at      time.Time
 	id      chainhash.Hash // of the transaction, or of the block that connects or disconnects
 	tx      *wire.MsgTx    // of rawtx
-	letter  byte           // of sequence: A, R, C or D
-	number  uint64         // of A and R: the mempool's own count of its changes
+	letter  byte           // of sequence: transcript.Added, Removed, Connected or Disconnected
+	number  uint64         // of Added and Removed: the mempool's count of its changes
 }
 
-// decode checks the three frames of a notification and parses its body. Nothing in frames is trusted. With an error
-// the message may still have its topic and counter.
+// decode checks the three frames of a notification and parses its body. It trusts nothing in frames. A message returned
+// with an error may still have its topic and counter.
 func decode(frames [][]byte) (message, error) {
 	if len(frames) != 3 {
 		return message{}, fmt.Errorf("%w but %d", errFrames, len(frames))
@@ -76,40 +69,16 @@ func (m *message) decodeRawTx(body []byte) error {
 	return nil
 }
 
-// Lengths of a sequence notification: a hash and a letter, and for the mempool's letters its sequence number.
-const (
-	blockNotification   = chainhash.HashSize + 1
-	mempoolNotification = blockNotification + 8
-)
-
-// decodeSequence parses a notification of the sequence topic. Its hash is in the order in which it is shown, the
-// reverse of the one in which it is hashed.
 func (m *message) decodeSequence(body []byte) error {
-	if len(body) < blockNotification {
-		return fmt.Errorf("%w: %d bytes", errSequence, len(body))
+	s, err := transcript.ParseSequence(body)
+	if err != nil {
+		return err
 	}
-	letter, size := body[chainhash.HashSize], mempoolNotification
-	switch letter {
-	case added, removed:
-	case connected, disconnected:
-		size = blockNotification
-	default:
-		return fmt.Errorf("%w: letter %q", errSequence, letter)
-	}
-	if len(body) != size {
-		return fmt.Errorf("%w: %d bytes for %c, not %d", errSequence, len(body), letter, size)
-	}
-	for i, b := range body[:chainhash.HashSize] {
-		m.id[chainhash.HashSize-1-i] = b
-	}
-	m.letter = letter
-	if size == mempoolNotification {
-		m.number = binary.LittleEndian.Uint64(body[blockNotification:])
-	}
+	m.id, m.letter, m.number = s.Hash, s.Letter, s.Number
 	return nil
 }
 
-// reason is the metric label of decode's error.
+// reason returns the metric label for an error of decode.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, errFrames):

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sightglass/ingester/testblock"
+	"sightglass/ingester/transcript"
 )
 
 const (
@@ -34,10 +35,10 @@ func TestDecode(t *testing.T) {
 		number      uint64
 	}{
 		"a transaction":      {"rawtx", tx, 0, 0},
-		"a removal":          {"sequence", txid + hex.EncodeToString([]byte("R")) + number, removed, 7},
-		"an addition":        {"sequence", txid + hex.EncodeToString([]byte("A")) + number, added, 7},
-		"a block connected":  {"sequence", txid + hex.EncodeToString([]byte("C")), connected, 0},
-		"a block taken back": {"sequence", txid + hex.EncodeToString([]byte("D")), disconnected, 0},
+		"a removal":          {"sequence", txid + hex.EncodeToString([]byte("R")) + number, transcript.Removed, 7},
+		"an addition":        {"sequence", txid + hex.EncodeToString([]byte("A")) + number, transcript.Added, 7},
+		"a block connected":  {"sequence", txid + hex.EncodeToString([]byte("C")), transcript.Connected, 0},
+		"a block taken back": {"sequence", txid + hex.EncodeToString([]byte("D")), transcript.Disconnected, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := decode(frames(t, c.topic, c.body, "ff010000"))
@@ -54,7 +55,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecode_RejectsMalformed(t *testing.T) {
 	id := strings.Repeat("ab", 32)
 	for name, c := range map[string]struct {
 		frames [][]byte

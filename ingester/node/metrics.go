@@ -5,22 +5,22 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Metrics counts what comes from the node.
+// Metrics are the metrics of a Node.
 type Metrics struct {
 	messages, badMessages, missed, repeated *prometheus.CounterVec
 	resyncs, blocks                         *prometheus.CounterVec
 	restarts, renewals, failures            prometheus.Counter
-	held, filled, passedOver                prometheus.Counter
+	deferred, backfilled, old               prometheus.Counter
 	skipped, unread                         prometheus.Counter
 	endpoints                               *prometheus.GaugeVec
-	connected, inStep, alone, mempool       prometheus.Gauge
-	heard                                   map[string]prometheus.Gauge // by topic
+	connected, inSync, zmqOnly, mempool     prometheus.Gauge
+	lastMessage                             map[string]prometheus.Gauge // by topic
 }
 
-// missedChanges is what stands in the place of a topic for changes of the mempool that no message told.
+// missedChanges is the label, in place of a topic, for changes of the mempool that no message reported.
 const missedChanges = "mempool"
 
-// NewMetrics registers with reg.
+// NewMetrics registers the metrics with reg.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	with := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
@@ -33,33 +33,33 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return with.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	last := with.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "sightglass_node_last_message_timestamp_seconds", Help: "When the last message that was understood came, unix seconds; 0 before the first.",
+		Name: "sightglass_node_last_message_timestamp_seconds", Help: "When the last valid message came, in unix seconds; 0 before the first.",
 	}, []string{"topic"})
 	m := &Metrics{
-		heard:       map[string]prometheus.Gauge{TopicRawTx: last.WithLabelValues(TopicRawTx), TopicSequence: last.WithLabelValues(TopicSequence)},
-		messages:    counters("sightglass_node_messages_total", "Messages from the node that were understood.", "topic"),
-		badMessages: counters("sightglass_node_bad_messages_total", "Messages from the node that were passed over, by what was wrong.", "reason"),
-		missed:      counters("sightglass_node_missed_messages_total", "Messages that the node's counters show as sent and that did not arrive; topic mempool: changes that the mempool's own sequence shows.", "topic"),
-		repeated:    counters("sightglass_node_repeated_messages_total", "Messages that came more than once.", "topic"),
-		resyncs:     counters("sightglass_node_resyncs_total", "Times that the node's own list of its mempool was called for, by why.", "reason"),
-		blocks:      counters("sightglass_node_blocks_total", "Blocks that the node connected and disconnected.", "change"),
-		restarts:    counter("sightglass_node_restarts_total", "Times that the node began anew."),
-		renewals:    counter("sightglass_node_renewals_total", "Times that the ZMQ socket was made anew because nothing came."),
-		failures:    counter("sightglass_node_rpc_failures_total", "Questions that RPC gave no answer to, after all tries."),
-		held:        counter("sightglass_node_held_transactions_total", "Transactions not believed to be new, as the node was loading or catching up."),
-		filled:      counter("sightglass_node_filled_transactions_total", "Transactions that were asked for by RPC: at the start, after gaps, with blocks."),
-		passedOver:  counter("sightglass_node_old_transactions_total", "Transactions of blocks that are older than the window, or of unknown age."),
-		connected:   gauge("sightglass_node_connected", "1 while a ZMQ connection is there."),
+		lastMessage: map[string]prometheus.Gauge{TopicRawTx: last.WithLabelValues(TopicRawTx), TopicSequence: last.WithLabelValues(TopicSequence)},
+		messages:    counters("sightglass_node_messages_total", "Valid messages from the node.", "topic"),
+		badMessages: counters("sightglass_node_bad_messages_total", "Malformed messages from the node, by what is wrong with them.", "reason"),
+		missed:      counters("sightglass_node_missed_messages_total", "Messages that did not arrive, by the node's counters; topic mempool: changes of the mempool that no message reported, by the mempool's sequence.", "topic"),
+		repeated:    counters("sightglass_node_repeated_messages_total", "Messages that came again.", "topic"),
+		resyncs:     counters("sightglass_node_resyncs_total", "Requests for the node's mempool list, by reason.", "reason"),
+		blocks:      counters("sightglass_node_blocks_total", "Blocks that the node connected or disconnected.", "change"),
+		restarts:    counter("sightglass_node_restarts_total", "Restarts of the node."),
+		renewals:    counter("sightglass_node_renewals_total", "Times that the ZMQ socket was replaced because no messages came."),
+		failures:    counter("sightglass_node_rpc_failures_total", "RPC requests that failed after all retries."),
+		deferred:    counter("sightglass_node_deferred_transactions_total", "Transactions that may be old, received while the node was loading its mempool or catching up; the backfill fetches them."),
+		backfilled:  counter("sightglass_node_backfilled_transactions_total", "Transactions fetched over RPC: at the start, after gaps, with blocks."),
+		old:         counter("sightglass_node_old_transactions_total", "Transactions of blocks that are older than the window, or whose age is unknown."),
+		connected:   gauge("sightglass_node_connected", "1 while a ZMQ connection is up."),
 		endpoints: with.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sightglass_node_endpoint_connected", Help: "1 while the connection to an endpoint of --zmq is there.",
+			Name: "sightglass_node_endpoint_connected", Help: "1 while the connection to an endpoint of --zmq is up.",
 		}, []string{"endpoint"}),
-		inStep:  gauge("sightglass_node_in_step", "1 while the mempool is known to be the node's own; 0 without RPC, and while a gap is healed."),
-		mempool: gauge("sightglass_node_mempool_transactions", "Transactions of the node's mempool that are known here."),
-		skipped: counter("sightglass_node_skipped_transactions_total", "Transactions of the mempool that RPC did not give, after several tries."),
-		unread:  counter("sightglass_node_skipped_blocks_total", "Blocks of the window that RPC did not give, after several tries."),
-		alone:   gauge("sightglass_node_zmq_alone", "1 while RPC gives no usable answer for 30 s or longer, or not the transactions and blocks that are asked for, and only what comes over ZMQ counts; 0 otherwise."),
+		inSync:  gauge("sightglass_node_in_sync", "1 while our view of the mempool equals the node's; 0 without --rpc and during a resync."),
+		mempool: gauge("sightglass_node_mempool_transactions", "Transactions in our view of the node's mempool."),
+		skipped: counter("sightglass_node_skipped_transactions_total", "Transactions of the mempool that could not be fetched after several tries."),
+		unread:  counter("sightglass_node_skipped_blocks_total", "Blocks of the window that could not be fetched after several tries."),
+		zmqOnly: gauge("sightglass_node_zmq_only", "1 while RPC has failed for 30 s or longer, as a whole or for the transactions and blocks that are needed, so that only what comes over ZMQ counts; 0 otherwise."),
 	}
-	// All series are there from the start, so that the first of its kind is seen as a rise.
+	// Create all series at the start, so that the first event of a kind shows as an increase.
 	for _, topic := range []string{TopicRawTx, TopicSequence} {
 		m.messages.WithLabelValues(topic)
 		m.repeated.WithLabelValues(topic)
@@ -84,14 +84,14 @@ const (
 	blockDisconnected = "disconnected"
 )
 
-// Why the node's list of its mempool is called for, as labels of the metric resyncs.
+// The reasons for a resync, as labels of the metric resyncs.
 const (
-	whyConnected = "connected" // the ZMQ connection is there, or there again
+	whyConnected = "connected" // the ZMQ connection is up, or up again
 	whyGap       = "gap"       // messages are missing
-	whyRestart   = "restart"   // the node began anew
-	whySilence   = "silence"   // nothing came for long
+	whyRestart   = "restart"   // the node restarted
+	whySilence   = "silence"   // no messages for Options.IdleTimeout
 	whyPoll      = "poll"      // the node does not publish the topic sequence
-	whyBlocks    = "blocks"    // the chain is not as we know it
+	whyBlocks    = "blocks"    // the chain is not as known here
 	whyDrift     = "drift"     // the mempool's sequence went back
 	whyMempool   = "mempool"   // the mempool's sequence has a gap
 	whyClock     = "clock"     // this machine's clock was set

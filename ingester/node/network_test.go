@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -47,7 +48,7 @@ func TestPlaceOf(t *testing.T) {
 	}
 }
 
-// watchAt is a watch of a node at other endpoints than the one that it names.
+// watchAt watches a node at other endpoints than the one that it reports.
 func watchAt(t *testing.T, lines []transcript.Line, endpoints func(theirs string) []string, log io.Writer) *watch {
 	t.Helper()
 	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
@@ -63,7 +64,7 @@ func watchAt(t *testing.T, lines []transcript.Line, endpoints func(theirs string
 		t.Fatal(err)
 	}
 	w.ours, err = node.New(node.Options{
-		ZMQ: endpoints(w.theirs.Endpoint()), RPC: rpc, Window: 3 * time.Hour, Quiet: quiet, Log: logger,
+		ZMQ: endpoints(w.theirs.Endpoint()), RPC: rpc, Window: 3 * time.Hour, IdleTimeout: quiet, Log: logger,
 	}, node.NewMetrics(w.reg))
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +73,7 @@ func watchAt(t *testing.T, lines []transcript.Line, endpoints func(theirs string
 	return w
 }
 
-// forward listens at a port of its own and passes connections on, as docker -p and ssh -L do.
+// forward forwards a port of its own to another address, as docker -p and ssh -L do.
 func forward(t *testing.T, to string) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -103,21 +104,21 @@ func forward(t *testing.T, to string) string {
 	return "tcp://" + ln.Addr().String()
 }
 
-// TestNode_MappedPort: the node names a port that is not the one where we listen, and all of it works.
-func TestNode_MappedPort(t *testing.T) {
+// TestNode_NoWarningForMappedPort: the node reports another port than the one in --zmq, and everything works.
+func TestNode_NoWarningForMappedPort(t *testing.T) {
 	var log journal
 	w := watchAt(t, realLife(t), func(theirs string) []string { return []string{forward(t, theirs)} }, &log)
-	w.live(none)
+	w.playAll(none)
 	w.awaitEvidence(true)
-	for _, wrong := range []string{"does not publish", "is not in --zmq", "nothing comes of a topic"} {
+	for _, wrong := range []string{"does not publish", "is not in --zmq", "no messages of a topic"} {
 		if log.count(wrong) > 0 {
-			t.Errorf("the log says %q", wrong)
+			t.Errorf("got %q in the log, want no warning", wrong)
 		}
 	}
 }
 
-// TestNode_OneEndpointDead: it has a metric of its own, and a state.
-func TestNode_OneEndpointDead(t *testing.T) {
+// TestNode_ReportsEndpointThatIsDown: by a metric, and by Links.
+func TestNode_ReportsEndpointThatIsDown(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +130,7 @@ func TestNode_OneEndpointDead(t *testing.T) {
 	w.awaitUs()
 	w.eventually(func() string {
 		links := w.ours.Links()
-		gauges := "# HELP sightglass_node_endpoint_connected 1 while the connection to an endpoint of --zmq is there.\n" +
+		gauges := "# HELP sightglass_node_endpoint_connected 1 while the connection to an endpoint of --zmq is up.\n" +
 			"# TYPE sightglass_node_endpoint_connected gauge\n" +
 			"sightglass_node_endpoint_connected{endpoint=\"" + alive + "\"} 1\n" +
 			"sightglass_node_endpoint_connected{endpoint=\"" + dead + "\"} 0\n"
@@ -137,14 +138,14 @@ func TestNode_OneEndpointDead(t *testing.T) {
 			return err.Error()
 		}
 		if links[0].Error() != nil || links[1].Error() == nil || !strings.Contains(links[1].Error().Error(), dead) {
-			return "the links are not as they should be"
+			return fmt.Sprintf("got links %+v, want the first up and the second down", links)
 		}
 		return ""
 	})
 }
 
-// TestNode_BlocksOnly: the log says what is wrong with a node that takes no transactions from its peers, once.
-func TestNode_BlocksOnly(t *testing.T) {
+// TestNode_WarnsOfBlocksOnly: the log says once what is wrong with a node that accepts no transactions from its peers.
+func TestNode_WarnsOfBlocksOnly(t *testing.T) {
 	lines := realLife(t)
 	changed := false
 	for i, line := range lines {
@@ -164,14 +165,14 @@ func TestNode_BlocksOnly(t *testing.T) {
 	}
 	var log journal
 	w := newWatch(t, lines, true, &log)
-	w.live(none)
-	w.await(&log, "take blocksonly=1 out of bitcoin.conf")
+	w.playAll(none)
+	w.await(&log, "remove blocksonly=1 from bitcoin.conf")
 	if n := log.count("blocksonly"); n != 1 {
-		t.Errorf("the log says it %d times", n)
+		t.Errorf("got %d warnings, want 1", n)
 	}
 	var other journal
-	newWatch(t, realLife(t), true, &other).live(none)
+	newWatch(t, realLife(t), true, &other).playAll(none)
 	if n := other.count("blocksonly"); n != 0 {
-		t.Errorf("of a node that relays, the log says it %d times", n)
+		t.Errorf("got %d warnings for a node that relays, want none", n)
 	}
 }

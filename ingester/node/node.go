@@ -1,9 +1,10 @@
-// Package node shows bitcoind as one stream of events: transactions that it sees, and transactions that leave its
-// mempool unconfirmed. It listens over ZMQ, and with RPC it also learns what was there before it came and heals what
-// was lost on the way.
+// Package node turns what bitcoind publishes into one stream of events: transactions that the node sees, and
+// transactions that leave its mempool without a block. It listens over ZMQ. With RPC it also loads what the node knew
+// before the ingester started, and fetches messages that were lost.
 //
-// One goroutine owns the socket (package zmqsub), one everything else: the loop. What RPC is asked runs beside the loop
-// and its answer is carried out in it, so nothing here needs a lock, and a slow answer delays no message.
+// Two goroutines share the work: package zmqsub's owns the socket, the loop owns all other state. RPC requests run
+// beside the loop, and their results are applied in the loop. So the state needs no lock, and a slow response delays no
+// message.
 package node
 
 import (
@@ -23,78 +24,78 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// Kind is what an Event tells.
+// Kind is the type of an Event.
 type Kind uint8
 
 // The kinds of events.
 const (
-	Seen Kind = iota // a transaction entered the mempool or came in a block; the same one may be seen again
+	Seen Kind = iota // a transaction entered the mempool or came in a block; an event for the same one may follow
 	Gone             // a transaction left the mempool without a block: replaced, evicted, expired
 )
 
-// An Event is one thing that the node tells of a transaction.
+// An Event is one change that the node reports of a transaction.
 type Event struct {
-	Kind  Kind
-	ID    chainhash.Hash // txid
-	Tx    *wire.MsgTx    // nil unless Kind is Seen
-	At    time.Time      // when the node saw it first, as far as that is known; never in the future
-	Heard time.Time      // when its message was received; zero for what was asked for
+	Kind     Kind
+	ID       chainhash.Hash // txid
+	Tx       *wire.MsgTx    // nil unless Kind is Seen
+	At       time.Time      // when the node saw it first, as far as known; never in the future
+	Received time.Time      // when its message was received; zero for a transaction that was fetched over RPC
 }
 
-// Options say how to reach a node.
+// Options configure a Node.
 type Options struct {
-	ZMQ    []string         // endpoints; usually one
-	RPC    *bitcoind.Client // nil: ZMQ alone
-	Window time.Duration    // transactions older than this are of no use
-	Quiet  time.Duration    // how long no message may come before the node is asked whether that is right; 0: a minute
-	Log    *slog.Logger
+	ZMQ         []string         // endpoints; usually one
+	RPC         *bitcoind.Client // nil: ZMQ alone
+	Window      time.Duration    // transactions older than this are not needed
+	IdleTimeout time.Duration    // without a message for this long, ask RPC whether the node is idle; 0: 1 m
+	Log         *slog.Logger
 
-	// WithoutRPC is how long RPC may give no usable answer before the node is listened to as without RPC; 0: 30 s.
-	WithoutRPC time.Duration
+	// ZMQOnlyAfter is how long RPC may fail before the Node continues with ZMQ alone, as without RPC; 0: 30 s.
+	ZMQOnlyAfter time.Duration
 }
 
-// A Node is one bitcoind. Run it once.
+// A Node follows one bitcoind. Run may be called once.
 type Node struct {
 	opts     Options
 	rpc      *bitcoind.Client
 	log      *slog.Logger
-	often    rate.Sometimes // keeps a flood of the same complaint out of the log
+	logLimit rate.Sometimes // limits log lines that may come often
 	metrics  *Metrics
 	listener *zmqsub.Listener
 
-	messages  chan zmqsub.Message
-	answers   chan func() // what is to be done in the loop with what RPC answered
-	questions sync.WaitGroup
-	ctx       context.Context // Run's
-	out       chan<- Event
+	messages    chan zmqsub.Message
+	completions chan func() // results of RPC requests, to be applied in the loop
+	requests    sync.WaitGroup
+	ctx         context.Context // of Run
+	events      chan<- Event
 
-	isUp     atomic.Bool // the link, for whoever asks from outside the loop
-	isAlone  atomic.Bool // reach.alone or lacks, likewise
-	lacks    bool        // RPC does not give what its lists call for
-	ticked   time.Time   // when tick was last called
-	link     link
-	counters map[string]*counter
-	pool     pool
-	run      run
-	sync     syncer
-	fill     fill
-	chain    chain
-	advice   advice
+	isConnected atomic.Bool // whether the ZMQ connection is up, for other goroutines
+	isZMQOnly   atomic.Bool // sync.rpc.zmqOnly or fetchFails, for other goroutines
+	fetchFails  bool        // RPC does not return what is on its lists
+	lastTick    time.Time   // of the last call of tick
+	link        link
+	counters    map[string]*counter
+	pool        pool
+	assembler   assembler
+	sync        syncer
+	backfill    backfill
+	chain       chain
+	advice      advice
 }
 
-// pending is how many messages may wait for the loop before the socket does: libzmq queues many more.
-const pending = 4096
+// messageQueue is how many messages may wait for the loop before the socket's queue is used, which is much longer.
+const messageQueue = 4096
 
-// defaultQuiet is for a mainnet node: it tells several transactions a second.
-const defaultQuiet = time.Minute
+// defaultIdleTimeout suits a mainnet node, which publishes several transactions a second.
+const defaultIdleTimeout = time.Minute
 
-// New checks the options. Neither the socket nor RPC needs to be there yet.
+// New validates the options. Neither ZMQ nor RPC needs to be reachable yet.
 func New(o Options, metrics *Metrics) (*Node, error) {
-	if o.Quiet == 0 {
-		o.Quiet = defaultQuiet
+	if o.IdleTimeout == 0 {
+		o.IdleTimeout = defaultIdleTimeout
 	}
-	if o.WithoutRPC == 0 {
-		o.WithoutRPC = withoutRPC
+	if o.ZMQOnlyAfter == 0 {
+		o.ZMQOnlyAfter = defaultZMQOnlyAfter
 	}
 	listener, err := zmqsub.New(o.ZMQ, []string{TopicRawTx, TopicSequence}, o.Log)
 	if err != nil {
@@ -104,114 +105,113 @@ func New(o Options, metrics *Metrics) (*Node, error) {
 		metrics.endpoints.WithLabelValues(endpoint)
 	}
 	return &Node{
-		opts:     o,
-		rpc:      o.RPC,
-		log:      o.Log.With("zmq", o.ZMQ),
-		often:    rate.Sometimes{Interval: time.Second},
-		metrics:  metrics,
-		listener: listener,
-		messages: make(chan zmqsub.Message, pending),
-		answers:  make(chan func()),
-		counters: map[string]*counter{TopicRawTx: {}, TopicSequence: {}},
-		link:     link{topics: make(map[string]struct{})},
-		pool:     newPool(),
-		sync:     syncer{told: make(map[string]struct{})},
-		chain:    newChain(),
+		opts:        o,
+		rpc:         o.RPC,
+		log:         o.Log.With("zmq", o.ZMQ),
+		logLimit:    rate.Sometimes{Interval: time.Second},
+		metrics:     metrics,
+		listener:    listener,
+		messages:    make(chan zmqsub.Message, messageQueue),
+		completions: make(chan func()),
+		counters:    map[string]*counter{TopicRawTx: {}, TopicSequence: {}},
+		link:        link{topics: make(map[string]struct{})},
+		pool:        newPool(),
+		sync:        syncer{logged: make(map[string]struct{})},
+		chain:       newChain(),
 	}, nil
 }
 
-// Run listens until ctx ends, and sends each event to out: what is heard first, what was asked for between. The node
-// may come and go; the returned error is about the socket.
+// Run follows the node until ctx ends, and sends each event to out. Events of messages have priority over fetched ones.
+// The node may come and go; the returned error is about the socket.
 func (n *Node) Run(ctx context.Context, out chan<- Event) error {
 	g, ctx := errgroup.WithContext(ctx)
-	n.ctx, n.out = ctx, out
+	n.ctx, n.events = ctx, out
 	g.Go(func() error { return n.listener.Run(ctx, n.messages) })
 	g.Go(func() error { n.loop(); return nil })
 	err := g.Wait()
-	n.questions.Wait()
+	n.requests.Wait()
 	return err
 }
 
 const (
-	tick = 100 * time.Millisecond
-	// atOnce is how many messages are taken before answers get their turn.
-	atOnce = 256
+	tickInterval = 100 * time.Millisecond
+	// messageBatch is how many messages are handled before results of RPC requests are.
+	messageBatch = 256
 )
 
 func (n *Node) loop() {
-	n.begin(time.Now())
-	ticker := time.NewTicker(tick)
+	n.start(time.Now())
+	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	for n.ctx.Err() == nil {
-		n.takeMessages()
-		n.ask()
-		var feed chan struct{}
-		if n.feed() {
-			feed = always
+		n.drainMessages()
+		n.startRequests()
+		var backlog chan struct{}
+		if n.deliverBacklog() {
+			backlog = always
 		}
 		select {
 		case <-n.ctx.Done():
 		case m := <-n.messages:
-			n.take(m)
-		case then := <-n.answers:
-			then()
+			n.handle(m)
+		case done := <-n.completions:
+			done()
 		case now := <-ticker.C:
 			n.tick(now)
-		case <-feed:
+		case <-backlog:
 		}
 	}
 }
 
-// always can be received from: a select with it does not wait.
+// always is closed: a select with it does not block.
 var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// takeMessages takes those that are waiting, so that they come before what was asked for.
-func (n *Node) takeMessages() {
-	for range atOnce {
+// drainMessages handles the messages that are waiting, so that they precede fetched transactions.
+func (n *Node) drainMessages() {
+	for range messageBatch {
 		select {
 		case m := <-n.messages:
-			n.take(m)
+			n.handle(m)
 		default:
 			return
 		}
 	}
 }
 
-// begin is the state before anything is known.
-func (n *Node) begin(now time.Time) {
-	n.link.heard = now
+func (n *Node) start(now time.Time) {
+	n.link.lastMessage = now
 	if n.rpc == nil {
-		n.log.Warn("no --rpc: nothing is known of what was before now, and what is lost on the way stays lost; --rpc http://127.0.0.1:8332 --rpc-cookie PATH mends that")
+		n.log.Warn("no --rpc: the window starts empty, and lost messages are not recovered; set --rpc http://127.0.0.1:8332 --rpc-cookie PATH")
 		return
 	}
-	n.sync.reach.want(now)
-	n.sync.reach.held = now
-	n.sync.due = now.Add(patience) // or when the link is up
+	n.sync.rpc.request(now)
+	n.sync.rpc.deferringSince = now
+	n.sync.due = now.Add(connectWait) // or when ZMQ is connected
 }
 
-// patience is how long the socket may take to connect before RPC is asked without it.
-const patience = 2 * time.Second
+// connectWait is how long the ZMQ socket may take to connect before RPC is used without it.
+const connectWait = 2 * time.Second
 
 func (n *Node) tick(now time.Time) {
-	n.watchLinks()
-	n.watchTopics(now)
-	n.watchClock(now)
-	n.watchRPC(now)
-	n.watchSilence(now)
-	n.watchSequence(now)
-	n.endRunInTime(now)
-	n.settleOrphans(now)
+	n.reportLinks()
+	n.checkTopics(now)
+	n.checkClock(now)
+	n.checkRPC(now)
+	n.checkIdle(now)
+	n.checkSequence(now)
+	n.checkBlockTimeout(now)
+	n.resolveOrphans(now)
 	n.pool.trim()
-	n.reportFill(now)
+	n.logProgress(now)
 	n.metrics.mempool.Set(float64(n.pool.size))
 }
 
-// question runs a question to the node beside the loop; what it returns is carried out in the loop.
-func (n *Node) question(q func(context.Context) (then func())) {
-	n.questions.Go(func() {
-		then := q(n.ctx)
+// async runs request beside the loop. The function that request returns is run in the loop.
+func (n *Node) async(request func(context.Context) (done func())) {
+	n.requests.Go(func() {
+		done := request(n.ctx)
 		select {
-		case n.answers <- then:
+		case n.completions <- done:
 		case <-n.ctx.Done():
 		}
 	})
@@ -219,18 +219,18 @@ func (n *Node) question(q func(context.Context) (then func())) {
 
 func (n *Node) emit(ev Event) {
 	select {
-	case n.out <- ev:
+	case n.events <- ev:
 	case <-n.ctx.Done():
 	}
 }
 
-// ZMQAlone reports whether there is an RPC that has given no usable answer for Options.WithoutRPC, or not the transactions
-// and blocks that were asked for, so that only what comes over ZMQ counts. It may be called from anywhere.
-func (n *Node) ZMQAlone() bool { return n.isAlone.Load() }
+// ZMQOnly reports whether RPC is configured but has failed for Options.ZMQOnlyAfter, so that the Node works with ZMQ
+// alone. It is safe for concurrent use.
+func (n *Node) ZMQOnly() bool { return n.isZMQOnly.Load() }
 
-func (n *Node) setAlone(alone bool) {
-	n.isAlone.Store(alone)
-	n.metrics.alone.Set(oneIf(alone))
+func (n *Node) setZMQOnly(zmqOnly bool) {
+	n.isZMQOnly.Store(zmqOnly)
+	n.metrics.zmqOnly.Set(oneIf(zmqOnly))
 }
 
 func oneIf(b bool) float64 {
@@ -240,39 +240,39 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
-// Connected reports whether the ZMQ connection is there. It may be called from anywhere.
-func (n *Node) Connected() bool { return n.isUp.Load() }
+// Connected reports whether a ZMQ connection is up. It is safe for concurrent use.
+func (n *Node) Connected() bool { return n.isConnected.Load() }
 
 func (n *Node) setConnected(up bool) {
-	n.isUp.Store(up)
+	n.isConnected.Store(up)
 	n.metrics.connected.Set(oneIf(up))
 }
 
-// A View is the node's mempool as it is known here.
+// A View is the node's mempool as the ingester knows it.
 type View struct {
 	IDs      []chainhash.Hash // the unconfirmed transactions
-	Sequence uint64           // the number of the next change, as getrawmempool gives it; 0: not known
-	InStep   bool             // false while a gap is being healed, and always without RPC
+	Sequence uint64           // the number of the next change, as getrawmempool returns it; 0: unknown
+	InSync   bool             // whether IDs equals the node's list: false during a resync, and always without RPC
 }
 
-// errEnded is what View says after Run.
-var errEnded = errors.New("the node is not being listened to")
+// errEnded is returned by View after Run.
+var errEnded = errors.New("the ingester does not listen to the node")
 
-// View copies the mempool. It works while Run does.
+// View copies the mempool. It works only while Run does. It is safe for concurrent use.
 func (n *Node) View(ctx context.Context) (View, error) {
-	got := make(chan View, 1)
-	look := func() {
-		v := View{Sequence: n.pool.next, InStep: n.sync.inStep}
-		for id, m := range n.pool.marks {
+	view := make(chan View, 1)
+	done := func() {
+		v := View{Sequence: n.pool.next, InSync: n.sync.inSync}
+		for id, m := range n.pool.entries {
 			if m.pooled {
 				v.IDs = append(v.IDs, id)
 			}
 		}
-		got <- v
+		view <- v
 	}
 	select {
-	case n.answers <- look:
-		return <-got, nil
+	case n.completions <- done:
+		return <-view, nil
 	case <-ctx.Done():
 		return View{}, errors.Join(errEnded, ctx.Err())
 	}

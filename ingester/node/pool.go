@@ -1,230 +1,236 @@
 package node
 
-import "github.com/btcsuite/btcd/chaincfg/chainhash"
+import (
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 
-// pool is the node's mempool as far as we know it, and the place in its history that we know it at. It has no I/O.
+	"sightglass/ingester/transcript"
+)
+
+// pool is our view of the node's mempool, and the position in the mempool's history that it is of. It has no I/O.
 //
-// The node numbers every change of its mempool. It tells the number of an addition (A) and of a removal (R); what a
-// block takes out takes a number each too, but is not told: the block says it. So numbers that are skipped are either
-// lost messages, or a block's whose C is yet to come: the node's removals for conflicts with a block, and the
-// additions after a reorganisation, come before the C of the blocks that caused them.
+// The node numbers every change of its mempool. Messages carry the numbers of additions (A) and removals (R). What a
+// block removes takes numbers too, but only the block's message reports it. So unexplained numbers are either lost
+// messages, or of a block whose C is still to come: the removals for conflicts with a block, and the additions after a
+// reorganisation, precede the C of the blocks that caused them.
 type pool struct {
-	marks    map[chainhash.Hash]mark
-	unheard  int    // pooled and not heard
-	size     int    // pooled
-	next     uint64 // the number that the next change should have; 0: not known
-	skipped  uint64 // numbers before next that no message had
-	snapshot uint32 // counts what replace was asked for, so that it can tell old marks from new ones
+	entries     map[chainhash.Hash]entry
+	missing     int    // in the mempool, body not received
+	size        int    // in the mempool
+	next        uint64 // the number of the next change; 0: unknown
+	unexplained uint64 // numbers before next that no message had
+	snapshot    uint32 // counts the lists that were requested, to distinguish older entries from newer ones
 }
 
-// mark is what is known of a transaction.
-type mark struct {
-	pooled bool   // the node says that it is in the mempool
-	heard  bool   // its body was delivered, or is not wanted
-	since  uint32 // the snapshot asked for when it was first marked
+// entry is what is known of a transaction.
+type entry struct {
+	pooled   bool   // the node says that it is in the mempool
+	received bool   // its body was delivered, or is not needed
+	since    uint32 // the snapshot during which it was first known
 }
 
-// mostMarks bounds the pool: a mempool of bitcoind's default 300 MB holds 300,000 transactions at most, and a mark
-// takes about 80 bytes.
-const mostMarks = 2_000_000
+// maxEntries bounds the pool. A mempool of bitcoind's default 300 MB holds at most 300,000 transactions; an entry takes
+// about 80 bytes.
+const maxEntries = 2_000_000
 
-func newPool() pool { return pool{marks: make(map[chainhash.Hash]mark)} }
+func newPool() pool { return pool{entries: make(map[chainhash.Hash]entry)} }
 
-func (p *pool) set(id chainhash.Hash, m mark) {
-	old, known := p.marks[id]
+func (p *pool) set(id chainhash.Hash, m entry) {
+	old, known := p.entries[id]
 	if !known {
 		m.since = p.snapshot
 	}
 	p.count(old, -1)
 	p.count(m, 1)
-	p.marks[id] = m
+	p.entries[id] = m
 }
 
-func (p *pool) forget(id chainhash.Hash) {
-	p.count(p.marks[id], -1)
-	delete(p.marks, id)
+func (p *pool) delete(id chainhash.Hash) {
+	p.count(p.entries[id], -1)
+	delete(p.entries, id)
 }
 
-func (p *pool) count(m mark, by int) {
+func (p *pool) count(m entry, by int) {
 	if m.pooled {
 		p.size += by
-		if !m.heard {
-			p.unheard += by
+		if !m.received {
+			p.missing += by
 		}
 	}
 }
 
-// hear notes that a transaction's body was delivered.
-func (p *pool) hear(id chainhash.Hash) {
-	m := p.marks[id]
-	m.heard = true
+// markReceived records that a transaction's body was delivered.
+func (p *pool) markReceived(id chainhash.Hash) {
+	m := p.entries[id]
+	m.received = true
 	p.set(id, m)
 }
 
-// lacks reports whether a transaction is in the mempool without its body having been delivered.
-func (p *pool) lacks(id chainhash.Hash) bool {
-	m := p.marks[id]
-	return m.pooled && !m.heard
+// isMissing reports whether a transaction is in the mempool and its body was not delivered.
+func (p *pool) isMissing(id chainhash.Hash) bool {
+	m := p.entries[id]
+	return m.pooled && !m.received
 }
 
-// add takes in an A. It reports false for one of the past, and changes nothing.
+// add applies an A. For an outdated one it returns false and changes nothing.
 func (p *pool) add(id chainhash.Hash, number uint64) bool {
 	if !p.advance(number) {
 		return false
 	}
-	m := p.marks[id]
+	m := p.entries[id]
 	m.pooled = true
 	p.set(id, m)
 	return true
 }
 
-// remove takes in an R. It reports false for one of the past, and changes nothing.
+// remove applies an R. For an outdated one it returns false and changes nothing.
 func (p *pool) remove(id chainhash.Hash, number uint64) bool {
 	if !p.advance(number) {
 		return false
 	}
-	p.forget(id)
+	p.delete(id)
 	return true
 }
 
-// advance moves on to the change with a number.
+// advance moves to the change with the given number. It returns false for an outdated one.
 func (p *pool) advance(number uint64) bool {
 	if p.next != 0 && number < p.next {
 		return false
 	}
 	if p.next != 0 {
-		p.skipped += number - p.next
+		p.unexplained += number - p.next
 	}
 	p.next = number + 1
 	return true
 }
 
-// mine takes out a block's transactions.
-func (p *pool) mine(ids []chainhash.Hash) {
-	var taken uint64
+// confirm removes a block's transactions.
+func (p *pool) confirm(ids []chainhash.Hash) {
+	var pooled uint64
 	for _, id := range ids {
-		if p.marks[id].pooled {
-			taken++
+		if p.entries[id].pooled {
+			pooled++
 		}
-		p.forget(id)
+		p.delete(id)
 	}
-	explained := min(taken, p.skipped)
-	p.skipped -= explained
+	explained := min(pooled, p.unexplained)
+	p.unexplained -= explained
 	if p.next != 0 {
-		p.next += taken - explained
+		p.next += pooled - explained
 	}
 }
 
-// replace makes the pool what the node's own list says it was, just before the change with the number next. It gives
-// what was in the pool, or was heard as if it were, and is not in the list; and how the list differs from the pool. What
-// came after that is then told again, by add, remove and mine, and after that settle gives what is gone.
+// replace sets the pool to the node's list, which precedes the change with the number next. It returns what was in the
+// pool, or was received as if it were, and is not in the list, and how the list differs from the pool. The caller then
+// applies later changes again with add, remove and confirm, and calls removeAbsent with unlisted.
 func (p *pool) replace(ids []chainhash.Hash, next uint64) (unlisted []chainhash.Hash, d difference) {
 	listed := make(map[chainhash.Hash]struct{}, len(ids))
 	for _, id := range ids {
 		listed[id] = struct{}{}
-		m := p.marks[id]
+		m := p.entries[id]
 		if !m.pooled {
-			d.came++
+			d.added++
 		}
 		m.pooled = true
 		p.set(id, m)
 	}
-	for id, m := range p.marks {
+	for id, m := range p.entries {
 		if _, ok := listed[id]; ok {
 			continue
 		}
 		if m.pooled && m.since < p.snapshot {
-			d.left++
+			d.removed++
 		}
-		if m.pooled || m.since < p.snapshot { // one heard since may be in the next message's A
+		if m.pooled || m.since < p.snapshot { // | m.since < p.snapshot {|the A of one received since may be the next message
 			m.pooled = false
 			p.set(id, m)
 			unlisted = append(unlisted, id)
 		}
 	}
-	p.next, p.skipped = next, 0
+	p.next, p.unexplained = next, 0
 	return unlisted, d
 }
 
-// difference is how a list differs from the pool: what only the list has, and what only the pool has and had when the
-// list was asked for.
-type difference struct{ came, left uint64 }
+// difference is how a list differs from the pool: transactions that only the list has, and transactions that only the
+// pool has and had when the list was requested.
+type difference struct{ added, removed uint64 }
 
-// place is where in the mempool's history the pool is.
-type place struct{ next, skipped uint64 }
+// position is where in the mempool's history the pool is.
+type position struct{ next, unexplained uint64 }
 
-func (p *pool) place() place { return place{next: p.next, skipped: p.skipped} }
+func (p *pool) position() position { return position{next: p.next, unexplained: p.unexplained} }
 
-// contradicts reports whether a list cannot be of the same life of the node as the place that was known when it was
-// asked for. A node counts its mempool's changes from 1 at every start, and its topics' messages too; one that starts
-// again while the link is away, with another mempool, may have counted beyond what we know when the link is back. But
-// within one life each transaction that came or left took a number: after the place, or among those that were skipped
-// before it. The notes are what came since the list was asked for: what they removed is in the list, maybe.
-func (k place) contradicts(listed uint64, d difference, notes []change) bool {
+// contradicts reports whether a list must be of another run of the node than the position k, at which the pool was when
+// the list was requested. A node counts its mempool's changes and its topics' messages from 1 at every start. If it
+// restarts with another mempool while the connection is down, both counters may have passed ours when the connection is
+// back. But within one run each transaction that entered or left took a number: after the position, or among the
+// unexplained ones before it. The changes are those received since the request: the list may still contain what they
+// removed.
+func (k position) contradicts(listed uint64, d difference, changes []change) bool {
 	if k.next == 0 {
 		return false // nothing is known yet
 	}
-	numbers := k.skipped
+	numbers := k.unexplained
 	if listed >= k.next {
 		numbers += listed - k.next
-	} else if k.next-listed > mostUnexplained {
+	} else if k.next-listed > maxUnexplained {
 		return true
 	}
-	for _, c := range notes {
+	for _, c := range changes {
 		switch c.letter {
-		case added:
-		case removed:
+		case transcript.Added:
+		case transcript.Removed:
 			numbers++
 		default:
-			numbers += uint64(len(c.mined))
+			numbers += uint64(len(c.confirmed))
 		}
 	}
-	return d.left+d.came > numbers+mostUnexplained
+	return d.removed+d.added > numbers+maxUnexplained
 }
 
-// mostUnexplained is how many changes may have no number before a list is taken for that of another life: where the
-// chain reorganises while blocks are being asked for, our account of what they took may be wrong by a few. A mempool of
-// so few transactions is not missed if it is taken back.
-const mostUnexplained = 16
+// maxUnexplained is how many differences may have no number before a list counts as one of another run: during a
+// reorganisation, while blocks are being fetched, our count of the numbers they took may be off by a few. Losing a
+// mempool of so few transactions does no harm.
+const maxUnexplained = 16
 
-// unhear has the bodies of all that is in the mempool asked for once more.
-func (p *pool) unhear() {
-	for id, m := range p.marks {
-		if m.pooled && m.heard {
-			m.heard = false
+// markAllMissing marks every body in the mempool as missing, so that it is fetched again.
+func (p *pool) markAllMissing() {
+	for id, m := range p.entries {
+		if m.pooled && m.received {
+			m.received = false
 			p.set(id, m)
 		}
 	}
 }
 
-// settle forgets those of ids that are still not in the mempool, and returns them.
-func (p *pool) settle(ids []chainhash.Hash) (gone []chainhash.Hash) {
+// removeAbsent deletes those of ids that are not in the mempool, and returns them.
+func (p *pool) removeAbsent(ids []chainhash.Hash) (removed []chainhash.Hash) {
 	for _, id := range ids {
-		if m, known := p.marks[id]; known && !m.pooled {
-			p.forget(id)
-			gone = append(gone, id)
+		if m, known := p.entries[id]; known && !m.pooled {
+			p.delete(id)
+			removed = append(removed, id)
 		}
 	}
-	return gone
+	return removed
 }
 
-// begin notes that a list is asked for: what is first marked from now on may be too new for it.
-func (p *pool) begin() { p.snapshot++ }
+// startSnapshot is called when a list is requested: entries that are new from now on may be too new for it.
+func (p *pool) startSnapshot() { p.snapshot++ }
 
-// reset is for a node that began anew and cannot be asked: its mempool is told from the start.
+// reset empties the pool for a restarted node without RPC: the node publishes its mempool from the start.
 func (p *pool) reset() { *p = newPool() }
 
-// trim forgets what was heard and never pooled, if there is too much of it; without the topic sequence that is all.
+// trim deletes entries that were received and never in the mempool, if there are too many. Without the topic sequence
+// all entries are of that kind.
 func (p *pool) trim() {
-	if len(p.marks) < mostMarks {
+	if len(p.entries) < maxEntries {
 		return
 	}
-	for id, m := range p.marks {
+	for id, m := range p.entries {
 		if !m.pooled {
-			p.forget(id)
+			p.delete(id)
 		}
 	}
-	if len(p.marks) >= mostMarks {
+	if len(p.entries) >= maxEntries {
 		p.reset()
 	}
 }

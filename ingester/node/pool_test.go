@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
+
+	"sightglass/ingester/transcript"
 )
 
 func id(n byte) chainhash.Hash { return chainhash.Hash{n} }
@@ -16,9 +18,9 @@ func ids(ns ...byte) (out []chainhash.Hash) {
 	return out
 }
 
-// pooled lists what is in the pool, in order.
+// pooled returns what is in the mempool, sorted.
 func (p *pool) pooled() (ns []byte) {
-	for id, m := range p.marks {
+	for id, m := range p.entries {
 		if m.pooled {
 			ns = append(ns, id[0])
 		}
@@ -27,27 +29,27 @@ func (p *pool) pooled() (ns []byte) {
 	return ns
 }
 
-// check compares the pool with what it should hold, and its counts with what it does hold.
-func check(t *testing.T, p *pool, want []byte, next, skipped uint64) {
+// check compares the pool with the wanted content, and its counts with its actual content.
+func check(t *testing.T, p *pool, want []byte, next, unexplained uint64) {
 	t.Helper()
 	if got := p.pooled(); !slices.Equal(got, want) {
-		t.Errorf("%v in the mempool, want %v", got, want)
+		t.Errorf("got %v in the mempool, want %v", got, want)
 	}
-	if p.next != next || p.skipped != skipped {
-		t.Errorf("next %d, skipped %d; want %d, %d", p.next, p.skipped, next, skipped)
+	if p.next != next || p.unexplained != unexplained {
+		t.Errorf("got next %d, unexplained %d; want %d, %d", p.next, p.unexplained, next, unexplained)
 	}
-	unheard := 0
-	for _, m := range p.marks {
-		if m.pooled && !m.heard {
-			unheard++
+	missing := 0
+	for _, m := range p.entries {
+		if m.pooled && !m.received {
+			missing++
 		}
 	}
-	if p.size != len(p.pooled()) || p.unheard != unheard {
-		t.Errorf("counted %d and %d unheard, but there are %d and %d", p.size, p.unheard, len(p.pooled()), unheard)
+	if p.size != len(p.pooled()) || p.missing != missing {
+		t.Errorf("got counts of %d and %d missing, want %d and %d", p.size, p.missing, len(p.pooled()), missing)
 	}
 }
 
-func TestChangesInOrder(t *testing.T) {
+func TestPool_AppliesChangesInOrder(t *testing.T) {
 	p := newPool()
 	p.replace(nil, 1)
 	p.add(id(1), 1)
@@ -55,17 +57,17 @@ func TestChangesInOrder(t *testing.T) {
 	p.remove(id(1), 3)
 	check(t, &p, []byte{2}, 4, 0)
 	if p.add(id(9), 3) || p.remove(id(2), 1) {
-		t.Error("took in changes of the past")
+		t.Error("applied outdated changes, want none applied")
 	}
 	check(t, &p, []byte{2}, 4, 0)
 }
 
-// TestNumbersThatABlockTakes: a block's transactions take numbers that no message has; the removals for conflicts with
-// it show them before the block comes (the r_gap of bitcoind's own tests).
-func TestNumbersThatABlockTakes(t *testing.T) {
+// TestPool_BlockExplainsNumbers: a block's transactions take numbers that no message has; the removals for conflicts
+// with the block show them before the block comes (the r_gap of bitcoind's own tests).
+func TestPool_BlockExplainsNumbers(t *testing.T) {
 	for name, c := range map[string]struct {
 		before, after uint64 // numbers of an R before the block, and of an A after it
-		skipped       uint64 // between
+		unexplained   uint64 // between
 	}{
 		"all after the removal":  {5, 8, 0},
 		"one before the removal": {6, 8, 1},
@@ -75,8 +77,8 @@ func TestNumbersThatABlockTakes(t *testing.T) {
 			p := newPool()
 			p.replace(ids(1, 2, 3, 4), 5)
 			p.remove(id(4), c.before)
-			check(t, &p, []byte{1, 2, 3}, c.before+1, c.skipped)
-			p.mine(ids(1, 2, 77))
+			check(t, &p, []byte{1, 2, 3}, c.before+1, c.unexplained)
+			p.confirm(ids(1, 2, 77))
 			check(t, &p, []byte{3}, 8, 0)
 			p.add(id(5), c.after)
 			check(t, &p, []byte{3, 5}, 9, 0)
@@ -84,50 +86,50 @@ func TestNumbersThatABlockTakes(t *testing.T) {
 	}
 }
 
-func TestALostChangeShows(t *testing.T) {
+func TestPool_CountsUnexplainedNumbers(t *testing.T) {
 	p := newPool()
 	p.replace(ids(1, 2, 3), 4)
 	p.add(id(5), 5)
 	check(t, &p, []byte{1, 2, 3, 5}, 6, 1)
-	p.mine(ids(77))
+	p.confirm(ids(77))
 	check(t, &p, []byte{1, 2, 3, 5}, 6, 1)
 }
 
-func TestReplaceTellsWhatVanished(t *testing.T) {
+func TestPool_ReplaceReturnsUnlisted(t *testing.T) {
 	p := newPool()
 	p.replace(ids(1, 2, 3), 4)
-	p.hear(id(1))
-	p.hear(id(8)) // its A was lost
-	p.begin()
-	p.hear(id(9)) // came after the list was asked for
+	p.markReceived(id(1))
+	p.markReceived(id(8)) // its A was lost
+	p.startSnapshot()
+	p.markReceived(id(9)) // came after the list was requested
 	p.add(id(6), 4)
 	unlisted, _ := p.replace(ids(1, 4), 4)
-	p.apply([]change{{letter: added, id: id(6), number: 4}})
-	gone := p.settle(unlisted)
-	slices.SortFunc(gone, func(a, b chainhash.Hash) int { return int(a[0]) - int(b[0]) })
-	if !slices.Equal(gone, ids(2, 3, 8)) {
-		t.Errorf("%v vanished, want 2, 3 and 8", gone)
+	p.apply([]change{{letter: transcript.Added, id: id(6), number: 4}})
+	removed := p.removeAbsent(unlisted)
+	slices.SortFunc(removed, func(a, b chainhash.Hash) int { return int(a[0]) - int(b[0]) })
+	if !slices.Equal(removed, ids(2, 3, 8)) {
+		t.Errorf("got %v removed, want 2, 3 and 8", removed)
 	}
 	check(t, &p, []byte{1, 4, 6}, 5, 0)
-	if p.lacks(id(1)) || !p.lacks(id(4)) || !p.lacks(id(6)) {
-		t.Error("lost what was heard")
+	if p.isMissing(id(1)) || !p.isMissing(id(4)) || !p.isMissing(id(6)) {
+		t.Error("got 1 as missing or 4 or 6 as received, want the opposite")
 	}
-	if _, known := p.marks[id(8)]; known {
-		t.Error("keeps what is in no mempool")
+	if _, known := p.entries[id(8)]; known {
+		t.Error("got an entry for 8, want none")
 	}
-	if _, known := p.marks[id(9)]; !known {
-		t.Error("forgot what is too new for the list")
+	if _, known := p.entries[id(9)]; !known {
+		t.Error("got no entry for 9, want one, as it is newer than the list")
 	}
 }
 
-// TestWhatAListKnows: changes that came while the list was on its way are told again only if it does not have them.
-func TestWhatAListKnows(t *testing.T) {
-	block := change{letter: connected, mined: ids(1)}
-	a := func(number uint64) change { return change{letter: added, number: number} }
+// TestNewerThan: changes that came during the request are applied again only if the list does not include them.
+func TestNewerThan(t *testing.T) {
+	block := change{letter: transcript.Connected, confirmed: ids(1)}
+	a := func(number uint64) change { return change{letter: transcript.Added, number: number} }
 	for name, c := range map[string]struct {
-		notes []change
-		next  uint64
-		want  int // notes left
+		changes []change
+		next    uint64
+		want    int // changes left
 	}{
 		"none":                            {nil, 5, 0},
 		"all older":                       {[]change{a(3), a(4)}, 5, 0},
@@ -139,22 +141,22 @@ func TestWhatAListKnows(t *testing.T) {
 		"an addition after the last ones": {[]change{a(2), block, a(3), block}, 4, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := newerThan(c.notes, c.next); len(got) != c.want {
-				t.Errorf("%d left, want %d", len(got), c.want)
+			if got := newerThan(c.changes, c.next); len(got) != c.want {
+				t.Errorf("got %d changes, want %d", len(got), c.want)
 			}
 		})
 	}
 }
 
-func TestThePoolIsBounded(t *testing.T) {
+func TestPool_IsBounded(t *testing.T) {
 	p := newPool()
-	for i := range mostMarks {
-		p.hear(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16), 1})
+	for i := range maxEntries {
+		p.markReceived(chainhash.Hash{byte(i), byte(i >> 8), byte(i >> 16), 1})
 	}
 	p.add(id(1), 1)
 	p.trim()
 	check(t, &p, []byte{1}, 2, 0)
-	if len(p.marks) != 1 {
-		t.Errorf("%d marks are left", len(p.marks))
+	if len(p.entries) != 1 {
+		t.Errorf("got %d entries, want 1", len(p.entries))
 	}
 }

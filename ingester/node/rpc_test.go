@@ -18,14 +18,14 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// A front stands before the replayed node's RPC, and can be made to answer in its place.
+// A front is a proxy before the replayed node's RPC that can respond in its place.
 type front struct {
 	server *httptest.Server
 	node   http.Handler
 
 	mu       sync.Mutex
-	instead  http.HandlerFunc // nil: the node answers
-	released chan struct{}    // closed when instead is another one
+	instead  http.HandlerFunc // nil: the node responds
+	released chan struct{}    // closed when instead changes
 }
 
 func newFront(t *testing.T) *front {
@@ -50,7 +50,7 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.node.ServeHTTP(w, r)
 }
 
-// answer has every call answered by instead from now on, and ends those that hang; nil stands for the node.
+// answer makes instead respond to every call from now on, and ends those that hang; nil restores the node.
 func (f *front) answer(instead http.HandlerFunc) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -58,7 +58,7 @@ func (f *front) answer(instead http.HandlerFunc) {
 	f.released, f.instead = make(chan struct{}), instead
 }
 
-// hang never answers.
+// hang never responds.
 func (f *front) hang(http.ResponseWriter, *http.Request) {
 	f.mu.Lock()
 	released := f.released
@@ -86,12 +86,12 @@ func (f *front) behind(w *watch, o *node.Options) {
 	}
 }
 
-// aloneText is what the log says when RPC is given up.
-const aloneText = "going on with ZMQ alone"
+// zmqOnlyText is what the log says when RPC has failed for too long.
+const zmqOnlyText = "continuing with ZMQ alone"
 
-// TestNode_RPCThatGivesNoAnswer: a node that is heard, with an RPC that is of no use. After the limit what comes counts,
-// the log says so once, and when RPC answers everything is known, what came before too.
-func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
+// TestNode_ContinuesWithZMQWhenRPCFails: ZMQ works and RPC does not. After the limit transactions count as they come,
+// the log says so once, and when RPC works everything is known, including what came before.
+func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 	for name, way := range map[string]func(*front) http.HandlerFunc{
 		"hangs":                        func(f *front) http.HandlerFunc { return f.hang },
 		"hangs up":                     func(*front) http.HandlerFunc { return refuse },
@@ -106,39 +106,39 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 			w := awayWatch(t, &log, f)
 			w.ready()
 			w.play(10, replay.Deliver)
-			w.await(&log, aloneText)
-			if !w.ours.ZMQAlone() || w.count("sightglass_node_zmq_alone") != 1 {
-				t.Error("neither the node nor its metric say that RPC is given up")
+			w.await(&log, zmqOnlyText)
+			if !w.ours.ZMQOnly() || w.count("sightglass_node_zmq_only") != 1 {
+				t.Error("got neither ZMQOnly nor its metric, want both")
 			}
-			w.eventually(func() string { // the messages before are taken in
+			w.eventually(func() string { // the earlier messages are handled
 				if n, want := w.count(messagesTotal), messages(w.lines[:len(w.lines)-30]); n < want {
-					return fmt.Sprintf("%v of %v messages are heard", n, want)
+					return fmt.Sprintf("got %v of %v messages", n, want)
 				}
 				return ""
 			})
 			if _, err := w.ours.View(t.Context()); err != nil { // the last of them is not only counted
 				t.Fatal(err)
 			}
-			held := w.count("sightglass_node_held_transactions_total")
+			held := w.count("sightglass_node_deferred_transactions_total")
 			w.play(30, replay.Deliver)
 			w.eventually(func() string {
 				if _, surplus := w.difference(w.mined); len(surplus) < 15 {
-					return fmt.Sprintf("%d of 15 that came since are evidence", len(surplus))
+					return fmt.Sprintf("got %d transactions as evidence, want 15", len(surplus))
 				}
 				return ""
 			})
-			if n := w.count("sightglass_node_held_transactions_total"); n != held {
-				t.Errorf("%v transactions are held since RPC was given up", n-held)
+			if n := w.count("sightglass_node_deferred_transactions_total"); n != held {
+				t.Errorf("got %v more deferred transactions since RPC failed, want none", n-held)
 			}
-			if n := log.count(aloneText); n != 1 {
-				t.Errorf("the log says %d times that RPC is given up", n)
+			if n := log.count(zmqOnlyText); n != 1 {
+				t.Errorf("got %d log lines about ZMQ alone, want 1", n)
 			}
 			f.answer(nil)
-			w.compare("RPC answers")
+			w.compare("RPC works")
 			w.awaitEvidence(true)
 			w.eventually(func() string {
-				if w.ours.ZMQAlone() || w.count("sightglass_node_in_step") != 1 {
-					return "not in step although RPC answers"
+				if w.ours.ZMQOnly() || w.count("sightglass_node_in_sync") != 1 {
+					return "not in sync although RPC works"
 				}
 				return ""
 			})
@@ -146,37 +146,37 @@ func TestNode_RPCThatGivesNoAnswer(t *testing.T) {
 	}
 }
 
-// TestNode_RPCStopsWhileInStep: nothing is held then, and what is lost is known again with the first answer.
-func TestNode_RPCStopsWhileInStep(t *testing.T) {
+// TestNode_RPCStopsWhileInSync: nothing is deferred then, and what is lost is fetched when RPC works again.
+func TestNode_RPCStopsWhileInSync(t *testing.T) {
 	var log journal
 	f := newFront(t)
 	w := awayWatch(t, &log, f)
 	w.ready()
 	w.play(10, replay.Deliver)
-	w.compare("in step")
+	w.compare("in sync")
 	w.awaitEvidence(true)
-	held := w.count("sightglass_node_held_transactions_total")
+	held := w.count("sightglass_node_deferred_transactions_total")
 	f.answer(f.hang)
 	w.play(4, replay.Drop)
 	w.play(10, replay.Deliver)
-	w.await(&log, aloneText)
+	w.await(&log, zmqOnlyText)
 	w.play(16, replay.Deliver)
 	w.eventually(func() string {
 		if _, surplus := w.difference(w.mined); len(surplus) < 17 {
-			return fmt.Sprintf("%d of 17 that came are evidence", len(surplus))
+			return fmt.Sprintf("got %d transactions as evidence, want 17", len(surplus))
 		}
 		return ""
 	})
-	// The first one after the gap might be of a block whose beginning was lost: until its A it is not believed.
-	if n := w.count("sightglass_node_held_transactions_total"); n > held+1 {
-		t.Errorf("%v transactions were held", n-held)
+	// The first one after the gap might belong to a block whose start was lost: it is deferred until its A.
+	if n := w.count("sightglass_node_deferred_transactions_total"); n > held+1 {
+		t.Errorf("got %v more deferred transactions, want at most 1", n-held)
 	}
 	f.answer(nil)
-	w.compare("RPC answers")
+	w.compare("RPC works")
 	w.awaitEvidence(true)
 }
 
-// TestNode_RPCThatForbidsOneMethod: a whitelist that lacks a method, so that the node's list comes and what it calls for
+// TestNode_RPCThatForbidsOneMethod: a whitelist that lacks a method, so that the node's list comes and what is on it
 // does not. What comes over ZMQ counts, the log says once what is wrong, and readiness shows it until RPC gives the rest.
 func TestNode_RPCThatForbidsOneMethod(t *testing.T) {
 	for _, method := range []string{"getmempoolentry", "getrawtransaction", "getblock", "getblockheader"} {
@@ -190,8 +190,8 @@ func TestNode_RPCThatForbidsOneMethod(t *testing.T) {
 			w.play(len(w.lines)-40, replay.Drop) // the block is to be asked for
 			w.play(10, replay.Drop)              // and so is what the mempool has
 			w.play(2, replay.Deliver)
-			w.await(&log, lacksText)
-			if !w.ours.ZMQAlone() || w.count("sightglass_node_zmq_alone") != 1 {
+			w.await(&log, fetchFailsText)
+			if !w.ours.ZMQOnly() || w.count("sightglass_node_zmq_only") != 1 {
 				t.Error("neither the node nor its metric say that something is lacking")
 			}
 			w.play(28, replay.Deliver)
@@ -205,20 +205,20 @@ func TestNode_RPCThatForbidsOneMethod(t *testing.T) {
 			w.compare("RPC gives the rest")
 			w.awaitEvidence(true)
 			w.eventually(func() string {
-				if w.ours.ZMQAlone() || w.count("sightglass_node_zmq_alone") != 0 {
+				if w.ours.ZMQOnly() || w.count("sightglass_node_zmq_only") != 0 {
 					return "said to be lacking although RPC gives all"
 				}
 				return ""
 			})
-			if n := log.count(lacksText); n != 1 {
+			if n := log.count(fetchFailsText); n != 1 {
 				t.Errorf("the log says %d times that something is lacking", n)
 			}
 		})
 	}
 }
 
-// lacksText is what the log says when RPC gives lists and not what they call for.
-const lacksText = "does not give the transactions or blocks"
+// fetchFailsText is what the log says when RPC returns lists and not what is on them.
+const fetchFailsText = "does not return the transactions or blocks"
 
 // without forbids one method, as a whitelist does.
 func (f *front) without(method string) http.HandlerFunc {
@@ -236,15 +236,15 @@ func (f *front) without(method string) http.HandlerFunc {
 	}
 }
 
-// awayWatch watches plain through f, and gives RPC up soon.
+// awayWatch watches plain through f, with a short limit for RPC.
 func awayWatch(t *testing.T, log *journal, f *front) *watch {
 	t.Helper()
 	return watchNode(t, plain(), replay.NodeOptions{}, true, log, f.behind, func(_ *watch, o *node.Options) {
-		o.WithoutRPC, o.Quiet = 500*time.Millisecond, time.Hour
+		o.ZMQOnlyAfter, o.IdleTimeout = 500*time.Millisecond, time.Hour
 	})
 }
 
-// messages is how many messages of our topics lines has.
+// messages returns how many messages of our topics lines has.
 func messages(lines []transcript.Line) (sum float64) {
 	for _, l := range lines {
 		if l.Topic == node.TopicRawTx || l.Topic == node.TopicSequence {
@@ -254,5 +254,5 @@ func messages(lines []transcript.Line) (sum float64) {
 	return sum
 }
 
-// messagesTotal counts the messages that were understood.
+// messagesTotal counts valid messages.
 const messagesTotal = "sightglass_node_messages_total"

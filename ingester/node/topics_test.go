@@ -10,23 +10,23 @@ import (
 	"sightglass/ingester/bitcoind"
 )
 
-// TestWatchTopics: a topic that the node publishes at another port is missed only if it does not come while the other
-// one does.
-func TestWatchTopics(t *testing.T) {
+// TestNode_WarnsOfTopicAtAnotherPort: the log warns of a topic that is published at another port only if it does not
+// come while the other one does.
+func TestNode_WarnsOfTopicAtAnotherPort(t *testing.T) {
 	const mapped, address = "tcp://node:38332", "tcp://0.0.0.0:28333"
 	published := []bitcoind.Notification{
 		{Topic: TopicRawTx, Address: "tcp://0.0.0.0:28332"}, {Topic: TopicSequence, Address: address},
 	}
 	for name, c := range map[string]struct {
-		heard []string
-		after time.Duration
-		want  int
+		received []string
+		after    time.Duration
+		want     int
 	}{
-		"both come":     {[]string{TopicRawTx, TopicSequence}, 2 * unclearFor, 0},
-		"one comes":     {[]string{TopicRawTx}, 2 * unclearFor, 1},
-		"one, not long": {[]string{TopicRawTx}, unclearFor / 2, 0},
-		"a silent node": {nil, 2 * unclearFor, 0},
-		"the other one": {[]string{TopicSequence}, 2 * unclearFor, 1},
+		"both come":     {[]string{TopicRawTx, TopicSequence}, 2 * unclearTimeout, 0},
+		"one comes":     {[]string{TopicRawTx}, 2 * unclearTimeout, 1},
+		"one, not long": {[]string{TopicRawTx}, unclearTimeout / 2, 0},
+		"an idle node":  {nil, 2 * unclearTimeout, 0},
+		"the other one": {[]string{TopicSequence}, 2 * unclearTimeout, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
@@ -35,17 +35,17 @@ func TestWatchTopics(t *testing.T) {
 			n.chain.published = published
 			n.warnOfTopics(start)
 			n.link.topics = make(map[string]struct{})
-			for _, topic := range c.heard {
+			for _, topic := range c.received {
 				n.link.topics[topic] = struct{}{}
 			}
-			n.watchTopics(start.Add(c.after))
-			n.watchTopics(start.Add(c.after + time.Hour))
-			got := strings.Count(log.String(), "nothing comes of a topic")
-			if c.after < unclearFor {
-				got-- // said an hour later
+			n.checkTopics(start.Add(c.after))
+			n.checkTopics(start.Add(c.after + time.Hour))
+			got := strings.Count(log.String(), "no messages of a topic")
+			if c.after < unclearTimeout {
+				got-- // logged an hour later
 			}
 			if got != c.want {
-				t.Errorf("said %d times, want %d:\n%s", got, c.want, log.String())
+				t.Errorf("got %d warnings, want %d:\n%s", got, c.want, log.String())
 			}
 		})
 	}

@@ -13,34 +13,35 @@ import (
 
 // walk goes back from the tip through the blocks of the window.
 type walk struct {
-	next   chainhash.Hash
-	active bool
-	asking bool
-	steps  int
-	retry  time.Time
+	next     chainhash.Hash
+	active   bool
+	fetching bool
+	steps    int
+	retry    time.Time
 }
 
-// mostSteps bounds a walk: the blocks of the window, some 18, many times over.
-const mostSteps = 500
+// maxSteps bounds a walk: the blocks of the window, about 18, many times over.
+const maxSteps = 500
 
-// askWalk takes the next step back from the tip: for a block that is new here all of it, for another its header.
-func (n *Node) askWalk(now time.Time) {
+// requestWalkStep requests the next block back from the tip: all of a block that was not processed yet, the header of
+// another.
+func (n *Node) requestWalkStep(now time.Time) {
 	w := &n.chain.walk
-	if !w.active || w.asking || len(n.fill.backlog) > mostBacklog || now.Before(w.retry) {
+	if !w.active || w.fetching || len(n.backfill.backlog) > maxBacklog || now.Before(w.retry) {
 		return
 	}
-	w.asking = true
+	w.fetching = true
 	hash, oldest := w.next, now.Add(-n.opts.Window)
 	part := all
-	if _, done := n.chain.done[hash]; done {
+	if _, processed := n.chain.processed[hash]; processed {
 		part = nothing
 		if len(n.chain.vanished) > 0 {
 			part = onlyIDs
 		}
 	}
-	n.question(func(ctx context.Context) func() {
-		s, err := n.getStep(ctx, hash, part, oldest)
-		return func() { n.stepped(hash, s, err) }
+	n.async(func(ctx context.Context) func() {
+		s, err := n.fetchStep(ctx, hash, part, oldest)
+		return func() { n.applyStep(hash, s, err) }
 	})
 }
 
@@ -52,18 +53,18 @@ type step struct {
 	ids      []chainhash.Hash
 }
 
-// part is how much of a block is wanted, beside its header.
+// part is how much of a block is wanted, besides its header.
 type part uint8
 
 const (
 	nothing part = iota
-	onlyIDs      // which transactions it has
+	onlyIDs      // the IDs of its transactions
 	all
 )
 
-// getStep asks for a block's header, and for what is wanted of the block if it is not older than a time. With an error
-// about the block itself the step has its header, and its ids if they could be had.
-func (n *Node) getStep(ctx context.Context, hash chainhash.Hash, wanted part, oldest time.Time) (s step, err error) {
+// fetchStep fetches a block's header, and the wanted part of the block unless the block is older than oldest. With an
+// error about the block itself the step has its header, and its IDs if they could be fetched.
+func (n *Node) fetchStep(ctx context.Context, hash chainhash.Hash, wanted part, oldest time.Time) (s step, err error) {
 	h, err := n.rpc.Header(ctx, hash)
 	if err != nil {
 		return s, err
@@ -83,60 +84,62 @@ func (n *Node) getStep(ctx context.Context, hash chainhash.Hash, wanted part, ol
 	return s, err
 }
 
-func (n *Node) stepped(hash chainhash.Hash, s step, err error) {
+func (n *Node) applyStep(hash chainhash.Hash, s step, err error) {
 	w, now := &n.chain.walk, time.Now()
-	w.asking = false
-	given(&n.sync.reach.noBlocks, err, now)
+	w.fetching = false
+	noteFetch(&n.sync.rpc.blocksFailingSince, err, now)
 	switch {
-	case w.next != hash: // a newer walk has begun meanwhile
+	case w.next != hash: // a newer walk has started
 		return
 	case errors.Is(err, bitcoind.ErrPruned):
-		n.complain(err)
+		n.logOnce(err)
 		n.chain.walk = walk{}
-		clear(n.chain.vanished) // they may have been mined there, so they stay evidence
+		clear(n.chain.vanished) // they may have been mined there, so they remain evidence
 		return
-	case errors.Is(err, bitcoind.ErrNotFound) && s.at.IsZero(): // the chain is another one by now
+	case errors.Is(err, bitcoind.ErrNotFound) && s.at.IsZero(): // the chain has changed
 		n.chain.walk = walk{}
-		n.sync.want(afterRetry(now))
+		n.sync.schedule(retryTime(now))
 		return
 	case err != nil:
-		n.complain(err)
-		// Without its header the step cannot go on. Headers are in the node's memory: an error about one is about the node.
-		if s.at.IsZero() || !bitcoind.AboutOne(err) || !n.fill.giveUp(hash) {
-			w.retry = afterRetry(now)
+		n.logOnce(err)
+		// Without its header the step cannot continue. Headers are in the node's memory: an error about one is about
+		// the node.
+		if s.at.IsZero() || !bitcoind.AboutOne(err) || !n.backfill.failBlock(hash) {
+			w.retry = retryTime(now)
 			return
 		}
 		n.skipBlock(hash, s.ids, err)
 	default:
-		n.chain.pass(hash, s.ids) // one that is too old, too: it is known
+		n.chain.markProcessed(hash, s.ids) // one that is too old, too: it is known
 	}
 	if s.block != nil {
-		n.passOn(s.block.Transactions, s.at)
-		n.fill.blocks++
+		n.queueBlockTransactions(s.block.Transactions, s.at)
+		n.backfill.blocks++
 	}
 	w.next, w.steps = s.previous, w.steps+1
-	if now.Sub(s.at) > n.opts.Window || s.previous == (chainhash.Hash{}) || w.steps >= mostSteps {
+	if now.Sub(s.at) > n.opts.Window || s.previous == (chainhash.Hash{}) || w.steps >= maxSteps {
 		n.endWalk(now)
 	}
 }
 
-// skipBlock goes on without a block that RPC does not give, or gives as bytes that are no block. It is not asked for
-// again. What only it tells is lost: payments that were never in the mempool here, and if its ids are not to be had
-// either, which of those that vanished were mined; they stay evidence.
+// skipBlock continues without a block that RPC does not return, or returns as bytes that are no block. It is not
+// fetched again. Payments that came only with this block are lost. If its IDs are unknown too, so is which of the
+// vanished transactions were mined; those remain evidence.
 func (n *Node) skipBlock(hash chainhash.Hash, ids []chainhash.Hash, err error) {
 	n.metrics.unread.Inc()
-	n.log.Warn("skipped a block that RPC does not give", "block", hash, "tries", triesInAFill, "err", err)
-	n.chain.pass(hash, ids)
+	n.log.Warn("skipped a block that could not be fetched", "block", hash, "tries", triesPerBackfill, "err", err)
+	n.chain.markProcessed(hash, ids)
 	if ids == nil {
 		clear(n.chain.vanished)
 	}
 }
 
-// endWalk: what vanished and is in none of the window's blocks was removed, or is too old to matter.
+// endWalk removes what vanished and is in none of the window's blocks: it was removed from the mempool, or is too old
+// to matter.
 func (n *Node) endWalk(now time.Time) {
 	n.chain.walk = walk{}
 	for id := range n.chain.vanished {
-		if n.pool.marks[id].pooled {
+		if n.pool.entries[id].pooled {
 			continue // a later list has it again
 		}
 		n.emit(Event{Kind: Gone, ID: id, At: now})

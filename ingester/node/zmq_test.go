@@ -74,14 +74,14 @@ func next(t *testing.T, events <-chan node.Event) node.Event {
 	}
 }
 
-func TestEveryTransactionArrivesInOrder(t *testing.T) {
+func TestNode_DeliversTransactionsInOrder(t *testing.T) {
 	txs, p := transactions(t), publisher(t, 2000, false)
 	events, _ := listen(t, p.Endpoint(), io.Discard)
 	done := make(chan error, 1)
 	go func() { done <- p.Run(t.Context(), txs) }()
 	for i, tx := range txs {
 		ev := next(t, events)
-		if ev.Kind != node.Seen || ev.ID != tx.TxHash() || ev.Tx.TxHash() != ev.ID || ev.At.IsZero() || ev.Heard != ev.At {
+		if ev.Kind != node.Seen || ev.ID != tx.TxHash() || ev.Tx.TxHash() != ev.ID || ev.At.IsZero() || ev.Received != ev.At {
 			t.Fatalf("event %d is %+v, want transaction %v", i, ev, tx.TxHash())
 		}
 	}
@@ -90,7 +90,7 @@ func TestEveryTransactionArrivesInOrder(t *testing.T) {
 	}
 }
 
-func TestALoopNeverRepeatsATxid(t *testing.T) {
+func TestPublisher_LoopNeverRepeatsTxid(t *testing.T) {
 	txs, p := transactions(t)[:50], publisher(t, 5000, true)
 	events, _ := listen(t, p.Endpoint(), io.Discard)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -101,7 +101,7 @@ func TestALoopNeverRepeatsATxid(t *testing.T) {
 		seen[next(t, events).ID.String()] = true
 	}
 	if len(seen) != 3*len(txs) {
-		t.Errorf("%d txids in three laps of %d transactions", len(seen), len(txs))
+		t.Errorf("got %d txids in three laps of %d transactions, want three times as many", len(seen), len(txs))
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -109,8 +109,8 @@ func TestALoopNeverRepeatsATxid(t *testing.T) {
 	}
 }
 
-// TestBrokenMessagesHarmNoOthers sends what no node would, between two good transactions.
-func TestBrokenMessagesHarmNoOthers(t *testing.T) {
+// TestNode_SkipsMalformedMessages sends what no node would, between two good transactions.
+func TestNode_SkipsMalformedMessages(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()
 	var log bytes.Buffer
@@ -149,7 +149,7 @@ func TestBrokenMessagesHarmNoOthers(t *testing.T) {
 		}
 	}
 	want := `
-# HELP sightglass_node_bad_messages_total Messages from the node that were passed over, by what was wrong.
+# HELP sightglass_node_bad_messages_total Malformed messages from the node, by what is wrong with them.
 # TYPE sightglass_node_bad_messages_total counter
 sightglass_node_bad_messages_total{reason="counter"} 1
 sightglass_node_bad_messages_total{reason="frames"} 2
@@ -162,8 +162,8 @@ sightglass_node_bad_messages_total{reason="transaction"} 1
 	}
 }
 
-// TestHostileTransactionsHarmNoOthers sends bytes that make btcd panic, or allocate 100 MB, before a good transaction.
-func TestHostileTransactionsHarmNoOthers(t *testing.T) {
+// TestNode_SkipsHostileTransactions sends bytes that make btcd panic, or allocate 100 MB, before a good transaction.
+func TestNode_SkipsHostileTransactions(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()
 	var log journal
@@ -186,7 +186,7 @@ func TestHostileTransactionsHarmNoOthers(t *testing.T) {
 		t.Errorf("got %v, want %v", ev.ID, good.TxHash())
 	}
 	want := fmt.Sprintf(`
-# HELP sightglass_node_bad_messages_total Messages from the node that were passed over, by what was wrong.
+# HELP sightglass_node_bad_messages_total Malformed messages from the node, by what is wrong with them.
 # TYPE sightglass_node_bad_messages_total counter
 sightglass_node_bad_messages_total{reason="counter"} 0
 sightglass_node_bad_messages_total{reason="frames"} 0
@@ -197,7 +197,7 @@ sightglass_node_bad_messages_total{reason="transaction"} %d
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_node_bad_messages_total"); err != nil {
 		t.Error(err)
 	}
-	if log.count("passed over a broken message") == 0 || log.count("expected ") == 0 {
-		t.Error("the log does not say that a message was passed over, and what was expected")
+	if log.count("skipped a malformed message") == 0 || log.count("expected ") == 0 {
+		t.Error("got no log line about a malformed message with what was expected, want one")
 	}
 }

@@ -1,9 +1,9 @@
 package payment
 
 import (
-	"math"
-
 	"github.com/btcsuite/btcd/wire"
+
+	"sightglass/ingester/rawtx"
 )
 
 // MaxOutputs is the widest transaction taken for payments. Batches of up to a
@@ -30,7 +30,7 @@ func judge(tx *wire.MsgTx) Reason {
 	switch {
 	case len(tx.TxIn) == 0 || len(tx.TxOut) == 0:
 		return Malformed
-	case isCoinbase(tx):
+	case rawtx.IsCoinbase(tx):
 		return Coinbase
 	case len(tx.TxOut) > MaxOutputs:
 		return FanOut
@@ -44,14 +44,6 @@ func judge(tx *wire.MsgTx) Reason {
 		}
 	}
 	return Kept
-}
-
-func isCoinbase(tx *wire.MsgTx) bool {
-	if len(tx.TxIn) != 1 {
-		return false
-	}
-	prev := &tx.TxIn[0].PreviousOutPoint
-	return prev.Index == math.MaxUint32 && prev.Hash == [32]byte{}
 }
 
 // isRound reports whether an amount is round in bitcoin: somebody thought of

@@ -38,10 +38,10 @@ func newWeigher(rungs []Rung) *weigher {
 
 // evidence is what the outputs of one minute say.
 type evidence struct {
-	forPrice [priceCells]int32                // in 1/nat
-	piles    [amountCells]uint16              // outputs counted, by cell
-	clusters   [amountCells / clusterCells]uint16 // the same, by cluster
-	outputs  int                              // counted or not
+	forPrice [priceCells]int32                  // in 1/nat
+	piles    [amountCells]uint16                // outputs counted, by cell
+	clusters [amountCells / clusterCells]uint16 // the same, by cluster
+	outputs  int                                // counted or not
 }
 
 // evidencePool keeps evidence not in use, so that a new minute allocates none.

@@ -10,8 +10,9 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// TestBuild_RecoversFromBtcdsPanics shows what the walk keeps from btcd, and that it would be an error without the walk.
-func TestBuild_RecoversFromBtcdsPanics(t *testing.T) {
+// TestBuild_RecoversFromPanics shows input that the walk rejects before btcd, and that without the walk btcd's panic
+// would be an error.
+func TestBuild_RecoversFromPanics(t *testing.T) {
 	for _, name := range []string{"input script", "output script", "witness item"} {
 		err := build(testblock.Hostile()[name], new(wire.MsgTx).Deserialize)
 		at, ok := errors.AsType[*Error](err)

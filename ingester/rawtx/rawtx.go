@@ -1,10 +1,10 @@
-// Package rawtx reads transactions and blocks from their consensus serialisation, as a node sends them and as files hold
-// them. It is the one place where such bytes enter: nobody has validated them, and btcd trusts what they claim.
+// Package rawtx parses transactions and blocks in consensus serialisation, from a node and from files. All such bytes
+// enter here: nobody has validated them, and btcd trusts the counts in them.
 //
-// btcd's wire package (0.24.2) allocates for a count before it reads on, up to 180 MB for ten bytes, and it panics where
-// a script claims more bytes than its buffer of 4 MiB for one transaction's scripts has left. So each count and each
-// length is compared with the bytes that are there first (walk.go), and btcd parses only what has passed. A transaction
-// of MaxSize bytes cannot fill that buffer with bytes that are there, so no valid one is refused.
+// btcd's wire package (0.24.2) allocates for a count before it reads on, up to 180 MB for ten bytes, and it panics if a
+// script's length exceeds what is left of its buffer of 4 MiB for one transaction's scripts. So each count and each
+// length is first compared with the available bytes (walk.go), and btcd parses only what has passed. A transaction of
+// MaxSize bytes cannot fill that buffer with real bytes, so no valid one is rejected.
 package rawtx
 
 import (
@@ -20,13 +20,13 @@ import (
 // at least one.
 const MaxSize = 4_000_000
 
-// What every error of Decode and of DecodeBlock wraps.
+// The errors that are wrapped by every error of Decode and of DecodeBlock.
 var (
 	ErrInvalid      = errors.New("not a transaction")
 	ErrInvalidBlock = errors.New("not a block")
 )
 
-// An Error says where bytes are not what they should be, and what was expected there.
+// An Error reports where bytes are malformed, and what was expected there.
 type Error struct {
 	Offset int // bytes from the start
 	Err    error
@@ -34,12 +34,12 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("at byte %d: %v", e.Offset, e.Err) }
 
-// Unwrap gives what was wrong, without the place.
+// Unwrap returns the error without the place.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Decode parses exactly one transaction. Bytes left over are an error: they mean that the two sides disagree about
-// what was sent. The memory it takes is in proportion to len(raw), whatever counts the bytes claim. Its errors wrap
-// ErrInvalid and an *Error.
+// Decode parses exactly one transaction. Trailing bytes are an error: they mean that the two sides disagree about what
+// was sent. Its memory is proportional to len(raw), whatever the counts in the bytes. Its errors wrap ErrInvalid and an
+// *Error.
 func Decode(raw []byte) (*wire.MsgTx, error) {
 	tx := new(wire.MsgTx)
 	if err := decode(raw, (*cursor).transaction, tx.Deserialize); err != nil {
@@ -48,7 +48,7 @@ func Decode(raw []byte) (*wire.MsgTx, error) {
 	return tx, nil
 }
 
-// DecodeBlock is Decode for a block. A block without transactions is parsed, too. Its errors wrap ErrInvalidBlock and an
+// DecodeBlock is Decode for a block. A block without transactions is valid here. Its errors wrap ErrInvalidBlock and an
 // *Error.
 func DecodeBlock(raw []byte) (*wire.MsgBlock, error) {
 	block := new(wire.MsgBlock)
@@ -58,7 +58,7 @@ func DecodeBlock(raw []byte) (*wire.MsgBlock, error) {
 	return block, nil
 }
 
-// decode has btcd parse raw if walk finds nothing wrong with it.
+// decode parses raw with btcd if walk finds no error in it.
 func decode(raw []byte, walk func(*cursor), parse func(io.Reader) error) error {
 	if len(raw) > MaxSize {
 		return &Error{MaxSize, fmt.Errorf("expected the end, but there are %d bytes, more than a block holds", len(raw))}
@@ -72,7 +72,7 @@ func decode(raw []byte, walk func(*cursor), parse func(io.Reader) error) error {
 	return build(raw, parse)
 }
 
-// build turns btcd's panics into errors. The walk leaves none that we know of.
+// build turns btcd's panics into errors. No known input passes the walk and panics.
 func build(raw []byte, parse func(io.Reader) error) (err error) {
 	r := bytes.NewReader(raw)
 	at := func() int { return len(raw) - r.Len() }
@@ -88,4 +88,9 @@ func build(raw []byte, parse func(io.Reader) error) (err error) {
 		return &Error{at(), fmt.Errorf("expected the end, but %d bytes follow", r.Len())}
 	}
 	return nil
+}
+
+// IsCoinbase reports whether tx is the coinbase of a block: its only input spends no output.
+func IsCoinbase(tx *wire.MsgTx) bool {
+	return len(tx.TxIn) == 1 && tx.TxIn[0].PreviousOutPoint == wire.OutPoint{Index: wire.MaxPrevOutIndex}
 }

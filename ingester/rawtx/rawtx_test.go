@@ -19,7 +19,7 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// genesis is the first transaction of all; its one output pays 50 bitcoin.
+// genesis is the first transaction; its one output pays 50 bitcoin.
 const genesis = "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000"
 
 const genesisID = "4a5e1e4baab89f3a32518a88c31bc87f618f76673e2cc77ab2127b7afdeda33b"
@@ -68,7 +68,7 @@ func TestDecodeBlock(t *testing.T) {
 // input is an outpoint, an empty script and a sequence.
 var input = strings.Repeat("00", 36) + "00" + "ffffffff"
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecode_RejectsMalformed(t *testing.T) {
 	for name, c := range map[string]struct{ hex, want string }{
 		"nothing":                   {"", "at byte 0: expected a transaction's version, 4 bytes, but 0 are left"},
 		"half a transaction":        {genesis[:100], "at byte 41: expected 77 bytes of an input's script, but 8 bytes are left"},
@@ -94,7 +94,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-func TestDecode_RefusesHostileClaims(t *testing.T) {
+func TestDecode_RejectsHostileClaims(t *testing.T) {
 	for name, raw := range testblock.Hostile() {
 		t.Run(name, func(t *testing.T) {
 			_, err := rawtx.Decode(raw)
@@ -108,10 +108,10 @@ func TestDecode_RefusesHostileClaims(t *testing.T) {
 	}
 }
 
-// blockOf is a block of one transaction.
+// blockOf returns a block of one transaction.
 func blockOf(raw []byte) []byte { return slices.Concat(make([]byte, 80), []byte{1}, raw) }
 
-func TestDecode_RefusesWhatNoBlockHolds(t *testing.T) {
+func TestDecode_RejectsOversized(t *testing.T) {
 	if _, err := rawtx.Decode(make([]byte, rawtx.MaxSize+1)); !errors.Is(err, rawtx.ErrInvalid) {
 		t.Errorf("got %v, want ErrInvalid", err)
 	}
@@ -130,7 +130,7 @@ func TestDecode_LargestScript(t *testing.T) {
 	tx.AddTxOut(wire.NewTxOut(1, bytes.Repeat([]byte{7}, rawtx.MaxSize-around-first)))
 	var raw bytes.Buffer
 	if err := tx.Serialize(&raw); err != nil || raw.Len() != rawtx.MaxSize {
-		t.Fatalf("%d bytes, %v; want %d", raw.Len(), err, rawtx.MaxSize)
+		t.Fatalf("got %d bytes, %v; want %d", raw.Len(), err, rawtx.MaxSize)
 	}
 	got, err := rawtx.Decode(raw.Bytes())
 	if err != nil || got.TxHash() != tx.TxHash() {
@@ -138,7 +138,7 @@ func TestDecode_LargestScript(t *testing.T) {
 	}
 }
 
-// allocated is how many bytes f allocates.
+// allocated returns how many bytes f allocates.
 func allocated(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -147,9 +147,9 @@ func allocated(f func()) uint64 {
 	return after.TotalAlloc - before.TotalAlloc
 }
 
-// TestDecode_MemoryIsInProportion: what a parse allocates is bounded by the bytes that are there. The dearest are empty
-// witness items: a byte each, and 24 for the slice.
-func TestDecode_MemoryIsInProportion(t *testing.T) {
+// TestDecode_MemoryIsProportional: the allocations are bounded by the available bytes. Empty witness items cost the
+// most: a byte each, and 24 for the slice.
+func TestDecode_MemoryIsProportional(t *testing.T) {
 	const perByte, constant = 32, 64 << 10
 	if _, err := rawtx.Decode(unhex(t, genesis)); err != nil { // btcd keeps the buffer that it parses with
 		t.Fatal(err)
@@ -168,7 +168,7 @@ func TestDecode_MemoryIsInProportion(t *testing.T) {
 			"block":       func() { _, _ = rawtx.DecodeBlock(blockOf(raw)) },
 		} {
 			if got, most := allocated(decode), uint64(len(raw)*perByte+constant); got > most {
-				t.Errorf("%s, %s of %d bytes: %d bytes allocated, want at most %d", name, form, len(raw), got, most)
+				t.Errorf("got %s, %s of %d bytes: %d bytes allocated, want at most %d", name, form, len(raw), got, most)
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func TestDecode_MemoryIsInProportion(t *testing.T) {
 	}
 }
 
-// reference is what btcd makes of raw by itself; nil if it panics, fails or leaves bytes over.
+// reference returns what btcd alone parses from raw; nil if it panics, fails or leaves bytes.
 func reference(raw []byte, parse func(io.Reader) error) (ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -240,8 +240,8 @@ func compareError(err, kind error, size int, ok bool) error {
 	return nil
 }
 
-// TestDecodeBlock_Damaged changes three bytes of a real block, the first of them at a place where a length may be.
-func TestDecodeBlock_Damaged(t *testing.T) {
+// TestDecodeBlock_RejectsDamaged changes three bytes of a real block, the first of them where a length may be.
+func TestDecodeBlock_RejectsDamaged(t *testing.T) {
 	whole := block(t)
 	rng := rand.New(rand.NewPCG(13, 5))
 	refused := 0
@@ -257,12 +257,12 @@ func TestDecodeBlock_Damaged(t *testing.T) {
 		}
 	}
 	if refused == 0 {
-		t.Error("none was refused")
+		t.Error("got no rejected block, want some")
 	}
 }
 
-// someOf gives the serialisations of a few real transactions, with and without witnesses: small, so that a fuzzer gets
-// far.
+// someOf returns the serialisations of a few real transactions, with and without witnesses: small ones, so that the
+// fuzzer is fast.
 func someOf(t testing.TB, raw []byte) (some [][]byte) {
 	t.Helper()
 	b, err := rawtx.DecodeBlock(raw)

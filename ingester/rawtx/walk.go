@@ -7,7 +7,7 @@ import (
 	"github.com/btcsuite/btcd/wire"
 )
 
-// The least that a transaction, an input and an output take, in bytes: version, counts, one input and lock time (btcd
+// The minimum sizes of a transaction, an input and an output, in bytes: version, counts, one input and lock time (btcd
 // parses none without an input); outpoint, script length and sequence; value and script length.
 const (
 	minTransaction = 4 + 1 + minInput + 1 + 4
@@ -20,8 +20,8 @@ const (
 	header   = wire.MaxBlockHeaderPayload
 )
 
-// A cursor walks over a serialisation and allocates nothing. It accepts what btcd's wire package accepts, within
-// MaxSize. It remembers its first error; after that its methods do nothing, and counts are 0.
+// A cursor walks over a serialisation without allocating. It accepts what btcd's wire package accepts, within MaxSize.
+// It keeps its first error; after that its methods do nothing, and counts are 0.
 type cursor struct {
 	raw []byte
 	at  int
@@ -62,7 +62,7 @@ func (c *cursor) transaction() {
 	c.skip(4, "a transaction's lock time")
 }
 
-// flag reads the marker and the flag of a transaction with witnesses, if they are there.
+// flag reads the marker and the flag of a transaction with witnesses, if present.
 func (c *cursor) flag() bool {
 	if c.err != nil || c.left() == 0 || c.raw[c.at] != wire.TxFlagMarker {
 		return false
@@ -84,18 +84,18 @@ func (c *cursor) witnesses(inputs int) {
 		any = any || items > 0
 	}
 	if !any {
-		c.fail(at, "expected a witness, as the flag says, and there is none")
+		c.fail(at, "expected a witness, as flagged, but there is none")
 	}
 }
 
-// end checks that nothing is left.
+// end checks that no bytes are left.
 func (c *cursor) end() {
 	if c.left() > 0 {
 		c.fail(c.at, "expected the end, but %d bytes follow", c.left())
 	}
 }
 
-// skip passes over n bytes.
+// skip skips n bytes.
 func (c *cursor) skip(n int, what string) {
 	if c.err == nil && n > c.left() {
 		c.fail(c.at, "expected %s, %d bytes, but %d are left", what, n, c.left())
@@ -105,10 +105,10 @@ func (c *cursor) skip(n int, what string) {
 	}
 }
 
-// bytes passes over a length and as many bytes.
+// bytes skips a length and as many bytes.
 func (c *cursor) bytes(what string) { c.skip(c.count(what, 1), what) }
 
-// count reads how many things follow that take least bytes each, or more. It must be in its shortest form.
+// count reads how many items of at least the given size follow. The number must be in its shortest form.
 func (c *cursor) count(what string, least int) int {
 	if c.err != nil {
 		return 0
@@ -128,7 +128,7 @@ func (c *cursor) count(what string, least int) int {
 	return 0
 }
 
-// varint reads an integer of 1, 3, 5 or 9 bytes. It stays where it is if they are not all there.
+// varint reads an integer of 1, 3, 5 or 9 bytes. It does not advance if they are not all available.
 func (c *cursor) varint() (n uint64, shortest bool) {
 	rest := c.raw[c.at:]
 	if len(rest) == 0 {

@@ -15,13 +15,13 @@ import (
 
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/zmqsub"
 )
 
-// A tape is a recording under way, of a replayed node.
+// A tape is a running recording of a replayed node.
 type tape struct {
 	node     *replay.Node
 	recorder *recorder
@@ -30,14 +30,14 @@ type tape struct {
 	spy      *spy // nil without RPC
 }
 
-// A spy tells what mempools the recorder was answered, by their numbers.
+// A spy reports the mempool sequences that the recorder received.
 type spy struct {
-	Asker
+	Caller
 	numbers chan uint64
 }
 
 func (s *spy) Call(ctx context.Context, method string, params ...any) (json.RawMessage, error) {
-	result, err := s.Asker.Call(ctx, method, params...)
+	result, err := s.Caller.Call(ctx, method, params...)
 	var a struct {
 		Next uint64 `json:"mempool_sequence"`
 	}
@@ -50,7 +50,7 @@ func (s *spy) Call(ctx context.Context, method string, params ...any) (json.RawM
 	return result, err
 }
 
-// await returns when the recorder has been answered what is good.
+// await returns when the recorder has received a sequence that satisfies good.
 func (s *spy) await(t *testing.T, good func(number uint64) bool) {
 	t.Helper()
 	giveUp := time.After(20 * time.Second)
@@ -61,12 +61,12 @@ func (s *spy) await(t *testing.T, good func(number uint64) bool) {
 				return
 			}
 		case <-giveUp:
-			t.Fatal("no such answer for 20 s")
+			t.Fatal("got no such response for 20 s")
 		}
 	}
 }
 
-// roll begins to record lines. The node is asked often, so that short lives see it too.
+// roll starts to record lines. The RPC interval is short, so that a short simulation has responses too.
 func roll(t *testing.T, lines []transcript.Line, withRPC bool, maxSize Size, log io.Writer) *tape {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(log, nil))
@@ -88,7 +88,7 @@ func roll(t *testing.T, lines []transcript.Line, withRPC bool, maxSize Size, log
 	}
 	r := newRecorder(o)
 	tp.recorder = r
-	r.every, r.settle = 5*time.Millisecond, time.Millisecond
+	r.checkInterval, r.settleDelay = 5*time.Millisecond, time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- r.run(ctx) }()
@@ -110,13 +110,13 @@ func (tp *tape) awaitRecorder(t *testing.T) {
 	}
 }
 
-// play steps through all, and stops the recorder when it has all. It gives the recording.
+// play plays all lines, and stops the recorder when it has all of them. It returns the recording.
 func (tp *tape) play(t *testing.T, lines []transcript.Line) []transcript.Line {
 	t.Helper()
 	sent, zmq := int64(0), published(lines)
 	for n := 0; ; n++ {
 		if n%100 == 0 || restartsAt(zmq, sent) {
-			tp.awaitHeard(t, sent)
+			tp.awaitReceived(t, sent)
 		}
 		line, ok, err := tp.node.Step(replay.Deliver)
 		if err != nil {
@@ -131,9 +131,9 @@ func (tp *tape) play(t *testing.T, lines []transcript.Line) []transcript.Line {
 		if line.Method == replay.Restart {
 			tp.awaitRecorder(t)
 		}
-		tp.awaitAnswer(t, n, line)
+		tp.awaitResponse(t, n, line)
 	}
-	tp.awaitHeard(t, sent)
+	tp.awaitReceived(t, sent)
 	if err := tp.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -144,30 +144,30 @@ func (tp *tape) play(t *testing.T, lines []transcript.Line) []transcript.Line {
 	return got
 }
 
-// restartsAt says whether the n-th notification is of another life than the one before.
+// restartsAt reports whether the node restarted before the n-th notification.
 func restartsAt(zmq []transcript.Line, n int64) bool {
 	return 0 < n && n < int64(len(zmq)) && zmq[n].Counter == 0
 }
 
-// awaitHeard returns when the recorder has all that was sent: a real node takes far longer to start again than its last
-// messages are on the way.
-func (tp *tape) awaitHeard(t *testing.T, sent int64) {
+// awaitReceived returns when the recorder has everything that was sent: a real node takes far longer to restart than
+// its last messages take to arrive.
+func (tp *tape) awaitReceived(t *testing.T, sent int64) {
 	t.Helper()
 	again := time.NewTicker(time.Millisecond)
 	defer again.Stop()
 	giveUp := time.After(20 * time.Second)
-	for tp.recorder.heard.Load() < sent {
+	for tp.recorder.notifications.Load() < sent {
 		select {
 		case <-again.C:
 		case <-giveUp:
-			t.Fatalf("%d of %d notifications were heard after 20 s", tp.recorder.heard.Load(), sent)
+			t.Fatalf("got %d of %d notifications after 20 s", tp.recorder.notifications.Load(), sent)
 		}
 	}
 }
 
-// awaitAnswer lets the recorder ask at times: above all in each life before anything happens in it, as it would of a real
-// node, which takes its time to start.
-func (tp *tape) awaitAnswer(t *testing.T, n int, line transcript.Line) {
+// awaitResponse waits for RPC responses at times: above all after each restart before any notification, as a real node
+// takes its time to start.
+func (tp *tape) awaitResponse(t *testing.T, n int, line transcript.Line) {
 	t.Helper()
 	switch {
 	case tp.spy == nil:
@@ -197,19 +197,19 @@ func count(lines []transcript.Line, method string) int {
 	return n
 }
 
-// compare wants the notifications of both to be the same, and the recording to agree with its own answers.
+// compare checks that the notifications of both are the same, and that the recording agrees with its own responses.
 func compare(t *testing.T, got, want []transcript.Line) {
 	t.Helper()
 	g, w := published(got), published(want)
 	for i := range w {
 		if g[i].Topic != w[i].Topic || g[i].Counter != w[i].Counter || !bytes.Equal(g[i].Body, w[i].Body) {
-			t.Fatalf("notification %d is %s %d, want %s %d", i, g[i].Topic, g[i].Counter, w[i].Topic, w[i].Counter)
+			t.Fatalf("notification %d: got %s %d, want %s %d", i, g[i].Topic, g[i].Counter, w[i].Topic, w[i].Counter)
 		}
 	}
 	agrees(t, got)
 }
 
-// agrees wants a recording to agree with its own answers.
+// agrees checks that a recording agrees with its own responses.
 func agrees(t *testing.T, lines []transcript.Line) {
 	t.Helper()
 	n, err := replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", Log: slog.New(slog.DiscardHandler)}, lines)
@@ -224,10 +224,10 @@ func agrees(t *testing.T, lines []transcript.Line) {
 	}
 }
 
-func TestARecordingIsTheSameLife(t *testing.T) {
+func TestRun_RecordsWhatReplayPlays(t *testing.T) {
 	for name, of := range map[string]func(t *testing.T) []transcript.Line{
-		"made up":  func(*testing.T) []transcript.Line { return life.New(11, 1000) },
-		"the real": realLife,
+		"simulated": func(*testing.T) []transcript.Line { return simnode.Lines(11, 1000) },
+		"real":      realLife,
 	} {
 		t.Run(name, func(t *testing.T) {
 			lines := of(t)
@@ -235,7 +235,7 @@ func TestARecordingIsTheSameLife(t *testing.T) {
 			compare(t, got, lines)
 			for _, method := range []string{"getzmqnotifications", "getnetworkinfo", "getblockchaininfo", "getblockheader", "getrawmempool"} {
 				if count(got, method) == 0 {
-					t.Errorf("%s was not asked", method)
+					t.Errorf("got no response to %s, want one", method)
 				}
 			}
 			t.Logf("%d notifications, %d mempools", len(published(got)), count(got, "getrawmempool"))
@@ -243,9 +243,9 @@ func TestARecordingIsTheSameLife(t *testing.T) {
 	}
 }
 
-// TestEachFileOfALongRecordingStandsAlone records more than fits.
-func TestEachFileOfALongRecordingStandsAlone(t *testing.T) {
-	lines := life.New(14, 1000)
+// TestRun_EachRotatedFileReplays records more than fits.
+func TestRun_EachRotatedFileReplays(t *testing.T) {
+	lines := simnode.Lines(14, 1000)
 	tp := roll(t, lines, true, 2*MB, io.Discard)
 	tp.play(t, lines)
 	for _, files := range [][]string{{tp.out}, {tp.out + ".1"}, {tp.out + ".1", tp.out}} {
@@ -266,21 +266,21 @@ func realLife(t *testing.T) []transcript.Line {
 	return lines
 }
 
-func TestWithoutRPCItSaysWhatIsLacking(t *testing.T) {
-	lines := life.New(12, 200)
+func TestRun_WarnsWithoutRPC(t *testing.T) {
+	lines := simnode.Lines(12, 200)
 	var log bytes.Buffer
 	got := roll(t, lines, false, GB, &log).play(t, lines)
 	compare(t, got, lines)
 	if len(got) != len(published(got)) {
-		t.Error("there are answers in it")
+		t.Error("got responses in the recording, want none")
 	}
-	if !strings.Contains(log.String(), "without RPC the recording will lack the mempool") {
-		t.Errorf("it only says %s", log.String())
+	if !strings.Contains(log.String(), "without RPC the recording lacks the mempool") {
+		t.Errorf("got the log %s, want the warning", log.String())
 	}
 }
 
-func TestFailingRPCStopsNoRecording(t *testing.T) {
-	lines := life.New(13, 200)
+func TestRun_ContinuesWhenRPCFails(t *testing.T) {
+	lines := simnode.Lines(13, 200)
 	var log lockedBuffer
 	tp := roll(t, lines, true, GB, &log)
 	tp.node.Fail(func(method string) *replay.RPCError {
@@ -291,11 +291,11 @@ func TestFailingRPCStopsNoRecording(t *testing.T) {
 	})
 	compare(t, tp.play(t, lines), lines)
 	if !strings.Contains(log.String(), "the disk is gone") {
-		t.Errorf("it only says %s", log.String())
+		t.Errorf("got the log %s, want the warning", log.String())
 	}
 }
 
-// lockedBuffer takes the logs of several goroutines.
+// lockedBuffer is a log for several goroutines.
 type lockedBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -313,16 +313,16 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// asker answers a mempool that grows, as large as it takes to fill a file.
-type asker struct{ size int }
+// A largeCaller returns a result large enough to fill a file.
+type largeCaller struct{ size int }
 
-func (a asker) Call(_ context.Context, method string, _ ...any) (json.RawMessage, error) {
+func (a largeCaller) Call(_ context.Context, method string, _ ...any) (json.RawMessage, error) {
 	return json.Marshal(method + strings.Repeat("x", a.size))
 }
 
-// TestRotationBeginsWithTheAnswers writes notifications by hand until the file is begun anew.
-func TestRotationBeginsWithTheAnswers(t *testing.T) {
-	o := Options{ZMQ: []string{"tcp://127.0.0.1:1"}, RPC: asker{10}, MaxSize: 200_000,
+// TestRun_RotatedFileStartsWithBaseline writes notifications until the file is rotated.
+func TestRun_RotatedFileStartsWithBaseline(t *testing.T) {
+	o := Options{ZMQ: []string{"tcp://127.0.0.1:1"}, RPC: largeCaller{10}, MaxSize: 200_000,
 		Out: filepath.Join(t.TempDir(), "it.jsonl"), Log: slog.New(slog.DiscardHandler)}
 	r := newRecorder(o)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -346,12 +346,12 @@ func TestRotationBeginsWithTheAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if name == o.Out && count(lines, "getrawmempool") == 0 {
-			t.Errorf("%s has no mempool", name)
+			t.Errorf("%s: got no mempool, want one", name)
 		}
 	}
 }
 
-func TestRunRefuses(t *testing.T) {
+func TestRun_RejectsBadOptions(t *testing.T) {
 	good := Options{ZMQ: []string{"tcp://127.0.0.1:1"}, MaxSize: GB, Out: filepath.Join(t.TempDir(), "it.jsonl"), Log: slog.New(slog.DiscardHandler)}
 	small, nowhere, endpoint := good, good, good
 	small.MaxSize = 1
@@ -363,12 +363,12 @@ func TestRunRefuses(t *testing.T) {
 		`ZMQ endpoint "here": want`:            endpoint,
 	} {
 		if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want it to say %q", err, want)
+			t.Errorf("got %v, want an error with %q", err, want)
 		}
 	}
 }
 
-func TestAFullDiskEndsIt(t *testing.T) {
+func TestRun_EndsOnFullDisk(t *testing.T) {
 	r := newRecorder(Options{ZMQ: []string{"tcp://127.0.0.1:1"}, MaxSize: GB, Out: "/dev/full", Log: slog.New(slog.DiscardHandler)})
 	r.messages <- zmqsub.Message{At: time.Now(), Frames: [][]byte{[]byte("rawtx"), make([]byte, 100_000), make([]byte, 4)}}
 	err := r.run(t.Context())
@@ -377,7 +377,7 @@ func TestAFullDiskEndsIt(t *testing.T) {
 	}
 }
 
-func TestSize(t *testing.T) {
+func TestSize_UnmarshalText(t *testing.T) {
 	for text, want := range map[string]Size{
 		"0": 0, "500": 500, "500B": 500, "500MB": 500 * MB, "1.5GB": 1500 * MB, "1GiB": 1 << 30, "2 kb": 2000, "1KiB": 1024, "1tb": 1000 * GB,
 	} {

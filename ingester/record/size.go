@@ -9,13 +9,13 @@ import (
 // A Size is a number of bytes.
 type Size int64
 
-// Sizes that are named often.
+// Common sizes.
 const (
 	MB Size = 1e6
 	GB Size = 1e9
 )
 
-// units are in the order in which they are tried: the longer before those that they end with.
+// units are in the order in which they are tried: longer suffixes first.
 var units = []struct {
 	name  string
 	bytes float64
@@ -24,7 +24,7 @@ var units = []struct {
 	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
 }
 
-// UnmarshalText reads sizes such as 500MB, 1.5GB (of 10^9) and 1GiB (of 2^30), or plain bytes.
+// UnmarshalText parses sizes such as 500MB, 1.5GB (of 10^9) and 1GiB (of 2^30), or plain bytes.
 func (s *Size) UnmarshalText(text []byte) error {
 	upper := strings.ToUpper(strings.TrimSpace(string(text)))
 	for _, u := range units {

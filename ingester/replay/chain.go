@@ -9,24 +9,24 @@ import (
 	"github.com/btcsuite/btcd/wire"
 )
 
-// A block is what is known of one. The pool of blocks is filled from the whole recording before it is played; a block
-// is answered for when the node has told of it.
+// A block is what is known of one. The whole recording is scanned for blocks before playback; RPC returns a block once
+// the node has announced it.
 type block struct {
-	hash   chainhash.Hash
-	header *wire.BlockHeader // nil: not in the recording
-	height int64             // unknown: not in the recording
-	txids  []chainhash.Hash  // the coinbase first; nil: not in the recording
-	whole  []byte            // its serialisation, if that was recorded
-	told   bool              // it connected or disconnected by now
-	t      float64           // when it first did
+	hash      chainhash.Hash
+	header    *wire.BlockHeader // nil: not in the recording
+	height    int64             // unknown: not in the recording
+	txids     []chainhash.Hash  // the coinbase first; nil: not in the recording
+	whole     []byte            // its serialisation, if recorded
+	announced bool              // it has connected or disconnected
+	t         float64           // when it first did
 }
 
 const unknown = -1
 
-// A chain is the active chain, as far as the recording knows it.
+// A chain is the active chain as far as the recording shows it.
 type chain struct {
 	blocks map[chainhash.Hash]*block
-	active map[int64]chainhash.Hash // by height; not without holes
+	active map[int64]chainhash.Hash // by height; may have holes
 	tip    int64                    // its height; unknown: none yet
 }
 
@@ -34,7 +34,7 @@ func newChain() chain {
 	return chain{blocks: make(map[chainhash.Hash]*block), active: make(map[int64]chainhash.Hash), tip: unknown}
 }
 
-// block gives the block, a new one if there is none.
+// block returns the block with the given hash, and creates it if necessary.
 func (c *chain) block(hash chainhash.Hash) *block {
 	b, ok := c.blocks[hash]
 	if !ok {
@@ -44,16 +44,16 @@ func (c *chain) block(hash chainhash.Hash) *block {
 	return b
 }
 
-// begin makes b the tip.
-func (c *chain) begin(b *block, t float64) {
-	c.tell(b, t)
+// setTip makes b the tip.
+func (c *chain) setTip(b *block, t float64) {
+	c.announce(b, t)
 	c.tip = b.height
 	c.active[c.tip] = b.hash
 }
 
-// connect puts b on top.
+// connect adds b on top.
 func (c *chain) connect(b *block, t float64) {
-	c.tell(b, t)
+	c.announce(b, t)
 	if b.height == unknown {
 		b.height = c.tip + 1
 	}
@@ -61,9 +61,9 @@ func (c *chain) connect(b *block, t float64) {
 	c.active[c.tip] = b.hash
 }
 
-// disconnect takes b off, if it is on top.
+// disconnect removes b if it is the tip.
 func (c *chain) disconnect(b *block, t float64) {
-	c.tell(b, t)
+	c.announce(b, t)
 	if b.height == unknown {
 		b.height = c.tip
 	}
@@ -77,13 +77,13 @@ func (c *chain) disconnect(b *block, t float64) {
 	}
 }
 
-func (c *chain) tell(b *block, t float64) {
-	if !b.told {
-		b.told, b.t = true, t
+func (c *chain) announce(b *block, t float64) {
+	if !b.announced {
+		b.announced, b.t = true, t
 	}
 }
 
-// confirmations are as bitcoind counts them: -1 for a block that is not in the active chain.
+// confirmations returns what bitcoind does: -1 for a block that is not in the active chain.
 func (c *chain) confirmations(b *block) int64 {
 	if c.active[b.height] != b.hash || b.height > c.tip {
 		return -1
@@ -91,21 +91,21 @@ func (c *chain) confirmations(b *block) int64 {
 	return c.tip - b.height + 1
 }
 
-// headerOf gives b's header; where the recording has none, one that could have been its, of time at.
+// headerOf returns b's header, or a plausible one with the time at if the recording has none.
 func (c *chain) headerOf(b *block, at time.Time) wire.BlockHeader {
 	if b.header != nil {
 		return *b.header
 	}
 	return wire.BlockHeader{
-		Version:    0x20000000, // no soft fork is voted on
+		Version:    0x20000000, // no soft fork is signalled
 		PrevBlock:  c.active[b.height-1],
 		MerkleRoot: MerkleRoot(b.txids),
 		Timestamp:  at,
-		Bits:       0x207fffff, // the easiest target there is
+		Bits:       0x207fffff, // the easiest target
 	}
 }
 
-// MerkleRoot is the root of the tree over a block's txids, as its header holds it; zero if there are none.
+// MerkleRoot returns the root of the tree over a block's txids, as its header has it; zero if there are none.
 func MerkleRoot(txids []chainhash.Hash) chainhash.Hash {
 	if len(txids) == 0 {
 		return chainhash.Hash{}
@@ -123,12 +123,7 @@ func MerkleRoot(txids []chainhash.Hash) chainhash.Hash {
 	return row[0]
 }
 
-// isCoinbase says whether tx is a block's first.
-func isCoinbase(tx *wire.MsgTx) bool {
-	return len(tx.TxIn) == 1 && tx.TxIn[0].PreviousOutPoint == wire.OutPoint{Index: wire.MaxPrevOutIndex}
-}
-
-// coinbaseHeight reads the height that a coinbase begins with (BIP 34).
+// coinbaseHeight returns the height at the start of a coinbase's script (BIP 34).
 func coinbaseHeight(tx *wire.MsgTx) int64 {
 	const op1, op16 = 0x51, 0x60
 	script := tx.TxIn[0].SignatureScript
@@ -147,13 +142,13 @@ func coinbaseHeight(tx *wire.MsgTx) int64 {
 	return height
 }
 
-// raw gives a block as it is on disk, or nil if not all of it is in the recording: a made up header has another hash.
+// raw returns a block's serialisation, or nil if the recording lacks a part of it: a made up header has another hash.
 func (b *block) raw(bodies map[chainhash.Hash][]byte) []byte {
 	if b.whole != nil || b.header == nil {
 		return b.whole
 	}
 	var out bytes.Buffer
-	_ = b.header.Serialize(&out) // to memory, which takes everything
+	_ = b.header.Serialize(&out) // writes to memory do not fail
 	_ = wire.WriteVarInt(&out, 0, uint64(len(b.txids)))
 	for _, id := range b.txids {
 		body, ok := bodies[id]

@@ -8,47 +8,47 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-// A pool is the mempool as the notifications tell of it.
+// A pool is the mempool according to the notifications.
 //
-// Each change takes the next number. Additions and removals tell theirs; what a block takes out of the mempool takes
-// its numbers in silence, all of them before the block's own notification comes. Where other changes of the same
-// moment tell numbers beyond those, the silent ones show as a gap.
+// Each change takes the next number. Additions and removals report theirs. What a block removes takes numbers that no
+// notification reports, all of them before the block's own notification. If other changes at the same moment report
+// later numbers, the unreported ones appear as a gap.
 type pool struct {
-	ids    map[chainhash.Hash]float64 // the unconfirmed transactions, and the T of when each came
-	next   uint64                     // the number that the next change takes
-	silent uint64                     // numbers taken in silence, whose block is still to come
-	sure   bool                       // nothing was lost since ids was known as a whole
-	log    []change                   // of this life, in order; what undoes it
-	ahead  []checkpoint               // what the node answered already, but has yet to publish
-	agreed int                        // the checkpoints that held
+	ids        map[chainhash.Hash]float64 // the unconfirmed transactions, and the T at which each came
+	next       uint64                     // the number of the next change
+	unreported uint64                     // numbers taken without a notification, by a block that is still to come
+	known      bool                       // no notification was lost since ids was complete
+	log        []change                   // the changes of this run of the node, in order
+	ahead      []checkpoint               // responses of the node that precede its notifications
+	agreed     int                        // the checkpoints that were equal
 }
 
-// A change is one addition or removal. The transactions that a block removed all carry the number of the last.
+// A change is one addition or removal. The transactions that a block removes all have the number of the last one.
 type change struct {
 	number uint64
 	id     chainhash.Hash
 	added  bool
 }
 
-// A checkpoint is what the node itself answered to getrawmempool.
+// A checkpoint is the node's own response to getrawmempool.
 type checkpoint struct {
 	t    float64
 	next uint64 // its mempool_sequence
 	ids  map[chainhash.Hash]float64
 }
 
-// ErrDisagree is wrapped by an error about a mempool that is not what the node itself said it was.
-var ErrDisagree = errors.New("the recording and its own getrawmempool disagree")
+// ErrDisagree is wrapped by an error about a mempool that differs from the node's own list.
+var ErrDisagree = errors.New("the recording differs from its own getrawmempool")
 
 // restart empties the mempool, as of a node that has just started.
 func (p *pool) restart() {
-	*p = pool{ids: make(map[chainhash.Hash]float64), next: 1, sure: true, agreed: p.agreed}
+	*p = pool{ids: make(map[chainhash.Hash]float64), next: 1, known: true, agreed: p.agreed}
 }
 
-// lost says that notifications are missing from the recording. What is known then is known no more, until the node is
-// asked, or has been.
+// lost is called when notifications are missing from the recording. The state is then unknown until the next
+// checkpoint, or set from the last one.
 func (p *pool) lost() {
-	p.sure, p.silent = false, 0
+	p.known, p.unreported = false, 0
 	if last := len(p.ahead) - 1; last >= 0 {
 		p.adopt(p.ahead[last])
 	}
@@ -57,17 +57,17 @@ func (p *pool) lost() {
 // change adds or removes one transaction at time t.
 func (p *pool) change(c change, t float64) {
 	switch {
-	case !p.sure:
+	case !p.known:
 	case c.number < p.next:
-		return // the node had answered getrawmempool before it published this
+		return // the node had responded to getrawmempool before it published this
 	default:
-		p.silent += c.number - p.next
+		p.unreported += c.number - p.next
 	}
 	p.next = c.number + 1
-	p.note(c, t)
+	p.apply(c, t)
 }
 
-func (p *pool) note(c change, t float64) {
+func (p *pool) apply(c change, t float64) {
 	p.log = append(p.log, c)
 	if c.added {
 		p.ids[c.id] = t
@@ -84,30 +84,30 @@ func (p *pool) block(txids []chainhash.Hash) {
 			gone = append(gone, id)
 		}
 	}
-	if p.sure { // otherwise the gaps are unknown, and with them the count
-		shown := min(p.silent, uint64(len(gone)))
-		p.silent -= shown
+	if p.known { // otherwise the gaps, and so the count, are unknown
+		shown := min(p.unreported, uint64(len(gone)))
+		p.unreported -= shown
 		p.next += uint64(len(gone)) - shown
 	}
 	for _, id := range gone {
-		p.note(change{number: p.next - 1, id: id}, 0)
+		p.apply(change{number: p.next - 1, id: id}, 0)
 	}
 }
 
-// stepOver says that all blocks of the moment have been published.
-func (p *pool) stepOver() {
-	if p.silent > 0 {
+// endStep is called when all blocks of the moment have been published.
+func (p *pool) endStep() {
+	if p.unreported > 0 {
 		p.lost()
 	}
 }
 
-// midStep says whether blocks are still to come that have changed the mempool already.
-func (p *pool) midStep() bool { return p.sure && p.silent > 0 }
+// midStep reports whether blocks that have already changed the mempool are still to come.
+func (p *pool) midStep() bool { return p.known && p.unreported > 0 }
 
-// check compares c, or adopts it where nothing is known to compare with. A node's answers may run ahead of what it
-// publishes, and the other way round.
+// check compares c with the state, or adopts it if the state is unknown. A node's responses may precede its
+// notifications, and the other way round.
 func (p *pool) check(c checkpoint) error {
-	if !p.sure {
+	if !p.known {
 		p.adopt(c)
 		return nil
 	}
@@ -115,10 +115,10 @@ func (p *pool) check(c checkpoint) error {
 	return p.settle()
 }
 
-// settle compares what was answered with what has been published by now.
+// settle compares the waiting checkpoints that the notifications have reached.
 func (p *pool) settle() error {
 	var err error
-	for p.sure && p.silent == 0 && len(p.ahead) > 0 && p.ahead[0].next <= p.next {
+	for p.known && p.unreported == 0 && len(p.ahead) > 0 && p.ahead[0].next <= p.next {
 		c := p.ahead[0]
 		p.ahead = p.ahead[1:]
 		err = errors.Join(err, p.compare(c))
@@ -126,7 +126,7 @@ func (p *pool) settle() error {
 	return err
 }
 
-// compare undoes what came after c, and says what is different. After a difference the node's word holds.
+// compare undoes what came after c, and returns the difference. After a difference the node's list becomes the state.
 func (p *pool) compare(c checkpoint) error {
 	ids := maps.Clone(p.ids)
 	undone := 0
@@ -141,19 +141,19 @@ func (p *pool) compare(c checkpoint) error {
 			ids[last.id] = 0
 		}
 	}
-	missing, surplus := without(c.ids, ids), without(ids, c.ids)
+	missing, surplus := countMissing(c.ids, ids), countMissing(ids, c.ids)
 	if missing+surplus == 0 && uint64(undone) == p.next-c.next {
 		p.agreed++
 		return nil
 	}
 	simulated := p.next - uint64(undone)
 	p.adopt(c)
-	return fmt.Errorf("%w at t=%g: of %d transactions %d are missing and %d too many; the next number is %d, not %d",
+	return fmt.Errorf("%w at t=%g: of %d transactions %d are missing and %d are surplus; the next number is %d, want %d",
 		ErrDisagree, c.t, len(c.ids), missing, surplus, simulated, c.next)
 }
 
-// without counts what is in a but not in b.
-func without(a, b map[chainhash.Hash]float64) int {
+// countMissing counts what is in a but not in b.
+func countMissing(a, b map[chainhash.Hash]float64) int {
 	n := 0
 	for id := range a {
 		if _, ok := b[id]; !ok {
@@ -163,11 +163,11 @@ func without(a, b map[chainhash.Hash]float64) int {
 	return n
 }
 
-// adopt takes the node's word for the mempool, and carries out again what was published of later changes.
+// adopt makes the node's list the state, and applies later published changes to it.
 func (p *pool) adopt(c checkpoint) {
 	log, before := p.log, p.ids
 	p.ids, p.log = maps.Clone(c.ids), nil
-	p.ahead, p.silent, p.sure = nil, 0, true
+	p.ahead, p.unreported, p.known = nil, 0, true
 	p.next = max(p.next, c.next)
 	for id := range p.ids {
 		if t, ok := before[id]; ok {
@@ -176,7 +176,7 @@ func (p *pool) adopt(c checkpoint) {
 	}
 	for _, l := range log {
 		if l.number >= c.next {
-			p.note(l, before[l.id])
+			p.apply(l, before[l.id])
 		}
 	}
 }

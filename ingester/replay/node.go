@@ -18,61 +18,61 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// NodeOptions say where a recorded life is played, and how fast.
+// NodeOptions configure a Node.
 type NodeOptions struct {
 	Endpoint  string    // ZMQ endpoint to bind; tcp://127.0.0.1:* takes a free port
-	Sequence  string    // ZMQ endpoint to bind for the topic sequence, which then is published there alone. Empty: Endpoint
-	RPCListen string    // address to answer RPC on; 127.0.0.1:0 takes a free port. Empty: no RPC
+	Sequence  string    // ZMQ endpoint to bind for the topic sequence alone. Empty: Endpoint
+	RPCListen string    // address for RPC; 127.0.0.1:0 takes a free port. Empty: no RPC
 	Speed     float64   // 1: as recorded, 10: ten times faster; 0: as fast as possible
-	Start     time.Time // what is taken for the time of the first line. Zero: when it is played; at speed 0, so that the last line is now
+	Start     time.Time // the time of the first line. Zero: when it is played; at speed 0, so that the last line is now
 	Log       *slog.Logger
 }
 
-// A Node lives a recorded life again: it publishes over ZMQ what was recorded, and answers RPC as the recorded node
-// would have at that moment. It keeps its own account of the mempool, apart from all code that listens to a node, and
-// compares it with what the recorded node said of itself.
+// A Node plays a recording: it publishes what was recorded over ZMQ, and answers RPC as the recorded node would have at
+// that moment. It tracks the mempool independently of the code that listens to a node, and compares it with the
+// recorded node's own lists.
 //
-// The times in its answers are those of the playing, so that an old recording looks as if it happened now; a block in
-// its serialisation keeps its header's time. Who takes what it publishes slowly slows it down, and loses nothing.
+// The times in its responses are those of the playback, so that an old recording looks as if it happened now; a
+// serialised block keeps its header's time. A slow subscriber slows the Node down, and loses nothing.
 //
-// Step, Cut, AwaitSubscriber, Run and Close are for one goroutine. All else may be called meanwhile.
+// Step, Cut, AwaitSubscriber, Run and Close are for one goroutine. All other methods are safe for concurrent use.
 type Node struct {
 	opts     NodeOptions
 	socket   *xpub
-	sequence *xpub            // socket, unless NodeOptions.Sequence gives the topic one of its own
+	sequence *xpub            // socket, unless NodeOptions.Sequence is set
 	bound    map[*xpub]string // the endpoints of both
 	server   *server          // nil: no RPC
 	events   []event
-	sent     int // the events that were played
+	sent     int // the number of events played
 
-	mu      sync.Mutex // guards what RPC reads, all below
+	mu      sync.Mutex // guards what RPC reads: all fields below
 	rec     *recording
 	clock   clock
-	applied int // the events that state is as of
+	applied int // the number of events in the state
 	pool    pool
-	run     []chainhash.Hash          // what was published since the last coinbase, perhaps a block
+	block   []chainhash.Hash          // published since the last coinbase, perhaps a block
 	bodies  map[chainhash.Hash][]byte // transactions, from rawtx
 	fail    func(method string) *RPCError
 	loading bool
 }
 
-// NewNode looks through the recording and binds the sockets. Close it, or Run it, which closes it. The lines must not
-// be changed afterwards.
+// NewNode scans the recording and binds the sockets. Call Close, or Run, which closes it. The lines must not be changed
+// afterwards.
 func NewNode(o NodeOptions, lines []transcript.Line) (*Node, error) {
 	if !(o.Speed >= 0) || math.IsInf(o.Speed, 0) {
-		return nil, fmt.Errorf("speed %v: want 1 for as recorded, 10 for ten times faster, 0 for as fast as possible", o.Speed)
+		return nil, fmt.Errorf("speed %v: want 1 for the recorded speed, 10 for ten times faster, 0 for as fast as possible", o.Speed)
 	}
 	if len(lines) == 0 {
 		return nil, errEmpty
 	}
-	rec, err := look(lines)
+	rec, err := scan(lines)
 	if err != nil {
 		return nil, err
 	}
 	n := &Node{opts: o, rec: rec, events: rec.events, bodies: make(map[chainhash.Hash][]byte)}
 	n.setClock()
 	n.pool.restart()
-	n.pool.sure = rec.born
+	n.pool.known = rec.fromStart
 	if rec.start != nil {
 		n.pool.adopt(*rec.start)
 	}
@@ -120,7 +120,7 @@ func (n *Node) bind() (err error) {
 	return err
 }
 
-// sockets are the sockets that there are, one or two.
+// sockets returns the sockets, one or two.
 func (n *Node) sockets() []*xpub {
 	if n.sequence == n.socket {
 		return []*xpub{n.socket}
@@ -141,10 +141,10 @@ func (n *Node) closeSockets(linger time.Duration) {
 	}
 }
 
-// Endpoint is where subscribers connect to.
+// Endpoint returns the address for subscribers.
 func (n *Node) Endpoint() string { return n.bound[n.socket] }
 
-// Endpoints are where subscribers connect to for all topics: one, or two.
+// Endpoints returns the addresses for subscribers to all topics: one or two.
 func (n *Node) Endpoints() (endpoints []string) {
 	for _, s := range n.sockets() {
 		endpoints = append(endpoints, n.bound[s])
@@ -152,7 +152,7 @@ func (n *Node) Endpoints() (endpoints []string) {
 	return endpoints
 }
 
-// RPCURL is where RPC is answered; empty without RPC.
+// RPCURL returns the URL of the RPC server; empty without RPC.
 func (n *Node) RPCURL() string {
 	if n.server == nil {
 		return ""
@@ -160,7 +160,7 @@ func (n *Node) RPCURL() string {
 	return n.server.url
 }
 
-// Close frees the sockets. It must not be called while Run is running.
+// Close closes the sockets. It must not be called while Run is running.
 func (n *Node) Close() { n.close(0) }
 
 func (n *Node) close(linger time.Duration) {
@@ -170,7 +170,7 @@ func (n *Node) close(linger time.Duration) {
 	n.closeSockets(linger)
 }
 
-// AwaitSubscriber returns when somebody has subscribed to the topic at every endpoint, or when ctx ends.
+// AwaitSubscriber returns when every endpoint has a subscriber to the topic, or when ctx ends.
 func (n *Node) AwaitSubscriber(ctx context.Context, topic string) (err error) {
 	for _, s := range n.sockets() {
 		err = errors.Join(err, s.await(ctx, topic))
@@ -178,7 +178,8 @@ func (n *Node) AwaitSubscriber(ctx context.Context, topic string) (err error) {
 	return err
 }
 
-// Cut closes the ZMQ sockets and binds them anew at the same ports. What is published before subscribers are back is lost.
+// Cut closes the ZMQ sockets and binds new ones at the same ports. What is published before subscribers have
+// reconnected is lost.
 func (n *Node) Cut() (err error) {
 	for _, s := range n.sockets() {
 		err = errors.Join(err, s.rebind())
@@ -186,24 +187,24 @@ func (n *Node) Cut() (err error) {
 	return err
 }
 
-// Fail makes RPC answer the error that f gives for a method, until Fail is called again. A nil f, or a nil error, is
-// no failure. It is called with a lock held, so it must not call the Node.
+// Fail makes RPC return the error of f for a method, until Fail is called again. A nil f, or a nil error, is no
+// failure. f is called with a lock held, so it must not call the Node.
 func (n *Node) Fail(f func(method string) *RPCError) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fail = f
 }
 
-// Loading says whether the node is to answer that it still reads its mempool from its file, as it does after a start.
+// Loading sets whether the node reports that it is loading its mempool from its file, as after a start.
 func (n *Node) Loading(loading bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.loading = loading
 }
 
-// Mempool gives the transactions that are unconfirmed now, in order of their hashes, and the number that the next
-// change of the mempool takes. Where several blocks and what they cause are published one after the other, the state
-// is the one after all of that, from the first notification on: the node does it all at once.
+// Mempool returns the unconfirmed transactions, ordered by hash, and the number of the mempool's next change. If
+// several blocks and their consequences are published one after the other, the state includes all of them from the
+// first notification on: the node applies them at once.
 func (n *Node) Mempool() (ids []chainhash.Hash, sequence uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -214,10 +215,10 @@ func (n *Node) Mempool() (ids []chainhash.Hash, sequence uint64) {
 	return ids, n.pool.next
 }
 
-// Fault is what happens to a notification on its way.
+// Fault is what happens to a notification in transit.
 type Fault uint8
 
-// The faults. They are about the way: the state moves on all the same.
+// The faults. They do not affect the state.
 const (
 	Deliver   Fault = iota // none
 	Drop                   // it is not sent
@@ -225,9 +226,9 @@ const (
 	Damage                 // half of its body is sent
 )
 
-// Step plays the next line; not ok means that there is none. An answer that was recorded is compared with the state:
-// an error that wraps ErrDisagree says that they differ, after which the state is what was recorded, and Step can go
-// on. At a line with the method Restart the socket is cut as by Cut, so a test may want to await its subscriber again.
+// Step plays the next line; ok is false if there is none. A recorded response is compared with the state: an error that
+// wraps ErrDisagree reports a difference, after which the state is the recorded one, and Step can continue. At a line
+// with the method Restart the socket is cut as by Cut, so a test may want to await its subscriber again.
 func (n *Node) Step(fault Fault) (line transcript.Line, ok bool, err error) {
 	return n.step(context.Background(), fault)
 }
@@ -261,8 +262,8 @@ func (n *Node) publish(ctx context.Context, fault Fault, line transcript.Line) e
 	return err
 }
 
-// advance brings the state up to what was sent. In the middle of a step of the chain it goes on to its end: no answer
-// of a real node shows half of one.
+// advance applies the sent events to the state. In the middle of a step of the chain it continues to the end of the
+// step: no response of a real node shows half of one.
 func (n *Node) advance() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -274,13 +275,13 @@ func (n *Node) advance() error {
 	return err
 }
 
-// apply changes the state as e tells.
+// apply applies e to the state.
 func (n *Node) apply(e event) error {
 	var err error
 	switch {
 	case e.Method == Restart:
 		n.pool.restart()
-		n.run = nil
+		n.block = nil
 	case e.Method != "":
 		if c, ok := checkpointOf(e.Line); ok {
 			err = n.pool.check(c)
@@ -290,12 +291,12 @@ func (n *Node) apply(e event) error {
 	case e.Topic == transcript.TopicSequence:
 		err = n.applySequence(e)
 	case e.Topic == transcript.TopicHashBlock:
-		n.pool.stepOver()
+		n.pool.endStep()
 	}
 	return errors.Join(err, n.pool.settle())
 }
 
-// applyRawTx keeps the body, and gathers what may be a block: a coinbase and all that follows.
+// applyRawTx stores the body, and collects what may be a block: a coinbase and all that follows.
 func (n *Node) applyRawTx(e event) error {
 	tx, err := rawtx.Decode(e.Body)
 	if err != nil {
@@ -304,12 +305,12 @@ func (n *Node) applyRawTx(e event) error {
 	id := tx.TxHash()
 	n.bodies[id] = e.Body
 	switch {
-	case isCoinbase(tx):
-		n.run = []chainhash.Hash{id}
+	case rawtx.IsCoinbase(tx):
+		n.block = []chainhash.Hash{id}
 	case e.lost:
-		n.run = nil
-	case n.run != nil:
-		n.run = append(n.run, id)
+		n.block = nil
+	case n.block != nil:
+		n.block = append(n.block, id)
 	}
 	return nil
 }
@@ -328,7 +329,7 @@ func (n *Node) applySequence(e event) error {
 	default:
 		n.pool.change(change{number: s.Number, id: s.Hash, added: s.Letter == transcript.Added}, e.T)
 	}
-	n.run = nil
+	n.block = nil
 	return nil
 }
 
@@ -347,23 +348,23 @@ func (n *Node) applyBlock(t float64, s transcript.Sequence) {
 	n.pool.block(b.txids)
 }
 
-// fillBlock takes the gathered transactions for b's, unless they contradict its header.
+// fillBlock assigns the collected transactions to b, unless they contradict its header.
 func (n *Node) fillBlock(b *block) {
-	if b.txids != nil || n.run == nil || b.header != nil && b.header.MerkleRoot != MerkleRoot(n.run) {
+	if b.txids != nil || n.block == nil || b.header != nil && b.header.MerkleRoot != MerkleRoot(n.block) {
 		return
 	}
-	b.txids = n.run
+	b.txids = n.block
 	if b.height == unknown {
-		coinbase, err := rawtx.Decode(n.bodies[n.run[0]])
+		coinbase, err := rawtx.Decode(n.bodies[n.block[0]])
 		if err == nil {
 			b.height = coinbaseHeight(coinbase)
 		}
 	}
 }
 
-// Run waits for the first subscriber, plays all lines in their time, and then goes on answering RPC until ctx ends;
-// without RPC it returns at the end. After a restart it waits for a subscriber again, and the rest comes as much
-// later. A recording that disagrees with itself is logged, and played on.
+// Run waits for the first subscriber, plays all lines at their times, and then answers RPC until ctx ends; without RPC
+// it returns at the end. After a restart it waits for a subscriber again, which delays the rest. A recording that
+// disagrees with itself is logged and played on.
 func (n *Node) Run(ctx context.Context) error {
 	defer n.Close()
 	if err := n.awaitAny(ctx); err != nil {
@@ -384,7 +385,7 @@ func (n *Node) Run(ctx context.Context) error {
 	return nil
 }
 
-// awaitAny returns when somebody has subscribed at every endpoint, or when ctx ends.
+// awaitAny returns when every endpoint has a subscriber, or when ctx ends.
 func (n *Node) awaitAny(ctx context.Context) (err error) {
 	for _, s := range n.sockets() {
 		err = errors.Join(err, s.awaitAny(ctx))
@@ -392,7 +393,7 @@ func (n *Node) awaitAny(ctx context.Context) (err error) {
 	return err
 }
 
-// delay moves all that is still to come.
+// delay postpones all remaining events.
 func (n *Node) delay(d time.Duration) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -405,14 +406,14 @@ func (n *Node) play(ctx context.Context) error {
 		line, _, err := n.step(ctx, Deliver)
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // it was told to stop; what it left undone is no error
+			return nil //nolint:nilerr // ctx has ended; what was left undone is no error
 		case errors.Is(err, ErrDisagree):
 			n.opts.Log.Warn(err.Error())
 		case err != nil:
 			return err
 		}
 		if line.Method == Restart {
-			n.opts.Log.Info("the recorded node started again")
+			n.opts.Log.Info("the recorded node restarted")
 			cut := time.Now()
 			if err := n.awaitAny(ctx); err != nil {
 				return err
@@ -423,7 +424,7 @@ func (n *Node) play(ctx context.Context) error {
 	return nil
 }
 
-// awaitTime waits until the next line is due. It reports false if ctx ends before that.
+// awaitTime waits until the next line is due. It returns false if ctx ends first.
 func (n *Node) awaitTime(ctx context.Context, origin time.Time) bool {
 	if n.opts.Speed == 0 {
 		return ctx.Err() == nil

@@ -18,12 +18,12 @@ import (
 	zmq "github.com/pebbe/zmq4"
 
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
 )
 
-// realLife is what a real node said.
+// realLife is a recording of a real node.
 func realLife(t testing.TB) []transcript.Line {
 	t.Helper()
 	lines, err := transcript.ReadFiles(testblock.Data(t, "bitcoind/zmq.jsonl"), testblock.Data(t, "bitcoind/rpc.jsonl"))
@@ -46,7 +46,7 @@ func newNode(t testing.TB, lines []transcript.Line) *replay.Node {
 	return n
 }
 
-// stepAll plays everything, and gives n after each line to look, if that is not nil.
+// stepAll plays everything, and calls look, if not nil, with n after each line.
 func stepAll(t testing.TB, n *replay.Node, look func(transcript.Line)) {
 	t.Helper()
 	for {
@@ -63,7 +63,7 @@ func stepAll(t testing.TB, n *replay.Node, look func(transcript.Line)) {
 	}
 }
 
-// checkpoints counts the lines that tell of the mempool with its number.
+// checkpoints counts the mempool lists with a sequence.
 func checkpoints(lines []transcript.Line) int {
 	n := 0
 	for _, l := range lines {
@@ -74,24 +74,24 @@ func checkpoints(lines []transcript.Line) int {
 	return n
 }
 
-// after gives the lines from the first that is later than t.
+// after returns the lines from the first that is later than t.
 func after(lines []transcript.Line, t float64) []transcript.Line {
 	return lines[slices.IndexFunc(lines, func(l transcript.Line) bool { return l.T > t }):]
 }
 
-func TestTheRealLifeAgreesWithItself(t *testing.T) {
+func TestNode_RealTranscriptIsConsistent(t *testing.T) {
 	lines := realLife(t)
 	n := newNode(t, lines)
 	stepAll(t, n, nil)
 	if got, want := n.Agreed(), checkpoints(lines); got != want || want != 5 {
-		t.Errorf("%d of %d recorded mempools agree", got, want)
+		t.Errorf("got %d of %d recorded mempools equal", got, want)
 	}
 	if ids, sequence := n.Mempool(); len(ids) != 2 || sequence != 3 {
-		t.Errorf("at the end there are %d transactions and the next number is %d, want 2 and 3", len(ids), sequence)
+		t.Errorf("got %d transactions and the next number %d at the end, want 2 and 3", len(ids), sequence)
 	}
 }
 
-func TestADifferenceIsAnError(t *testing.T) {
+func TestNode_ReportsInconsistentTranscript(t *testing.T) {
 	for name, c := range map[string]struct{ old, now string }{
 		"another number": {`"mempool_sequence": 8}`, `"mempool_sequence": 7}`},
 		"one missing":    {`"b46a457b06a79ab1304d5c2482c5168bd524c4bd8069098021db978ab4873cdd", `, ``},
@@ -109,36 +109,36 @@ func TestADifferenceIsAnError(t *testing.T) {
 			for ok := true; ok && err == nil; {
 				_, ok, err = n.Step(replay.Deliver)
 			}
-			if !errors.Is(err, replay.ErrDisagree) || !strings.Contains(err.Error(), "disagree at t=3.447") {
-				t.Errorf("got %v, want a disagreement at t=3.447", err)
+			if !errors.Is(err, replay.ErrDisagree) || !strings.Contains(err.Error(), "getrawmempool at t=3.447") {
+				t.Errorf("got %v, want a difference at t=3.447", err)
 			}
 		})
 	}
 }
 
-// TestARecordingMayBeginAnywhere cuts the beginning off. What the node answered first is taken for its state; from
-// there on all must agree.
-func TestARecordingMayBeginAnywhere(t *testing.T) {
+// TestNode_TranscriptMayStartAnywhere drops the start. The node's first response becomes the state; from there on all
+// must agree.
+func TestNode_TranscriptMayStartAnywhere(t *testing.T) {
 	for _, from := range []float64{2.7, 3.1, 3.4, 3.5, 3.84, 4.1} {
 		lines := after(realLife(t), from)
 		n := newNode(t, lines)
 		stepAll(t, n, nil)
 		if got, want := n.Agreed(), checkpoints(lines); got != want {
-			t.Errorf("from t=%g: %d of %d recorded mempools agree", from, got, want)
+			t.Errorf("from t=%g: got %d of %d recorded mempools equal", from, got, want)
 		}
 	}
 }
 
-func TestTheMempoolIsKnownFromTheStart(t *testing.T) {
+func TestNode_MempoolIsKnownFromStart(t *testing.T) {
 	n := newNode(t, after(realLife(t), 3.2))
 	if ids, sequence := n.Mempool(); len(ids) != 5 || sequence != 8 {
-		t.Errorf("%d transactions and the next number %d, want 5 and 8", len(ids), sequence)
+		t.Errorf("got %d transactions and the next number %d, want 5 and 8", len(ids), sequence)
 	}
 }
 
-// TestAnswersMayRunAhead moves what the node answered to before the notifications that lead there, and to after the
+// TestNode_ResponsesMayRunAhead moves the node's responses before the notifications that they include, and after the
 // next ones.
-func TestAnswersMayRunAhead(t *testing.T) {
+func TestNode_ResponsesMayRunAhead(t *testing.T) {
 	for _, shift := range []float64{-0.2, +0.4} {
 		lines := realLife(t)
 		for i := range lines {
@@ -150,15 +150,15 @@ func TestAnswersMayRunAhead(t *testing.T) {
 		n := newNode(t, lines)
 		stepAll(t, n, nil)
 		if got, want := n.Agreed(), checkpoints(lines); got != want {
-			t.Errorf("by %g s: %d of %d recorded mempools agree", shift, got, want)
+			t.Errorf("by %g s: got %d of %d recorded mempools equal", shift, got, want)
 		}
 	}
 }
 
-func TestMadeUpLivesAgreeWithThemselves(t *testing.T) {
+func TestNode_SimulatedTranscriptsAreConsistent(t *testing.T) {
 	total, letters := 0, make(map[string]int)
 	for seed := range uint64(200) {
-		lines := life.New(seed, 250)
+		lines := simnode.Lines(seed, 250)
 		n := newNode(t, lines)
 		stepAll(t, n, func(l transcript.Line) {
 			if s, err := transcript.ParseSequence(l.Body); err == nil && l.Topic == transcript.TopicSequence {
@@ -168,7 +168,7 @@ func TestMadeUpLivesAgreeWithThemselves(t *testing.T) {
 		})
 		want := checkpoints(lines)
 		if got := n.Agreed(); got != want {
-			t.Fatalf("seed %d: %d of %d mempools agree", seed, got, want)
+			t.Fatalf("seed %d: got %d of %d mempools equal", seed, got, want)
 		}
 		total += want
 		n.Close()
@@ -176,26 +176,26 @@ func TestMadeUpLivesAgreeWithThemselves(t *testing.T) {
 	t.Logf("%d mempools; %v", total, letters)
 	for _, kind := range []string{"A", "R", "C", "D", replay.Restart} {
 		if letters[kind] < 200 {
-			t.Errorf("%d times %s in 200 lives: they are too plain", letters[kind], kind)
+			t.Errorf("got %d times %s in 200 simulations, want more", letters[kind], kind)
 		}
 	}
 }
 
-func TestTheSameSeedIsTheSameLife(t *testing.T) {
-	a, b := fmt.Sprint(life.New(7, 300)), fmt.Sprint(life.New(7, 300))
+func TestLife_SeedIsReproducible(t *testing.T) {
+	a, b := fmt.Sprint(simnode.Lines(7, 300)), fmt.Sprint(simnode.Lines(7, 300))
 	if a != b {
-		t.Error("two lives")
+		t.Error("got different lines for the same seed, want the same")
 	}
-	if a == fmt.Sprint(life.New(8, 300)) {
-		t.Error("another seed, but the same life")
+	if a == fmt.Sprint(simnode.Lines(8, 300)) {
+		t.Error("got the same lines for another seed, want others")
 	}
 }
 
-// TestAfterALossTheNextAnswerHolds takes notifications out of lives, so that the counters have gaps. From an answer on
-// all must agree again, up to the next loss.
-func TestAfterALossTheNextAnswerHolds(t *testing.T) {
+// TestNode_NextListAppliesAfterLoss drops notifications, so that the counters have gaps. From a response on all must
+// agree again, up to the next loss.
+func TestNode_NextListAppliesAfterLoss(t *testing.T) {
 	for seed := range uint64(50) {
-		whole := life.New(seed, 250)
+		whole := simnode.Lines(seed, 250)
 		lines := slices.Clone(whole)
 		lines = slices.Delete(lines, len(lines)/2, len(lines)/2+3)
 		n := newNode(t, lines)
@@ -205,13 +205,13 @@ func TestAfterALossTheNextAnswerHolds(t *testing.T) {
 		truth := newNode(t, whole)
 		stepAll(t, truth, nil)
 		if wantIDs, want := truth.Mempool(); sequence != want || !slices.Equal(ids, wantIDs) {
-			t.Errorf("seed %d: %d transactions and number %d, want %d and %d", seed, len(ids), sequence, len(wantIDs), want)
+			t.Errorf("seed %d: got %d transactions and number %d, want %d and %d", seed, len(ids), sequence, len(wantIDs), want)
 		}
 		truth.Close()
 	}
 }
 
-// subscriber is a real SUB socket, of everything. It is always listening: it would not subscribe again otherwise.
+// subscriber is a real SUB socket for all topics. It reads all the time: otherwise it would not subscribe again.
 func subscriber(t *testing.T, endpoint string) <-chan [][]byte {
 	t.Helper()
 	zctx, err := zmq.NewContext()
@@ -245,17 +245,17 @@ func subscriber(t *testing.T, endpoint string) <-chan [][]byte {
 	return received
 }
 
-// receive takes one notification.
+// receive returns the next notification.
 func receive(t *testing.T, received <-chan [][]byte) transcript.Line {
 	t.Helper()
 	select {
 	case frames := <-received:
 		if len(frames) != 3 || len(frames[2]) != 4 {
-			t.Fatalf("got %d frames", len(frames))
+			t.Fatalf("got %d frames, want 3", len(frames))
 		}
 		return transcript.Line{Topic: string(frames[0]), Body: frames[1], Counter: binary.LittleEndian.Uint32(frames[2])}
 	case <-time.After(20 * time.Second):
-		t.Fatal("nothing for 20 s")
+		t.Fatal("got no notification for 20 s")
 		panic("unreachable")
 	}
 }
@@ -264,8 +264,8 @@ func same(a, b transcript.Line) bool {
 	return a.Topic == b.Topic && a.Counter == b.Counter && bytes.Equal(a.Body, b.Body)
 }
 
-func TestRunPublishesEveryLineInOrder(t *testing.T) {
-	for name, lines := range map[string][]transcript.Line{"real": realLife(t), "made up": life.New(1, 2000)} {
+func TestNode_RunPublishesInOrder(t *testing.T) {
+	for name, lines := range map[string][]transcript.Line{"real": realLife(t), "made up": simnode.Lines(1, 2000)} {
 		t.Run(name, func(t *testing.T) {
 			n, err := replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, lines)
 			if err != nil {
@@ -279,7 +279,7 @@ func TestRunPublishesEveryLineInOrder(t *testing.T) {
 					continue
 				}
 				if got := receive(t, s); !same(got, want) {
-					t.Fatalf("line %d is %s %d, want %s %d", i, got.Topic, got.Counter, want.Topic, want.Counter)
+					t.Fatalf("line %d: got %s %d, want %s %d", i, got.Topic, got.Counter, want.Topic, want.Counter)
 				}
 			}
 			if err := <-done; err != nil {
@@ -289,14 +289,14 @@ func TestRunPublishesEveryLineInOrder(t *testing.T) {
 	}
 }
 
-func TestRunAnswersUntilItIsStopped(t *testing.T) {
-	n := newNode(t, life.New(2, 20))
+func TestNode_RunAnswersUntilStopped(t *testing.T) {
+	n := newNode(t, simnode.Lines(2, 20))
 	subscriber(t, n.Endpoint())
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	for count := 0.0; count == 0; { // the life has blocks, so it comes
-		count = ask(t, n, "getblockcount").(float64)
+		count = call(t, n, "getblockcount").(float64)
 	}
 	cancel()
 	if err := <-done; err != nil {
@@ -304,7 +304,7 @@ func TestRunAnswersUntilItIsStopped(t *testing.T) {
 	}
 }
 
-func TestFaultsOnTheWay(t *testing.T) {
+func TestNode_StepFaults(t *testing.T) {
 	lines := []transcript.Line{{Topic: "a", Counter: 5}, {Topic: "b"}, {Topic: "c"}}
 	n := newNode(t, lines)
 	s := subscriber(t, n.Endpoint())
@@ -323,8 +323,8 @@ func TestFaultsOnTheWay(t *testing.T) {
 	}
 }
 
-func TestWhatIsDroppedHappenedAllTheSame(t *testing.T) {
-	lines := life.New(3, 300)
+func TestNode_DroppedMessageChangesState(t *testing.T) {
+	lines := simnode.Lines(3, 300)
 	n := newNode(t, lines)
 	for ok := true; ok; {
 		var err error
@@ -333,11 +333,11 @@ func TestWhatIsDroppedHappenedAllTheSame(t *testing.T) {
 		}
 	}
 	if n.Agreed() != checkpoints(lines) {
-		t.Errorf("%d of %d mempools agree", n.Agreed(), checkpoints(lines))
+		t.Errorf("got %d of %d mempools equal", n.Agreed(), checkpoints(lines))
 	}
 }
 
-func TestACutLosesWhatIsSentMeanwhile(t *testing.T) {
+func TestNode_CutLosesMessages(t *testing.T) {
 	lines := []transcript.Line{{Topic: "a"}, {Topic: "b"}, {Topic: "c"}}
 	n := newNode(t, lines)
 	s := subscriber(t, n.Endpoint())
@@ -363,11 +363,11 @@ func TestACutLosesWhatIsSentMeanwhile(t *testing.T) {
 	}
 	step()
 	if got := receive(t, s); got.Topic != "c" {
-		t.Errorf("got %v, want c: b was sent to nobody", got)
+		t.Errorf("got %v, want c: b was sent without a subscriber", got)
 	}
 }
 
-func TestARestartEmptiesTheMempoolAndCutsTheLink(t *testing.T) {
+func TestNode_RestartEmptiesMempoolAndCuts(t *testing.T) {
 	n := newNode(t, realLife(t))
 	subscriber(t, n.Endpoint())
 	if err := n.AwaitSubscriber(t.Context(), "rawtx"); err != nil {
@@ -387,11 +387,11 @@ func TestARestartEmptiesTheMempoolAndCutsTheLink(t *testing.T) {
 		}
 	})
 	if restarts != 1 {
-		t.Errorf("%d restarts, want 1", restarts)
+		t.Errorf("got %d restarts, want 1", restarts)
 	}
 }
 
-func TestNewNodeRefuses(t *testing.T) {
+func TestNewNode_RejectsBadOptions(t *testing.T) {
 	good := []transcript.Line{{Topic: "a"}}
 	hostile := slices.Concat(make([]byte, 80), []byte{1}, testblock.Hostile()["output script"])
 	free := replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*"}
@@ -401,7 +401,7 @@ func TestNewNodeRefuses(t *testing.T) {
 		want  string
 	}{
 		"no lines":       {free, nil, "the recording is empty"},
-		"a broken line":  {free, []transcript.Line{{T: 2.5, Topic: "sequence", Body: []byte("x")}}, "t=2.5: no sequence notification"},
+		"a broken line":  {free, []transcript.Line{{T: 2.5, Topic: "sequence", Body: []byte("x")}}, "t=2.5: not a sequence notification"},
 		"a bad block":    {free, []transcript.Line{{T: 2.5, Topic: "rawblock", Body: hostile}}, "t=2.5: not a block: at byte 195140: expected 4000000"},
 		"negative speed": {replay.NodeOptions{Endpoint: free.Endpoint, Speed: -1}, good, "speed -1: want 1"},
 		"bad endpoint":   {replay.NodeOptions{Endpoint: "tcp://"}, good, "cannot publish on tcp://"},
@@ -413,7 +413,7 @@ func TestNewNodeRefuses(t *testing.T) {
 				n.Close()
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want it to say %q", err, c.want)
+				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
 	}
@@ -421,14 +421,14 @@ func TestNewNodeRefuses(t *testing.T) {
 
 func TestMerkleRoot(t *testing.T) {
 	if got := replay.MerkleRoot(nil); got != (chainhash.Hash{}) {
-		t.Errorf("of nothing: %v", got)
+		t.Errorf("got %v for no transactions, want zero", got)
 	}
 	one := chainhash.Hash{1}
 	if got := replay.MerkleRoot([]chainhash.Hash{one}); got != one {
-		t.Errorf("of one: %v", got)
+		t.Errorf("got %v for one transaction, want its hash", got)
 	}
 	three := []chainhash.Hash{{1}, {2}, {3}}
 	if replay.MerkleRoot(three) != replay.MerkleRoot(append(three, three[2])) {
-		t.Error("the last of an odd number is not taken twice")
+		t.Error("got another root for an odd number, want the last hash twice")
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// Restart is the Method of a line that a Node puts in by itself, where the recorded node started again.
+// Restart is the Method of a line that a Node inserts where the recorded node restarted.
 const Restart = "restart"
 
 // An event is a line to play.
@@ -26,43 +26,43 @@ type event struct {
 	lost bool // notifications of its topic are missing before it
 }
 
-// A recording is a transcript, looked through before it is played.
+// A recording is a transcript with the results of scanning it before playback.
 type recording struct {
-	events   []event
-	chain    chain // with all blocks of which anything is recorded, and the tip at the start
-	topics   []string
-	info     json.RawMessage // the first answer to getblockchaininfo
-	about    json.RawMessage // the first answer to getnetworkinfo
-	marks    map[string]int  // high-water marks of topics, from the first answer to getzmqnotifications
-	start    *checkpoint     // the mempool at the start, for a recording that begins within a life; nil: empty or unknown
-	born     bool            // it begins with the life: the mempool is empty at the start
-	numbered bool            // a number of the mempool's was seen
-	latest   *block          // that connects, with a header
-	end      float64         // when it did
+	events         []event
+	chain          chain // all blocks in the recording, and the tip at the start
+	topics         []string
+	chainInfo      json.RawMessage // the first response to getblockchaininfo
+	networkInfo    json.RawMessage // the first response to getnetworkinfo
+	highWaterMarks map[string]int  // by topic, from the first response to getzmqnotifications
+	start          *checkpoint     // the mempool at the start, if the recording starts within a run of the node; nil: empty or unknown
+	fromStart      bool            // the recording starts with the node: the mempool is empty
+	numbered       bool            // a number of the mempool has been seen
+	latest         *block          // the last one that connects and has a header
+	end            float64         // when latest connects
 }
 
-// look reads what must be known before the first line is played.
-func look(lines []transcript.Line) (*recording, error) {
+// scan collects what must be known before the first line is played.
+func scan(lines []transcript.Line) (*recording, error) {
 	r := &recording{chain: newChain()}
 	s := splitter{counters: make(map[string]uint32)}
 	for _, line := range lines {
 		if line.Topic == "" {
-			if s.answer(line) {
+			if s.nextResponse(line) {
 				r.restart(line.T)
 			}
-			r.lookAtAnswer(line)
+			r.scanResponse(line)
 			r.events = append(r.events, event{Line: line})
 			continue
 		}
-		if err := r.lookAtNotification(&s, line); err != nil {
+		if err := r.scanNotification(&s, line); err != nil {
 			return nil, fmt.Errorf("the recording at t=%g: %w", line.T, err)
 		}
 	}
-	r.lookAtChain()
+	r.scanChain()
 	return r, nil
 }
 
-func (r *recording) lookAtNotification(s *splitter, line transcript.Line) error {
+func (r *recording) scanNotification(s *splitter, line transcript.Line) error {
 	if !slices.Contains(r.topics, line.Topic) {
 		r.topics = append(r.topics, line.Topic)
 	}
@@ -72,7 +72,7 @@ func (r *recording) lookAtNotification(s *splitter, line transcript.Line) error 
 	case transcript.TopicSequence:
 		seq, err = transcript.ParseSequence(line.Body)
 	case transcript.TopicRawBlock:
-		err = r.lookAtBlock(line.Body)
+		err = r.scanBlock(line.Body)
 	}
 	if err != nil {
 		return err
@@ -83,63 +83,63 @@ func (r *recording) lookAtNotification(s *splitter, line transcript.Line) error 
 	}
 	r.events = append(r.events, event{Line: line, lost: lost})
 	if seq.Number != 0 && !r.numbered {
-		r.numbered, r.born = true, seq.Number == 1 && r.start == nil
+		r.numbered, r.fromStart = true, seq.Number == 1 && r.start == nil
 	}
 	return nil
 }
 
-// restart puts one in, whose first sign is at time sign: a second before that, so that subscribers can come back, but
-// after all that came before.
+// restart inserts a restart, whose first sign is at time sign: a second before that, so that subscribers can reconnect,
+// but after all earlier lines.
 func (r *recording) restart(sign float64) {
 	t := max(sign-1, r.events[len(r.events)-1].T)
 	r.events = append(r.events, event{Line: transcript.Line{T: t, Method: Restart}})
 }
 
-// A splitter finds where lives begin and where notifications are missing.
+// A splitter finds restarts of the node and missing notifications.
 type splitter struct {
-	counters map[string]uint32 // the last of each topic in this life
-	again    bool              // this life is not the first
-	number   uint64            // the last of the mempool's numbers
-	answered uint64            // the last that was answered
+	counters     map[string]uint32 // the last of each topic in this run
+	restarted    bool              // this run is not the first
+	lastNumber   uint64            // the last number of the mempool
+	lastResponse uint64            // the last number in a response
 }
 
-// answer takes an answer. A mempool's number that goes down is another life's, of which nothing was published yet.
-func (s *splitter) answer(line transcript.Line) (restarts bool) {
+// nextResponse handles a response. A mempool number that goes down shows a restart of which nothing was published yet.
+func (s *splitter) nextResponse(line transcript.Line) (restarted bool) {
 	var a struct {
 		Next uint64 `json:"mempool_sequence"`
 	}
 	if line.Method != "getrawmempool" || json.Unmarshal(line.Result, &a) != nil || a.Next == 0 {
 		return false
 	}
-	if restarts = a.Next < s.answered; restarts {
-		*s = splitter{counters: make(map[string]uint32), again: true}
+	if restarted = a.Next < s.lastResponse; restarted {
+		*s = splitter{counters: make(map[string]uint32), restarted: true}
 	}
-	s.answered = a.Next
-	return restarts
+	s.lastResponse = a.Next
+	return restarted
 }
 
-// next takes a notification, with its number if it has one. A counter or a number that does not go up is another
-// life's.
+// next handles a notification, with its number if it has one. A counter or a number that does not go up shows a
+// restart.
 func (s *splitter) next(line transcript.Line, number uint64) (restarts, lost bool) {
 	last, known := s.counters[line.Topic]
-	restarts = known && int32(line.Counter-last) <= 0 || number != 0 && number <= s.number
+	restarts = known && int32(line.Counter-last) <= 0 || number != 0 && number <= s.lastNumber
 	if restarts {
-		*s = splitter{counters: make(map[string]uint32), again: true}
+		*s = splitter{counters: make(map[string]uint32), restarted: true}
 		known = false
 	}
 	switch {
 	case known:
 		lost = line.Counter != last+1
-	case s.again:
+	case s.restarted:
 		lost = line.Counter != 0
 	}
 	s.counters[line.Topic] = line.Counter
-	s.number = max(s.number, number)
+	s.lastNumber = max(s.lastNumber, number)
 	return restarts, lost
 }
 
-// lookAtBlock takes in a block from its serialisation.
-func (r *recording) lookAtBlock(raw []byte) error {
+// scanBlock parses a serialised block.
+func (r *recording) scanBlock(raw []byte) error {
 	msg, err := rawtx.DecodeBlock(raw)
 	if err != nil {
 		return err
@@ -150,50 +150,50 @@ func (r *recording) lookAtBlock(raw []byte) error {
 	for _, tx := range msg.Transactions {
 		b.txids = append(b.txids, tx.TxHash())
 	}
-	if len(msg.Transactions) > 0 && isCoinbase(msg.Transactions[0]) {
+	if len(msg.Transactions) > 0 && rawtx.IsCoinbase(msg.Transactions[0]) {
 		b.height = coinbaseHeight(msg.Transactions[0])
 	}
 	return nil
 }
 
-// lookAtMarks notes how many messages the node kept for a slow subscriber.
-func (r *recording) lookAtMarks(answer json.RawMessage) {
+// scanHighWaterMarks records how many messages the node queued for a slow subscriber.
+func (r *recording) scanHighWaterMarks(answer json.RawMessage) {
 	var published []struct {
 		Type string `json:"type"`
 		HWM  int    `json:"hwm"`
 	}
-	if r.marks != nil || json.Unmarshal(answer, &published) != nil {
+	if r.highWaterMarks != nil || json.Unmarshal(answer, &published) != nil {
 		return
 	}
-	r.marks = make(map[string]int)
+	r.highWaterMarks = make(map[string]int)
 	for _, p := range published {
-		r.marks[strings.TrimPrefix(p.Type, "pub")] = p.HWM
+		r.highWaterMarks[strings.TrimPrefix(p.Type, "pub")] = p.HWM
 	}
 }
 
-// lookAtAnswer takes in what an RPC answer tells of before its time. One that makes no sense is passed over: only what
-// was published is played.
-func (r *recording) lookAtAnswer(line transcript.Line) {
+// scanResponse uses what an RPC response shows of earlier times. A malformed one is ignored: only notifications are
+// played.
+func (r *recording) scanResponse(line transcript.Line) {
 	switch line.Method {
 	case "getblock", "getblockheader":
 		var text string
 		if json.Unmarshal(line.Result, &text) != nil {
-			r.lookAtBlockJSON(line.Result)
+			r.scanBlockJSON(line.Result)
 		} else if raw, err := hex.DecodeString(text); err == nil {
-			_ = r.lookAtBlock(raw) // fails for a bare header, which tells less than the same in JSON
+			_ = r.scanBlock(raw) // fails for a bare header, which says less than the same in JSON
 		}
 	case "getblockchaininfo":
-		if r.info == nil {
-			r.info = line.Result
+		if r.chainInfo == nil {
+			r.chainInfo = line.Result
 		}
 	case "getnetworkinfo":
-		if r.about == nil {
-			r.about = line.Result
+		if r.networkInfo == nil {
+			r.networkInfo = line.Result
 		}
 	case "getzmqnotifications":
-		r.lookAtMarks(line.Result)
+		r.scanHighWaterMarks(line.Result)
 	case "getrawmempool":
-		if r.start != nil || r.born {
+		if r.start != nil || r.fromStart {
 			return
 		}
 		if c, ok := checkpointOf(line); ok {
@@ -202,8 +202,8 @@ func (r *recording) lookAtAnswer(line transcript.Line) {
 	}
 }
 
-// lookAtBlockJSON takes in what getblockheader, or getblock with a verbosity of 1, answered.
-func (r *recording) lookAtBlockJSON(result json.RawMessage) {
+// scanBlockJSON parses a response of getblockheader, or of getblock with verbosity 1.
+func (r *recording) scanBlockJSON(result json.RawMessage) {
 	var a struct {
 		Hash, PreviousBlockHash, MerkleRoot chainhash.Hash
 		Height, Time                        int64
@@ -228,7 +228,7 @@ func (r *recording) lookAtBlockJSON(result json.RawMessage) {
 	}
 }
 
-// checkpointOf reads an answer to getrawmempool false true; not ok if it is of another form.
+// checkpointOf parses a response to getrawmempool false true; ok is false if it has another form.
 func checkpointOf(line transcript.Line) (c checkpoint, ok bool) {
 	var a struct {
 		IDs  []chainhash.Hash `json:"txids"`
@@ -244,20 +244,20 @@ func checkpointOf(line transcript.Line) (c checkpoint, ok bool) {
 	return c, true
 }
 
-// lookAtChain finds the tip at the start, and the block by which the recording's clock is set.
-func (r *recording) lookAtChain() {
+// scanChain finds the tip at the start, and the block that sets the clock.
+func (r *recording) scanChain() {
 	first := true
 	for _, e := range r.events {
 		if e.Topic != transcript.TopicSequence {
 			continue
 		}
-		s, _ := transcript.ParseSequence(e.Body) // it was read before
+		s, _ := transcript.ParseSequence(e.Body) // it was parsed before
 		if s.Letter != transcript.Connected && s.Letter != transcript.Disconnected {
 			continue
 		}
 		b := r.chain.block(s.Hash)
 		if first {
-			r.beginBefore(s.Letter, b)
+			r.setTipBefore(s.Letter, b)
 			first = false
 		}
 		if s.Letter == transcript.Connected && b.header != nil {
@@ -265,12 +265,12 @@ func (r *recording) lookAtChain() {
 		}
 	}
 	if r.chain.tip == unknown {
-		r.beginAsAnswered()
+		r.setTipFromResponse()
 	}
 }
 
-// beginBefore makes the tip what it must have been before the first notification about a block, if that is known.
-func (r *recording) beginBefore(letter byte, b *block) {
+// setTipBefore sets the tip to what it must have been before the first notification about a block, if that is known.
+func (r *recording) setTipBefore(letter byte, b *block) {
 	if b.header == nil || b.height == unknown || letter == transcript.Connected && b.header.PrevBlock == (chainhash.Hash{}) {
 		return
 	}
@@ -279,20 +279,20 @@ func (r *recording) beginBefore(letter byte, b *block) {
 		before.height = b.height - 1
 		b = before
 	}
-	r.chain.begin(b, r.events[0].T)
+	r.chain.setTip(b, r.events[0].T)
 }
 
-func (r *recording) beginAsAnswered() {
+func (r *recording) setTipFromResponse() {
 	var a struct {
 		Blocks        int64
 		BestBlockHash chainhash.Hash
 	}
-	if r.info == nil || json.Unmarshal(r.info, &a) != nil {
+	if r.chainInfo == nil || json.Unmarshal(r.chainInfo, &a) != nil {
 		return
 	}
 	b := r.chain.block(a.BestBlockHash)
 	b.height = a.Blocks
-	r.chain.begin(b, r.events[0].T)
+	r.chain.setTip(b, r.events[0].T)
 }
 
 var errEmpty = errors.New("the recording is empty: want at least one line")

@@ -1,5 +1,5 @@
-// Package replay stands in for bitcoind, so that everything downstream can be run without one. A Publisher publishes
-// transactions from files over ZMQ; a Node lives a recorded life again, over ZMQ and RPC.
+// Package replay takes the place of bitcoind, so that everything downstream can run without one. A Publisher publishes
+// transactions from files over ZMQ; a Node plays a recording, over ZMQ and RPC.
 package replay
 
 import (
@@ -16,11 +16,11 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// Options say what is published and how fast.
+// Options configure a Publisher.
 type Options struct {
 	Endpoint string  // ZMQ endpoint to bind; tcp://127.0.0.1:* takes a free port
-	Rate     float64 // transactions a second, above 0. Mainnet sees about 7
-	Loop     bool    // start again at the end; see Publisher.Run
+	Rate     float64 // transactions a second, above 0. Mainnet has about 7
+	Loop     bool    // restart at the end; see Publisher.Run
 	Log      *slog.Logger
 }
 
@@ -28,11 +28,11 @@ type Options struct {
 type Publisher struct {
 	opts     Options
 	socket   *xpub
-	counters map[string]uint32 // what each topic's next message carries
+	counters map[string]uint32 // the next counter of each topic
 	body     bytes.Buffer
 }
 
-// New binds the socket. Close it, or Run it, which closes it.
+// New binds the socket. Call Close, or Run, which closes it.
 func New(o Options) (*Publisher, error) {
 	if !(o.Rate > 0) || math.IsInf(o.Rate, 0) {
 		return nil, fmt.Errorf("rate %v: want transactions a second, above 0", o.Rate)
@@ -44,15 +44,15 @@ func New(o Options) (*Publisher, error) {
 	return &Publisher{opts: o, socket: socket, counters: make(map[string]uint32)}, nil
 }
 
-// Endpoint is where subscribers connect to.
+// Endpoint returns the address for subscribers.
 func (p *Publisher) Endpoint() string { return p.socket.bound }
 
-// Close frees the socket. It must not be called while Run is running.
+// Close closes the socket. It must not be called while Run is running.
 func (p *Publisher) Close() { p.socket.close(0) }
 
-// Run waits for the first subscriber, so that nothing is lost to one that is a moment late, and publishes txs at the
-// rate until they or ctx end. With Loop it goes on with the same transactions; each lap gives them another lock time,
-// so that they have new txids as new transactions would. Their signatures no longer hold then, which nobody checks here.
+// Run waits for the first subscriber, so that it receives every transaction, and publishes txs at the rate until they
+// or ctx end. With Loop it repeats the same transactions; each lap changes their lock time, so that their txids are
+// new. Their signatures are invalid then, which nothing here checks.
 func (p *Publisher) Run(ctx context.Context, txs []*wire.MsgTx) error {
 	defer p.Close()
 	if err := p.AwaitSubscriber(ctx, transcript.TopicRawTx); err != nil {
@@ -81,7 +81,7 @@ func (p *Publisher) Run(ctx context.Context, txs []*wire.MsgTx) error {
 	}
 }
 
-// AwaitSubscriber returns when somebody has subscribed to the topic, or when ctx ends.
+// AwaitSubscriber returns when the topic has a subscriber, or when ctx ends.
 func (p *Publisher) AwaitSubscriber(ctx context.Context, topic string) error {
 	return p.socket.await(ctx, topic)
 }
@@ -96,14 +96,14 @@ func (p *Publisher) publish(tx *wire.MsgTx, lap int) error {
 	return p.Send(transcript.TopicRawTx, p.body.Bytes())
 }
 
-// Send publishes one notification with the next counter. It is what Run uses, and how tests send what no node would.
+// Send publishes one notification with the next counter. Run uses it, and tests, to send what no node would.
 func (p *Publisher) Send(topic string, body []byte) error {
 	counter := binary.LittleEndian.AppendUint32(nil, p.counters[topic])
 	p.counters[topic]++
 	return p.SendFrames([]byte(topic), body, counter)
 }
 
-// SendFrames publishes frames as they are.
+// SendFrames publishes frames unchanged.
 func (p *Publisher) SendFrames(frames ...[]byte) error {
 	return p.socket.send(context.Background(), frames...)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-// An RPCError is what bitcoind answers instead of a result.
+// An RPCError is an error that bitcoind returns.
 type RPCError struct {
 	Code    int    `json:"code"`
 	Message string `json:"message"`
@@ -23,7 +23,7 @@ type RPCError struct {
 
 func (e *RPCError) Error() string { return fmt.Sprintf("%s (code %d)", e.Message, e.Code) }
 
-// The codes of bitcoind's that are used here (its src/rpc/protocol.h).
+// The error codes of bitcoind in use here (its src/rpc/protocol.h).
 const (
 	codeMisc             = -1
 	codeType             = -3
@@ -34,7 +34,7 @@ const (
 	codeMethodNotFound   = -32601
 )
 
-// A server answers JSON-RPC as bitcoind does: single calls and batches, for any credentials.
+// A server implements JSON-RPC like bitcoind: single calls and batches, with any credentials.
 type server struct {
 	url     string
 	http    http.Server
@@ -58,7 +58,7 @@ func (s *server) close() {
 	s.serving.Wait()
 }
 
-// maxRequest is bitcoind's own bound on a request's body, in bytes (MAX_SIZE).
+// maxRequest is bitcoind's own limit on a request's body, in bytes (MAX_SIZE).
 const maxRequest = 32 << 20
 
 func (n *Node) serveRPC(w http.ResponseWriter, r *http.Request) {
@@ -68,7 +68,7 @@ func (n *Node) serveRPC(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
-		return // the client is gone, or was told
+		return // the client is gone, or has its error
 	}
 	status, reply := n.reply(bytes.TrimSpace(body))
 	w.Header().Set("Content-Type", "application/json")
@@ -76,7 +76,7 @@ func (n *Node) serveRPC(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(reply) // fails if the client is gone
 }
 
-// reply answers a call, or a batch of them.
+// reply handles a call, or a batch of calls.
 func (n *Node) reply(body []byte) (status int, reply any) {
 	var calls []json.RawMessage
 	if len(body) == 0 || body[0] != '[' || json.Unmarshal(body, &calls) != nil {
@@ -90,7 +90,7 @@ func (n *Node) reply(body []byte) (status int, reply any) {
 	return http.StatusOK, replies
 }
 
-// The two forms of a reply: bitcoind's own, and JSON-RPC 2.0 for who asks for that.
+// The two forms of a reply: bitcoind's own, and JSON-RPC 2.0 for clients that request it.
 type (
 	reply1 struct {
 		Result any             `json:"result"`
@@ -148,7 +148,7 @@ func statusOf(failure *RPCError) int {
 	}
 }
 
-// call answers one method. What it gives shares nothing with the state.
+// call calls one method. The result shares nothing with the state.
 func (n *Node) call(method string, raw json.RawMessage) (any, error) {
 	var p params
 	if len(raw) > 0 {
@@ -163,7 +163,7 @@ func (n *Node) call(method string, raw json.RawMessage) (any, error) {
 			return nil, failure
 		}
 	}
-	answer, ok := answers[method]
+	answer, ok := methods[method]
 	if !ok {
 		return nil, &RPCError{codeMethodNotFound, "Method not found"}
 	}

@@ -15,11 +15,11 @@ import (
 	"github.com/btcsuite/btcd/wire"
 
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/transcript"
 )
 
-// post sends a body and gives the answer.
+// post sends a body and returns the response.
 func post(t testing.TB, n *replay.Node, body string) (status int, answer string) {
 	t.Helper()
 	resp, err := http.Post(n.RPCURL(), "application/json", strings.NewReader(body))
@@ -34,8 +34,8 @@ func post(t testing.TB, n *replay.Node, body string) (status int, answer string)
 	return resp.StatusCode, strings.TrimSpace(string(raw))
 }
 
-// ask calls a method that must succeed.
-func ask(t testing.TB, n *replay.Node, method string, params ...any) any {
+// call calls a method that must succeed.
+func call(t testing.TB, n *replay.Node, method string, params ...any) any {
 	t.Helper()
 	result, failure := try(t, n, method, params...)
 	if failure != nil {
@@ -78,8 +78,8 @@ func decoded(t *testing.T, raw json.RawMessage) any {
 	return v
 }
 
-// TestAnswersAreTheRealNodes asks at the moment of each recorded answer for the same.
-func TestAnswersAreTheRealNodes(t *testing.T) {
+// TestRPC_EqualsRealNode repeats each recorded call at its moment.
+func TestRPC_EqualsRealNode(t *testing.T) {
 	n := newNode(t, realLife(t))
 	asked := make(map[string]int)
 	stepAll(t, n, func(l transcript.Line) {
@@ -91,26 +91,26 @@ func TestAnswersAreTheRealNodes(t *testing.T) {
 		asked[l.Method]++
 		switch l.Method {
 		case "getblock", "getblockchaininfo":
-			compareKnown(t, l.Method, ask(t, n, l.Method, params...), want)
+			compareKnown(t, l.Method, call(t, n, l.Method, params...), want)
 		case "getrawtransaction", "getnetworkinfo":
-			if got := ask(t, n, l.Method, params...); !reflect.DeepEqual(got, want) {
+			if got := call(t, n, l.Method, params...); !reflect.DeepEqual(got, want) {
 				t.Errorf("%s: got %v, want %v", l.Method, got, want)
 			}
 		case "getrawmempool":
-			compareMempool(t, ask(t, n, l.Method, params...), want)
+			compareMempool(t, call(t, n, l.Method, params...), want)
 		case "getzmqnotifications":
-			if got := ask(t, n, l.Method); fmt.Sprint(field(got, "type")) != fmt.Sprint(field(want, "type")) ||
+			if got := call(t, n, l.Method); fmt.Sprint(field(got, "type")) != fmt.Sprint(field(want, "type")) ||
 				field(got, "address")[0] != n.Endpoint() {
 				t.Errorf("got %v, want %v", got, want)
 			}
 		}
 	})
 	if asked["getrawmempool"] != 6 || asked["getblock"] != 2 {
-		t.Errorf("only asked %v", asked)
+		t.Errorf("got only the calls %v, want all", asked)
 	}
 }
 
-// field gives one field of each object in a list.
+// field returns one field of each object in a list.
 func field(list any, name string) (values []any) {
 	for _, o := range list.([]any) {
 		values = append(values, o.(map[string]any)[name])
@@ -118,7 +118,7 @@ func field(list any, name string) (values []any) {
 	return values
 }
 
-// compareKnown compares what a replay can know. Its times are of now.
+// compareKnown compares what a replay can know. Its times are those of the playback.
 func compareKnown(t *testing.T, method string, got, want any) {
 	t.Helper()
 	object, ok := got.(map[string]any)
@@ -134,11 +134,11 @@ func compareKnown(t *testing.T, method string, got, want any) {
 			continue
 		}
 		if !reflect.DeepEqual(value, known[key]) {
-			t.Errorf("%s: %s is %v, want %v", method, key, value, known[key])
+			t.Errorf("%s: got %s %v, want %v", method, key, value, known[key])
 		}
 	}
 	if at := time.Unix(int64(object["time"].(float64)), 0); time.Since(at).Abs() > time.Hour {
-		t.Errorf("%s: the time is %v, want one of now", method, at)
+		t.Errorf("%s: got the time %v, want now", method, at)
 	}
 }
 
@@ -161,29 +161,29 @@ func compareMempool(t *testing.T, got, want any) {
 		return ids
 	}
 	if g, w := keys(got), keys(want); !slices.Equal(g, w) {
-		t.Errorf("the mempool is %v, want %v", g, w)
+		t.Errorf("got the mempool %v, want %v", g, w)
 	}
 }
 
-// TestAMadeUpChainHangsTogether walks back from the tip over RPC after each step of the chain.
-func TestAMadeUpChainHangsTogether(t *testing.T) {
-	n := newNode(t, life.New(4, 300))
+// TestRPC_SimulatedChainIsConsistent walks back from the tip over RPC after each step of the chain.
+func TestRPC_SimulatedChainIsConsistent(t *testing.T) {
+	n := newNode(t, simnode.Lines(4, 300))
 	stepAll(t, n, func(l transcript.Line) {
 		if l.Topic != transcript.TopicHashBlock {
 			return
 		}
-		hash, height := ask(t, n, "getbestblockhash").(string), ask(t, n, "getblockcount").(float64)
+		hash, height := call(t, n, "getbestblockhash").(string), call(t, n, "getblockcount").(float64)
 		if want := fmt.Sprintf("%x", l.Body); hash != want {
-			t.Fatalf("the tip is %s, want %s", hash, want)
+			t.Fatalf("got the tip %s, want %s", hash, want)
 		}
 		for confirmations := 1.0; confirmations < 5 && height >= 100; confirmations++ {
-			header := ask(t, n, "getblockheader", hash).(map[string]any)
-			if header["height"] != height || header["confirmations"] != confirmations || ask(t, n, "getblockhash", height) != hash {
+			header := call(t, n, "getblockheader", hash).(map[string]any)
+			if header["height"] != height || header["confirmations"] != confirmations || call(t, n, "getblockhash", height) != hash {
 				t.Fatalf("at height %v, %v deep: %v", height, confirmations, header)
 			}
-			whole := ask(t, n, "getblock", hash, 0).(string)
-			if raw := ask(t, n, "getblockheader", hash, false).(string); !strings.HasPrefix(whole, raw) {
-				t.Fatalf("block %s begins with another header than %s", whole, raw)
+			whole := call(t, n, "getblock", hash, 0).(string)
+			if raw := call(t, n, "getblockheader", hash, false).(string); !strings.HasPrefix(whole, raw) {
+				t.Fatalf("got block %s, want it to start with the header %s", whole, raw)
 			}
 			previous, _ := header["previousblockhash"].(string)
 			hash, height = previous, height-1
@@ -191,27 +191,28 @@ func TestAMadeUpChainHangsTogether(t *testing.T) {
 	})
 }
 
-func TestUnconfirmedTransactionsAlone(t *testing.T) {
+func TestRPC_ReturnsOnlyUnconfirmedTransactions(t *testing.T) {
 	n := newNode(t, realLife(t))
 	const id = "b986ff04326e549f84a22a80d9595500b2f1d575f078c1528ef4871221f9ad8f"
 	stepAll(t, n, nil)
-	entry := ask(t, n, "getmempoolentry", id).(map[string]any)
+	entry := call(t, n, "getmempoolentry", id).(map[string]any)
 	if at := time.Unix(int64(entry["time"].(float64)), 0); time.Since(at).Abs() > time.Minute {
-		t.Errorf("it came at %v, want a few seconds ago", at)
+		t.Errorf("got the time %v, want a few seconds ago", at)
 	}
-	if info := ask(t, n, "getmempoolinfo").(map[string]any); info["loaded"] != true || info["size"] != 2.0 {
+	if info := call(t, n, "getmempoolinfo").(map[string]any); info["loaded"] != true || info["size"] != 2.0 {
 		t.Errorf("got %v", info)
 	}
 	const mined = "3afa1e9eac50ec91c88930ee182d9ba00e28b231bbf1b0e0d4f431f1c80fe45b"
 	for _, method := range []string{"getmempoolentry", "getrawtransaction"} {
 		if _, failure := try(t, n, method, mined); failure == nil || failure.Code != -5 {
-			t.Errorf("%s of a mined one: got %v, want code -5", method, failure)
+			t.Errorf("%s of a mined transaction: got %v, want code -5", method, failure)
 		}
 	}
 }
 
-// TestTimesAreThoseOfThePlaying plays ten times faster, long ago. A block is as old when it comes as it was in the life.
-func TestTimesAreThoseOfThePlaying(t *testing.T) {
+// TestRPC_TimesAreOfPlayback plays ten times faster, long ago. A block is as old when it comes as it was in the
+// recording.
+func TestRPC_TimesAreOfPlayback(t *testing.T) {
 	lines := []transcript.Line{
 		{T: 100, Method: "x"},
 		{T: 150, Topic: "sequence", Body: transcript.Sequence{Letter: transcript.Added, Number: 1}.Body(), Counter: 0},
@@ -237,22 +238,22 @@ func TestTimesAreThoseOfThePlaying(t *testing.T) {
 	t.Cleanup(n.Close)
 	stepAll(t, n, nil)
 	for i, want := range []int64{
-		10 - 100, // it comes after 100 s of the life, and is 100 s older than the last
+		10 - 100, // it comes after 100 s of the recording, and is 100 s older than the last
 		40,       // of the last all that is known is when it comes, after 400 s
 	} {
-		header := ask(t, n, "getblockheader", blocks[i]).(map[string]any)
+		header := call(t, n, "getblockheader", blocks[i]).(map[string]any)
 		if got := int64(header["time"].(float64)) - start.Unix(); got != want {
-			t.Errorf("block %d is of %d s after the start, want %d", i, got, want)
+			t.Errorf("block %d: got a time %d s after the start, want %d", i, got, want)
 		}
 	}
-	entry := ask(t, n, "getmempoolentry", strings.Repeat("0", 64)).(map[string]any)
+	entry := call(t, n, "getmempoolentry", strings.Repeat("0", 64)).(map[string]any)
 	if got := int64(entry["time"].(float64)) - start.Unix(); got != 5 {
-		t.Errorf("the transaction came %d s after the start, want 5", got)
+		t.Errorf("got the transaction %d s after the start, want 5", got)
 	}
 }
 
-func TestFailures(t *testing.T) {
-	n := newNode(t, life.New(5, 10))
+func TestRPC_Errors(t *testing.T) {
+	n := newNode(t, simnode.Lines(5, 10))
 	hash := strings.Repeat("0", 64)
 	for name, c := range map[string]struct {
 		method string
@@ -276,7 +277,7 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-func TestTheFormsOfCalls(t *testing.T) {
+func TestRPC_RequestForms(t *testing.T) {
 	n := newNode(t, []transcript.Line{{Topic: "x"}})
 	const good, bad = `{"id":1,"method":"getblockcount"}`, `{"id":2,"method":"stop"}`
 	const two, twoBad = `{"jsonrpc":"2.0","id":3,"method":"getblockcount","params":[]}`, `{"jsonrpc":"2.0","id":4,"method":"stop"}`
@@ -296,7 +297,7 @@ func TestTheFormsOfCalls(t *testing.T) {
 	}
 }
 
-func TestFail(t *testing.T) {
+func TestNode_Fail(t *testing.T) {
 	n := newNode(t, []transcript.Line{{Topic: "x"}})
 	n.Fail(func(method string) *replay.RPCError {
 		if method != "getblockcount" {
@@ -307,7 +308,7 @@ func TestFail(t *testing.T) {
 	if _, failure := try(t, n, "getblockcount"); failure == nil || failure.Code != -28 {
 		t.Errorf("got %v, want code -28", failure)
 	}
-	ask(t, n, "getrawmempool")
+	call(t, n, "getrawmempool")
 	n.Fail(nil)
-	ask(t, n, "getblockcount")
+	call(t, n, "getblockcount")
 }

@@ -11,20 +11,20 @@ import (
 	zmq "github.com/pebbe/zmq4"
 )
 
-// sendHighWater bounds what waits for a slow subscriber, in messages.
+// sendHighWater bounds the queue for a slow subscriber, in messages.
 const sendHighWater = 100_000
 
-// linger is how long the last messages may take to go out, once all are published.
+// linger is how long sending the last messages may take.
 const linger = time.Second
 
-// An xpub is a bound XPUB socket: on the wire the same as bitcoind's PUB, but it tells when somebody has subscribed.
-// It is for one goroutine.
+// An xpub is a bound XPUB socket: on the wire the same as bitcoind's PUB, but it reports subscriptions. It is for one
+// goroutine.
 type xpub struct {
 	zctx       *zmq.Context
 	socket     *zmq.Socket
-	lossless   bool            // wait for a slow subscriber; otherwise messages are dropped, as by bitcoind
-	bound      string          // the endpoint, with the port that was free
-	subscribed map[string]bool // the prefixes that somebody wants
+	lossless   bool            // wait for a slow subscriber; otherwise drop messages, like bitcoind
+	bound      string          // the endpoint with its actual port
+	subscribed map[string]bool // the subscribed prefixes
 }
 
 func newXPUB(endpoint string, lossless bool) (*xpub, error) {
@@ -40,7 +40,7 @@ func newXPUB(endpoint string, lossless bool) (*xpub, error) {
 	return x, nil
 }
 
-// poll is how long a call may take to notice that its context has ended.
+// poll is how long a call may take to notice the end of its context.
 const poll = 100 * time.Millisecond
 
 func (x *xpub) bind(endpoint string) (err error) {
@@ -63,11 +63,11 @@ func (x *xpub) bind(endpoint string) (err error) {
 	return err
 }
 
-// rebindWithin is far more than libzmq's own thread takes to give the port back.
-const rebindWithin = 5 * time.Second
+// rebindTimeout is far more than libzmq's own thread takes to release the port.
+const rebindTimeout = 5 * time.Second
 
-// rebind closes the socket, which ends every connection, and binds another one at the same port. What was sent before
-// still arrives.
+// rebind closes the socket, which ends every connection, and binds another one at the same port. Messages sent before
+// still arrive.
 func (x *xpub) rebind() error {
 	_ = x.socket.SetLinger(linger)
 	for start := time.Now(); ; {
@@ -76,27 +76,27 @@ func (x *xpub) rebind() error {
 		switch {
 		case err == nil:
 			return nil
-		case !isErrno(err, syscall.EADDRINUSE) || time.Since(start) > rebindWithin:
+		case !isErrno(err, syscall.EADDRINUSE) || time.Since(start) > rebindTimeout:
 			return fmt.Errorf("cannot publish on %s again: %w", x.bound, err)
 		}
-		time.Sleep(time.Millisecond) // libzmq does not tell when a port is free
+		time.Sleep(time.Millisecond) // libzmq does not report when a port is free
 	}
 }
 
-// await returns when somebody has subscribed to the topic, or when ctx ends.
+// await returns when the topic has a subscriber, or when ctx ends.
 func (x *xpub) await(ctx context.Context, topic string) error {
 	for ctx.Err() == nil && !x.wanted(topic) {
-		if _, err := x.hear(); err != nil {
+		if _, err := x.receiveSubscription(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// awaitAny returns when somebody has subscribed and is done with it, or when ctx ends.
+// awaitAny returns when a subscriber has sent all its subscriptions, or when ctx ends.
 func (x *xpub) awaitAny(ctx context.Context) error {
 	for ctx.Err() == nil {
-		more, err := x.hear()
+		more, err := x.receiveSubscription()
 		if err != nil || !more && len(x.subscribed) > 0 {
 			return err
 		}
@@ -113,24 +113,24 @@ func (x *xpub) wanted(topic string) bool {
 	return false
 }
 
-// hear takes what a subscriber tells: a byte that says whether it begins or ends, and the topic's prefix. It reports
-// false if there was nothing for a while.
-func (x *xpub) hear() (bool, error) {
-	told, err := x.socket.RecvBytes(0)
+// receiveSubscription handles a message of a subscriber: a byte that says whether a subscription starts or ends, and
+// the topic's prefix. It returns false if none came for a while.
+func (x *xpub) receiveSubscription() (bool, error) {
+	message, err := x.socket.RecvBytes(0)
 	switch {
 	case isErrno(err, syscall.EAGAIN):
 		return false, nil
 	case err != nil:
 		return false, fmt.Errorf("ZMQ: %w", err)
-	case len(told) > 0 && told[0] == 1:
-		x.subscribed[string(told[1:])] = true
-	case len(told) > 0 && told[0] == 0:
-		delete(x.subscribed, string(told[1:]))
+	case len(message) > 0 && message[0] == 1:
+		x.subscribed[string(message[1:])] = true
+	case len(message) > 0 && message[0] == 0:
+		delete(x.subscribed, string(message[1:]))
 	}
 	return true, nil
 }
 
-// send publishes frames. When it is lossless it waits for a subscriber that has not taken sendHighWater messages yet,
+// send publishes frames. If the socket is lossless, it waits for a subscriber that has sendHighWater messages queued,
 // until ctx ends.
 func (x *xpub) send(ctx context.Context, frames ...[]byte) error {
 	for {
@@ -146,7 +146,7 @@ func (x *xpub) send(ctx context.Context, frames ...[]byte) error {
 	}
 }
 
-// close frees the socket. What is not on the wire yet gets the time to go there.
+// close closes the socket. Queued messages get the time d to be sent.
 func (x *xpub) close(d time.Duration) {
 	if x.socket != nil {
 		_ = x.socket.SetLinger(d) // without it the last messages may be lost, which is no reason to fail now
@@ -156,7 +156,7 @@ func (x *xpub) close(d time.Duration) {
 	x.zctx.Term()
 }
 
-// isErrno looks through joined errors too, which zmq.AsErrno does not. libzmq's type has no way to say that it is one of
+// isErrno finds wrapped and joined errors too, which zmq.AsErrno does not. libzmq's type cannot say that it is one of
 // the system's.
 func isErrno(err error, errno syscall.Errno) bool {
 	e, ok := errors.AsType[zmq.Errno](err)

@@ -12,12 +12,12 @@ import (
 	"slices"
 )
 
-// MaxLine bounds a line, in bytes: a block of 4 MB in hex fits eight times over, and so does the largest mempool's
-// list of txids.
+// MaxLine bounds a line, in bytes: a block of 4 MB in hex fits eight times, and so does the largest mempool's list of
+// txids.
 const MaxLine = 64 << 20
 
-// Read reads all lines of a transcript; empty ones are passed over. It fails as a whole, and its error says which line
-// of name is wrong. What was read stays in memory.
+// Read reads all lines of a transcript into memory and skips empty ones. It fails as a whole, and its error names the
+// malformed line of name.
 func Read(r io.Reader, name string) ([]Line, error) {
 	in := bufio.NewScanner(r)
 	in.Buffer(nil, MaxLine)
@@ -43,8 +43,8 @@ func Read(r io.Reader, name string) ([]Line, error) {
 	return lines, nil
 }
 
-// ReadFiles reads files, gzipped or not, and merges their lines by time. Of lines of the same time those of ZMQ come
-// first, and otherwise those of the file that is named first.
+// ReadFiles reads files, gzipped or not, and merges their lines by time. Of lines at the same time, ZMQ lines come
+// first, and then those of the file that is named first.
 func ReadFiles(names ...string) ([]Line, error) {
 	var lines []Line
 	for _, name := range names {
@@ -66,15 +66,15 @@ func readFile(name string) ([]Line, error) {
 		return nil, err
 	}
 	defer f.Close()
-	in, err := unzipped(f)
+	in, err := gunzip(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s: gzip: %w", name, err)
 	}
 	return Read(in, name)
 }
 
-// unzipped takes the gzip off, where there is one.
-func unzipped(r io.Reader) (*bufio.Reader, error) {
+// gunzip decompresses r if it is gzipped.
+func gunzip(r io.Reader) (*bufio.Reader, error) {
 	in := bufio.NewReader(r)
 	if magic, _ := in.Peek(2); !bytes.Equal(magic, []byte{0x1f, 0x8b}) {
 		return in, nil
@@ -86,20 +86,20 @@ func unzipped(r io.Reader) (*bufio.Reader, error) {
 	return bufio.NewReader(z), nil
 }
 
-// Is says whether the start of a file looks like a transcript's.
+// Is reports whether the start of a file looks like a transcript's.
 func Is(head []byte) bool {
 	head = bytes.TrimLeft(head, " \t\r\n")
 	return len(head) > 0 && head[0] == '{'
 }
 
-// IsFile says whether the named file, gzipped or not, looks like a transcript. One that cannot be read does not.
+// IsFile reports whether the named file, gzipped or not, looks like a transcript. One that cannot be read does not.
 func IsFile(name string) bool {
 	f, err := os.Open(name)
 	if err != nil {
 		return false
 	}
 	defer f.Close()
-	in, err := unzipped(f)
+	in, err := gunzip(f)
 	if err != nil {
 		return false
 	}

@@ -10,10 +10,10 @@ import (
 
 // The letters of the topic sequence.
 const (
-	Added        = 'A' // a transaction to the mempool
-	Removed      = 'R' // a transaction from the mempool, other than by a block
-	Connected    = 'C' // a block to the chain
-	Disconnected = 'D' // a block from the chain
+	Added        = 'A' // a transaction, to the mempool
+	Removed      = 'R' // a transaction, from the mempool and not by a block
+	Connected    = 'C' // a block, to the chain
+	Disconnected = 'D' // a block, from the chain
 )
 
 // A Sequence is a notification of the topic sequence.
@@ -24,15 +24,15 @@ type Sequence struct {
 }
 
 // ErrSequence is wrapped by every error of ParseSequence.
-var ErrSequence = errors.New("no sequence notification")
+var ErrSequence = errors.New("not a sequence notification")
 
-// ParseSequence reads the body of a notification of the topic sequence.
+// ParseSequence parses the body of a notification of the topic sequence. It trusts nothing in body.
 func ParseSequence(body []byte) (Sequence, error) {
 	var s Sequence
 	if len(body) <= chainhash.HashSize {
 		return s, fmt.Errorf("%w: %d bytes", ErrSequence, len(body))
 	}
-	for i, b := range body[:chainhash.HashSize] { // it is sent in the order in which it is shown
+	for i, b := range body[:chainhash.HashSize] { // sent in display order, the reverse of the order in memory
 		s.Hash[chainhash.HashSize-1-i] = b
 	}
 	s.Letter = body[chainhash.HashSize]
@@ -47,7 +47,7 @@ func ParseSequence(body []byte) (Sequence, error) {
 	return s, nil
 }
 
-// Body is what ParseSequence reads.
+// Body returns the body that ParseSequence parses.
 func (s Sequence) Body() []byte {
 	body := make([]byte, 0, chainhash.HashSize+9)
 	for i := range s.Hash {

@@ -1,10 +1,10 @@
-// Package transcript is the file format in which a node's life is written down: what it published over ZMQ and what it
-// answered over RPC, one JSON object a line, in the order of time.
+// Package transcript is the file format for recordings of a node: its ZMQ notifications and its RPC responses, one JSON
+// object a line, ordered by time.
 //
 //	{"t":3.148,"topic":"sequence","body":"b6e4...06000000000000","seq":116}
 //	{"t":3.447,"method":"getrawmempool","params":[false,true],"result":{"txids":[...],"mempool_sequence":8}}
 //
-// The two kinds of lines may be in one file or in several.
+// The two kinds of lines may be in one file or in several. The package also parses the body of a sequence notification.
 package transcript
 
 import (
@@ -16,20 +16,20 @@ import (
 	"math"
 )
 
-// A Line is one thing that a node said. Exactly one of Topic and Method is set.
+// A Line is one notification or response. Exactly one of Topic and Method is set.
 type Line struct {
-	T float64 // when, in seconds since the start of the recording
+	T float64 // seconds since the start of the recording
 
-	Topic   string // of a notification over ZMQ
+	Topic   string // of a ZMQ notification
 	Body    []byte // the notification's second frame
-	Counter uint32 // its third frame: the topic's own count of its notifications
+	Counter uint32 // its third frame: the topic's count of its notifications
 
 	Method string          // of an RPC call
-	Params json.RawMessage // what it was called with, an array; nil: nothing
-	Result json.RawMessage // what was answered; nil: null
+	Params json.RawMessage // its parameters, an array; nil: none
+	Result json.RawMessage // its result; nil: null
 }
 
-// The topics that bitcoind publishes and that a replay knows how to read.
+// The topics that bitcoind publishes and a replay can use.
 const (
 	TopicRawTx     = "rawtx"
 	TopicRawBlock  = "rawblock"
@@ -37,10 +37,10 @@ const (
 	TopicSequence  = "sequence"
 )
 
-// ErrFormat is wrapped by every error about a line that is none of a transcript.
+// ErrFormat is wrapped by every error about a malformed line.
 var ErrFormat = errors.New(`expected {"t":seconds,"topic":"...","body":"hex","seq":counter} or {"t":seconds,"method":"...","params":[...],"result":...}`)
 
-// zmqLine and rpcLine are the two kinds of lines as they are written.
+// zmqLine and rpcLine are the JSON forms of the two kinds of lines.
 type (
 	zmqLine struct {
 		T     float64 `json:"t"`
@@ -56,7 +56,7 @@ type (
 	}
 )
 
-// appendLine appends l and its line end to buf.
+// appendLine appends l and a newline to buf.
 func appendLine(buf *bytes.Buffer, l Line) error {
 	var v any
 	switch {
@@ -79,7 +79,7 @@ func appendLine(buf *bytes.Buffer, l Line) error {
 	return nil
 }
 
-// parse reads one line. Nothing in text is trusted.
+// parse parses one line. It trusts nothing in text.
 func parse(text []byte) (Line, error) {
 	var raw struct {
 		T      *float64        `json:"t"`
@@ -112,5 +112,5 @@ func parse(text []byte) (Line, error) {
 	return Line{T: *raw.T, Topic: raw.Topic, Body: body, Counter: *raw.Seq}, nil
 }
 
-// maxTime is thirty years: what is beyond it overflows a time.Duration sooner or later.
+// maxTime is thirty years: much larger values overflow a time.Duration.
 const maxTime = 1e9

@@ -20,7 +20,7 @@ import (
 
 func nothing() ([]transcript.Line, error) { return nil, nil }
 
-// write gives a new file with the lines.
+// write creates a file with the lines.
 func write(t testing.TB, lines []transcript.Line) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "it.jsonl")
@@ -48,7 +48,7 @@ func read(t testing.TB, names ...string) []transcript.Line {
 	return lines
 }
 
-func TestRoundTrip(t *testing.T) {
+func TestTranscript_RoundTrip(t *testing.T) {
 	lines := []transcript.Line{
 		{T: 0.5, Topic: "rawtx", Body: []byte{1, 2, 255}, Counter: 1<<32 - 1},
 		{T: 1.25, Topic: "sequence", Body: []byte{}, Counter: 0},
@@ -60,21 +60,21 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-func TestTheRealNodesTranscript(t *testing.T) {
+func TestReadFiles_RealTranscript(t *testing.T) {
 	zmq, rpc := testblock.Data(t, "bitcoind/zmq.jsonl"), testblock.Data(t, "bitcoind/rpc.jsonl")
 	lines := read(t, rpc, zmq)
 	if len(lines) != 518 {
-		t.Errorf("%d lines, want the files' 495 and 23", len(lines))
+		t.Errorf("got %d lines, want the files' 495 and 23", len(lines))
 	}
 	if !slices.IsSortedFunc(lines, func(a, b transcript.Line) int { return int(1e6 * (a.T - b.T)) }) {
-		t.Error("not in the order of time")
+		t.Error("got lines out of order, want them ordered by time")
 	}
 	if again := read(t, write(t, lines)); len(again) != len(lines) {
-		t.Errorf("%d lines of %d come back", len(again), len(lines))
+		t.Errorf("got %d lines, want %d", len(again), len(lines))
 	}
 }
 
-func TestAtTheSameTimeZMQComesFirst(t *testing.T) {
+func TestReadFiles_ZMQFirstAtSameTime(t *testing.T) {
 	path := write(t, []transcript.Line{
 		{T: 1, Method: "a"}, {T: 1, Method: "b"}, {T: 1, Topic: "c"}, {T: 0, Method: "d"}, {T: 1, Topic: "e"},
 	})
@@ -87,7 +87,7 @@ func TestAtTheSameTimeZMQComesFirst(t *testing.T) {
 	}
 }
 
-func TestGzip(t *testing.T) {
+func TestReadFiles_Gzip(t *testing.T) {
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)
 	_, err := w.Write([]byte(`{"t":1,"topic":"rawtx","body":"00","seq":7}`))
@@ -102,14 +102,14 @@ func TestGzip(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	if !transcript.IsFile(path) {
-		t.Error("it does not look like a transcript")
+		t.Error("got false for a transcript, want true")
 	}
 	if transcript.IsFile(path + ".absent") {
-		t.Error("a file that is not there looks like a transcript")
+		t.Error("got true for a missing file, want false")
 	}
 }
 
-func TestReadSaysWhichLineIsWrongAndWhatWasExpected(t *testing.T) {
+func TestRead_ErrorNamesLineAndFormat(t *testing.T) {
 	for name, c := range map[string]struct{ line, want string }{
 		"prose":            {"Dear Sir or Madam", "invalid character"},
 		"an array":         {"[]", "cannot unmarshal"},
@@ -130,14 +130,14 @@ func TestReadSaysWhichLineIsWrongAndWhatWasExpected(t *testing.T) {
 			}
 			for _, want := range []string{"life.jsonl: line 2: ", c.want, `expected {"t":`} {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("got  %v\nwant it to say %q", err, want)
+					t.Errorf("got  %v\nwant an error with %q", err, want)
 				}
 			}
 		})
 	}
 }
 
-func TestALineHasABound(t *testing.T) {
+func TestRead_BoundsLines(t *testing.T) {
 	line := `{"t":1,"method":"x","result":"` + strings.Repeat("a", transcript.MaxLine) + `"}`
 	_, err := transcript.Read(strings.NewReader("{\"t\":1,\"method\":\"x\"}\n"+line), "it")
 	if err == nil || !strings.Contains(err.Error(), "it: line 2: over 67108864 bytes") {
@@ -153,7 +153,7 @@ func TestIs(t *testing.T) {
 	}
 }
 
-func TestSequence(t *testing.T) {
+func TestSequence_RoundTrip(t *testing.T) {
 	for _, letter := range "ARCD" {
 		s := transcript.Sequence{Letter: byte(letter)}
 		s.Hash[0] = 0xab
@@ -162,7 +162,7 @@ func TestSequence(t *testing.T) {
 		}
 		body := s.Body()
 		if body[31] != 0xab {
-			t.Errorf("the hash is not in the order in which it is shown: %x", body)
+			t.Errorf("got the hash in another order than displayed: %x", body)
 		}
 		if got, err := transcript.ParseSequence(body); got != s || err != nil {
 			t.Errorf("got %v %v, want %v", got, err, s)
@@ -178,9 +178,9 @@ func TestSequence(t *testing.T) {
 	}
 }
 
-// TestRotation writes far more than fits. What is on disk stays in its bound, each file begins with the baseline, and
-// the newest lines are there without a hole.
-func TestRotation(t *testing.T) {
+// TestWriter_Rotates writes far more than fits. The size on disk stays within its limit, each file starts with the
+// baseline, and the newest lines are complete.
+func TestWriter_Rotates(t *testing.T) {
 	const maxSize = 400_000
 	path := filepath.Join(t.TempDir(), "it.jsonl")
 	baselines := 0
@@ -197,7 +197,7 @@ func TestRotation(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%1000 == 0 && size(t, path)+size(t, path+".1") > maxSize {
-			t.Fatalf("%d and %d bytes on disk, want at most %d", size(t, path), size(t, path+".1"), maxSize)
+			t.Fatalf("got %d and %d bytes on disk, want at most %d", size(t, path), size(t, path+".1"), maxSize)
 		}
 	}
 	if err := w.Close(); err != nil {
@@ -205,7 +205,7 @@ func TestRotation(t *testing.T) {
 	}
 	older, newer := read(t, path+".1"), read(t, path)
 	if older[0].Method != "baseline" || newer[0].Method != "baseline" || baselines < 3 {
-		t.Errorf("the files begin with %v and %v, %d baselines", older[0], newer[0], baselines)
+		t.Errorf("got files that start with %v and %v, %d baselines", older[0], newer[0], baselines)
 	}
 	kept := slices.Concat(older[1:], newer[1:])
 	for i, l := range kept {
@@ -227,7 +227,7 @@ func size(t *testing.T, path string) int64 {
 	return info.Size()
 }
 
-func TestWithoutABaselineTheFileGoesOn(t *testing.T) {
+func TestWriter_KeepsFileWithoutBaseline(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "it.jsonl")
 	down, isDown := errors.New("the node is down"), false
 	w, err := transcript.NewWriter(path, 1, func() ([]transcript.Line, error) {
@@ -242,22 +242,22 @@ func TestWithoutABaselineTheFileGoesOn(t *testing.T) {
 	isDown = true
 	large := transcript.Line{Topic: "rawtx", Body: make([]byte, 50_000)}
 	if err := w.Write(large); !errors.Is(err, down) {
-		t.Errorf("got %v, want what the baseline said", err)
+		t.Errorf("got %v, want the baseline's error", err)
 	}
 	if _, err := os.Stat(path + ".1"); !errors.Is(err, os.ErrNotExist) {
-		t.Error("it was renamed all the same")
+		t.Error("got a renamed file, want it to stay")
 	}
 }
 
-func TestNoRecordingIsOverwritten(t *testing.T) {
+func TestNewWriter_OverwritesNothing(t *testing.T) {
 	path := write(t, []transcript.Line{{Topic: "rawtx"}})
 	_, err := transcript.NewWriter(path, 1<<20, nothing)
 	if err == nil || !strings.Contains(err.Error(), path+" exists already: name another file") {
-		t.Errorf("got %v, want it to refuse", err)
+		t.Errorf("got %v, want an error", err)
 	}
 }
 
-func TestAFullDiskIsAnErrorWithThePath(t *testing.T) {
+func TestWriter_FullDiskErrorNamesPath(t *testing.T) {
 	w, err := transcript.NewWriter("/dev/full", 1000, nothing)
 	if err != nil {
 		t.Skipf("no /dev/full here: %v", err)
@@ -269,13 +269,12 @@ func TestAFullDiskIsAnErrorWithThePath(t *testing.T) {
 		t.Errorf("got %v, want ENOSPC with the path", err)
 	}
 	if err := w.Close(); err != nil {
-		t.Errorf("what could not be written is written again: %v", err)
+		t.Errorf("got %v, want no second write of the same bytes", err)
 	}
 }
 
-// TestWhatAFullDiskLeavesOfALineIsCutOff lets the file system refuse a write in its middle, by the limit on a file's
-// size.
-func TestWhatAFullDiskLeavesOfALineIsCutOff(t *testing.T) {
+// TestWriter_TruncatesPartialLine makes the file system reject a write in its middle, by the limit on a file's size.
+func TestWriter_TruncatesPartialLine(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "it.jsonl")
 	w, err := transcript.NewWriter(path, 1<<40, nothing)
 	if err != nil {
@@ -292,7 +291,7 @@ func TestWhatAFullDiskLeavesOfALineIsCutOff(t *testing.T) {
 		t.Fatalf("got %v, want EFBIG", err)
 	}
 	if got := read(t, path); len(got) != 4 {
-		t.Errorf("%d whole lines, want the 4 that fit", len(got))
+		t.Errorf("got %d whole lines, want the 4 that fit", len(got))
 	}
 	w.Close()
 }

@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// A Writer writes a transcript to a file, and begins it anew when it is large. It is for one goroutine.
+// A Writer writes a transcript to a file, and rotates the file when it is large. It is for one goroutine.
 type Writer struct {
 	path     string
 	half     int64
@@ -17,17 +17,17 @@ type Writer struct {
 
 	file    *os.File
 	written int64 // bytes of whole lines in the file
-	base    int64 // bytes of baseline at the file's start; it is no reason to rotate
+	base    int64 // bytes of the baseline at the file's start; they cause no rotation
 	pending bytes.Buffer
 }
 
-// flushAt is how many bytes wait before they are written unasked.
+// flushAt is how many pending bytes cause a write.
 const flushAt = 64 << 10
 
-// NewWriter begins the file at path, which must not exist yet or be empty. The Writer starts with the lines that
-// baseline gives; its error is returned as it is. When the file passes half of maxSize bytes it is renamed to path.1,
-// in place of an older path.1, and begun anew with a new baseline: at most about maxSize is on disk, and each of the
-// two files can be replayed by itself. A path that is no regular file, such as a pipe, is never renamed.
+// NewWriter creates the file at path, which must not exist or must be empty. The Writer starts with the lines of
+// baseline, whose error is returned as it is. When the file exceeds half of maxSize bytes, it is renamed to path.1,
+// replacing an older path.1, and a new file starts with a new baseline: at most about maxSize is on disk, and each of
+// the two files can be replayed by itself. A path that is no regular file, such as a pipe, is never renamed.
 func NewWriter(path string, maxSize int64, baseline func() ([]Line, error)) (*Writer, error) {
 	w := &Writer{path: path, half: maxSize / 2, baseline: baseline}
 	info, err := os.Stat(path)
@@ -45,11 +45,11 @@ func NewWriter(path string, maxSize int64, baseline func() ([]Line, error)) (*Wr
 	if err != nil {
 		return nil, err
 	}
-	return w, w.begin(lines)
+	return w, w.open(lines)
 }
 
-// begin opens the file and puts the baseline in it.
-func (w *Writer) begin(lines []Line) (err error) {
+// open creates the file and writes the baseline.
+func (w *Writer) open(lines []Line) (err error) {
 	if w.file, err = os.OpenFile(w.path, os.O_WRONLY|os.O_CREATE, 0o644); err != nil {
 		return err
 	}
@@ -63,8 +63,7 @@ func (w *Writer) begin(lines []Line) (err error) {
 	return w.Flush()
 }
 
-// Write adds a line. It is on disk after Flush, or before. An error names the path; the lines that were written
-// before stay whole.
+// Write adds a line. It is on disk after Flush, or before. An error names the path; lines written before stay intact.
 func (w *Writer) Write(l Line) error {
 	before := w.pending.Len()
 	if err := appendLine(&w.pending, l); err != nil {
@@ -84,7 +83,7 @@ func (w *Writer) Write(l Line) error {
 	return nil
 }
 
-// Flush writes what waits. What a full disk leaves of a line is cut off again.
+// Flush writes pending lines. If the disk is full, a partial line is truncated.
 func (w *Writer) Flush() error {
 	n, err := w.file.Write(w.pending.Bytes())
 	if err == nil {
@@ -101,7 +100,7 @@ func (w *Writer) Flush() error {
 	return fmt.Errorf("cannot write the transcript: %w", err) // an error of package os names the path
 }
 
-// rotate asks for the baseline first: without it the old file goes on.
+// rotate calls baseline first: if that fails, the old file stays in use.
 func (w *Writer) rotate() error {
 	lines, err := w.baseline()
 	if err != nil {
@@ -110,7 +109,7 @@ func (w *Writer) rotate() error {
 	if err := errors.Join(w.Close(), os.Rename(w.path, w.path+".1")); err != nil {
 		return err
 	}
-	return w.begin(lines)
+	return w.open(lines)
 }
 
 // Close flushes and closes the file.

@@ -8,7 +8,7 @@ import (
 	"sightglass/ingester/rawtx"
 )
 
-// decodeBlock reads one block. What is read into memory is bounded by the largest block that there can be.
+// decodeBlock reads one block. Its memory is bounded by the largest possible block.
 func decodeBlock(name string, in io.Reader) (*File, error) {
 	fail := func(offset int, err error) (*File, error) {
 		return nil, &Error{File: name, Offset: int64(offset), Err: fmt.Errorf("%w; %w", err, ErrFormat)}
@@ -18,7 +18,7 @@ func decodeBlock(name string, in io.Reader) (*File, error) {
 	case err != nil:
 		return fail(len(data), err)
 	case len(data) > rawtx.MaxSize:
-		return fail(rawtx.MaxSize, fmt.Errorf("larger than a block can be (%d bytes)", rawtx.MaxSize))
+		return fail(rawtx.MaxSize, fmt.Errorf("larger than the largest block (%d bytes)", rawtx.MaxSize))
 	case len(data) == 0:
 		return fail(0, fmt.Errorf("the file is empty"))
 	}
@@ -33,7 +33,7 @@ func decodeBlock(name string, in io.Reader) (*File, error) {
 	return &File{Transactions: block.Transactions, Mined: block.Header.Timestamp}, nil
 }
 
-// place takes an error of rawtx apart: where bytes are wrong, and what is wrong with them.
+// place splits an error of rawtx into its offset and the rest.
 func place(err, kind error) (offset int, what error) {
 	if at, ok := errors.AsType[*rawtx.Error](err); ok {
 		return at.Offset, fmt.Errorf("%w: %w", kind, at.Err)

@@ -14,7 +14,7 @@ import (
 	"sightglass/ingester/rawtx"
 )
 
-// decodeText reads one transaction in hex a line; empty lines are passed over.
+// decodeText reads one transaction in hex a line, and skips empty lines.
 func decodeText(name string, in *bufio.Reader) (*File, error) {
 	var (
 		txs    []*wire.MsgTx
@@ -39,15 +39,15 @@ func decodeText(name string, in *bufio.Reader) (*File, error) {
 		}
 	}
 	if len(txs) == 0 {
-		return nil, &Error{File: name, Err: fmt.Errorf("nothing but white space; %w", ErrFormat)}
+		return nil, &Error{File: name, Err: fmt.Errorf("only white space; %w", ErrFormat)}
 	}
 	return &File{Transactions: txs}, nil
 }
 
-// maxLine is the largest transaction in hex with its line end.
+// maxLine is the size of the largest transaction in hex with its line end.
 const maxLine = 2*rawtx.MaxSize + 2
 
-// readLine gives the next line with its end. At the end of the file it gives what is left, and io.EOF.
+// readLine returns the next line with its end. At the end of the file it returns the rest and io.EOF.
 func readLine(in *bufio.Reader) ([]byte, error) {
 	var line []byte
 	for {
@@ -62,7 +62,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	}
 }
 
-// decodeHex reads one transaction. With an error it says at which character of text.
+// decodeHex parses one transaction. An error comes with the index of the wrong character of text.
 func decodeHex(text []byte) (tx *wire.MsgTx, at int, err error) {
 	raw := make([]byte, hex.DecodedLen(len(text)))
 	if _, err := hex.Decode(raw, text); err != nil {

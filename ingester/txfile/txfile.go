@@ -1,5 +1,5 @@
-// Package txfile reads transactions from files: a block in consensus serialisation, or text with one raw transaction
-// in hex a line, either as it is or gzipped. It tells them apart by what is in them, not by their names.
+// Package txfile reads transactions from files: a block in consensus serialisation, or text with one raw transaction in
+// hex a line, plain or gzipped. It detects the format by the content, not by the name.
 package txfile
 
 import (
@@ -14,16 +14,16 @@ import (
 	"github.com/btcsuite/btcd/wire"
 )
 
-// Stdin is the file name that stands for standard input.
+// Stdin is the file name for standard input.
 const Stdin = "-"
 
-// ErrFormat is wrapped by an Error about a file that is no block and no list of transactions.
+// ErrFormat is wrapped by an Error about a file that is neither a block nor a list of transactions.
 var ErrFormat = errors.New("expected a block in consensus serialisation, or text with one raw transaction in hex a line")
 
-// An Error says which file is wrong, where, and what was expected there.
+// An Error reports which file is malformed, where, and what was expected there.
 type Error struct {
 	File   string
-	Offset int64 // bytes from the start, after gunzip: of text, the character
+	Offset int64 // bytes from the start, after gunzip
 	Line   int   // from 1, for text; 0 for a block
 	Err    error
 }
@@ -35,17 +35,16 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: byte %d: %v", e.File, e.Offset, e.Err)
 }
 
-// Unwrap gives what was wrong, without the place.
+// Unwrap returns the error without the place.
 func (e *Error) Unwrap() error { return e.Err }
 
-// A File is what was in a file.
+// A File is the content of a file.
 type File struct {
 	Transactions []*wire.MsgTx // in the file's order, at least one
-	Mined        time.Time     // a block's time as its miner wrote it; zero for text
+	Mined        time.Time     // a block's time from its header; zero for text
 }
 
-// Read reads the named file; Stdin reads from stdin. It fails as a whole: a price from half a file would look like a
-// price.
+// Read reads the named file; Stdin reads from stdin. It fails as a whole: a price from half a file would look valid.
 func Read(name string, stdin io.Reader) (*File, error) {
 	if name == Stdin {
 		return Decode("standard input", stdin)
@@ -58,7 +57,7 @@ func Read(name string, stdin io.Reader) (*File, error) {
 	return Decode(name, f)
 }
 
-// Decode is Read for an open file; name is what errors call it.
+// Decode is Read for an open file; errors call it name.
 func Decode(name string, r io.Reader) (*File, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	if isGzip(in) {
@@ -79,8 +78,8 @@ func isGzip(in *bufio.Reader) bool {
 	return len(magic) == 2 && magic[0] == 0x1f && magic[1] == 0x8b
 }
 
-// isText looks at as much as a block's header: 80 bytes of hex and white space are no header, since its time and
-// target would have to be letters and digits too.
+// isText checks the first 80 bytes, as long as a block's header: 80 bytes of hex and white space are no header, since
+// its time and target would have to be letters and digits too.
 func isText(in *bufio.Reader) bool {
 	const header = 80
 	head, _ := in.Peek(header)

@@ -36,7 +36,7 @@ func zipped(t testing.TB, data []byte) []byte {
 	return b.Bytes()
 }
 
-// lines are the block's transactions as text.
+// lines returns the block's transactions as text.
 func lines(t testing.TB) []byte {
 	t.Helper()
 	f, err := txfile.Decode("block", bytes.NewReader(block(t)))
@@ -53,7 +53,7 @@ func lines(t testing.TB) []byte {
 	return text.Bytes()
 }
 
-func TestEveryFormIsTheSameTransactions(t *testing.T) {
+func TestRead_FormatsGiveSameTransactions(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"block":                 block(t),
 		"gzipped block":         zipped(t, block(t)),
@@ -70,7 +70,7 @@ func TestEveryFormIsTheSameTransactions(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(f.Transactions) != 230 {
-				t.Errorf("%d transactions, want the block's 230", len(f.Transactions))
+				t.Errorf("got %d transactions, want the block's 230", len(f.Transactions))
 			}
 			if strings.Contains(name, "block") && f.Mined.UTC().Format("2006-01-02") != "2018-09-05" {
 				t.Errorf("mined %v, want 5 September 2018", f.Mined)
@@ -79,7 +79,7 @@ func TestEveryFormIsTheSameTransactions(t *testing.T) {
 	}
 }
 
-func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
+func TestDecode_ErrorsNamePlaceAndFormat(t *testing.T) {
 	whole, text := block(t), string(lines(t))
 	second := strings.IndexByte(text, '\n') + 1
 	for name, c := range map[string]struct {
@@ -87,7 +87,7 @@ func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
 		want []string
 	}{
 		"empty":             {nil, []string{"it: byte 0: the file is empty", "expected a block"}},
-		"white space":       {[]byte(" \n\n"), []string{"nothing but white space", "expected a block"}},
+		"white space":       {[]byte(" \n\n"), []string{"only white space", "expected a block"}},
 		"half a block":      {whole[:len(whole)/2], []string{"it: byte ", "not a block: expected ", " are left; expected a block"}},
 		"no transactions":   {append(whole[:80:80], 0), []string{"it: byte 81: the block holds no transactions"}},
 		"block and more":    {append(whole[:len(whole):len(whole)], 1, 2, 3), []string{"3 bytes follow"}},
@@ -107,14 +107,14 @@ func TestErrorsSayWhereAndWhatWasExpected(t *testing.T) {
 			}
 			for _, want := range c.want {
 				if !strings.Contains(err.Error(), want) {
-					t.Errorf("got  %v\nwant it to say %q", err, want)
+					t.Errorf("got  %v\nwant an error with %q", err, want)
 				}
 			}
 		})
 	}
 }
 
-// hostile gives files whose transactions claim more than is there, by what they claim and how.
+// hostile returns files whose transactions claim more than is available, by claim and format.
 func hostile() map[string][]byte {
 	files := make(map[string][]byte)
 	for name, raw := range testblock.Hostile() {

@@ -13,57 +13,58 @@ import (
 )
 
 const (
-	// tryFor is how long an address may take from the connection's begin to the end of ZMQ's handshake before the next
-	// address of the name has its turn. A connection that is not accepted ends sooner, after connectWithin.
-	tryFor = 5 * time.Second
-	// lookupEvery is the pause between the last address of a name that failed and the next lookup.
-	lookupEvery = time.Second
+	// addressTimeout is how long an address may take from the start of the connection to the end of ZMQ's handshake
+	// before the next address of the name is tried. A connection that is not accepted fails sooner, after
+	// connectTimeout.
+	addressTimeout = 5 * time.Second
+	// lookupInterval is the pause between the failure of a name's last address and the next lookup.
+	lookupInterval = time.Second
 	// lookupTimeout: a resolver asks up to three servers, 5 s each by default (resolv.conf's timeout).
 	lookupTimeout = 15 * time.Second
-	// maxAddresses bounds what is tried of one name. Real names of nodes have one or two addresses.
+	// maxAddresses bounds the addresses tried for a name. Real nodes have one or two.
 	maxAddresses = 16
-	// deadAfter is how long an endpoint may be without a connection before the log says so: a node that restarts on
-	// the same machine, or a name that a container gets late, is mostly there sooner.
-	deadAfter = 5 * time.Second
+	// downLogDelay is how long an endpoint may be down before the log says so: a node that restarts on the same
+	// machine, or a container's name that appears late, is usually up sooner.
+	downLogDelay = 5 * time.Second
 )
 
-// resolver is the part of net.Resolver that is used.
+// resolver is the part of net.Resolver in use.
 type resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// A Link is how the connection to one endpoint is.
+// A Link is the state of the connection to one endpoint.
 type Link struct {
-	Endpoint string // as it was set
+	Endpoint string // as configured
 	Up       bool
-	Address  string   // of the connection, such as 127.0.0.1:28332; "" while there is none
-	Tried    []string // the addresses of the last attempts that failed, each with the reason; the lookup's error, if that failed
+	Address  string   // of the connection, such as 127.0.0.1:28332; "" while it is down
+	Tried    []string // the addresses that failed, each with the reason; the lookup's error if that failed
 }
 
-// link is the state of one endpoint. The goroutine that owns the socket owns it, too.
+// link is the state of one endpoint. The goroutine that owns the socket owns it.
 //
-// A name that has several addresses is connected to one of them at a time, as two would give each message twice. A
-// lookup gives the list, the addresses of it are tried in turn, and after the last comes another lookup. libzmq itself
-// keeps trying the current address until another one has its turn.
+// Of a name with several addresses, one is connected at a time: two would deliver each message twice. A lookup returns
+// the list, its addresses are tried in turn, and after the last comes another lookup. libzmq itself retries the current
+// address until the next one is tried.
 type link struct {
 	endpoint
-	up      bool
-	current string    // what the socket connects to or is connected to; "": nothing
-	since   time.Time // when the current address got its turn
-	spoke   bool      // the current address has accepted a connection
-	next    []string  // addresses that are still to be tried before the next lookup
-	last    string    // the current address of the socket before
-	dropped bool      // the current address was connected before: it has the first turn
+	up       bool
+	current  string    // the address that the socket is connecting or connected to; "": none
+	since    time.Time // when the current address was first tried
+	accepted bool      // the current address has accepted a connection
+	next     []string  // addresses to try before the next lookup
+	last     string    // the current address of the socket before
+	dropped  bool      // the current address was connected before: it is tried first
 
-	lookup   chan lookupAnswer // nil: no lookup is running
-	lookupAt time.Time         // when the next one is due; zero: not
-	tried    []attempt
+	lookup    chan lookupResult // nil: no lookup is running
+	lookupAt  time.Time         // when the next one is due; zero: none is
+	attempted []attempt
 
-	down   time.Time // since when there is no connection
-	logged bool      // that it is down for long
+	down   time.Time // since when the connection is down
+	logged bool      // the log says that it is down
 }
 
-type lookupAnswer struct {
+type lookupResult struct {
 	addresses []string
 	err       error
 }
@@ -77,7 +78,7 @@ const (
 	outcomeTaken  = "another endpoint uses this address already"
 )
 
-// reset prepares for a socket that is connected to nothing.
+// reset prepares for a new, unconnected socket.
 func (k *link) reset(now time.Time) {
 	if k.current != "" {
 		k.last = k.current
@@ -92,9 +93,9 @@ func (k *link) reset(now time.Time) {
 	}
 }
 
-// failed notes that the current address gave no link, and says which address is next: "" for none.
+// failed records that the current address failed, and returns the address to try next: "" for none.
 func (k *link) failed(outcome string, now time.Time) (next string) {
-	k.note(k.current, outcome)
+	k.recordAttempt(k.current, outcome)
 	if k.host == "" {
 		return ""
 	}
@@ -103,36 +104,36 @@ func (k *link) failed(outcome string, now time.Time) (next string) {
 		return next
 	}
 	if k.lookup == nil && k.lookupAt.IsZero() {
-		k.lookupAt = now.Add(lookupEvery)
+		k.lookupAt = now.Add(lookupInterval)
 	}
 	return ""
 }
 
-func (k *link) note(address, outcome string) {
-	if i := slices.IndexFunc(k.tried, func(a attempt) bool { return a.address == address }); i >= 0 {
-		k.tried[i].outcome = outcome
+func (k *link) recordAttempt(address, outcome string) {
+	if i := slices.IndexFunc(k.attempted, func(a attempt) bool { return a.address == address }); i >= 0 {
+		k.attempted[i].outcome = outcome
 		return
 	}
-	k.tried = append(k.tried, attempt{address, outcome})
+	k.attempted = append(k.attempted, attempt{address, outcome})
 }
 
-// answered takes a lookup's answer, and says which address is next: "" for the current one.
-func (k *link) answered(a lookupAnswer, now time.Time) (next string) {
+// applyLookup applies the result of a lookup, and returns the address to try next: "" for the current one.
+func (k *link) applyLookup(a lookupResult, now time.Time) (next string) {
 	k.lookup, k.lookupAt = nil, time.Time{}
 	if a.err != nil {
-		k.tried = append(slices.DeleteFunc(k.tried, isLookup), attempt{"", a.err.Error()})
-		k.lookupAt = now.Add(lookupEvery)
+		k.attempted = append(slices.DeleteFunc(k.attempted, isLookup), attempt{"", a.err.Error()})
+		k.lookupAt = now.Add(lookupInterval)
 		return ""
 	}
-	k.tried = slices.DeleteFunc(k.tried, func(t attempt) bool { return !slices.Contains(a.addresses, t.address) })
+	k.attempted = slices.DeleteFunc(k.attempted, func(t attempt) bool { return !slices.Contains(a.addresses, t.address) })
 	current := k.current
 	if current == "" {
 		current = k.last
 	}
-	turn := slices.Index(a.addresses, current)
-	keep := turn >= 0 && k.current != "" && (k.dropped || len(a.addresses) == 1)
-	// The current address is the last, as its turn is over, or the first if it stays.
-	k.next = append(slices.Clone(a.addresses[turn+1:]), a.addresses[:turn+1]...)
+	index := slices.Index(a.addresses, current)
+	keep := index >= 0 && k.current != "" && (k.dropped || len(a.addresses) == 1)
+	// The current address comes last, as it has been tried, or first if it stays.
+	k.next = append(slices.Clone(a.addresses[index+1:]), a.addresses[:index+1]...)
 	k.dropped = false
 	if keep {
 		k.next = k.next[:len(k.next)-1]
@@ -145,10 +146,10 @@ func (k *link) answered(a lookupAnswer, now time.Time) (next string) {
 
 func isLookup(a attempt) bool { return a.address == "" }
 
-// look starts a lookup beside the loop.
-func (l *Listener) look(ctx context.Context, k *link) {
-	answer := make(chan lookupAnswer, 1)
-	k.lookup, k.lookupAt = answer, time.Time{}
+// startLookup resolves a name beside the loop.
+func (l *Listener) startLookup(ctx context.Context, k *link) {
+	result := make(chan lookupResult, 1)
+	k.lookup, k.lookupAt = result, time.Time{}
 	host, port := k.host, k.port
 	l.lookups.Go(func() {
 		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
@@ -163,12 +164,12 @@ func (l *Listener) look(ctx context.Context, k *link) {
 				list = append(list, address)
 			}
 		}
-		answer <- lookupAnswer{list, err}
+		result <- lookupResult{list, err}
 	})
 }
 
-// tend does what is due for the links: lookups, their answers, and the turn of the next address.
-func (l *Listener) tend(ctx context.Context, s *socket, now time.Time) {
+// maintain does what is due for the links: lookups, their results, and the next address.
+func (l *Listener) maintain(ctx context.Context, s *socket, now time.Time) {
 	down := false
 	for _, k := range l.links {
 		if k.up {
@@ -177,17 +178,17 @@ func (l *Listener) tend(ctx context.Context, s *socket, now time.Time) {
 		down = true
 		select {
 		case a := <-k.lookup:
-			l.connectTo(s, k, k.answered(a, now), now)
+			l.connectTo(s, k, k.applyLookup(a, now), now)
 		default:
 		}
 		switch {
 		case k.host == "":
 		case !k.lookupAt.IsZero() && !now.Before(k.lookupAt):
-			l.look(ctx, k)
-		case k.current != "" && k.lookup == nil && k.lookupAt.IsZero() && now.Sub(k.since) > l.tryFor:
+			l.startLookup(ctx, k)
+		case k.current != "" && k.lookup == nil && k.lookupAt.IsZero() && now.Sub(k.since) > l.addressTimeout:
 			l.connectTo(s, k, k.failed(k.outcome(), now), now)
 		}
-		if !k.logged && now.Sub(k.down) > l.deadAfter {
+		if !k.logged && now.Sub(k.down) > l.downLogDelay {
 			k.logged = true
 			l.log.Warn("no ZMQ connection to an endpoint of --zmq; still trying", "endpoint", k.text, "tried", k.attempts())
 		}
@@ -197,13 +198,8 @@ func (l *Listener) tend(ctx context.Context, s *socket, now time.Time) {
 	}
 }
 
-// looking reports whether a lookup is running.
-func (l *Listener) looking() bool {
-	return slices.ContainsFunc(l.links, func(k *link) bool { return k.lookup != nil && !k.up })
-}
-
 func (k *link) outcome() string {
-	if k.spoke {
+	if k.accepted {
 		return outcomeSilent
 	}
 	return outcomeNone
@@ -217,7 +213,7 @@ func (l *Listener) connectTo(s *socket, k *link, address string, now time.Time) 
 				l.log.Debug("ZMQ disconnect", "address", k.current, "err", err)
 			}
 		}
-		k.current, k.since, k.spoke = address, now, false
+		k.current, k.since, k.accepted = address, now, false
 		outcome := outcomeTaken
 		if !slices.ContainsFunc(l.links, func(other *link) bool { return other != k && other.current == address }) {
 			err := s.data.Connect(address)
@@ -232,10 +228,10 @@ func (l *Listener) connectTo(s *socket, k *link, address string, now time.Time) 
 	}
 }
 
-// linkOf finds the link that an event is about: nil for an address that is no longer tried. As the socket may use IPv6,
-// libzmq calls 127.0.0.1 now that and now ::ffff:127.0.0.1.
+// linkOf returns the link that an event is about: nil for an address that is no longer tried. As the socket may use
+// IPv6, libzmq reports 127.0.0.1 sometimes as ::ffff:127.0.0.1.
 func (l *Listener) linkOf(address string) *link {
-	if ap, err := netip.ParseAddrPort(bare(address)); err == nil {
+	if ap, err := netip.ParseAddrPort(trimScheme(address)); err == nil {
 		address = tcp(ap.Addr(), ap.Port())
 	}
 	for _, k := range l.links {
@@ -246,29 +242,29 @@ func (l *Listener) linkOf(address string) *link {
 	return nil
 }
 
-// happened takes in an event of the socket, and reports what is to be sent on.
-func (l *Listener) happened(s *socket, event zmq.Event, address string, now time.Time) (m Message, news bool) {
+// handleEvent applies an event of the socket, and returns the message to send, if any.
+func (l *Listener) handleEvent(s *socket, event zmq.Event, address string, now time.Time) (m Message, ok bool) {
 	k := l.linkOf(address)
 	if k == nil {
 		return Message{}, false
 	}
 	defer l.publish()
-	m = Message{At: now, Endpoint: k.text, Address: bare(k.current)}
+	m = Message{At: now, Endpoint: k.text, Address: trimScheme(k.current)}
 	switch event {
 	case zmq.EVENT_CONNECTED:
-		k.spoke = true
+		k.accepted = true
 	case zmq.EVENT_HANDSHAKE_SUCCEEDED:
 		if k.up {
 			break
 		}
-		k.up, k.logged, k.tried, k.next, k.lookupAt = true, false, nil, nil, time.Time{}
+		k.up, k.logged, k.attempted, k.next, k.lookupAt = true, false, nil, nil, time.Time{}
 		m.Kind = Up
 		return m, true
 	case zmq.EVENT_DISCONNECTED:
 		if !k.up {
-			break // somebody who accepts connections and hangs up is no link that was lost
+			break // a peer that accepts connections and closes them is no connection that was lost
 		}
-		k.up, k.down, k.spoke, k.dropped, k.since = false, now, false, true, now
+		k.up, k.down, k.accepted, k.dropped, k.since = false, now, false, true, now
 		if k.host != "" && k.lookup == nil {
 			k.lookupAt = now // the name may have another address by now
 		}
@@ -277,20 +273,20 @@ func (l *Listener) happened(s *socket, event zmq.Event, address string, now time
 	case zmq.EVENT_CONNECT_RETRIED:
 		if !k.up {
 			outcome := k.outcome()
-			k.spoke = false // libzmq tries this address again, unless another one is next
+			k.accepted = false // libzmq tries this address again, unless another one is next
 			l.connectTo(s, k, k.failed(outcome, now), now)
 		}
 	}
 	return Message{}, false
 }
 
-// publish makes the links' state visible to other goroutines.
+// publish makes the state of the links visible to other goroutines.
 func (l *Listener) publish() {
 	view := make([]Link, len(l.links))
 	for i, k := range l.links {
 		view[i] = Link{Endpoint: k.text, Up: k.up}
 		if k.up {
-			view[i].Address = bare(k.current)
+			view[i].Address = trimScheme(k.current)
 		} else {
 			view[i].Tried = k.attempts()
 		}
@@ -298,38 +294,38 @@ func (l *Listener) publish() {
 	l.view.Store(&view)
 }
 
-// attempts lists what was tried in vain.
+// attempts returns the failed attempts.
 func (k *link) attempts() []string {
 	var list []string
-	for _, a := range k.tried {
+	for _, a := range k.attempted {
 		if isLookup(a) {
 			list = append(list, a.outcome)
 			continue
 		}
-		list = append(list, bare(a.address)+" ("+a.outcome+")")
+		list = append(list, trimScheme(a.address)+" ("+a.outcome+")")
 	}
-	if k.current != "" && !slices.ContainsFunc(k.tried, func(a attempt) bool { return a.address == k.current }) {
-		so := "no answer yet"
-		if k.spoke {
-			so = outcomeSilent + " yet"
+	if k.current != "" && !slices.ContainsFunc(k.attempted, func(a attempt) bool { return a.address == k.current }) {
+		outcome := "no response yet"
+		if k.accepted {
+			outcome = outcomeSilent + " yet"
 		}
-		list = append(list, bare(k.current)+" ("+so+")")
+		list = append(list, trimScheme(k.current)+" ("+outcome+")")
 	}
 	for _, address := range k.next {
-		if !slices.ContainsFunc(k.tried, func(a attempt) bool { return a.address == address }) {
-			list = append(list, bare(address)+" (not tried yet)")
+		if !slices.ContainsFunc(k.attempted, func(a attempt) bool { return a.address == address }) {
+			list = append(list, trimScheme(address)+" (not tried yet)")
 		}
 	}
 	return list
 }
 
-// bare is a TCP address as people write it.
-func bare(address string) string { return strings.TrimPrefix(address, "tcp://") }
+// trimScheme returns a TCP address without its scheme.
+func trimScheme(address string) string { return strings.TrimPrefix(address, "tcp://") }
 
-// Links reports how the connections are, in the order of the endpoints. It may be called from anywhere.
+// Links returns the state of the connections, in the order of the endpoints. It is safe for concurrent use.
 func (l *Listener) Links() []Link { return *l.view.Load() }
 
-// Error is nil for a connection that is there, and otherwise names the endpoint and what was tried.
+// Error returns nil for a connection that is up, and otherwise names the endpoint and the attempts.
 func (k Link) Error() error {
 	switch {
 	case k.Up:

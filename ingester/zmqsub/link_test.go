@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// names is a resolver that knows what a test tells it.
+// names is a resolver with the addresses that a test sets.
 type names struct {
 	mu    sync.Mutex
 	known map[string][]string
@@ -54,14 +54,14 @@ func (n *names) lookups() int {
 	return n.asked
 }
 
-// named makes a listener that resolves by names. It is not patient.
+// named returns a listener that resolves with names and has short timeouts.
 func named(t *testing.T, n *names, log *slog.Logger, endpoints ...string) *Listener {
 	t.Helper()
 	l, err := New(endpoints, []string{"rawtx"}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.resolver, l.tryFor, l.deadAfter = n, 200*time.Millisecond, 100*time.Millisecond
+	l.resolver, l.addressTimeout, l.downLogDelay = n, 200*time.Millisecond, 100*time.Millisecond
 	return l
 }
 
@@ -79,14 +79,14 @@ func needIPv6(t *testing.T) {
 
 func portOf(t *testing.T, endpoint string) string {
 	t.Helper()
-	_, port, err := net.SplitHostPort(bare(endpoint))
+	_, port, err := net.SplitHostPort(trimScheme(endpoint))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return port
 }
 
-// eventually polls until it holds.
+// eventually polls until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(20 * time.Second)
@@ -98,8 +98,9 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// TestName_SecondAddressAnswers: localhost as many systems have it, and a node that publishes on IPv4 only.
-func TestName_SecondAddressAnswers(t *testing.T) {
+// TestListener_TriesSecondAddress: localhost has two addresses, as on many systems, and the node publishes on IPv4
+// only.
+func TestListener_TriesSecondAddress(t *testing.T) {
 	needIPv6(t)
 	node := newSender(t, "tcp://127.0.0.1:*")
 	defer node.close()
@@ -117,8 +118,8 @@ func TestName_SecondAddressAnswers(t *testing.T) {
 	}
 }
 
-// TestName_OnlyIPv6Answers: the other way round.
-func TestName_OnlyIPv6Answers(t *testing.T) {
+// TestListener_ConnectsToIPv6: the node publishes on IPv6 only.
+func TestListener_ConnectsToIPv6(t *testing.T) {
 	needIPv6(t)
 	node := newSender(t, "tcp://[::1]:*")
 	defer node.close()
@@ -129,9 +130,9 @@ func TestName_OnlyIPv6Answers(t *testing.T) {
 	}
 }
 
-// TestName_EveryAddressAnswers: a node that publishes on all addresses of its name is heard once, and after a renewal at
-// the next one.
-func TestName_EveryAddressAnswers(t *testing.T) {
+// TestListener_UsesOneAddressAtATime: a node that publishes on all addresses of its name delivers each message once,
+// and after a reconnect on the next address.
+func TestListener_UsesOneAddressAtATime(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	defer node.close()
 	port := portOf(t, node.bound)
@@ -158,12 +159,12 @@ func TestName_EveryAddressAnswers(t *testing.T) {
 				t.Fatalf("message %d is %s", i, m.Frames[1])
 			}
 		}
-		l.Renew()
+		l.Reconnect()
 	}
 }
 
-// TestName_AddressWithoutZMQ: the first address accepts connections, and then hangs up or says nothing.
-func TestName_AddressWithoutZMQ(t *testing.T) {
+// TestListener_SkipsAddressWithoutZMQ: the first address accepts connections, and then closes them or sends nothing.
+func TestListener_SkipsAddressWithoutZMQ(t *testing.T) {
 	for name, hangUp := range map[string]bool{"hangs up": true, "says nothing": false} {
 		t.Run(name, func(t *testing.T) {
 			node := newSender(t, "tcp://127.0.0.3:*")
@@ -194,9 +195,9 @@ func TestName_AddressWithoutZMQ(t *testing.T) {
 	}
 }
 
-// TestName_AppearsAndMoves: a container's name is not there before the container, and leads elsewhere after its next
-// start.
-func TestName_AppearsAndMoves(t *testing.T) {
+// TestListener_FollowsNameThatMoves: a container's name does not exist before the container, and has another address
+// after a restart.
+func TestListener_FollowsNameThatMoves(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	port := portOf(t, node.bound)
 	known := &names{known: make(map[string][]string)}
@@ -224,8 +225,8 @@ func TestName_AppearsAndMoves(t *testing.T) {
 	}
 }
 
-// TestName_DropsAndReturns: after a drop the address that was connected has the first turn.
-func TestName_DropsAndReturns(t *testing.T) {
+// TestListener_ReconnectsToSameAddress: after a lost connection its address is tried first.
+func TestListener_ReconnectsToSameAddress(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.3:*")
 	port := portOf(t, node.bound)
 	l := named(t, &names{known: map[string][]string{"both": {"127.0.0.2", "127.0.0.3"}}}, noLog, "tcp://both:"+port)
@@ -243,8 +244,8 @@ func TestName_DropsAndReturns(t *testing.T) {
 	node.close()
 }
 
-// TestName_SlowResolverDelaysNothing: the other endpoint is heard meanwhile, and the listener ends.
-func TestName_SlowResolverDelaysNothing(t *testing.T) {
+// TestListener_SlowResolverDelaysNoOther: the other endpoint works meanwhile, and the listener ends.
+func TestListener_SlowResolverDelaysNoOther(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	defer node.close()
 	known := &names{wait: true}
@@ -262,8 +263,9 @@ func TestName_SlowResolverDelaysNothing(t *testing.T) {
 	}
 }
 
-// TestEndpoint_Dead: one of two is named in the log once, with the addresses that were tried, and again after it was up.
-func TestEndpoint_Dead(t *testing.T) {
+// TestListener_ReportsDeadEndpoint: the log names the dead one of two endpoints once, with the attempted addresses, and
+// again after the next outage.
+func TestListener_ReportsDeadEndpoint(t *testing.T) {
 	alive, dead := newSender(t, "tcp://127.0.0.1:*"), newSender(t, "tcp://127.0.0.2:*")
 	defer alive.close()
 	endpoint := "tcp://dead:" + portOf(t, dead.bound)
@@ -278,10 +280,10 @@ func TestEndpoint_Dead(t *testing.T) {
 			links := l.Links()
 			return links[0].Up && !links[1].Up && links[1].Endpoint == endpoint && known.lookups() >= 3*(outage+1) &&
 				slices.Contains(links[1].Tried, "127.0.0.3:"+portOf(t, endpoint)+" (no connection)") &&
-				slices.Contains(links[1].Tried, bare(dead.bound)+" (no connection)")
+				slices.Contains(links[1].Tried, trimScheme(dead.bound)+" (no connection)")
 		})
 		if n := strings.Count(log.String(), "no ZMQ connection to an endpoint"); n != outage+1 {
-			t.Errorf("the log names it %d times after %d outages:\n%s", n, outage+1, log.String())
+			t.Errorf("got %d log lines after %d outages, want one each:\n%s", n, outage+1, log.String())
 		}
 		dead = newSender(t, dead.bound)
 		if up := await(t, messages, Up); up.Endpoint != endpoint {
@@ -291,19 +293,19 @@ func TestEndpoint_Dead(t *testing.T) {
 		await(t, messages, Down)
 	}
 	if !strings.Contains(log.String(), endpoint) || !strings.Contains(log.String(), "127.0.0.3:") {
-		t.Errorf("the log names neither endpoint nor addresses:\n%s", log.String())
+		t.Errorf("got no log line with the endpoint and its addresses:\n%s", log.String())
 	}
 }
 
-// TestEndpoints_SameAddress: two endpoints that lead to one address give each message once.
-func TestEndpoints_SameAddress(t *testing.T) {
+// TestListener_EndpointsWithSameAddress: two endpoints with one address deliver each message once.
+func TestListener_EndpointsWithSameAddress(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.2:*")
 	defer node.close()
 	known := &names{known: map[string][]string{"same": {"127.0.0.2"}}}
 	l := named(t, known, noLog, node.bound, "tcp://same:"+portOf(t, node.bound))
 	messages := start(t, l)
 	await(t, messages, Up)
-	eventually(t, "the second to be refused", func() bool { return strings.Contains(fmt.Sprint(l.Links()[1].Error()), outcomeTaken) })
+	eventually(t, "the second to be rejected", func() bool { return strings.Contains(fmt.Sprint(l.Links()[1].Error()), outcomeTaken) })
 	node.awaitSubscription(t)
 	node.send(t, "first")
 	node.send(t, "second")
@@ -314,24 +316,24 @@ func TestEndpoints_SameAddress(t *testing.T) {
 	}
 }
 
-// TestEndpoint_OfEachKind: libzmq names the endpoint in its events as we do.
-func TestEndpoint_OfEachKind(t *testing.T) {
+// TestListener_EndpointKinds: libzmq's events name the endpoint as we do.
+func TestListener_EndpointKinds(t *testing.T) {
 	needIPv6(t)
 	for _, bind := range []string{"tcp://127.0.0.1:*", "tcp://[::1]:*", "ipc://" + filepath.Join(t.TempDir(), "socket"), "ipc://@sightglass-test"} {
 		node := newSender(t, bind)
 		l, messages := run(t, node.bound)
-		if up := await(t, messages, Up); up.Endpoint != node.bound || up.Address != bare(node.bound) {
+		if up := await(t, messages, Up); up.Endpoint != node.bound || up.Address != trimScheme(node.bound) {
 			t.Errorf("%s: got %+v", node.bound, up)
 		}
 		node.close()
 		await(t, messages, Down)
 		if l.Links()[0].Up {
-			t.Errorf("%s: the link is said to be up", node.bound)
+			t.Errorf("%s: got the connection as up, want down", node.bound)
 		}
 	}
 }
 
-// buffer takes a log that a test reads meanwhile.
+// buffer is a log that a test reads while it is written.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer

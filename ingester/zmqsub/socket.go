@@ -9,35 +9,36 @@ import (
 )
 
 const (
-	// HighWater bounds what libzmq queues for us, in messages: a full block's 4,000 transactions many times over.
-	// Beyond it libzmq stops reading, the node's own queue fills and the node drops, which its counters show. It is
-	// also what the node should keep (zmqpubrawtxhwm=): as much on either side.
+	// HighWater bounds libzmq's receive queue, in messages: a full block's 4,000 transactions many times over. Beyond
+	// it libzmq stops reading, the node's own queue fills and the node drops messages, which its counters show. It is
+	// also the recommended value for the node (zmqpubrawtxhwm=).
 	HighWater = 100_000
-	// maxMessage is the most bytes we take in one frame; libzmq hangs up on a peer that sends more. A block has at
-	// most 4 MB.
+	// maxMessage is the largest frame that is accepted, in bytes; libzmq disconnects from a peer that sends more. A
+	// block has at most 4 MB.
 	maxMessage = 8 << 20
-	// reconnectMost is the longest wait between two tries, so that a node is heard soon after its return.
-	reconnectMost = time.Second
-	// connectWithin is how long a host may take to answer. The kernel's own tries are up to a minute apart.
-	connectWithin = 2 * time.Second
+	// maxReconnectInterval is the longest pause between two attempts, so that the connection is up soon after the node
+	// is.
+	maxReconnectInterval = time.Second
+	// connectTimeout is how long a host may take to accept. The kernel's own retries are up to a minute apart.
+	connectTimeout = 2 * time.Second
 )
 
-// socket is a SUB socket, and the PAIR socket on which libzmq tells how its links do.
+// socket is a SUB socket, and the PAIR socket on which libzmq reports the events of its connections.
 type socket struct {
-	data, news *zmq.Socket
-	poller     *zmq.Poller
+	data, events *zmq.Socket
+	poller       *zmq.Poller
 }
 
-// connect makes the number-th socket of a context. The number is in the address for its news, as libzmq frees the one
-// before only some time after it was closed.
+// connect creates the number-th socket of a context. The number is part of the address for its events, as libzmq frees
+// the previous address only some time after the socket was closed.
 func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 	s := &socket{poller: zmq.NewPoller()}
-	newsAddress := fmt.Sprintf("inproc://news-%d", number)
+	eventsAddress := fmt.Sprintf("inproc://events-%d", number)
 	var err error
 	if s.data, err = zctx.NewSocket(zmq.SUB); err != nil {
 		return nil, err
 	}
-	if s.news, err = zctx.NewSocket(zmq.PAIR); err != nil {
+	if s.events, err = zctx.NewSocket(zmq.PAIR); err != nil {
 		return nil, errors.Join(err, s.data.Close())
 	}
 	err = errors.Join(
@@ -46,17 +47,17 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 		s.data.SetRcvhwm(HighWater),
 		s.data.SetMaxmsgsize(maxMessage),
 		s.data.SetReconnectIvl(100*time.Millisecond),
-		s.data.SetReconnectIvlMax(reconnectMost),
-		s.data.SetConnectTimeout(connectWithin),
-		s.data.SetTcpKeepalive(1), // a firewall that forgets an idle link says nothing to either side
+		s.data.SetReconnectIvlMax(maxReconnectInterval),
+		s.data.SetConnectTimeout(connectTimeout),
+		s.data.SetTcpKeepalive(1), // a firewall that drops an idle connection tells neither side
 		s.data.SetTcpKeepaliveIdle(30),
 		s.data.SetTcpKeepaliveIntvl(10),
 		s.data.SetTcpKeepaliveCnt(3),
-		s.data.SetHeartbeatIvl(10*time.Second), // and this tells of a peer whose kernel lives on while it hangs
+		s.data.SetHeartbeatIvl(10*time.Second), // detects a peer that hangs while its kernel lives
 		s.data.SetHeartbeatTimeout(30*time.Second),
-		s.data.Monitor(newsAddress, zmq.EVENT_CONNECTED|zmq.EVENT_HANDSHAKE_SUCCEEDED|zmq.EVENT_DISCONNECTED|zmq.EVENT_CONNECT_RETRIED),
-		s.news.SetLinger(0),
-		s.news.Connect(newsAddress),
+		s.data.Monitor(eventsAddress, zmq.EVENT_CONNECTED|zmq.EVENT_HANDSHAKE_SUCCEEDED|zmq.EVENT_DISCONNECTED|zmq.EVENT_CONNECT_RETRIED),
+		s.events.SetLinger(0),
+		s.events.Connect(eventsAddress),
 	)
 	for _, topic := range l.topics {
 		err = errors.Join(err, s.data.SetSubscribe(topic))
@@ -74,13 +75,13 @@ func (l *Listener) connect(zctx *zmq.Context, number int) (*socket, error) {
 	}
 	l.publish()
 	s.poller.Add(s.data, zmq.POLLIN)
-	s.poller.Add(s.news, zmq.POLLIN)
+	s.poller.Add(s.events, zmq.POLLIN)
 	return s, nil
 }
 
-// close ends the news before the socket that they are about: libzmq may crash the other way round.
+// close closes the events socket before the socket that they are about: libzmq may crash the other way round.
 func (s *socket) close() {
-	_ = s.data.Monitor("", 0) // it fails if there were no news yet, which is as well
-	s.news.Close()
+	_ = s.data.Monitor("", 0) // it fails if there were no events yet, which does no harm
+	s.events.Close()
 	s.data.Close()
 }

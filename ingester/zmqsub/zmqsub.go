@@ -1,5 +1,5 @@
-// Package zmqsub listens to bitcoind's ZMQ notifications: it owns the socket, keeps it alive, and tells when the link
-// comes and goes. What the notifications mean is not its concern.
+// Package zmqsub receives bitcoind's ZMQ notifications: it owns the socket, keeps it connected, and reports when a
+// connection goes up or down. It does not interpret the notifications.
 package zmqsub
 
 import (
@@ -16,49 +16,49 @@ import (
 	zmq "github.com/pebbe/zmq4"
 )
 
-// Kind is what a Message is about.
+// Kind is the type of a Message.
 type Kind uint8
 
 // The kinds of messages.
 const (
 	Data Kind = iota // a notification
-	Up               // a link is there, and the subscription on its way
-	Down             // a link is lost; libzmq tries to get it back
+	Up               // a connection is up, and the subscription is being sent
+	Down             // a connection is lost; libzmq reconnects
 )
 
-// A Message is one notification, or news of the link.
+// A Message is a notification, or a change of a connection.
 type Message struct {
 	Kind     Kind
 	Frames   [][]byte // of a notification: topic, body and counter, unless the sender is broken
 	At       time.Time
-	Endpoint string // of a link: as it was set
-	Address  string // of a link: the address that it leads or led to, such as 127.0.0.1:28332
+	Endpoint string // of a connection: as configured
+	Address  string // of a connection: its address, such as 127.0.0.1:28332
 }
 
 // A Listener is one SUB socket. Run owns it.
 type Listener struct {
-	links    []*link
-	topics   []string
-	log      *slog.Logger
-	renew    chan struct{}
-	resolver resolver
-	lookups  sync.WaitGroup
-	view     atomic.Pointer[[]Link]
+	links     []*link
+	topics    []string
+	log       *slog.Logger
+	reconnect chan struct{}
+	resolver  resolver
+	lookups   sync.WaitGroup
+	view      atomic.Pointer[[]Link]
 
-	tryFor, deadAfter time.Duration
+	addressTimeout, downLogDelay time.Duration
 }
 
-// New checks the endpoints (such as tcp://127.0.0.1:28332). The connection is made by Run; a node that is not there
-// yet is no error, nor is a name that does not exist yet. One socket connects to all endpoints, for nodes whose topics
-// have addresses of their own.
+// New checks the endpoints (such as tcp://127.0.0.1:28332). Run connects; neither a node that is down nor a name that
+// does not exist yet is an error. One socket connects to all endpoints, for nodes whose topics have addresses of their
+// own.
 func New(endpoints, topics []string, log *slog.Logger) (*Listener, error) {
 	list, err := parseAll(endpoints)
 	if err != nil {
 		return nil, err
 	}
 	l := &Listener{
-		topics: topics, log: log, renew: make(chan struct{}, 1), resolver: net.DefaultResolver,
-		tryFor: tryFor, deadAfter: deadAfter,
+		topics: topics, log: log, reconnect: make(chan struct{}, 1), resolver: net.DefaultResolver,
+		addressTimeout: addressTimeout, downLogDelay: downLogDelay,
 	}
 	for _, e := range list {
 		l.links = append(l.links, &link{endpoint: e})
@@ -67,16 +67,16 @@ func New(endpoints, topics []string, log *slog.Logger) (*Listener, error) {
 	return l, nil
 }
 
-// Renew asks Run to throw its socket away and make another: the way out of a link that is dead and does not know it.
-func (l *Listener) Renew() {
+// Reconnect makes Run replace its socket: the way out of a connection that is dead without an error.
+func (l *Listener) Reconnect() {
 	select {
-	case l.renew <- struct{}{}:
-	default: // it was asked already
+	case l.reconnect <- struct{}{}:
+	default: // it was requested already
 	}
 }
 
-// Run receives until ctx ends, and sends what it receives to out. The node may come and go: libzmq reconnects by
-// itself. The returned error is about the socket, never the node.
+// Run receives until ctx ends, and sends to out. The node may come and go: libzmq reconnects by itself. The returned
+// error is about the socket, never the node.
 func (l *Listener) Run(ctx context.Context, out chan<- Message) error {
 	zctx, err := zmq.NewContext()
 	if err != nil {
@@ -99,35 +99,35 @@ func (l *Listener) Run(ctx context.Context, out chan<- Message) error {
 }
 
 const (
-	// poll is how long Run may take to notice that it should stop or renew.
+	// poll bounds how long Run takes to notice that it should stop or reconnect.
 	poll = 250 * time.Millisecond
-	// pollLookup is how long Run may take to notice a lookup's answer, which wakes no socket.
+	// pollLookup bounds how long Run takes to notice the result of a lookup, which wakes no socket.
 	pollLookup = 10 * time.Millisecond
 )
 
-// atOnce is how many messages are taken before the link's news are looked at again.
-const atOnce = 256
+// messageBatch is how many messages are received before the socket's events are handled.
+const messageBatch = 256
 
-// receive returns nil when ctx ends or the socket is to be made anew.
+// receive returns nil when ctx ends or the socket is to be replaced.
 func (l *Listener) receive(ctx context.Context, s *socket, out chan<- Message) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-l.renew:
-			l.log.Info("making the ZMQ socket anew")
+		case <-l.reconnect:
+			l.log.Info("replacing the ZMQ socket")
 			return nil
 		default:
 		}
-		l.tend(ctx, s, time.Now())
+		l.maintain(ctx, s, time.Now())
 		wait := poll
-		if l.looking() {
+		if slices.ContainsFunc(l.links, func(k *link) bool { return k.lookup != nil && !k.up }) { // a lookup is running
 			wait = pollLookup
 		}
 		if _, err := s.poller.Poll(wait); err != nil {
 			return err
 		}
-		if err := l.receiveNews(ctx, s, out); err != nil {
+		if err := l.receiveEvents(ctx, s, out); err != nil {
 			return err
 		}
 		if err := l.receiveData(ctx, s, out); err != nil {
@@ -137,7 +137,7 @@ func (l *Listener) receive(ctx context.Context, s *socket, out chan<- Message) e
 }
 
 func (l *Listener) receiveData(ctx context.Context, s *socket, out chan<- Message) error {
-	for range atOnce {
+	for range messageBatch {
 		frames, err := s.data.RecvMessageBytes(zmq.DONTWAIT)
 		if isAgain(err) {
 			return nil
@@ -152,17 +152,17 @@ func (l *Listener) receiveData(ctx context.Context, s *socket, out chan<- Messag
 	return nil
 }
 
-func (l *Listener) receiveNews(ctx context.Context, s *socket, out chan<- Message) error {
+func (l *Listener) receiveEvents(ctx context.Context, s *socket, out chan<- Message) error {
 	for {
-		event, address, _, err := s.news.RecvEvent(zmq.DONTWAIT)
+		event, address, _, err := s.events.RecvEvent(zmq.DONTWAIT)
 		if isAgain(err) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		m, news := l.happened(s, event, address, time.Now())
-		if !news {
+		m, ok := l.handleEvent(s, event, address, time.Now())
+		if !ok {
 			continue
 		}
 		l.log.Debug("ZMQ link", "up", m.Kind == Up, "endpoint", m.Endpoint, "address", m.Address)
@@ -172,7 +172,7 @@ func (l *Listener) receiveNews(ctx context.Context, s *socket, out chan<- Messag
 	}
 }
 
-// send reports false if ctx has ended.
+// send returns false if ctx has ended.
 func send(ctx context.Context, out chan<- Message, m Message) bool {
 	select {
 	case out <- m:
@@ -184,9 +184,9 @@ func send(ctx context.Context, out chan<- Message, m Message) bool {
 
 func isAgain(err error) bool { return err != nil && zmq.AsErrno(err) == zmq.Errno(syscall.EAGAIN) }
 
-// Try listens for a while, and reports how each connection is and which of the topics came. It ends when all endpoints
-// are connected and all topics have come, or with ctx. The error is that of New and Run.
-func Try(ctx context.Context, endpoints, topics []string) (links []Link, heard map[string]bool, err error) {
+// Try listens until all endpoints are connected and a message of every topic has come, or ctx ends. It returns the
+// state of the connections and the received topics. The error is that of New and Run.
+func Try(ctx context.Context, endpoints, topics []string) (links []Link, received map[string]bool, err error) {
 	l, err := New(endpoints, topics, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, nil, err
@@ -195,20 +195,20 @@ func Try(ctx context.Context, endpoints, topics []string) (links []Link, heard m
 	defer cancel()
 	messages, ended := make(chan Message), make(chan error, 1)
 	go func() { ended <- l.Run(ctx, messages) }()
-	heard = make(map[string]bool)
+	received = make(map[string]bool)
 	for {
 		select {
 		case m := <-messages:
 			if m.Kind == Data && len(m.Frames) > 0 && slices.Contains(topics, string(m.Frames[0])) {
-				heard[string(m.Frames[0])] = true
+				received[string(m.Frames[0])] = true
 			}
 			links = l.Links()
-			if len(heard) == len(topics) && !slices.ContainsFunc(links, func(k Link) bool { return !k.Up }) {
+			if len(received) == len(topics) && !slices.ContainsFunc(links, func(k Link) bool { return !k.Up }) {
 				cancel()
-				return links, heard, <-ended
+				return links, received, <-ended
 			}
 		case err := <-ended:
-			return l.Links(), heard, err
+			return l.Links(), received, err
 		}
 	}
 }

@@ -46,23 +46,23 @@ func TestCheckEndpoints(t *testing.T) {
 		"tcp://u:p@127.0.0.1:28332":          "want tcp://HOST:PORT",
 		"tcp://u@node:28332":                 "neither an address nor a name",
 		"tcp://[node]:28332":                 "neither an address nor a name",
-		"tcp://a b:1":                        "there is a space in it",
-		" tcp://127.0.0.1:28332":             "there is a space in it",
+		"tcp://a b:1":                        "contains a space",
+		" tcp://127.0.0.1:28332":             "contains a space",
 		"tcp://127.0.0.1:28332/":             "write tcp://127.0.0.1:28332",
 		"tcp://127.0.0.1:28332/x":            "write tcp://127.0.0.1:28332",
 		"tcp://127.0.0.1:28332?x=1":          "want 1 to 65535",
 		"ipc://":                             "want tcp://HOST:PORT or ipc://PATH",
 		"ipc://*":                            "* is for the node",
 		"ipc:///" + strings.Repeat("x", 107): "the path has 108 bytes",
-		"tcp://127.0.0.1:1":                  "is there twice", // the test gives it twice
+		"tcp://127.0.0.1:1":                  "is listed twice", // the test gives it twice
 	} {
 		err := CheckEndpoints([]string{"tcp://127.0.0.1:1", bad})
 		if err == nil || !strings.Contains(err.Error(), "ZMQ endpoint "+strconv.Quote(bad)) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: got %v, want it to say %q", bad, err, want)
+			t.Errorf("%q: got %v, want an error with %q", bad, err, want)
 		}
 	}
 	if err := CheckEndpoints(nil); err == nil {
-		t.Error("no endpoint is no error")
+		t.Error("got no error without endpoints, want one")
 	}
 	if err := CheckEndpoints([]string{"a", "b"}); err == nil || strings.Count(err.Error(), "ZMQ endpoint") != 2 {
 		t.Errorf("got %v, want both to be named", err)
@@ -107,13 +107,13 @@ func (s *sender) send(t *testing.T, body string) {
 	}
 }
 
-// awaitSubscription waits for a subscriber, as an XPUB socket tells of one.
+// awaitSubscription waits for a subscriber, which an XPUB socket reports.
 func (s *sender) awaitSubscription(t *testing.T) {
 	t.Helper()
 	for {
 		told, err := s.socket.RecvBytes(0)
 		if err != nil {
-			t.Fatal("nobody subscribes: ", err)
+			t.Fatal("got no subscriber: ", err)
 		}
 		if len(told) > 0 && told[0] == 1 {
 			return
@@ -160,7 +160,7 @@ func await(t *testing.T, messages <-chan Message, kind Kind) Message {
 	}
 }
 
-func TestTheNodeComesAndGoes(t *testing.T) {
+func TestListener_NodeComesAndGoes(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	_, messages := run(t, node.bound)
 	for range 3 {
@@ -177,18 +177,18 @@ func TestTheNodeComesAndGoes(t *testing.T) {
 	node.close()
 }
 
-func TestRenew(t *testing.T) {
+func TestListener_Reconnect(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	defer node.close()
 	l, messages := run(t, node.bound)
 	for range 20 {
 		await(t, messages, Up)
-		l.Renew()
-		l.Renew() // twice is once
+		l.Reconnect()
+		l.Reconnect() // twice is once
 	}
 }
 
-func TestTwoEndpoints(t *testing.T) {
+func TestListener_TwoEndpoints(t *testing.T) {
 	a, b := newSender(t, "tcp://127.0.0.1:*"), newSender(t, "tcp://127.0.0.1:*")
 	defer a.close()
 	defer b.close()
@@ -204,21 +204,21 @@ func TestTwoEndpoints(t *testing.T) {
 		got[string(await(t, messages, Data).Frames[1])] = true
 	}
 	if !got[a.bound] || !got[b.bound] {
-		t.Errorf("heard %v, want both", got)
+		t.Errorf("got %v, want both", got)
 	}
 }
 
 func TestTry(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
-	links, heard, err := Try(t.Context(), []string{node.bound}, nil)
-	if err != nil || len(links) != 1 || !links[0].Up || "tcp://"+links[0].Address != node.bound || links[0].Error() != nil || len(heard) != 0 {
-		t.Errorf("got %+v, %v, %v", links, heard, err)
+	links, received, err := Try(t.Context(), []string{node.bound}, nil)
+	if err != nil || len(links) != 1 || !links[0].Up || "tcp://"+links[0].Address != node.bound || links[0].Error() != nil || len(received) != 0 {
+		t.Errorf("got %+v, %v, %v", links, received, err)
 	}
 	told := make(chan error, 1)
 	go func() {
-		_, heard, err := Try(t.Context(), []string{node.bound}, []string{"rawtx"})
-		if !heard["rawtx"] {
-			err = errors.Join(err, errors.New("rawtx was not heard"))
+		_, received, err := Try(t.Context(), []string{node.bound}, []string{"rawtx"})
+		if !received["rawtx"] {
+			err = errors.Join(err, errors.New("rawtx was not received"))
 		}
 		told <- err
 	}()
@@ -231,7 +231,7 @@ func TestTry(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	links, _, err = Try(ctx, []string{node.bound}, nil)
-	if err != nil || links[0].Up || !strings.Contains(links[0].Error().Error(), bare(node.bound)+" (no connection)") {
+	if err != nil || links[0].Up || !strings.Contains(links[0].Error().Error(), trimScheme(node.bound)+" (no connection)") {
 		t.Errorf("with nobody there: %v, %v", links, err)
 	}
 }

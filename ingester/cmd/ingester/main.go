@@ -35,6 +35,7 @@ var program = daemon.Program{
 	LogComponents: ingester.LogComponents(), LogExample: "node",
 	OldVariables: []daemon.OldVariable{
 		{Name: "SIGHTGLASS_NEAR", New: "SIGHTGLASS_PRICE_HINT"},
+		{Name: "SIGHTGLASS_QUIET", New: "SIGHTGLASS_ZMQ_IDLE_TIMEOUT"},
 		{Name: "SIGHTGLASS_INTERVAL", Instead: fmt.Sprintf("a snapshot comes every %v", snapshot.Interval)},
 		{Name: "SIGHTGLASS_WINDOW", Instead: fmt.Sprintf("a transaction counts for %v", snapshot.Window)},
 	},

@@ -14,7 +14,7 @@ import (
 
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/transcript"
 )
 
@@ -36,8 +36,8 @@ func (j *journal) count(text string) int {
 	return strings.Count(j.buf.String(), text)
 }
 
-// quietText is what the log says when RPC confirms that there is nothing to tell.
-const quietText = "the node is quiet, and so is its mempool"
+// quietText is what the log says when RPC confirms that the node is idle.
+const quietText = "bitcoind is idle, and its mempool has not changed"
 
 // await waits until the log says something.
 func (w *watch) await(j *journal, text string) {
@@ -50,7 +50,7 @@ func (w *watch) await(j *journal, text string) {
 	})
 }
 
-// count reads a metric, all its series added up.
+// count returns the sum of a metric's series.
 func (w *watch) count(name string) (sum float64) {
 	w.t.Helper()
 	families, err := w.reg.Gather()
@@ -77,44 +77,44 @@ func (w *watch) play(n int, f replay.Fault) {
 	}
 }
 
-// TestAQuietNodeIsLeftAlone: silence alone is no fault, on networks where nothing happens.
-func TestAQuietNodeIsLeftAlone(t *testing.T) {
+// TestNode_IdleNodeKeepsSocket: an idle node is no fault, on networks where nothing happens.
+func TestNode_IdleNodeKeepsSocket(t *testing.T) {
 	var log journal
 	w := newWatch(t, plain(), true, &log)
 	w.ready()
 	w.play(40, replay.Deliver)
-	w.compare("all told")
+	w.compare("all delivered")
 	w.await(&log, quietText)
 	if n := w.count("sightglass_node_renewals_total"); n != 0 {
-		t.Errorf("the socket was made anew %v times", n)
+		t.Errorf("got %v replaced sockets, want 0", n)
 	}
 }
 
-// TestASilentLinkIsMadeAnew: the node's mempool moves, and nobody tells.
-func TestASilentLinkIsMadeAnew(t *testing.T) {
+// TestNode_DeadConnectionReplacesSocket: the node's mempool changes without messages.
+func TestNode_DeadConnectionReplacesSocket(t *testing.T) {
 	var log journal
 	w := newWatch(t, plain(), true, &log)
 	w.ready()
 	w.play(20, replay.Deliver)
-	w.compare("half told")
-	w.eventually(func() string { // so that no list that was called for earlier is still to come, which would heal it too
+	w.compare("half delivered")
+	w.eventually(func() string { // so that no earlier resync is pending, which would also close the gap
 		if log.count(quietText) < 4 {
-			return "the node is not found to be quiet"
+			return "the node is not found to be idle"
 		}
 		return ""
 	})
 	w.play(20, replay.Drop)
-	w.await(&log, "nobody told")
-	w.compare("asked for")
+	w.await(&log, "changed without a message")
+	w.compare("fetched")
 	w.awaitEvidence(true)
 	if n := w.count("sightglass_node_renewals_total"); n == 0 {
-		t.Error("the socket was not made anew")
+		t.Error("got no replaced socket, want one")
 	}
 }
 
-// TestANodeThatIsStarting: while RPC says that the node is warming up, what it tells over ZMQ is its old mempool,
-// whatever the time; it becomes evidence of when it came, which RPC knows.
-func TestANodeThatIsStarting(t *testing.T) {
+// TestNode_DefersWhileNodeIsStarting: while RPC says that the node is warming up, its messages are its old mempool, for
+// however long; they become evidence with their entry times.
+func TestNode_DefersWhileNodeIsStarting(t *testing.T) {
 	var log journal
 	w := newWatch(t, plain(), true, &log)
 	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -28, Message: "Loading block index…"} })
@@ -122,22 +122,22 @@ func TestANodeThatIsStarting(t *testing.T) {
 	w.await(&log, "Loading block index")
 	w.play(40, replay.Deliver)
 	w.eventually(func() string {
-		if held := w.count("sightglass_node_held_transactions_total"); held < 20 {
-			return fmt.Sprint("held only ", held)
+		if held := w.count("sightglass_node_deferred_transactions_total"); held < 20 {
+			return fmt.Sprintf("got %v deferred transactions, want 20 or more", held)
 		}
 		return ""
 	})
 	if missing, surplus := w.difference(nil); len(missing)+len(surplus) > 0 {
-		t.Error("there is evidence already")
+		t.Error("got evidence before RPC works, want none")
 	}
 	w.theirs.Fail(nil)
-	w.compare("started")
+	w.compare("after the start")
 	w.awaitEvidence(true)
 }
 
-// TestANodeThatStartsLater: a node that was away when we began, and that reads its mempool from its file when it comes,
-// tells nothing new by that.
-func TestANodeThatStartsLater(t *testing.T) {
+// TestNode_DefersMempoolOfNodeThatStartsLater: the node starts after us and loads its mempool from its file; what it
+// publishes then is not new.
+func TestNode_DefersMempoolOfNodeThatStartsLater(t *testing.T) {
 	var log journal
 	w := newWatch(t, plain(), true, &log)
 	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -1, Message: "not there"} })
@@ -151,33 +151,33 @@ func TestANodeThatStartsLater(t *testing.T) {
 	w.awaitUs()
 	w.play(40, replay.Deliver)
 	w.eventually(func() string {
-		if held := w.count("sightglass_node_held_transactions_total"); held < 20 {
-			return fmt.Sprint("held only ", held)
+		if held := w.count("sightglass_node_deferred_transactions_total"); held < 20 {
+			return fmt.Sprintf("got %v deferred transactions, want 20 or more", held)
 		}
 		return ""
 	})
 	if _, surplus := w.difference(w.mined); len(surplus) > 0 {
-		t.Errorf("%d transactions of its file are evidence of now", len(surplus))
+		t.Errorf("got %d transactions of its file as new evidence, want none", len(surplus))
 	}
 	w.theirs.Loading(false)
 	w.compare("loaded")
 	w.awaitEvidence(true)
 }
 
-func TestCountersTellOfGapsAndRepeats(t *testing.T) {
+func TestNode_CountsMissedAndRepeatedMessages(t *testing.T) {
 	w := newWatch(t, plain(), true, t.Output())
 	w.ready()
 	w.play(10, replay.Deliver)
 	w.play(4, replay.Drop)
 	w.play(4, replay.Duplicate)
-	w.compare("some lost, some twice")
+	w.compare("some lost, some repeated")
 	want := `
-# HELP sightglass_node_missed_messages_total Messages that the node's counters show as sent and that did not arrive; topic mempool: changes that the mempool's own sequence shows.
+# HELP sightglass_node_missed_messages_total Messages that did not arrive, by the node's counters; topic mempool: changes of the mempool that no message reported, by the mempool's sequence.
 # TYPE sightglass_node_missed_messages_total counter
 sightglass_node_missed_messages_total{topic="mempool"} 0
 sightglass_node_missed_messages_total{topic="rawtx"} 2
 sightglass_node_missed_messages_total{topic="sequence"} 2
-# HELP sightglass_node_repeated_messages_total Messages that came more than once.
+# HELP sightglass_node_repeated_messages_total Messages that came again.
 # TYPE sightglass_node_repeated_messages_total counter
 sightglass_node_repeated_messages_total{topic="rawtx"} 2
 sightglass_node_repeated_messages_total{topic="sequence"} 2
@@ -191,13 +191,13 @@ sightglass_node_repeated_messages_total{topic="sequence"} 2
 	})
 }
 
-// TestARestartIsNoGap: counters that begin anew are not counted as lost messages.
-func TestARestartIsNoGap(t *testing.T) {
+// TestNode_RestartIsNoGap: counters that restart do not count as lost messages.
+func TestNode_RestartIsNoGap(t *testing.T) {
 	w := newWatch(t, realLife(t), true, t.Output())
-	w.live(none)
+	w.playAll(none)
 	w.awaitEvidence(true)
-	if n := w.count("sightglass_node_in_step"); n != 1 {
-		t.Error("not in step after the restart")
+	if n := w.count("sightglass_node_in_sync"); n != 1 {
+		t.Error("got out of sync after the restart, want in sync")
 	}
 }
 
@@ -205,16 +205,16 @@ func TestARestartIsNoGap(t *testing.T) {
 func (w *watch) ready() {
 	w.t.Helper()
 	w.awaitUs()
-	w.play(len(life.New(1, 0)), replay.Deliver)
+	w.play(len(simnode.Lines(1, 0)), replay.Deliver)
 }
 
-// plain is a life of one block, and then of 20 transactions that come: two lines each. Only those two are played by
-// play; the block is before them.
+// plain is a recording of one block and then of 20 transactions, two lines each. play plays only those; the block is
+// before them.
 func plain() []transcript.Line { return plainOf(20) }
 
-// plainOf is plain with so many transactions.
+// plainOf is plain with n transactions.
 func plainOf(n int) []transcript.Line {
-	lines := life.New(1, 0)
+	lines := simnode.Lines(1, 0)
 	counters := make(map[string]uint32)
 	for _, l := range lines {
 		counters[l.Topic]++
@@ -237,9 +237,9 @@ func plainOf(n int) []transcript.Line {
 	return lines
 }
 
-// TestBlocksOfACatchUpAreNoEvidence: a node that was away for a day tells that day's blocks as it gets them. Only RPC
-// knows how old they are.
-func TestBlocksOfACatchUpAreNoEvidence(t *testing.T) {
+// TestNode_DropsOldBlocksDuringCatchUp: a node that was down for a day publishes that day's blocks as it gets them.
+// Only RPC knows their age.
+func TestNode_DropsOldBlocksDuringCatchUp(t *testing.T) {
 	lines := realLife(t)[:440] // 110 blocks
 	for name, c := range map[string]struct {
 		age      time.Duration
@@ -258,43 +258,43 @@ func TestBlocksOfACatchUpAreNoEvidence(t *testing.T) {
 			}
 			w.eventually(func() string {
 				if old := w.count("sightglass_node_old_transactions_total"); old == 0 {
-					return "no transaction was found to be old"
+					return "got no old transactions, want some"
 				}
 				return ""
 			})
 			w.compare("caught up")
 			if _, surplus := w.difference(nil); len(surplus) > 0 {
-				t.Errorf("%d transactions of a day ago are evidence", len(surplus))
+				t.Errorf("got %d transactions of a day ago as evidence, want none", len(surplus))
 			}
 		})
 	}
 }
 
-// TestNode_ClockSet: by a wrong clock all that the node had was too old, or of another time; so all of it is asked for
-// once more when the clock is set.
-func TestNode_ClockSet(t *testing.T) {
+// TestNode_ClockStepFetchesWindowAgain: by a wrong clock the node's transactions had another age, so all are fetched
+// again when the clock is set.
+func TestNode_ClockStepFetchesWindowAgain(t *testing.T) {
 	w := newWatch(t, plain(), true, t.Output())
 	w.ready()
 	w.play(40, replay.Deliver)
-	w.compare("in step")
+	w.compare("in sync")
 	w.awaitEvidence(true)
 	w.mu.Lock()
 	clear(w.held)
 	w.mu.Unlock()
-	w.ours.ClockWasSet(-4 * time.Hour)
+	w.ours.HandleClockStep(-4 * time.Hour)
 	w.awaitEvidence(true)
-	w.compare("asked for again")
+	w.compare("fetched again")
 }
 
-// TestNode_RestartThatNoCounterShows: the node starts again while the link is away, without its mempool's file, and has
-// counted further than before when the link is back. Its old mempool is not in ours then; but nobody took those payments
-// back, so they stay evidence until they are too old.
-func TestNode_RestartThatNoCounterShows(t *testing.T) {
+// TestNode_DetectsRestartWithoutCounterReset: the node restarts without its mempool file while disconnected, and its
+// counters have passed ours when the connection is back. Its old mempool is not in our view then, but nobody removed
+// those payments, so they remain evidence until they are too old.
+func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
 	var log journal
-	l := life.Begin(1)
+	l := simnode.New(1)
 	l.Pay(30)
 	before := len(l.Lines())
-	l.StartAgain()
+	l.Restart()
 	l.Pay(60)
 	lines := l.Lines()
 	f := newFront(t)
@@ -306,16 +306,16 @@ func TestNode_RestartThatNoCounterShows(t *testing.T) {
 	old, _ := w.theirs.Mempool()
 
 	f.answer(refuse)
-	w.play(1+100, replay.Drop) // the restart, which ends the link, and 50 transactions
+	w.play(1+100, replay.Drop) // the restart, which ends the connection, and 50 transactions
 	w.awaitUs()
 	w.play(20, replay.Deliver)
 	f.answer(nil)
 	w.compare("after")
 	w.awaitEvidence(false)
-	w.await(&log, "the node started again while it was not heard")
-	w.eventually(func() string { // every walk is over, and with it what would be taken back
+	w.await(&log, "bitcoind restarted while disconnected")
+	w.eventually(func() string { // every walk is complete, and would have removed them
 		if n := log.count(quietText); n < 3 {
-			return "the node is not found to be quiet"
+			return "the node is not found to be idle"
 		}
 		return ""
 	})
@@ -323,7 +323,7 @@ func TestNode_RestartThatNoCounterShows(t *testing.T) {
 	defer w.mu.Unlock()
 	for _, id := range old {
 		if !w.held[id] {
-			t.Fatalf("%v is taken back, which nobody did", id)
+			t.Fatalf("%v was removed, want evidence", id)
 		}
 	}
 }

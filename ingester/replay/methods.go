@@ -10,8 +10,8 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-// answers are the methods that a Node knows. Each is called with the lock held.
-var answers = map[string]func(*Node, params) (any, error){
+// methods are the RPC methods of a Node. Each is called with the lock held.
+var methods = map[string]func(*Node, params) (any, error){
 	"getrawmempool":       (*Node).getRawMempool,
 	"getmempoolinfo":      (*Node).getMempoolInfo,
 	"getmempoolentry":     (*Node).getMempoolEntry,
@@ -57,8 +57,8 @@ func (n *Node) getRawMempool(p params) (any, error) {
 	return ids, nil
 }
 
-// entry tells of a transaction what can be told without its inputs' amounts. Its time is when the recording saw it
-// come; the recording's start, if it was there before.
+// entry returns what is known of a transaction without the amounts of its inputs. Its time is when it entered in the
+// recording; the recording's start, if it was there before.
 func (n *Node) entry(id chainhash.Hash, t float64) object {
 	return object{
 		"time":   n.clock.playing(t).Unix(),
@@ -87,7 +87,7 @@ func (n *Node) getMempoolEntry(p params) (any, error) {
 	return n.entry(id, t), nil
 }
 
-// getRawTransaction knows the mempool alone, as bitcoind does without -txindex.
+// getRawTransaction returns transactions of the mempool only, like bitcoind without -txindex.
 func (n *Node) getRawTransaction(p params) (any, error) {
 	id, err := p.hash(0)
 	if err != nil {
@@ -98,7 +98,7 @@ func (n *Node) getRawTransaction(p params) (any, error) {
 	case err != nil:
 		return nil, err
 	case verbosity != 0:
-		return nil, &RPCError{codeInvalidParameter, fmt.Sprintf("a replay answers getrawtransaction with verbosity 0, not %d", verbosity)}
+		return nil, &RPCError{codeInvalidParameter, fmt.Sprintf("a replay supports getrawtransaction with verbosity 0, not %d", verbosity)}
 	}
 	_, unconfirmed := n.pool.ids[id]
 	body, known := n.bodies[id]
@@ -108,14 +108,14 @@ func (n *Node) getRawTransaction(p params) (any, error) {
 	return hex.EncodeToString(body), nil
 }
 
-// blockOf finds the block that a call names: one that the node has told of.
+// blockOf returns the block that a call names, if the node has announced it.
 func (n *Node) blockOf(p params) (*block, error) {
 	hash, err := p.hash(0)
 	if err != nil {
 		return nil, err
 	}
 	b, ok := n.rec.chain.blocks[hash]
-	if !ok || !b.told {
+	if !ok || !b.announced {
 		return nil, &RPCError{codeNotFound, "Block not found"}
 	}
 	return b, nil
@@ -131,7 +131,7 @@ func (n *Node) getBlock(p params) (any, error) {
 	case err != nil:
 		return nil, err
 	case verbosity > 1:
-		return nil, &RPCError{codeInvalidParameter, fmt.Sprintf("a replay answers getblock with verbosity 0 and 1, not %d", verbosity)}
+		return nil, &RPCError{codeInvalidParameter, fmt.Sprintf("a replay supports getblock with verbosity 0 and 1, not %d", verbosity)}
 	case b.txids == nil:
 		return nil, &RPCError{codeMisc, "Block not available (pruned data)"}
 	}
@@ -204,7 +204,7 @@ func (n *Node) getBlockHash(p params) (any, error) {
 	}
 	hash, ok := n.rec.chain.active[height]
 	if !ok {
-		return nil, &RPCError{codeInvalidParameter, fmt.Sprintf("the recording does not tell which block was at height %d", height)}
+		return nil, &RPCError{codeInvalidParameter, fmt.Sprintf("the recording does not show which block was at height %d", height)}
 	}
 	return hash, nil
 }
@@ -217,11 +217,11 @@ func (n *Node) getBlockCount(params) (any, error) {
 	return max(n.rec.chain.tip, 0), nil
 }
 
-// getBlockchainInfo is what was recorded, with the chain as it is now.
+// getBlockchainInfo returns the recorded response with the current chain.
 func (n *Node) getBlockchainInfo(params) (any, error) {
 	answer := object{"chain": "main", "verificationprogress": 1}
-	if n.rec.info != nil {
-		if err := json.Unmarshal(n.rec.info, &answer); err != nil {
+	if n.rec.chainInfo != nil {
+		if err := json.Unmarshal(n.rec.chainInfo, &answer); err != nil {
 			return nil, err
 		}
 	}
@@ -240,7 +240,7 @@ func (n *Node) getBlockchainInfo(params) (any, error) {
 func (n *Node) getZMQNotifications(params) (any, error) {
 	answer := []object{}
 	for _, topic := range slices.Sorted(slices.Values(n.rec.topics)) {
-		mark, recorded := n.rec.marks[topic]
+		mark, recorded := n.rec.highWaterMarks[topic]
 		if !recorded {
 			mark = sendHighWater
 		}
@@ -250,8 +250,8 @@ func (n *Node) getZMQNotifications(params) (any, error) {
 }
 
 func (n *Node) getNetworkInfo(params) (any, error) {
-	if n.rec.about != nil {
-		return n.rec.about, nil
+	if n.rec.networkInfo != nil {
+		return n.rec.networkInfo, nil
 	}
 	return object{"version": 280100, "subversion": "/Satoshi:28.1.0/", "networkactive": true}, nil
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-func TestTxid(t *testing.T) {
+func TestTxid_UnmarshalJSON(t *testing.T) {
 	want := chainhash.HashH(nil)
 	for _, text := range []string{want.String(), bytesUpper(want)} {
 		var got txid
@@ -23,8 +23,8 @@ func TestTxid(t *testing.T) {
 
 func bytesUpper(h chainhash.Hash) string { return string(bytes.ToUpper([]byte(h.String()))) }
 
-// FuzzAnswer: whatever comes, decoding ends with a result or an error, and both ways to read hashes agree.
-func FuzzAnswer(f *testing.F) {
+// FuzzResponse: for any input, decoding ends with a result or an error, and both ways to parse hashes agree.
+func FuzzResponse(f *testing.F) {
 	for _, seed := range []string{
 		`{"result":["` + zeros + `"],"error":null,"id":1}`,
 		`{"result":[ "` + zeros + `" , "` + zeros + `" ],"id":1}`,
@@ -36,8 +36,8 @@ func FuzzAnswer(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		fast, err := decodeAnswer[txids](bytes.NewReader(data), 1)
-		slow, err2 := decodeAnswer[[]txid](bytes.NewReader(data), 1)
+		fast, err := decodeResponse[txids](bytes.NewReader(data), 1)
+		slow, err2 := decodeResponse[[]txid](bytes.NewReader(data), 1)
 		if err == nil && fast != nil && (err2 != nil || len(fast) != len(slow)) {
 			t.Fatalf("%d hashes, %v; one by one %d, %v", len(fast), err, len(slow), err2)
 		}
@@ -49,10 +49,10 @@ func FuzzAnswer(f *testing.F) {
 		answers, err := decodeBatch[hexBytes](bufio.NewReader(bytes.NewReader(data)), 1, 2)
 		var said *Error
 		if err == nil && (len(answers) != 2 || *answers[0].ID != 1 || *answers[1].ID != 2) {
-			t.Fatalf("a batch that is not in order: %+v", answers)
+			t.Fatalf("got a batch out of order: %+v", answers)
 		}
-		if errors.As(err, &said) && said.sort().Error() == "" {
-			t.Fatal("an error without words")
+		if errors.As(err, &said) && said.classify().Error() == "" {
+			t.Fatal("got an error without text")
 		}
 	})
 }
@@ -73,7 +73,7 @@ func BenchmarkMempool(b *testing.B) {
 	b.SetBytes(int64(body.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		r, err := decodeAnswer[result](bytes.NewReader(body.Bytes()), 1)
+		r, err := decodeResponse[result](bytes.NewReader(body.Bytes()), 1)
 		if err != nil || len(r.IDs) != n {
 			b.Fatalf("%d hashes, %v", len(r.IDs), err)
 		}

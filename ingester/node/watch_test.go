@@ -21,12 +21,12 @@ import (
 	"sightglass/ingester/node"
 	"sightglass/ingester/rawtx"
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
 )
 
-// quiet is how soon these tests notice that the last message was lost: nothing else would show it.
+// quiet is how soon these tests notice that the last message was lost: nothing else shows it.
 const quiet = 250 * time.Millisecond
 
 // A watch is a replayed bitcoind and our view of it.
@@ -34,13 +34,13 @@ type watch struct {
 	t      *testing.T
 	lines  []transcript.Line
 	block  []chainhash.Hash        // since the last coinbase
-	mined  map[chainhash.Hash]bool // false: and taken back
+	mined  map[chainhash.Hash]bool // false: and disconnected
 	theirs *replay.Node
 	ours   *node.Node
 	reg    *prometheus.Registry
 
 	mu   sync.Mutex
-	held map[chainhash.Hash]bool // evidence: seen and not gone
+	held map[chainhash.Hash]bool // evidence: Seen and not Gone
 }
 
 func newWatch(t *testing.T, lines []transcript.Line, withRPC bool, log io.Writer) *watch {
@@ -48,19 +48,19 @@ func newWatch(t *testing.T, lines []transcript.Line, withRPC bool, log io.Writer
 	return watchNode(t, lines, replay.NodeOptions{}, withRPC, log)
 }
 
-// newWatchAt is for a life that began at a time.
+// newWatchAt starts the recording at a given time.
 func newWatchAt(t *testing.T, lines []transcript.Line, start time.Time, log io.Writer) *watch {
 	t.Helper()
 	return watchNode(t, lines, replay.NodeOptions{Start: start}, true, log)
 }
 
-// watchNode watches a node; change, if any, changes our options.
+// watchNode watches a node; change may modify our options.
 func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer, change ...func(*watch, *node.Options)) *watch {
 	t.Helper()
 	return watchThrough(t, func(rpcURL string) string { return rpcURL }, lines, o, withRPC, log, change...)
 }
 
-// watchThrough asks RPC at the URL that proxy gives for the replayed node's.
+// watchThrough uses the RPC at the URL that proxy returns for the replayed node's.
 func watchThrough(t *testing.T, proxy func(string) string, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer, change ...func(*watch, *node.Options)) *watch {
 	t.Helper()
 	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
@@ -74,7 +74,7 @@ func watchThrough(t *testing.T, proxy func(string) string, lines []transcript.Li
 		t.Fatal(err)
 	}
 	t.Cleanup(w.theirs.Close)
-	no := node.Options{ZMQ: w.theirs.Endpoints(), Window: 3 * time.Hour, Quiet: quiet, Log: logger}
+	no := node.Options{ZMQ: w.theirs.Endpoints(), Window: 3 * time.Hour, IdleTimeout: quiet, Log: logger}
 	if withRPC {
 		if no.RPC, err = bitcoind.New(bitcoind.Options{URL: proxy(w.theirs.RPCURL()), User: "u", Password: "p"}); err != nil {
 			t.Fatal(err)
@@ -115,16 +115,16 @@ func (w *watch) run() {
 	})
 }
 
-// fault is what happens to the n-th line on its way.
+// fault is what happens to the n-th line in transit.
 type fault func(n int) (f replay.Fault, cut bool)
 
 func none(int) (replay.Fault, bool) { return replay.Deliver, false }
 
-// live plays the whole life, and compares the mempools wherever the recording says what the node answered.
-func (w *watch) live(happens fault) {
+// playAll plays the whole recording, and compares the mempools at each recorded response of the node.
+func (w *watch) playAll(happens fault) {
 	w.t.Helper()
 	w.awaitUs()
-	for n := 0; ; { // a line of the recording; the replay puts in others, of restarts
+	for n := 0; ; { // a line of the recording; the replay inserts others, for restarts
 		f, cut := happens(n)
 		if f != replay.Deliver || cut {
 			w.t.Log("line", n, "fault", f, "cut", cut)
@@ -155,7 +155,7 @@ func (w *watch) awaitUs() {
 	}
 }
 
-// step plays a line, and keeps account of what blocks hold.
+// step plays a line, and tracks the blocks' transactions.
 func (w *watch) step(f replay.Fault) (line transcript.Line, ok bool) {
 	w.t.Helper()
 	line, ok, err := w.theirs.Step(f)
@@ -183,7 +183,7 @@ func (w *watch) step(f replay.Fault) (line transcript.Line, ok bool) {
 	return line, ok
 }
 
-// eventually tries until it holds, or fails with what try says.
+// eventually repeats try until it succeeds, or fails with its problem.
 func (w *watch) eventually(try func() (problem string)) {
 	w.t.Helper()
 	again := time.NewTicker(2 * time.Millisecond)
@@ -202,7 +202,7 @@ func (w *watch) eventually(try func() (problem string)) {
 	}
 }
 
-// compare waits until our mempool is the node's own.
+// compare waits until our mempool equals the node's own.
 func (w *watch) compare(where string) {
 	w.t.Helper()
 	want, sequence := w.theirs.Mempool()
@@ -215,12 +215,12 @@ func (w *watch) compare(where string) {
 		if slices.Equal(got.IDs, want) && got.Sequence == sequence {
 			return ""
 		}
-		return fmt.Sprintf("%s: our mempool has %d transactions at %d (in step: %v), the node's %d at %d\nours %v\ntheirs %v",
-			where, len(got.IDs), got.Sequence, got.InStep, len(want), sequence, got.IDs, want)
+		return fmt.Sprintf("%s: our mempool has %d transactions at %d (in sync: %v), the node's %d at %d\nours %v\ntheirs %v",
+			where, len(got.IDs), got.Sequence, got.InSync, len(want), sequence, got.IDs, want)
 	})
 }
 
-// awaitEvidence waits until what is held is what the node has, and what was paid.
+// awaitEvidence waits until the evidence is what the node's mempool and blocks have.
 func (w *watch) awaitEvidence(exact bool) {
 	w.t.Helper()
 	pooled, _ := w.theirs.Mempool()
@@ -246,22 +246,22 @@ func (w *watch) awaitEvidence(exact bool) {
 	})
 }
 
-// story tells what the recording says of a transaction, for whoever has to find out what went wrong.
-func (w *watch) story(id chainhash.Hash) (told []string) {
+// story returns what the recording has about a transaction, for debugging.
+func (w *watch) story(id chainhash.Hash) (events []string) {
 	for n, line := range w.lines {
 		switch {
 		case line.Topic == node.TopicRawTx && transaction(w.t, line.Body).TxHash() == id:
-			told = append(told, fmt.Sprintf("%d: rawtx", n))
+			events = append(events, fmt.Sprintf("%d: rawtx", n))
 		case line.Topic == node.TopicSequence:
 			if s, err := transcript.ParseSequence(line.Body); err == nil && s.Hash == id {
-				told = append(told, fmt.Sprintf("%d: %c", n, s.Letter))
+				events = append(events, fmt.Sprintf("%d: %c", n, s.Letter))
 			}
 		}
 	}
-	return told
+	return events
 }
 
-// difference lists the transactions whose evidence is not what it should be.
+// difference returns the transactions whose evidence is wrong.
 func (w *watch) difference(want map[chainhash.Hash]bool) (missing, surplus []chainhash.Hash) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -296,7 +296,7 @@ func realLife(t *testing.T) []transcript.Line {
 	return lines
 }
 
-// blocksLost loses the end of each second block, its C or D among that: what a high-water mark that is too low does.
+// blocksLost drops the end of each second block, its C or D included: the effect of a high-water mark that is too low.
 func blocksLost(lines []transcript.Line, chance *rand.Rand) fault {
 	lost, begun := make(map[int]bool), 0
 	for n, line := range lines {
@@ -323,7 +323,7 @@ func blocksLost(lines []transcript.Line, chance *rand.Rand) fault {
 	}
 }
 
-// The faults that the way from a node may have.
+// faults returns the faults that a connection to a node may have.
 func faults(seed uint64, lines []transcript.Line) map[string]fault {
 	twice, cuts, all := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)), rand.New(rand.NewPCG(seed, 3))
 	return map[string]fault{
@@ -348,24 +348,24 @@ func faults(seed uint64, lines []transcript.Line) map[string]fault {
 	}
 }
 
-// TestTheRealLife plays what a real bitcoind said, with the link at its best and at its worst: at every moment at
-// which the node was asked for its mempool, ours is the same.
-func TestTheRealLife(t *testing.T) {
+// TestNode_RealTranscript plays a real bitcoind's recording over a perfect and over faulty connections. At every
+// recorded request for the mempool, our view is the same.
+func TestNode_RealTranscript(t *testing.T) {
 	lines := realLife(t)
 	for name, happens := range faults(7, lines) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWatch(t, lines, true, t.Output())
-			w.live(happens)
+			w.playAll(happens)
 			w.awaitEvidence(name == "nothing lost" || name == "some twice")
 		})
 	}
 }
 
-// TestTheRealLifeWithoutRPC: who listens from the node's start knows its mempool from ZMQ alone.
-func TestTheRealLifeWithoutRPC(t *testing.T) {
+// TestNode_RealTranscriptWithoutRPC: a listener from the node's start knows its mempool from ZMQ alone.
+func TestNode_RealTranscriptWithoutRPC(t *testing.T) {
 	w := newWatch(t, untilRestart(realLife(t)), false, t.Output())
-	w.live(none)
+	w.playAll(none)
 }
 
 func untilRestart(lines []transcript.Line) []transcript.Line {
@@ -381,16 +381,16 @@ func untilRestart(lines []transcript.Line) []transcript.Line {
 	return lines
 }
 
-// TestMadeUpLives: the same for lives with all that a bitcoind does, one for each seed, and for each with all topics at
-// one address and with an address for each.
-func TestMadeUpLives(t *testing.T) {
+// TestNode_SimulatedTranscripts: the same for simulated nodes, one for each seed, each with all topics at one endpoint
+// and with an endpoint for each.
+func TestNode_SimulatedTranscripts(t *testing.T) {
 	for seed := range uint64(4) {
-		lines := life.New(seed, 150)
+		lines := simnode.Lines(seed, 150)
 		for name, happens := range faults(seed, lines) {
 			t.Run(fmt.Sprintf("%d, %s", seed, name), func(t *testing.T) {
 				t.Parallel()
 				w := newWatch(t, lines, true, t.Output())
-				w.live(happens)
+				w.playAll(happens)
 				w.awaitEvidence(false)
 			})
 		}
@@ -398,7 +398,7 @@ func TestMadeUpLives(t *testing.T) {
 			t.Run(fmt.Sprintf("%d, %s, two addresses", seed, name), func(t *testing.T) {
 				t.Parallel()
 				w := watchNode(t, lines, replay.NodeOptions{Sequence: "tcp://127.0.0.1:*"}, true, t.Output())
-				w.live(happens)
+				w.playAll(happens)
 				w.awaitEvidence(false)
 			})
 		}

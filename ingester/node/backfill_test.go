@@ -19,42 +19,42 @@ import (
 
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
-	"sightglass/ingester/replay/life"
+	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
 )
 
-// A meddler stands between us and the replayed node's RPC, and changes what it answers.
-type meddler struct {
+// A tamperer is a proxy before the replayed node's RPC that modifies responses.
+type tamperer struct {
 	t      *testing.T
 	theirs string // the node's URL
 	mu     sync.Mutex
-	status int // instead of an answer, unless 0
-	meddle func(c call, answer string) string
+	status int // responds with this status, unless 0
+	tamper func(c call, answer string) string
 }
 
-// call is one of a batch or a single one. Param is the first one.
+// call is one call, single or of a batch.
 type call struct {
 	ID     json.RawMessage
 	Method string
 	Params []any
 }
 
-// through starts the meddler, for watchThrough.
-func (m *meddler) through(url string) string {
+// through starts the proxy, for watchThrough.
+func (m *tamperer) through(url string) string {
 	m.theirs = url
 	s := httptest.NewServer(m)
 	m.t.Cleanup(s.Close)
 	return s.URL
 }
 
-func (m *meddler) set(status int) {
+func (m *tamperer) set(status int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.status = status
 }
 
-func (m *meddler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (m *tamperer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client is gone
@@ -83,7 +83,7 @@ func (m *meddler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err := json.Unmarshal(body, &one); err != nil {
 			m.t.Error(err)
 		}
-		_, _ = io.WriteString(w, m.meddle(one, string(said)))
+		_, _ = io.WriteString(w, m.tamper(one, string(said)))
 		return
 	}
 	var answers []json.RawMessage
@@ -91,7 +91,7 @@ func (m *meddler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.t.Error(err)
 	}
 	for i, c := range calls {
-		answers[i] = json.RawMessage(m.meddle(c, string(answers[i])))
+		answers[i] = json.RawMessage(m.tamper(c, string(answers[i])))
 	}
 	if err := json.NewEncoder(w).Encode(answers); err != nil {
 		m.t.Log(err) // the client is gone
@@ -110,11 +110,11 @@ func (c call) result(text string) string {
 	return `{"result":` + text + `,"error":null,"id":` + string(c.ID) + `}`
 }
 
-// many is as many transactions as no single question is about.
+// many is more transactions than one request is for.
 const many = 3000
 
-// fillOf lets many transactions come that nobody tells, and then one that is told, so that they are asked for.
-func fillOf(t *testing.T, m *meddler, log io.Writer, lines []transcript.Line) *watch {
+// backfillOf drops the messages of many transactions but the last, so that they have to be fetched.
+func backfillOf(t *testing.T, m *tamperer, log io.Writer, lines []transcript.Line) *watch {
 	t.Helper()
 	w := watchThrough(t, m.through, lines, replay.NodeOptions{RPCListen: "127.0.0.1:0"}, true, log)
 	w.ready()
@@ -123,10 +123,10 @@ func fillOf(t *testing.T, m *meddler, log io.Writer, lines []transcript.Line) *w
 	return w
 }
 
-// TestFill_OneTransactionThatCannotBeHad: the others are filled, and the fill ends.
-func TestFill_OneTransactionThatCannotBeHad(t *testing.T) {
+// TestBackfill_SkipsTransactionThatFails: the others are fetched, and the backfill ends.
+func TestBackfill_SkipsTransactionThatFails(t *testing.T) {
 	lines := plainOf(many)
-	bodies := lines[len(life.New(1, 0)):]
+	bodies := lines[len(simnode.Lines(1, 0)):]
 	bad, other := transaction(t, bodies[2*1234].Body).TxHash(), bodies[2*77].Body
 	hostile := hex.EncodeToString(testblock.Hostile()["output script"])
 	for name, answer := range map[string]func(call, string) string{
@@ -153,37 +153,37 @@ func TestFill_OneTransactionThatCannotBeHad(t *testing.T) {
 			t.Parallel()
 			var log journal
 			var asked atomic.Int32
-			m := &meddler{t: t, meddle: func(c call, said string) string {
+			m := &tamperer{t: t, tamper: func(c call, said string) string {
 				changed := answer(c, said)
 				if changed != said {
 					asked.Add(1)
 				}
 				return changed
 			}}
-			w := fillOf(t, m, &log, lines)
+			w := backfillOf(t, m, &log, lines)
 			w.await(&log, "skipped=1 ")
 			w.mu.Lock()
 			_, evidence := w.held[bad]
 			delete(w.held, bad)
 			w.mu.Unlock()
 			if evidence {
-				t.Error("the one that could not be had is evidence")
+				t.Error("got the skipped transaction as evidence")
 			}
 			w.awaitMany(bad)
 			if n := w.count("sightglass_node_skipped_transactions_total"); n != 1 {
-				t.Errorf("skipped %v transactions, want 1", n)
+				t.Errorf("got %v skipped transactions, want 1", n)
 			}
-			if log.count("the window is filled") == 0 || log.count("skipped a transaction that RPC does not give") == 0 || log.count(bad.String()) == 0 {
-				t.Error("the log does not say that the window is filled but for which transaction")
+			if log.count("backfill complete") == 0 || log.count("skipped a transaction that could not be fetched") == 0 || log.count(bad.String()) == 0 {
+				t.Error("got no log lines about the skipped transaction and the end of the backfill")
 			}
-			if n := asked.Load(); n < 3 || n > 12 { // two questions may be on their way when it is given up
-				t.Errorf("asked for it %d times, want 3 at least and 10 or a few more at most", n)
+			if n := asked.Load(); n < 3 || n > 12 { // two requests may be in flight when it is skipped
+				t.Errorf("got %d tries, want at least 3 and at most 12", n)
 			}
 		})
 	}
 }
 
-// instead changes the answers to getrawtransaction for one transaction.
+// instead modifies the responses to getrawtransaction for one transaction.
 func instead(id chainhash.Hash, answer func(call) string) func(call, string) string {
 	return func(c call, said string) string {
 		if c.is("getrawtransaction", id) {
@@ -198,7 +198,7 @@ func (w *watch) awaitMany(but chainhash.Hash) {
 	w.t.Helper()
 	pooled, _ := w.theirs.Mempool()
 	if len(pooled) != many {
-		w.t.Fatalf("%d transactions in the mempool, want %d", len(pooled), many)
+		w.t.Fatalf("got %d transactions in the mempool, want %d", len(pooled), many)
 	}
 	w.eventually(func() string {
 		missing := 0
@@ -216,10 +216,10 @@ func (w *watch) awaitMany(but chainhash.Hash) {
 	})
 }
 
-// TestFill_ErrorsAboutTheNodeAreRetried: what concerns the node as a whole passes, and then nothing is missing.
-func TestFill_ErrorsAboutTheNodeAreRetried(t *testing.T) {
+// TestBackfill_RetriesErrorsAboutTheNode: after an outage of the whole node nothing is missing.
+func TestBackfill_RetriesErrorsAboutTheNode(t *testing.T) {
 	lines := plainOf(many)
-	bad := transaction(t, lines[len(life.New(1, 0))+2*1234].Body).TxHash()
+	bad := transaction(t, lines[len(simnode.Lines(1, 0))+2*1234].Body).TxHash()
 	for name, status := range map[string]int{
 		"starting, says one answer of a batch": 0,
 		"unauthorised":                         http.StatusUnauthorized,
@@ -230,15 +230,15 @@ func TestFill_ErrorsAboutTheNodeAreRetried(t *testing.T) {
 			t.Parallel()
 			var log journal
 			var passed atomic.Bool
-			m := &meddler{t: t}
-			m.meddle = func(c call, said string) string {
+			m := &tamperer{t: t}
+			m.tamper = func(c call, said string) string {
 				if !c.is("getrawtransaction", bad) || passed.Load() {
 					return said
 				}
-				m.status = status // all that follows
+				m.status = status // for all that follows
 				return c.failed("-28", "Loading block index…")
 			}
-			w := fillOf(t, m, &log, lines)
+			w := backfillOf(t, m, &log, lines)
 			w.eventually(func() string {
 				if w.count("sightglass_node_rpc_failures_total") < 2 {
 					return "no failure is counted"
@@ -250,24 +250,24 @@ func TestFill_ErrorsAboutTheNodeAreRetried(t *testing.T) {
 			w.await(&log, "skipped=0 ")
 			w.awaitMany(chainhash.Hash{})
 			if n := w.count("sightglass_node_skipped_transactions_total"); n != 0 {
-				t.Errorf("skipped %v transactions, want none", n)
+				t.Errorf("got %v skipped transactions, want none", n)
 			}
 		})
 	}
 }
 
-// A minedBlock is one of a life. Its coinbase is line first.
+// A minedBlock is a block of a recording. Its coinbase is line first.
 type minedBlock struct {
 	id    chainhash.Hash
 	first int
 	txids []chainhash.Hash
 }
 
-// threeBlocks makes a life that ends with its third block. The second and the third block have transactions that were in
-// the mempool before and others that were not.
+// threeBlocks returns a recording that ends with its third block. The second and the third block have transactions that
+// were in the mempool before and others that were not.
 func threeBlocks(t *testing.T) ([]transcript.Line, []minedBlock) {
 	t.Helper()
-	l := life.Begin(1)
+	l := simnode.New(1)
 	for range 2 {
 		l.Pay(10)
 		l.Mine(5)
@@ -297,15 +297,15 @@ func threeBlocks(t *testing.T) ([]transcript.Line, []minedBlock) {
 	return lines, blocks
 }
 
-// TestWalk_ABlockThatCannotBeRead: it is skipped, and the walk goes on behind it. Of its payments those that were in the
-// mempool before stay evidence.
-func TestWalk_ABlockThatCannotBeRead(t *testing.T) {
+// TestWalk_SkipsBlockThatFails: the walk continues after it. Of its payments those that were in the mempool before
+// remain evidence.
+func TestWalk_SkipsBlockThatFails(t *testing.T) {
 	lines, blocks := threeBlocks(t)
 	bad := blocks[1]
 	hostile := hex.EncodeToString(slices.Concat(make([]byte, 80), []byte{1}, testblock.Hostile()["witness item"]))
 	for name, c := range map[string]struct {
 		answer  func(call) string
-		withIDs bool // getblock 1 is answered
+		withIDs bool // getblock 1 succeeds
 	}{
 		"bytes that break btcd": {func(c call) string { return c.result(`"` + hostile + `"`) }, true},
 		"null":                  {func(c call) string { return c.result("null") }, true},
@@ -315,7 +315,7 @@ func TestWalk_ABlockThatCannotBeRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log journal
-			m := &meddler{t: t, meddle: func(asked call, said string) string {
+			m := &tamperer{t: t, tamper: func(asked call, said string) string {
 				if asked.is("getblock", bad.id) && (asked.Params[1] == 0. || !c.withIDs) {
 					return c.answer(asked)
 				}
@@ -326,51 +326,51 @@ func TestWalk_ABlockThatCannotBeRead(t *testing.T) {
 			w.play(bad.first, replay.Deliver)
 			w.awaitEvidence(true)
 			w.mu.Lock()
-			heard := maps.Clone(w.held)
+			received := maps.Clone(w.held)
 			w.mu.Unlock()
 			w.play(len(lines)-bad.first, replay.Drop)
-			w.await(&log, "skipped a block that RPC does not give")
-			w.compare("all asked for")
+			w.await(&log, "skipped a block that could not be fetched")
+			w.compare("all fetched")
 			for _, id := range bad.txids {
-				if !heard[id] {
+				if !received[id] {
 					delete(w.mined, id)
 				}
 			}
 			w.awaitEvidence(c.withIDs)
 			if n := w.count("sightglass_node_skipped_blocks_total"); n != 1 {
-				t.Errorf("skipped %v blocks, want 1", n)
+				t.Errorf("got %v skipped blocks, want 1", n)
 			}
 		})
 	}
 }
 
-// TestBlock_DamagedTransaction: a block of which one transaction came as bytes that are none is asked for whole. If it is
-// the coinbase, the others are not taken for new ones of the mempool.
-func TestBlock_DamagedTransaction(t *testing.T) {
+// TestAssembler_FetchesBlockWithMalformedTransaction: a block with a malformed transaction is fetched. If that is the
+// coinbase, the others do not count as new transactions of the mempool.
+func TestAssembler_FetchesBlockWithMalformedTransaction(t *testing.T) {
 	lines, blocks := threeBlocks(t)
-	heard := make(map[chainhash.Hash]bool)
+	received := make(map[chainhash.Hash]bool)
 	for _, l := range lines[:blocks[2].first] {
 		if l.Topic == node.TopicRawTx {
-			heard[transaction(t, l.Body).TxHash()] = true
+			received[transaction(t, l.Body).TxHash()] = true
 		}
 	}
-	fresh := slices.IndexFunc(blocks[2].txids[1:], func(id chainhash.Hash) bool { return !heard[id] }) + 1
+	fresh := slices.IndexFunc(blocks[2].txids[1:], func(id chainhash.Hash) bool { return !received[id] }) + 1
 	for name, damaged := range map[string]int{"the coinbase": 0, "one that was never in the mempool": fresh} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatch(t, lines, true, t.Output())
 			w.awaitUs()
 			w.play(blocks[2].first, replay.Deliver)
-			w.compare("two blocks told")
+			w.compare("two blocks delivered")
 			w.awaitEvidence(true)
-			before := w.count("sightglass_node_held_transactions_total")
+			before := w.count("sightglass_node_deferred_transactions_total")
 			w.play(damaged, replay.Deliver)
 			w.play(1, replay.Damage)
 			w.play(len(lines)-blocks[2].first-damaged-1, replay.Deliver)
-			w.compare("all told")
+			w.compare("all delivered")
 			w.awaitEvidence(true)
-			held, others := w.count("sightglass_node_held_transactions_total")-before, len(blocks[2].txids)-1
-			if damaged == 0 && held != float64(others) {
-				t.Errorf("held %v transactions that came without their coinbase, want %d", held, others)
+			deferred, others := w.count("sightglass_node_deferred_transactions_total")-before, len(blocks[2].txids)-1
+			if damaged == 0 && deferred != float64(others) {
+				t.Errorf("got %v deferred transactions of a block without its coinbase, want %d", deferred, others)
 			}
 		})
 	}

@@ -14,20 +14,20 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-// An answer is what comes back for one call. Of Result and Error one is null or absent.
-type answer[T any] struct {
+// A response is the result of one call. One of Result and Error is null or absent.
+type response[T any] struct {
 	ID     *uint64 `json:"id"`
 	Result T       `json:"result"`
 	Error  *Error  `json:"error"`
 }
 
-// ask calls a method and has use make of the result what is wanted; its error says what is wrong with the result. One
-// that is null or not there comes as the zero T.
-func ask[T, R any](ctx context.Context, c *Client, use func(T) (R, error), method string, params ...any) (R, error) {
+// invoke calls a method and converts the result with use, whose error says what is wrong with it. A null or absent
+// result is passed as the zero T.
+func invoke[T, R any](ctx context.Context, c *Client, use func(T) (R, error), method string, params ...any) (R, error) {
 	var wanted R
 	id := c.ids.Add(1)
 	err := c.do(ctx, method, newRequest(id, method, params), func(in *bufio.Reader) error {
-		result, err := decodeAnswer[T](in, id)
+		result, err := decodeResponse[T](in, id)
 		if err != nil {
 			return err
 		}
@@ -37,48 +37,48 @@ func ask[T, R any](ctx context.Context, c *Client, use func(T) (R, error), metho
 	return wanted, err
 }
 
-// decodeAnswer reads the answer to call id.
-func decodeAnswer[T any](in io.Reader, id uint64) (T, error) {
-	var a answer[T]
+// decodeResponse reads the response to call id.
+func decodeResponse[T any](in io.Reader, id uint64) (T, error) {
+	var a response[T]
 	err := decode(in, &a)
 	switch {
 	case err != nil:
-	case a.Error != nil: // its id is null where the node could not read ours
+	case a.Error != nil: // its id is null if the node could not read ours
 		err = a.Error
 	case a.ID == nil || *a.ID != id:
-		err = errors.New("it is for another call")
+		err = errors.New("the response is for another call")
 	}
 	return a.Result, err
 }
 
-// decode reads one JSON value and nothing after it, which also leaves the connection fit for the next call.
+// decode reads one JSON value and the end of the body, which makes the connection reusable.
 func decode(in io.Reader, into any) error {
 	d := json.NewDecoder(in)
 	if err := d.Decode(into); err != nil {
-		return plain(err)
+		return explain(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("more follows where it should end")
+		return errors.New("data after the end of the response")
 	}
 	return nil
 }
 
-// plain puts it in words where encoding/json does not.
-func plain(err error) error {
+// explain replaces the errors of encoding/json that say too little.
+func explain(err error) error {
 	switch {
 	case errors.Is(err, io.EOF):
-		return errors.New("it is empty")
+		return errors.New("the response is empty")
 	case err == io.ErrUnexpectedEOF: //nolint:errorlint // the decoder's own; a connection's is wrapped
-		return errors.New("it breaks off")
+		return errors.New("the response is truncated")
 	}
 	return err
 }
 
-// A txid is a transaction's or a block's hash. chainhash's own UnmarshalJSON takes several times as long, and accepts
+// A txid is the hash of a transaction or a block. UnmarshalJSON of chainhash takes several times as long, and accepts
 // fewer digits.
 type txid chainhash.Hash
 
-// UnmarshalJSON takes 64 hex digits in quotes, in the order in which people write them: the bytes backwards.
+// UnmarshalJSON accepts 64 hex digits in quotes, in display order: the bytes reversed.
 func (t *txid) UnmarshalJSON(text []byte) error {
 	if len(text) != 2+2*chainhash.HashSize || text[0] != '"' {
 		return fmt.Errorf("%.80s is no hash: want %d hex digits", text, 2*chainhash.HashSize)
@@ -90,10 +90,11 @@ func (t *txid) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// txids are decoded in one go: one by one, encoding/json would scan each of them again.
+// txids are decoded in one pass: one by one, encoding/json would scan each of them again.
 type txids []chainhash.Hash
 
-// UnmarshalJSON takes an array of hashes. That it is JSON has been seen to; a comma can only be between two of them.
+// UnmarshalJSON accepts an array of hashes. The decoder has checked that it is JSON; a comma can only separate two
+// hashes.
 func (t *txids) UnmarshalJSON(text []byte) error {
 	if text[0] != '[' {
 		return fmt.Errorf("%.80s is no array of hashes", text)
@@ -113,10 +114,10 @@ func (t *txids) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// A hexBytes is what bitcoind writes in hex: a transaction, a block.
+// A hexBytes is a transaction or a block in hex.
 type hexBytes []byte
 
-// UnmarshalJSON takes hex digits in quotes, and null, which comes with an error: that is none.
+// UnmarshalJSON accepts hex digits in quotes, and null, which comes with an error and decodes to nil.
 func (h *hexBytes) UnmarshalJSON(text []byte) error {
 	if string(text) == "null" {
 		return nil

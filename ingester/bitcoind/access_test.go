@@ -13,8 +13,9 @@ import (
 	"time"
 )
 
-// TestTrials_HaveEveryCall makes every call that a Client has, and compares the methods with those that Access tries.
-func TestTrials_HaveEveryCall(t *testing.T) {
+// TestProbes_CoverEveryMethod calls every method of a Client, and compares the RPC methods with those that Access
+// probes.
+func TestProbes_CoverEveryMethod(t *testing.T) {
 	called := make(map[string]bool)
 	node := newNode(t, func(method, _ string) (string, *Error) {
 		called[method] = true // within the node's lock
@@ -30,11 +31,11 @@ func TestTrials_HaveEveryCall(t *testing.T) {
 		before := len(node.requests())
 		c.Method(i).Call(arguments(t, name, c.Method(i).Type()))
 		if len(node.requests()) == before {
-			t.Errorf("%s asks the node for nothing: add it to the others", name)
+			t.Errorf("%s makes no RPC call: add it to the others", name)
 		}
 	}
 	var tried, used []string
-	for _, trial := range trials {
+	for _, trial := range probes {
 		tried = append(tried, trial.method)
 	}
 	for method := range called {
@@ -43,11 +44,11 @@ func TestTrials_HaveEveryCall(t *testing.T) {
 	slices.Sort(tried)
 	slices.Sort(used)
 	if !slices.Equal(tried, used) {
-		t.Errorf("trials have %v\nand the calls use %v", tried, used)
+		t.Errorf("got probes for %v\nwant them for %v", tried, used)
 	}
 }
 
-// arguments makes some for a method: a context, ids, zero for the rest.
+// arguments returns some for a method: a context, ids, zero for the rest.
 func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 	t.Helper()
 	var list []reflect.Value
@@ -58,7 +59,7 @@ func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 		case in == reflect.TypeOf(ids(1)):
 			list = append(list, reflect.ValueOf(ids(1)))
 		case in.Kind() == reflect.Slice, in.Kind() == reflect.Func, in.Kind() == reflect.Pointer:
-			t.Fatalf("%s takes a %v: give it one here", name, in)
+			t.Fatalf("%s has a parameter of type %v: add it here", name, in)
 		default:
 			list = append(list, reflect.Zero(in))
 		}
@@ -66,8 +67,8 @@ func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 	return list
 }
 
-// TestAccess_NamesWhatIsRefused: bitcoind answers 403 for a method that is not on the list, and 200 or 500 for others.
-func TestAccess_NamesWhatIsRefused(t *testing.T) {
+// TestAccess_NamesForbiddenMethods: bitcoind answers 403 for a method that is not on the list, and 200 or 500 for others.
+func TestAccess_NamesForbiddenMethods(t *testing.T) {
 	for name, c := range map[string]struct {
 		refuses func(method string) bool
 		want    Access
@@ -75,13 +76,13 @@ func TestAccess_NamesWhatIsRefused(t *testing.T) {
 		"none": {func(string) bool { return false }, Access{User: user}},
 		"two": {
 			func(m string) bool { return m == "getmempoolentry" || m == "getblock" },
-			Access{User: user, Refused: []string{"getmempoolentry", "getblock"}},
+			Access{User: user, Forbidden: []string{"getmempoolentry", "getblock"}},
 		},
-		"all": {func(string) bool { return true }, Access{User: user, Refused: strings.Split(Whitelist(""), ","), All: true}},
+		"all": {func(string) bool { return true }, Access{User: user, Forbidden: strings.Split(Whitelist(""), ","), All: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.want.All {
-				c.want.Refused[0] = c.want.Refused[0][1:] // the colon behind no user
+				c.want.Forbidden[0] = c.want.Forbidden[0][1:] // the colon behind no user
 			}
 			node := newNode(t, func(_, params string) (string, *Error) {
 				if strings.Contains(params, zeros) {
@@ -91,7 +92,7 @@ func TestAccess_NamesWhatIsRefused(t *testing.T) {
 			})
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
-				for _, trial := range trials {
+				for _, trial := range probes {
 					if strings.Contains(string(body), fmt.Sprintf("%q", trial.method)) && c.refuses(trial.method) {
 						w.WriteHeader(http.StatusForbidden)
 						return
@@ -116,21 +117,22 @@ func TestAccess_MissingMethod(t *testing.T) {
 		return "{}", nil
 	})
 	access, err := open(t, Options{URL: node.URL}).Access(t.Context())
-	if err != nil || !slices.Equal(access.Missing, []string{"getzmqnotifications"}) || access.Refused != nil {
+	if err != nil || !slices.Equal(access.Missing, []string{"getzmqnotifications"}) || access.Forbidden != nil {
 		t.Errorf("got %+v, %v", access, err)
 	}
 }
 
-func TestAccess_NodeThatStarts(t *testing.T) {
+func TestAccess_NodeIsStarting(t *testing.T) {
 	_, err := open(t, Options{URL: serve(t, fails(codeWarmUp, "Loading block index…")).URL}).Access(t.Context())
 	if !errors.Is(err, ErrWarmingUp) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestRPC_AtTheZMQPort: a ZMQ socket begins its greeting and waits for ours. (A real one is asked by the end-to-end test
-// of the probe: libzmq 4.3.4 aborts its process if a socket is closed while it reads a client that speaks no ZMQ.)
-func TestRPC_AtTheZMQPort(t *testing.T) {
+// TestClient_DetectsZMQPort: a ZMQ socket starts its greeting and waits for ours. (The end-to-end test of the probe
+// uses a real one: libzmq 4.3.4 aborts its process if a socket is closed while it reads from a client that does not
+// speak ZMQ.)
+func TestClient_DetectsZMQPort(t *testing.T) {
 	ln := listen(t, "127.0.0.1:0")
 	go func() {
 		for {

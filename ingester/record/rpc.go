@@ -8,49 +8,49 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// An Asker calls a node's RPC. *bitcoind.Client is one.
-type Asker interface {
-	// Call gives the result as the node wrote it.
+// A Caller calls a node's RPC. *bitcoind.Client is one.
+type Caller interface {
+	// Call returns the result as the node wrote it.
 	Call(ctx context.Context, method string, params ...any) (json.RawMessage, error)
 }
 
-// patience is for one call: a rotation of the file waits for its answers.
-const patience = 30 * time.Second
+// callTimeout is for one call: a rotation of the file waits for its responses.
+const callTimeout = 30 * time.Second
 
-// A wish is something to ask the node, and gives what it answered.
-type wish func(ctx context.Context) []transcript.Line
+// A request calls the node and returns the responses as lines.
+type request func(ctx context.Context) []transcript.Line
 
-// wish leaves w to the goroutine that asks.
-func (r *recorder) wish(w wish) {
+// enqueue passes q to the goroutine that makes the requests.
+func (r *recorder) enqueue(q request) {
 	if r.opts.RPC == nil {
 		return
 	}
 	select {
-	case r.wishes <- w:
+	case r.requests <- q:
 	default:
-		r.often.Do(func() { r.opts.Log.Warn("the node answers too slowly; left a question out") })
+		r.logLimit.Do(func() { r.opts.Log.Warn("bitcoind responds too slowly; skipped a request") })
 	}
 }
 
-// ask is the goroutine that asks, one thing after the other.
-func (r *recorder) ask(ctx context.Context) {
+// runRequests is the goroutine that makes the requests, one after the other.
+func (r *recorder) runRequests(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case w := <-r.wishes:
-			for _, line := range w(ctx) {
+		case q := <-r.requests:
+			for _, line := range q(ctx) {
 				select {
 				case <-ctx.Done():
 					return
-				case r.answers <- line:
+				case r.responses <- line:
 				}
 			}
 		}
 	}
 }
 
-// baseline is what a replay must know to begin here.
+// baseline returns what a replay must know to start here.
 func (r *recorder) baseline(ctx context.Context) []transcript.Line {
 	if r.opts.RPC == nil {
 		return nil
@@ -68,17 +68,17 @@ func (r *recorder) baseline(ctx context.Context) []transcript.Line {
 	return append(lines, r.mempool(ctx)...)
 }
 
-// mempool is what a replay checks itself by.
+// mempool returns the list that a replay checks its state by.
 func (r *recorder) mempool(ctx context.Context) []transcript.Line {
 	return r.call(ctx, nil, "getrawmempool", false, true)
 }
 
-// call appends what the node answers. An error is logged, and appends nothing. One call goes after the other, so that
-// the answers are in the order of their times: a mempool's number that goes down would look like a restart.
+// call appends the node's response. An error is logged, and appends nothing. Calls are made one at a time, so that the
+// responses are in the order of their times: a mempool sequence that goes down would look like a restart.
 func (r *recorder) call(ctx context.Context, lines []transcript.Line, method string, params ...any) []transcript.Line {
-	r.calling.Lock()
-	defer r.calling.Unlock()
-	limited, cancel := context.WithTimeout(ctx, patience)
+	r.rpcMutex.Lock()
+	defer r.rpcMutex.Unlock()
+	limited, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	result, err := r.opts.RPC.Call(limited, method, params...)
 	if err == nil {
@@ -88,7 +88,7 @@ func (r *recorder) call(ctx context.Context, lines []transcript.Line, method str
 		}
 	}
 	if ctx.Err() == nil {
-		r.often.Do(func() { r.opts.Log.Warn("an answer is missing, the rest goes on", "error", err) })
+		r.logLimit.Do(func() { r.opts.Log.Warn("an RPC response is missing; the recording continues", "error", err) })
 	}
 	return lines
 }
