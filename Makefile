@@ -1,21 +1,22 @@
-# make demo   the whole of Sightglass on real transactions, nothing else needed
+# make demo   runs all of Sightglass on real transactions; installs what is missing
 # make test   everything that a change must pass
-# make deps   only installs what these two need, and says what that is first
-# make test-deploy   what operators do, for real: balancers, Redis with Sentinel and Cluster, containers (root, some minutes),
-#                    and what newcomers do: make demo on a bare machine
-# make chaos DURATION=3m SEED=1   a fleet is broken at random while 500 clients look at it; all current 5 s after the last fault
-# make web    the dashboard's scripts alone: their types, their tests
-# make browser   the dashboard in Chromium, before a real edge, Redis and ingester
-# make bench-browser MINUTES=10             what it costs there: scripting for a frame, longest block, heap
+# make deps   installs what these two need, and prints the list first
+# make test-deploy   tests what operators deploy: balancers, Redis with Sentinel and Cluster, containers (as root, some
+#                    minutes); and make demo on a bare machine
+# make chaos DURATION=3m SEED=1   injects random faults into a fleet with 500 clients; all must be current 5 s after the last
+# make web    the dashboard's scripts: type checks and tests without a browser
+# make browser   the dashboard in Chromium, against a real edge, Redis and ingester
+# make bench-browser MINUTES=10   the dashboard's cost: scripting per frame, longest block, heap
 # make build  bin/ingester and bin/edge
-# make install  the programs and their systemd units: PREFIX=/usr/local DESTDIR=/somewhere
-# make release  dist/*.tar.gz and SHA256SUMS, the same bytes wherever it is built: VERSION=v0.1.0, or a tag
-# make vuln   known vulnerabilities that our code reaches
-# make bench  what things cost, also the fan-out to 2,000 clients beside the least that it could cost
-# make loadtest   the fan-out alone, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
-# make bench-accuracy DATA=../shared/data   how right the price is, on real data whose truth is known
-# make pictures                             draws docs/*.svg
-# make fuzz   each fuzz test for a while
+# make install   installs the programs and their systemd units: PREFIX=/usr/local DESTDIR=/somewhere
+# make release   dist/*.tar.gz and SHA256SUMS, reproducible on any machine: VERSION=v0.1.0, or a tag
+# make vuln   known vulnerabilities that affect the code
+# make bench  benchmarks, including the fan-out to 2,000 clients compared with the floor
+# make loadtest   the fan-out only, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
+# make bench-accuracy DATA=../shared/data   the engine's accuracy on real data of known price
+# make pictures   draws docs/*.svg
+# make picture-dashboard   takes docs/dashboard.png, in six minutes
+# make fuzz   each fuzz test for FUZZTIME (20s)
 MODULES  := shared ingester edge infra
 PACKAGES := $(MODULES:%=./%/...)
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -55,7 +56,7 @@ MINUTES  ?= 1
 
 NODE_MODULES := infra/browser/node_modules/.package-lock.json
 
-.PHONY: demo build install release vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz clean $(NEEDS)
+.PHONY: demo build install release vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy pictures picture-dashboard fuzz clean $(NEEDS)
 .DEFAULT_GOAL := build
 .NOTPARALLEL: # apt-get has one lock, and go uses all processors by itself
 
@@ -156,6 +157,11 @@ bench-accuracy: needs-build
 
 pictures: needs-build
 	@$(BLOCKS) && go run ./ingester/cmd/picture --out docs $(BLOCK1)
+
+# The README's picture: the dashboard in Chromium after five minutes of the demo.
+picture-dashboard: needs-browser $(NODE_MODULES)
+	@mkdir -p bin && go build -o bin/demo ./infra/cmd/demo
+	@$(BLOCKS) && node infra/browser/picture.mjs docs/dashboard.png bin/demo $(BLOCK1) $(BLOCK2)
 
 fuzz: needs-build
 	@for d in $$(grep -rl --include='*_test.go' 'func Fuzz' $(MODULES) | xargs -n1 dirname | sort -u); do \
