@@ -22,23 +22,23 @@ PACKAGES := $(MODULES:%=./%/...)
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 GOBUILD  := go build -trimpath -ldflags '-X main.version=$(VERSION)'
 
-# Tools are pinned: a new linter finds new things, and that is a change of its own.
+# Tools are pinned, so that a new linter version is a separate change.
 LINT        := bin/tools/golangci-lint-2.15.0
 CYCLONEDX   := bin/tools/cyclonedx-gomod-1.10.0
 GOVULNCHECK := bin/tools/govulncheck-1.9.0
 
-# go.work names the Go that is needed, and an older one fetches that; some distributions' Go needs permission to.
+# go.work names the required Go version. An older Go downloads it, which some distributions disable by default.
 export GOTOOLCHAIN ?= auto
 
-# What is not of this repository is looked for in recipes, never by $(shell): make expands a whole recipe before it runs the
-# first line, so that on a new machine nothing is installed or downloaded by then.
-# Two real mainnet blocks come with the btcd module: 574200 (2 May 2019) and 540107 (5 September 2018). Asked for a package,
-# Go downloads the module if it must; of a module (go list -m) it would say that it is nowhere.
+# Recipes look up external files in the shell, never by $(shell): make expands a whole recipe before it runs the first line,
+# when on a new machine nothing is installed or downloaded yet.
+# Two real mainnet blocks come with the btcd module: 574200 (2 May 2019) and 540107 (5 September 2018). `go list PACKAGE`
+# downloads the module if necessary; `go list -m` does not.
 BLOCKS   := blocks=$$(go -C ingester list -f '{{.Dir}}' github.com/btcsuite/btcd/wire)/testdata
 BLOCK1   := "$$blocks"/block-0000000000000000001602407ac49862a7bca9d00f7f402db20b7be2f5de59d2.blk
 BLOCK2   := "$$blocks"/block-00000000000000000021868c2cefc52a480d173c849412fe81c4e5ab806f94ab.blk
 
-# What has to be installed, for all that a target does: it is said and installed at once, before anything is built.
+# Packages that a target needs, including its prerequisites. They are listed and installed first, before anything is built.
 NEEDS_build    := go ca-certificates gcc libc6-dev libzmq3-dev pkg-config
 NEEDS_web      := npm
 NEEDS_browser  := $(NEEDS_build) $(NEEDS_web) redis-server chromium
@@ -73,44 +73,44 @@ build: needs-build
 	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
-# For the architecture of this machine both programs, for the other at least the edge: ARCHITECTURES=amd64
+# Both programs for this machine's architecture, and at least the edge for the other: ARCHITECTURES=amd64
 release: needs-build $(CYCLONEDX)
 	CYCLONEDX=$(CURDIR)/$(CYCLONEDX) infra/release/build '$(VERSION)' '$(DIST)' $(ARCHITECTURES)
 
 vuln: needs-build $(GOVULNCHECK)
 	@infra/release/vuln $(GOVULNCHECK) $(MODULES)
 
-# Alone it builds nothing: root, who installs, need not have a compiler.
+# Does not build anything, so that root needs no compiler.
 install:
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' infra/systemd/install
 
-# The last ones run real programs, hundreds of clients and a browser: one after the other, or they measure each other.
+# The tests in infra run real programs, hundreds of clients and a browser, so they run one after another.
 test: deps alone lint web
 	go test -race -count=1 $(filter-out ./infra/...,$(PACKAGES))
 	go test -race -count=1 -p 1 ./infra/...
 
-# What operators deploy, run for real: needs root for the containers. What counts seconds runs alone.
-# Where systemd runs, Debian's packages start what they install, nginx and prometheus among them, on their usual ports;
-# the tests have their own, elsewhere. `systemctl disable --now nginx prometheus` ends those.
+# Tests what operators deploy. Needs root for the containers. Tests that count seconds run alone.
+# Under systemd, Debian's packages start their services (nginx, prometheus) on the default ports, which the tests do not use.
+# `systemctl disable --now nginx prometheus` stops them.
 test-deploy: needs-deploy $(CYCLONEDX) $(GOVULNCHECK)
 	go test -tags deploy -v -count=1 -timeout 20m -p 2 $(filter-out ./infra/deploy/proxy,$(patsubst %/.,./%,$(wildcard infra/deploy/*/.)))
 	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/proxy ./infra/chaos
 
-# A short one is a part of make test-deploy, which forgives a slow machine; this does not.
+# make test-deploy includes a short run that tolerates a slow machine; this one does not.
 chaos: needs-chaos
 	DURATION=$(or $(DURATION),3m) LIMIT=$(or $(LIMIT),5s) go test -tags deploy -count=1 -v -timeout 20m ./infra/chaos
 
-# The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
+# The pages' scripts and their tests. Debian's npm conflicts with Node.js from other sources, which include npm.
 web: needs-web $(NODE_MODULES)
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
 	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
 	cd infra/browser && node --test *.test.js
 
-# The page in Chromium, before a real edge, Redis and ingester. `make test` does this too.
+# The pages in Chromium, against a real edge, Redis and ingester. `make test` includes this.
 browser: needs-browser $(NODE_MODULES)
 	go test -count=1 -v ./infra/browser
 
-# What the page costs there: MINUTES=10 watches the heap for so long.
+# The dashboard's cost in Chromium. MINUTES=10 sets how long the heap is measured.
 bench-browser: needs-browser $(NODE_MODULES)
 	MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run TestFigures ./infra/browser
 
@@ -118,7 +118,7 @@ $(NODE_MODULES): infra/browser/package-lock.json
 	cd infra/browser && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
-# Each module must build by itself, as it does for someone who takes only that one.
+# Each module must build by itself, for users of a single module.
 alone: needs-build
 	@for m in $(MODULES); do echo "alone: $$m"; (cd $$m && GOWORK=off go build ./... && GOWORK=off go vet ./...) || exit 1; done
 
@@ -130,7 +130,7 @@ bin/tools/golangci-lint-%:
 	@mkdir -p bin/tools/$* && GOFLAGS= GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$*
 	@mv bin/tools/$*/golangci-lint $@ && rmdir bin/tools/$*
 
-# It writes its own hash into what it makes, so it must be the same everywhere, too.
+# cyclonedx-gomod writes its own hash into its output, so its build must be reproducible as well.
 bin/tools/cyclonedx-gomod-%:
 	@mkdir -p bin/tools/$* && CGO_ENABLED=0 GOFLAGS=-trimpath GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v$*
 	@mv bin/tools/$*/cyclonedx-gomod $@ && rmdir bin/tools/$*
@@ -143,7 +143,7 @@ bench: loadtest-build
 	go test -run '^$$' -bench . -benchmem $(PACKAGES)
 	bin/loadtest
 
-# Its settings are in the environment: `bin/loadtest --help` lists them.
+# The environment configures the load test: `bin/loadtest --help` lists the settings.
 loadtest: loadtest-build
 	bin/loadtest
 
