@@ -21,8 +21,8 @@ func TestTimesOfTheContractInTexts(t *testing.T) {
 	window := in(snapshot.Window, time.Hour, "h")
 	back := in(snapshot.StepBackAfter, time.Second, "s")
 	for file, texts := range map[string][]string{
-		"README.md":         {"Every " + interval, "every " + interval, "nothing new for " + stale, "younger than " + ready, "last " + window},
-		"docs/clients.md":   {"every " + interval, "nothing new for " + stale, "received for " + back},
+		"README.md":         {"Every " + interval, "last " + window},
+		"docs/clients.md":   {"every " + interval, "nothing new for " + stale, "received for " + back, "younger than " + ready},
 		"docs/operating.md": {"without a snapshot for " + lease, "heard for " + back, window + " after the last"},
 		"docs/metrics.md":   {"no newer snapshot was received for " + stale},
 		"docs/alerts.md":    {"snapshot for over " + ready},
