@@ -53,7 +53,7 @@ DIST     ?= dist
 DATA     ?= ../shared/data
 MINUTES  ?= 1
 
-NODE_MODULES := infra/browser/node_modules/.package-lock.json
+NODE_MODULES := infra/test/browser/node_modules/.package-lock.json
 
 .PHONY: demo build install release vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy pictures fuzz clean $(NEEDS)
 .DEFAULT_GOAL := build
@@ -92,29 +92,29 @@ test: deps alone lint web
 # Where systemd runs, Debian's packages start what they install, nginx and prometheus among them, on their usual ports;
 # the tests have their own, elsewhere. `systemctl disable --now nginx prometheus` ends those.
 test-deploy: needs-deploy $(CYCLONEDX) $(GOVULNCHECK)
-	go test -tags deploy -v -count=1 -timeout 20m -p 2 $(filter-out ./infra/deploy/proxy,$(patsubst %/.,./%,$(wildcard infra/deploy/*/.)))
-	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/proxy ./infra/chaos
+	go test -tags deploy -v -count=1 -timeout 20m -p 2 $(filter-out ./infra/test/deploy/proxy,$(patsubst %/.,./%,$(wildcard infra/test/deploy/*/.)))
+	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/test/deploy/proxy ./infra/test/chaos
 
 # A short one is a part of make test-deploy, which forgives a slow machine; this does not.
 chaos: needs-chaos
-	DURATION=$(or $(DURATION),3m) LIMIT=$(or $(LIMIT),5s) go test -tags deploy -count=1 -v -timeout 20m ./infra/chaos
+	DURATION=$(or $(DURATION),3m) LIMIT=$(or $(LIMIT),5s) go test -tags deploy -count=1 -v -timeout 20m ./infra/test/chaos
 
 # The page's scripts, and what tests them. Debian's npm conflicts with a Node.js from elsewhere, which brings its own.
 web: needs-web $(NODE_MODULES)
-	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
-	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
-	cd infra/browser && node --test *.test.js
+	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.json
+	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.test.json
+	cd infra/test/browser && node --test *.test.js
 
 # The page in Chromium, before a real edge, Redis and ingester. `make test` does this too.
 browser: needs-browser $(NODE_MODULES)
-	go test -count=1 -v ./infra/browser
+	go test -count=1 -v ./infra/test/browser
 
 # What the page costs there: MINUTES=10 watches the heap for so long.
 bench-browser: needs-browser $(NODE_MODULES)
-	MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run TestFigures ./infra/browser
+	MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run TestFigures ./infra/test/browser
 
-$(NODE_MODULES): infra/browser/package-lock.json
-	cd infra/browser && npm ci --ignore-scripts --no-audit --no-fund
+$(NODE_MODULES): infra/test/browser/package-lock.json
+	cd infra/test/browser && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # Each module must build by itself, as it does for someone who takes only that one.
