@@ -3,8 +3,6 @@
 package browser
 
 import (
-	"io"
-	"net/http"
 	"testing"
 
 	"sightglass/infra/test/internal/programs"
@@ -64,12 +62,7 @@ func start(t *testing.T) *world {
 
 // settled reports whether an edge has a price that no longer jumps about, as it does at first, and a full cloud.
 func settled(addr string) bool {
-	answer, err := http.Get("http://" + addr + "/api/v1/snapshot")
-	if err != nil {
-		return false
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
+	body, err := programs.Get("http://" + addr + "/api/v1/snapshot")
 	if err != nil {
 		return false
 	}

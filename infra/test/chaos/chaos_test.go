@@ -179,7 +179,7 @@ func (w *world) awaitCurrent(clients *clientsim.Clients) {
 	var goal *snapshot.Snapshot
 	programs.Until(w.t, "every client to be current", func() bool {
 		if goal == nil {
-			goal = w.newest()
+			goal = w.redis.Snapshot()
 		}
 		return goal != nil && w.isCurrent(clients, goal)
 	})

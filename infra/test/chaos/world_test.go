@@ -6,7 +6,6 @@ package chaos
 import (
 	"bytes"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,14 +13,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	"sightglass/infra/test/clientsim"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester/testblock"
-	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
 )
 
@@ -60,17 +55,11 @@ func (p *part) signal(s syscall.Signal) {
 
 // gauge is a metric without labels; -1 if the process does not tell.
 func (p *part) gauge(name string) float64 {
-	answer, err := http.Get("http://" + p.metrics + "/metrics")
-	if err != nil {
+	value, ok := programs.Metric(p.metrics, name)
+	if !ok {
 		return -1
 	}
-	defer answer.Body.Close()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(answer.Body)
-	if err != nil || families[name] == nil {
-		return -1
-	}
-	return families[name].GetMetric()[0].GetGauge().GetValue()
+	return value
 }
 
 func (p *part) goroutines() int { return int(p.gauge("go_goroutines")) }
@@ -175,21 +164,6 @@ func (w *world) leader() *part {
 		}
 	}
 	return nil
-}
-
-// newest is the snapshot in Redis; nil if there is none.
-func (w *world) newest() *snapshot.Snapshot {
-	client := w.redis.Client()
-	defer client.Close()
-	data, err := client.Get(w.t.Context(), keys.Latest).Bytes()
-	if err != nil {
-		return nil
-	}
-	s, err := snapshot.Decode(data)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return s
 }
 
 // memory is what these hold together, in bytes.

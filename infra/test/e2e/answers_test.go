@@ -1,17 +1,15 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
-	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/edge/feed"
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
@@ -91,16 +89,16 @@ func TestRedisAnswers(t *testing.T) {
 			if c.edge == "" {
 				return
 			}
-			log := new(lockedBuffer)
+			log, logger := daemons.NewJournal(t)
 			client, err := redisurl.Open(url, redisurl.Options{Name: "test"})
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { client.Close() })
-			edge := feed.New(client, slog.New(slog.NewTextHandler(log, nil)), prometheus.NewRegistry())
-			run(t, func(ctx context.Context) error { edge.Run(ctx, func(*feed.Update) {}); return nil })
+			edge := feed.New(client, logger, prometheus.NewRegistry())
+			daemons.Run(t, func(ctx context.Context) error { edge.Run(ctx, func(*feed.Update) {}); return nil })
 			programs.Until(t, "the edge to say it", func() bool {
-				return strings.Contains(log.String(), "redis answers: ") && strings.Contains(log.String(), c.edge) && strings.Contains(log.String(), c.do)
+				return log.Count("redis answers: ") > 0 && log.Count(c.edge) > 0 && log.Count(c.do) > 0
 			})
 		})
 	}
@@ -111,22 +109,4 @@ func do(t *testing.T, client *redis.Client, args ...any) {
 	if err := client.Do(t.Context(), args...).Err(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// A lockedBuffer is a log that is read while it is written.
-type lockedBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
 }

@@ -73,23 +73,6 @@ func firstEvent(t testing.TB, body io.Reader) (text []byte) {
 // plain keeps no connections, which an edge that ends would wait for.
 var plain = &http.Transport{DisableCompression: true, DisableKeepAlives: true}
 
-// edgeWith runs an edge with options of its own.
-func edgeWith(t testing.TB, server *redistest.Server, change func(*edge.Options)) *edge.Edge {
-	t.Helper()
-	o := edge.Defaults()
-	o.Listen, o.Redis, o.Log = "127.0.0.1:0", server.URL(), quiet(t)
-	o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
-	change(&o)
-	e, err := edge.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, e.Run)
-	return e
-}
-
-func unchanged(*edge.Options) {}
-
 func TestHistoryQueries(t *testing.T) {
 	server := redistest.Start(t)
 	fill(t, server.Client(), began, 6) // a minute: prices 1 to 6

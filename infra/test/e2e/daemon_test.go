@@ -14,6 +14,7 @@ import (
 
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/keys"
 )
@@ -27,12 +28,8 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	addr := programs.FreeAddr(t)
 	d := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", server.URL(), "--drain-delay", "100ms", "--drain-window", "100ms", "--grace", "10s")
 	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
-	conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.CloseNow()
-	if _, err := read(t.Context(), conn); err != nil {
+	conn := wstest.MustDial(t, wstest.URL(addr), nil, websocket.DialOptions{})
+	if _, err := wstest.Read(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	spare, err := net.Dial("tcp", addr) // sends nothing, as a browser's spare connection
@@ -43,7 +40,7 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); d.Stop(t) }()
 	for err == nil {
-		_, err = read(t.Context(), conn)
+		_, err = wstest.Read(t.Context(), conn)
 	}
 	if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
 		t.Errorf("the client was told %v, want 1001", err)

@@ -3,15 +3,15 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"math"
 	"net"
-	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"sightglass/infra/demo"
+	"sightglass/infra/test/internal/programs"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/snapshot"
 )
@@ -48,52 +48,23 @@ func TestTheDemoComesUpAndGoesDown(t *testing.T) {
 
 func awaitPrice(t *testing.T, url string, truth float64) {
 	t.Helper()
-	deadline := time.After(time.Minute)
-	poll := time.NewTicker(50 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		select {
-		case <-deadline:
-			t.Fatalf("no price near %v in a minute", truth)
-		case <-poll.C:
-		}
-		answer, err := http.Get(url + "api/v1/snapshot")
+	programs.Until(t, fmt.Sprintf("a price near %v", truth), func() bool {
+		body, err := programs.Get(url + "api/v1/snapshot")
 		if err != nil {
-			continue // not up yet
+			return false // not up yet
 		}
-		var body bytes.Buffer
-		_, err = body.ReadFrom(answer.Body)
-		answer.Body.Close()
-		s, bad := snapshot.Decode(body.Bytes())
-		if err == nil && bad == nil && s.Status == snapshot.Live && s.Confidence > 0.9 && math.Abs(s.Price/truth-1) < 0.01 {
-			return
-		}
-	}
+		s, err := snapshot.Decode(body)
+		return err == nil && s.Status == snapshot.Live && s.Confidence > 0.9 && math.Abs(s.Price/truth-1) < 0.01
+	})
 }
 
 // awaitDemoHistory waits for a first point of the line that a fresh page draws.
 func awaitDemoHistory(t *testing.T, url string) {
 	t.Helper()
-	deadline := time.After(time.Minute)
-	poll := time.NewTicker(50 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		answer, err := http.Get(url + "api/v1/history")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var body bytes.Buffer
-		_, err = body.ReadFrom(answer.Body)
-		answer.Body.Close()
-		if err == nil && strings.Contains(body.String(), `"points":[[`) {
-			return
-		}
-		select {
-		case <-deadline:
-			t.Fatalf("no point in a minute: %s", body.String())
-		case <-poll.C:
-		}
-	}
+	programs.Until(t, "a point of the history", func() bool {
+		body, err := programs.Get(url + "api/v1/history")
+		return err == nil && strings.Contains(string(body), `"points":[[`)
+	})
 }
 
 func TestWhatIsInTheWayIsNamed(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"sightglass/edge/hub"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/shared/keys"
 	"sightglass/shared/snapshot"
 )
@@ -31,7 +32,7 @@ func TestDeltaIsThePlainStream(t *testing.T) {
 	want, replica := make(map[uint64]string), new(snapshot.Replica)
 	compared, deltas := 0, 0
 	for compared < 10 {
-		data, err := read(t.Context(), plain)
+		data, err := wstest.Read(t.Context(), plain)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func TestDeltaIsThePlainStream(t *testing.T) {
 			t.Fatal(err)
 		}
 		want[s.Seq] = string(data)
-		message, err := read(t.Context(), delta)
+		message, err := wstest.Read(t.Context(), delta)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,28 +66,21 @@ func TestDeltaIsThePlainStream(t *testing.T) {
 
 func dialDelta(t testing.TB, e *edge.Edge) *websocket.Conn {
 	t.Helper()
-	conn, _, err := websocket.Dial(t.Context(), "ws://"+e.Addr().String()+"/ws/mempool", &websocket.DialOptions{
+	return wstest.MustDial(t, wstest.URL(e.Addr().String()), nil, websocket.DialOptions{
 		Subprotocols: []string{hub.DeltaProtocol}, CompressionMode: websocket.CompressionNoContextTakeover,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.CloseNow() })
-	conn.SetReadLimit(1 << 20)
-	return conn
 }
 
 // TestARedisThatHangsIsStale: it accepts connections and answers nothing. The clients are told, once; when it goes on,
 // so does the stream.
 func TestARedisThatHangsIsStale(t *testing.T) {
 	server := redistest.Start(t)
-	e := newEdge(t, server.URL(), quiet(t))
-	run(t, e.Run)
+	e := edgeWith(t, server, unchanged)
 	client := server.Client()
-	v := &viewer{conn: dial(t, e, source(0))}
+	v := view(t, e, source(0))
 	publishUntilSeen(t, client, v, 10)
 	server.Pause()
-	s, err := v.next(t.Context())
+	s, err := v.Next(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +99,7 @@ func TestARedisThatHangsIsStale(t *testing.T) {
 
 // publishUntilSeen publishes a snapshot again and again, as the edge may not have subscribed yet. The edge passes it on
 // once.
-func publishUntilSeen(t *testing.T, client *redis.Client, v *viewer, seq uint64) {
+func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq uint64) {
 	t.Helper()
 	ctx, seen := context.WithCancel(t.Context())
 	defer seen()
@@ -121,7 +115,7 @@ func publishUntilSeen(t *testing.T, client *redis.Client, v *viewer, seq uint64)
 			}
 		}
 	}()
-	if err := v.until(t.Context(), func(s *snapshot.Snapshot) bool { return s.Seq == seq && s.Status == snapshot.Live }); err != nil {
+	if err := v.Until(t.Context(), time.Minute, func(s *snapshot.Snapshot) bool { return s.Seq == seq && s.Status == snapshot.Live }); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -140,17 +134,17 @@ func TestDrainingComesInSteps(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(ctx) }()
 	client := server.Client()
-	v := &viewer{conn: dial(t, e, source(0))}
+	v := view(t, e, source(0))
 	publishUntilSeen(t, client, v, 10)
 	terminate()
 	programs.Until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
-	_, answer, err := websocket.Dial(t.Context(), "ws://"+e.Addr().String()+"/ws/mempool", nil)
+	_, answer, err := wstest.Dial(t, wstest.URL(e.Addr().String()), nil, websocket.DialOptions{})
 	if err == nil || answer.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("a new client got %v, want 503", answer)
 	}
 	publishUntilSeen(t, client, v, 11)
 	for err = nil; err == nil; {
-		_, err = v.next(t.Context())
+		_, err = v.Next(t.Context())
 	}
 	if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
 		t.Errorf("the client was told %v, want 1001", err)
@@ -163,8 +157,7 @@ func TestDrainingComesInSteps(t *testing.T) {
 // TestHandshakesThatAreNone: each gets the status that says what is wrong with it, and no connection counts.
 func TestHandshakesThatAreNone(t *testing.T) {
 	server := redistest.Start(t)
-	e := newEdge(t, server.URL(), quiet(t))
-	run(t, e.Run)
+	e := edgeWith(t, server, unchanged)
 	const good = "GET /ws/mempool HTTP/1.1\nHost: x\nUpgrade: websocket\nConnection: keep-alive, Upgrade\n" +
 		"Sec-WebSocket-Version: 13\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n"
 	for name, c := range map[string]struct {

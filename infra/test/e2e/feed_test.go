@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/edge/feed"
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/shared/keys"
@@ -32,7 +33,7 @@ func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Update, *prometh
 	reg := prometheus.NewRegistry()
 	t.Cleanup(func() { client.Close() })
 	f, frames := feed.New(client, quiet(t), reg), make(chan *feed.Update, 100)
-	run(t, func(ctx context.Context) error {
+	daemons.Run(t, func(ctx context.Context) error {
 		f.Run(ctx, func(frame *feed.Update) { frames <- frame })
 		return nil
 	})

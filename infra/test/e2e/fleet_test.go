@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -16,11 +14,9 @@ import (
 	"sightglass/edge"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/shared/keys"
 )
-
-// tooMany is how a client is told that its address holds all that it may.
-const tooMany websocket.StatusCode = 4029
 
 // fleet runs edges that count over all of them. There is a snapshot in Redis, so who joins is sent one.
 func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options)) []*edge.Edge {
@@ -30,78 +26,23 @@ func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options
 	}
 	edges := make([]*edge.Edge, n)
 	for i := range edges {
-		o := edge.Defaults()
-		o.Listen, o.Redis, o.Log = "127.0.0.1:0", server.URL(), quiet(t)
-		o.LimitScope, o.LimitLease, o.HandshakesPerMinute = "cluster", 3*time.Second, 1_000_000
-		o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
-		set(&o)
-		e, err := edge.New(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		run(t, e.Run)
+		e := edgeWith(t, server, func(o *edge.Options) {
+			o.LimitScope, o.LimitLease, o.HandshakesPerMinute = "cluster", 3*time.Second, 1_000_000
+			set(o)
+		})
 		edges[i] = e
 		programs.Until(t, "the edge to have the snapshot", func() bool { code, _ := get(t, e, "/api/v1/snapshot"); return code == http.StatusOK })
 	}
 	return edges
 }
 
-func asIs(*edge.Options) {}
-
-// join connects from an address and reads once: it gives the connection, and the code with which it was closed or 0.
-func join(t *testing.T, addr net.Addr, from net.IP) (*websocket.Conn, websocket.StatusCode) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
-	transport := &http.Transport{DialContext: dialer.DialContext}
-	conn, _, err := websocket.Dial(ctx, "ws://"+addr.String()+"/ws/mempool", &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.CloseNow() })
-	if _, err := read(ctx, conn); err != nil {
-		if code := websocket.CloseStatus(err); code > 0 {
-			return conn, code
-		}
-		t.Fatal(err)
-	}
-	return conn, 0
-}
-
-// mustJoin lets n clients join, in turn at each of the addresses.
-func mustJoin(t *testing.T, n int, from net.IP, addrs ...net.Addr) []*websocket.Conn {
-	t.Helper()
-	conns := make([]*websocket.Conn, n)
-	for i := range conns {
-		var code websocket.StatusCode
-		if conns[i], code = join(t, addrs[i%len(addrs)], from); code != 0 {
-			t.Fatalf("client %d of %v was closed with %d", i+1, from, code)
-		}
-	}
-	return conns
-}
-
-// mustNotJoin expects that there is no place left. On a machine that is so busy that Redis takes over 200 ms an edge
-// counts alone for a moment, so it may take another try.
-func mustNotJoin(t *testing.T, from net.IP, addrs ...net.Addr) {
-	t.Helper()
-	for i, addr := range addrs {
-		programs.Until(t, fmt.Sprintf("edge %d to refuse one too many from %v", i+1, from), func() bool {
-			conn, code := join(t, addr, from)
-			conn.CloseNow()
-			return code == tooMany
-		})
-	}
-}
-
 func TestTheEleventhOnAnyEdge(t *testing.T) {
 	server := redistest.Start(t)
-	edges := fleet(t, server, 2, asIs)
+	edges := fleet(t, server, 2, unchanged)
 	a, b := edges[0].Addr(), edges[1].Addr()
-	ten := mustJoin(t, perAddress, source(0), a, b)
-	mustNotJoin(t, source(0), a, b)
-	mustJoin(t, 1, source(1), a)
+	ten := wstest.MustJoin(t, perAddress, source(0), a, b)
+	wstest.MustNotJoin(t, source(0), a, b)
+	wstest.MustJoin(t, 1, source(1), a)
 
 	// Renewed, the leases outlast the time for which they are given.
 	client, key := server.Client(), keys.LimitPrefix+source(0).String()
@@ -110,20 +51,20 @@ func TestTheEleventhOnAnyEdge(t *testing.T) {
 		last := given[len(given)-1].Score
 		return client.ZCount(t.Context(), key, "("+strconv.FormatFloat(last, 'f', -1, 64), "+inf").Val() == perAddress
 	})
-	mustNotJoin(t, source(0), a, b)
+	wstest.MustNotJoin(t, source(0), a, b)
 
 	if err := ten[0].Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
 	programs.Until(t, "the place to be free", func() bool { return client.ZCard(t.Context(), key).Val() == perAddress-1 })
-	mustJoin(t, 1, source(0), b)
-	mustNotJoin(t, source(0), a, b)
+	wstest.MustJoin(t, 1, source(0), b)
+	wstest.MustNotJoin(t, source(0), a, b)
 }
 
 // TestAnEdgesPlacesEndWithIt: one that is killed gives nothing back, and its leases end; one that stops gives them back.
 func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 	server := redistest.Start(t)
-	survivor := fleet(t, server, 1, asIs)[0].Addr()
+	survivor := fleet(t, server, 1, unchanged)[0].Addr()
 	program := programs.Build(t, "edge", "edge")
 	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGTERM} {
 		t.Run(name, func(t *testing.T) {
@@ -134,8 +75,8 @@ func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			mustJoin(t, perAddress, source(0), dying)
-			mustNotJoin(t, source(0), survivor)
+			wstest.MustJoin(t, perAddress, source(0), dying)
+			wstest.MustNotJoin(t, source(0), survivor)
 			d.Signal(t, signal)
 			d.Wait()
 			client := server.Client()
@@ -143,7 +84,7 @@ func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 				t.Error("an edge that stopped has left its leases behind")
 			}
 			programs.Until(t, "a place on the other edge", func() bool {
-				conn, code := join(t, survivor, source(0))
+				conn, code := wstest.Join(t, wstest.URL(survivor.String()), source(0), nil)
 				conn.CloseNow()
 				return code == 0
 			})
@@ -155,33 +96,33 @@ func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 // TestWithoutRedisEachEdgeCountsAlone, and when Redis is back, empty, it is told of who is here.
 func TestWithoutRedisEachEdgeCountsAlone(t *testing.T) {
 	server := redistest.Start(t)
-	edges := fleet(t, server, 2, asIs)
+	edges := fleet(t, server, 2, unchanged)
 	a, b := edges[0].Addr(), edges[1].Addr()
-	mustJoin(t, perAddress-1, source(0), a)
+	wstest.MustJoin(t, perAddress-1, source(0), a)
 	server.Kill()
-	mustJoin(t, 1, source(0), a)
-	mustNotJoin(t, source(0), a)
-	mustJoin(t, perAddress, source(0), b)
-	mustNotJoin(t, source(0), b)
+	wstest.MustJoin(t, 1, source(0), a)
+	wstest.MustNotJoin(t, source(0), a)
+	wstest.MustJoin(t, perAddress, source(0), b)
+	wstest.MustNotJoin(t, source(0), b)
 	server.Start()
 	client := server.Client()
 	programs.Until(t, "redis to know of all", func() bool {
 		return client.ZCard(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 2*perAddress
 	})
-	mustJoin(t, perAddress, source(1), a)
-	mustNotJoin(t, source(1), b)
+	wstest.MustJoin(t, perAddress, source(1), a)
+	wstest.MustNotJoin(t, source(1), b)
 }
 
 // TestAHungRedisKeepsNobodyWaiting: it answers no more, and handshakes go through long before it would.
 func TestAHungRedisKeepsNobodyWaiting(t *testing.T) {
 	server := redistest.Start(t)
-	e := fleet(t, server, 1, asIs)[0]
+	e := fleet(t, server, 1, unchanged)[0]
 	client := server.Client()
 	if err := client.Do(t.Context(), "CLIENT", "PAUSE", time.Hour.Milliseconds(), "ALL").Err(); err != nil {
 		t.Fatal(err)
 	}
-	mustJoin(t, perAddress, source(0), e.Addr())
-	mustNotJoin(t, source(0), e.Addr())
+	wstest.MustJoin(t, perAddress, source(0), e.Addr())
+	wstest.MustNotJoin(t, source(0), e.Addr())
 }
 
 // TestTheRightsThatAClusterLimitNeeds are those that the documentation names, and no more.
@@ -198,8 +139,8 @@ func TestTheRightsThatAClusterLimitNeeds(t *testing.T) {
 		t.Fatal(err)
 	}
 	edges := fleet(t, server, 2, func(o *edge.Options) { o.Redis = "redis://edge:secret@" + server.Addr() })
-	conns := mustJoin(t, perAddress, source(0), edges[0].Addr(), edges[1].Addr())
-	mustNotJoin(t, source(0), edges[0].Addr(), edges[1].Addr())
+	conns := wstest.MustJoin(t, perAddress, source(0), edges[0].Addr(), edges[1].Addr())
+	wstest.MustNotJoin(t, source(0), edges[0].Addr(), edges[1].Addr())
 	for _, conn := range conns {
 		conn.CloseNow()
 	}

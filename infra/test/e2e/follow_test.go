@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"math"
-	"net"
 	"net/http"
 	"syscall"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/client"
 	"sightglass/shared/snapshot"
@@ -61,7 +61,7 @@ func TestClient_FollowsARealEdge(t *testing.T) {
 func TestClient_WaitsAMinuteForAPlace(t *testing.T) {
 	w := start(t, 1)
 	for range perAddress {
-		if _, err := (&viewer{conn: dial(t, w.edges[0], source(0))}).next(t.Context()); err != nil {
+		if _, err := view(t, w.edges[0], source(0)).Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,13 +69,12 @@ func TestClient_WaitsAMinuteForAPlace(t *testing.T) {
 	defer stop()
 	var reason error
 	var wait time.Duration
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: source(0)}}
 	err := client.Run(ctx, client.Options{
-		URL:          "ws://" + w.edges[0].Addr().String() + "/ws/mempool",
-		HTTPClient:   &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}},
+		URL:          wstest.URL(w.edges[0].Addr().String()),
+		HTTPClient:   &http.Client{Transport: wstest.From(source(0))},
 		Disconnected: func(err error, retryIn time.Duration) { reason, wait = err, retryIn; stop() },
 	}, func(s *snapshot.Snapshot) { t.Errorf("the eleventh connection got a snapshot, seq %d", s.Seq) })
-	if websocket.CloseStatus(reason) != tooMany || wait != time.Minute || ctx.Err() == nil {
+	if websocket.CloseStatus(reason) != wstest.TooMany || wait != time.Minute || ctx.Err() == nil {
 		t.Errorf("disconnected by %v, retries in %v, Run returned %v; want 4029 and a minute", reason, wait, err)
 	}
 }

@@ -18,8 +18,8 @@ func TestHTTP(t *testing.T) {
 	e := w.edges[0]
 
 	t.Run("health", func(t *testing.T) {
-		v := &viewer{conn: dial(t, e, source(0))}
-		if _, err := v.next(t.Context()); err != nil {
+		v := view(t, e, source(0))
+		if _, err := v.Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		var health map[string]any
@@ -95,8 +95,7 @@ func TestHTTP(t *testing.T) {
 
 func TestBeforeTheFirstSnapshot(t *testing.T) {
 	server := redistest.Start(t)
-	e := newEdge(t, server.URL(), quiet(t))
-	run(t, e.Run)
+	e := edgeWith(t, server, unchanged)
 	none := request(t, "GET", e, "/api/v1/snapshot", nil)
 	if none.StatusCode != http.StatusServiceUnavailable || none.Header.Get("Retry-After") == "" {
 		t.Errorf("answered with %d, Retry-After %q", none.StatusCode, none.Header.Get("Retry-After"))

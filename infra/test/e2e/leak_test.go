@@ -15,6 +15,7 @@ import (
 	"sightglass/edge"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/shared/keys"
 )
 
@@ -119,8 +120,8 @@ func TestCountsEndAtZero(t *testing.T) {
 			client := server.Client()
 			programs.Until(t, "redis to count nobody", func() bool { return len(client.Keys(t.Context(), keys.LimitPrefix+"*").Val()) == 0 })
 			for n := range sources {
-				mustJoin(t, perAddress, source(n), e.Addr())
-				mustNotJoin(t, source(n), e.Addr())
+				wstest.MustJoin(t, perAddress, source(n), e.Addr())
+				wstest.MustNotJoin(t, source(n), e.Addr())
 			}
 		})
 	}

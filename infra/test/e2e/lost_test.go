@@ -20,6 +20,7 @@ import (
 	"sightglass/edge/hub"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/keys"
@@ -50,17 +51,13 @@ func watch(t *testing.T, addr string, delta bool) *screen {
 	if delta {
 		options.Subprotocols = []string{hub.DeltaProtocol}
 	}
-	conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", &options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.SetReadLimit(1 << 20)
+	conn := wstest.MustDial(t, wstest.URL(addr), nil, options)
 	s, ctx, over := new(screen), t.Context(), make(chan struct{})
 	go func() {
 		defer close(over)
 		var replica snapshot.Replica
 		for {
-			message, err := read(ctx, conn)
+			message, err := wstest.Read(ctx, conn)
 			if ctx.Err() != nil {
 				return
 			}

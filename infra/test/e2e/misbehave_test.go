@@ -15,6 +15,7 @@ import (
 
 	"sightglass/edge"
 	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
 )
 
 // misbehave connects one client of each bad kind. They come from addresses of their own, and stay.
@@ -94,7 +95,7 @@ func TestCloseCodes(t *testing.T) {
 			}
 			var err error
 			for err == nil {
-				_, err = read(t.Context(), conn)
+				_, err = wstest.Read(t.Context(), conn)
 			}
 			if got := websocket.CloseStatus(err); got != c.want {
 				t.Errorf("closed with %d (%v), want %d", got, err, c.want)
@@ -114,14 +115,14 @@ func repeat(s string, n int) []string {
 
 func TestSmallNonsenseIsIgnored(t *testing.T) {
 	w := start(t, 1)
-	v := &viewer{conn: dial(t, w.edges[0], source(0))}
+	v := view(t, w.edges[0], source(0))
 	for _, message := range []string{"", "hello", "{", `{"type":"buy"}`, `[]`, `{"type":7}`} {
-		if err := v.conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
+		if err := v.Conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for range 3 {
-		if _, err := v.next(t.Context()); err != nil {
+		if _, err := v.Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -139,7 +140,7 @@ func TestPing(t *testing.T) {
 		}
 		got := ""
 		for got == "" {
-			data, err := read(t.Context(), conn)
+			data, err := wstest.Read(t.Context(), conn)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -156,26 +157,26 @@ func TestPing(t *testing.T) {
 func TestTheEleventhIsToldWhy(t *testing.T) {
 	w := start(t, 1)
 	e := w.edges[0]
-	var ten []*viewer
+	var ten []*wstest.Viewer
 	for range perAddress {
-		v := &viewer{conn: dial(t, e, source(0))}
-		if _, err := v.next(t.Context()); err != nil {
+		v := view(t, e, source(0))
+		if _, err := v.Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		ten = append(ten, v)
 	}
-	_, err := read(t.Context(), dial(t, e, source(0)))
+	_, err := wstest.Read(t.Context(), dial(t, e, source(0)))
 	if got := websocket.CloseStatus(err); got != 4029 || !strings.Contains(fmt.Sprint(err), "too many connections") {
 		t.Errorf("the eleventh got %v, want to be closed with 4029", err)
 	}
-	if _, err := read(t.Context(), dial(t, e, source(1))); err != nil {
+	if _, err := wstest.Read(t.Context(), dial(t, e, source(1))); err != nil {
 		t.Errorf("another address was refused too: %v", err)
 	}
-	if err := ten[0].conn.Close(websocket.StatusNormalClosure, ""); err != nil {
+	if err := ten[0].Conn.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
 	programs.Until(t, "the place to be free", func() bool { return e.Clients() == perAddress })
-	if _, err := read(t.Context(), dial(t, e, source(0))); err != nil {
+	if _, err := wstest.Read(t.Context(), dial(t, e, source(0))); err != nil {
 		t.Errorf("no place although one left: %v", err)
 	}
 }

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -20,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
@@ -29,8 +29,6 @@ import (
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/zmqsub"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
 )
 
 // recorded is a real bitcoind that lives its recorded life again.
@@ -60,7 +58,7 @@ func TestTheIngesterNextToARealNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, in.Run)
+	daemons.Run(t, in.Run)
 	if err := theirs.AwaitSubscriber(t.Context(), node.TopicSequence); err != nil {
 		t.Fatal(err)
 	}
@@ -88,13 +86,9 @@ func TestTheIngesterNextToARealNode(t *testing.T) {
 		}
 	}
 	const replaced = 1 // it may be gone before it is asked for, if the ingester is still waiting for its first answer
-	eventually(t, "every transaction of the life is counted", func(ctx context.Context) bool {
-		data, err := redis.Client().Get(ctx, keys.Latest).Bytes()
-		if err != nil {
-			return false
-		}
-		s, err := snapshot.Decode(data)
-		return err == nil && int(s.Stats.TotalReceived) >= len(bodies)-replaced
+	programs.Until(t, "every transaction of the life is counted", func() bool {
+		s := redis.Snapshot()
+		return s != nil && int(s.Stats.TotalReceived) >= len(bodies)-replaced
 	})
 }
 
@@ -106,42 +100,18 @@ func awaitMempool(t *testing.T, in *ingester.Ingester, theirs *replay.Node, at f
 		want = append(want, id.String())
 	}
 	slices.Sort(want)
-	eventually(t, fmt.Sprintf("the mempool at %v s is the node's, %d transactions", at, len(want)), func(ctx context.Context) bool {
+	programs.Until(t, fmt.Sprintf("the mempool at %v s is the node's, %d transactions", at, len(want)), func() bool {
 		var got struct {
 			TxIDs    []string `json:"txids"`
 			Sequence uint64   `json:"mempool_sequence"`
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+in.InternalAddr().String()+"/mempool", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return false
-		}
-		defer res.Body.Close()
-		if json.NewDecoder(res.Body).Decode(&got) != nil {
+		body, err := programs.Get("http://" + in.InternalAddr().String() + "/mempool")
+		if err != nil || json.Unmarshal(body, &got) != nil {
 			return false
 		}
 		slices.Sort(got.TxIDs)
 		return slices.Equal(got.TxIDs, want) && got.Sequence == sequence
 	})
-}
-
-// eventually tries until it holds.
-func eventually(t *testing.T, what string, holds func(context.Context) bool) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !holds(ctx) {
-		select {
-		case <-again.C:
-		case <-ctx.Done():
-			t.Fatal("not in 20 s: ", what)
-		}
-	}
 }
 
 func TestProbeTellsWhatIsRightAndWrong(t *testing.T) {

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,16 +34,11 @@ func (r *rival) leads() bool { return gaugeAt(r.metrics, "sightglass_leader") ==
 
 // gaugeAt gives a metric without labels; -1 if it cannot be had.
 func gaugeAt(addr, name string) float64 {
-	answer, err := http.Get("http://" + addr + "/metrics")
-	if err != nil {
+	value, ok := programs.Metric(addr, name)
+	if !ok {
 		return -1
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return -1
-	}
-	return gauge(string(text), name)
+	return value
 }
 
 // A court is several ingesters behind one Redis, the node that they hear, an edge and its clients.
@@ -63,8 +56,7 @@ func startCourt(t *testing.T) *court {
 		redis:    redistest.Start(t),
 	}
 	programs.Launch(t, f.ingester, "replay", "--zmq", f.zmq, "--rate", "2000", "--loop", testblock.Path(t, testblock.Block574200))
-	f.edge = newEdge(t, f.redis.URL(), quiet(t))
-	run(t, f.edge.Run)
+	f.edge = edgeWith(t, f.redis, unchanged)
 	return f
 }
 
@@ -89,11 +81,11 @@ func (f *court) crowd(t *testing.T, n int) *crowd {
 	ctx, cancel := context.WithCancel(t.Context())
 	var g errgroup.Group
 	for i := range n {
-		v := &viewer{conn: dial(t, f.edge, source(i))}
+		v := view(t, f.edge, source(i))
 		g.Go(func() error {
 			for {
-				before, waited := v.last, time.Now()
-				s, err := v.next(ctx)
+				before, waited := v.Last, time.Now()
+				s, err := v.Next(ctx)
 				if ctx.Err() != nil {
 					return nil //nolint:nilerr // the test is over
 				}

@@ -24,17 +24,7 @@ import (
 // latest reads the newest snapshot from Redis, nil if there is none.
 func latest(t *testing.T, server *redistest.Server) *snapshot.Snapshot {
 	t.Helper()
-	client := server.Client()
-	defer client.Close()
-	data, err := client.Get(t.Context(), keys.Latest).Bytes()
-	if err != nil {
-		return nil
-	}
-	s, err := snapshot.Decode(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return server.Snapshot()
 }
 
 // ingest runs an ingester until stop is called.

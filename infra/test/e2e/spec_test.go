@@ -21,6 +21,7 @@ import (
 	"sightglass/edge/spec"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 )
 
 // A document is an OpenAPI or AsyncAPI document, with its schemas to hold values against.
@@ -459,7 +460,7 @@ func TestAsyncAPIIsWhatTheStreamSends(t *testing.T) {
 		}
 	}
 	for snapshots, pongs := 0, 0; snapshots < 5 || pongs < 3; {
-		data, err := read(t.Context(), conn)
+		data, err := wstest.Read(t.Context(), conn)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -481,7 +482,7 @@ func TestAsyncAPIIsWhatDeltaClientsGet(t *testing.T) {
 	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
 	conn := dialDelta(t, start(t, 1).edges[0])
 	for kinds := make(map[string]int); kinds["keyframe"] < 1 || kinds["delta"] < 3; {
-		data, err := read(t.Context(), conn)
+		data, err := wstest.Read(t.Context(), conn)
 		if err != nil {
 			t.Fatal(err)
 		}

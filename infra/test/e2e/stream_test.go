@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/snapshot"
 )
@@ -26,18 +27,18 @@ const (
 // that is right within 1 %, while other clients misbehave; then Redis dies and comes back, and all 100 go on.
 func TestAHundredViewersThroughALossOfRedis(t *testing.T) {
 	w := start(t, 2)
-	all := make([]*viewer, viewers)
+	all := make([]*wstest.Viewer, viewers)
 	for i := range all {
-		all[i] = &viewer{conn: dial(t, w.edges[i%2], source(i/perAddress))}
+		all[i] = view(t, w.edges[i%2], source(i/perAddress))
 	}
 	misbehave(t, w.edges[0])
 
 	var skipped atomic.Uint64
 	delays := make(chan time.Duration, viewers*updates) // from the ingester's tick to the viewer
-	each(t, all, func(ctx context.Context, v *viewer) error {
+	each(t, all, func(ctx context.Context, v *wstest.Viewer) error {
 		for range updates {
-			before := v.last
-			s, err := v.next(ctx)
+			before := v.Last
+			s, err := v.Next(ctx)
 			if err != nil {
 				return err
 			}
@@ -57,13 +58,13 @@ func TestAHundredViewersThroughALossOfRedis(t *testing.T) {
 		skipped.Load(), sorted[len(sorted)/2], sorted[len(sorted)*99/100])
 
 	w.redis.Kill()
-	each(t, all, func(ctx context.Context, v *viewer) error {
-		return v.until(ctx, func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Stale })
+	each(t, all, func(ctx context.Context, v *wstest.Viewer) error {
+		return v.Until(ctx, time.Minute, func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Stale })
 	})
 	w.redis.Start()
-	each(t, all, func(ctx context.Context, v *viewer) error {
-		seq := v.last.Seq
-		return v.until(ctx, func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Live && s.Seq > seq+2 })
+	each(t, all, func(ctx context.Context, v *wstest.Viewer) error {
+		seq := v.Last.Seq
+		return v.Until(ctx, time.Minute, func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Live && s.Seq > seq+2 })
 	})
 }
 
@@ -78,7 +79,7 @@ func seq[T any](c <-chan T) iter.Seq[T] {
 }
 
 // each runs f for all viewers at once.
-func each(t *testing.T, all []*viewer, f func(context.Context, *viewer) error) {
+func each(t *testing.T, all []*wstest.Viewer, f func(context.Context, *wstest.Viewer) error) {
 	t.Helper()
 	g, ctx := errgroup.WithContext(t.Context())
 	for i, v := range all {

@@ -3,22 +3,17 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"testing"
 
-	"golang.org/x/sync/errgroup"
-
 	"sightglass/edge"
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
-	"sightglass/ingester/replay"
-	"sightglass/ingester/testblock"
-	"sightglass/ingester/txfile"
 	"sightglass/shared/snapshot"
 )
 
@@ -38,62 +33,33 @@ func start(t *testing.T, edges int) *world {
 	t.Helper()
 	w := &world{redis: redistest.Start(t)}
 	log := quiet(t)
-	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := replay.New(replay.Options{Endpoint: "tcp://127.0.0.1:*", Rate: 2000, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
+	endpoint, replay := daemons.Replay(t, log)
 	o := ingester.Defaults()
-	o.ZMQ, o.Redis, o.Log = []string{node.Endpoint()}, w.redis.URL(), log
+	o.ZMQ, o.Redis, o.Log = []string{endpoint}, w.redis.URL(), log
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	runs := []func(context.Context) error{
-		func(ctx context.Context) error { return node.Run(ctx, file.Transactions) },
-		in.Run,
-	}
+	daemons.Run(t, replay, in.Run)
 	for range edges {
-		e := newEdge(t, w.redis.URL(), log)
-		w.edges = append(w.edges, e)
-		runs = append(runs, e.Run)
+		w.edges = append(w.edges, edgeWith(t, w.redis, unchanged))
 	}
-	run(t, runs...)
 	for _, e := range w.edges {
 		awaitLive(t, e)
 	}
 	return w
 }
 
-func newEdge(t testing.TB, redisURL string, log *slog.Logger) *edge.Edge {
+// edgeWith runs an edge with options of its own.
+func edgeWith(t testing.TB, server *redistest.Server, set func(*edge.Options)) *edge.Edge {
 	t.Helper()
-	o := edge.Defaults()
-	o.Listen, o.Redis, o.Log = "127.0.0.1:0", redisURL, log
-	o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
-	e, err := edge.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return e
-}
-
-// run runs the daemons until the test ends. None of them may fail.
-func run(t testing.TB, runs ...func(context.Context) error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	g, ctx := errgroup.WithContext(ctx)
-	for _, f := range runs {
-		g.Go(func() error { return f(ctx) })
-	}
-	t.Cleanup(func() {
-		cancel()
-		if err := g.Wait(); err != nil {
-			t.Error(err)
-		}
+	return daemons.StartEdge(t, quiet(t), func(o *edge.Options) {
+		o.Redis = server.URL()
+		set(o)
 	})
 }
+
+func unchanged(*edge.Options) {}
 
 // awaitLive waits until an edge has a live price from the whole block.
 func awaitLive(t testing.TB, e *edge.Edge) {
@@ -107,7 +73,7 @@ func awaitLive(t testing.TB, e *edge.Edge) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s.Status == snapshot.Live && s.Stats.TotalReceived == 3315
+		return s.Status == snapshot.Live && s.Stats.TotalReceived == daemons.BlockTransactions
 	})
 }
 

@@ -233,7 +233,7 @@ func (d *deployment) checkWays(t *testing.T) {
 }
 
 // checkRedisRestart sees that everything goes on with Redis, and that nobody was sent away meanwhile.
-func (d *deployment) checkRedisRestart(t *testing.T, clients []*client) {
+func (d *deployment) checkRedisRestart(t *testing.T, clients []*follower) {
 	t.Helper()
 	before, told := d.historyLen(t), toldToGo(t, clients)
 	d.compose(t, "restart", "redis")
@@ -254,7 +254,7 @@ func (d *deployment) historyLen(t *testing.T) int {
 
 // checkUpgrade does what docs/docker.md says: new edges beside the old ones, which then stop one after another. Their
 // clients are told, and go on elsewhere.
-func (d *deployment) checkUpgrade(t *testing.T, clients []*client) {
+func (d *deployment) checkUpgrade(t *testing.T, clients []*follower) {
 	t.Helper()
 	old := d.containers(t, "edge")
 	d.compose(t, "up", "-d", "--no-build", "--no-deps", "--no-recreate", "--scale", "edge="+strconv.Itoa(2*len(old)), "edge")
@@ -277,7 +277,7 @@ func (d *deployment) checkUpgrade(t *testing.T, clients []*client) {
 }
 
 // checkTwoIngesters: the one that was there first stops, and prices go on.
-func (d *deployment) checkTwoIngesters(t *testing.T, clients []*client) {
+func (d *deployment) checkTwoIngesters(t *testing.T, clients []*follower) {
 	t.Helper()
 	first, told := d.containers(t, "ingester")[0], toldToGo(t, clients)
 	d.compose(t, "up", "-d", "--no-build", "--no-deps", "--no-recreate", "--scale", "ingester=2", "ingester")
@@ -291,7 +291,7 @@ func (d *deployment) checkTwoIngesters(t *testing.T, clients []*client) {
 }
 
 // checkAllEdgesStop: an upgrade that nobody should do like this, and that clients survive.
-func (d *deployment) checkAllEdgesStop(t *testing.T, clients []*client) {
+func (d *deployment) checkAllEdgesStop(t *testing.T, clients []*follower) {
 	t.Helper()
 	edges, told := d.containers(t, "edge"), toldToGo(t, clients)
 	d.compose(t, "stop", "edge")

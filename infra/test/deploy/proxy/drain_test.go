@@ -10,8 +10,7 @@ import (
 
 	"sightglass/infra/test/clientsim"
 	"sightglass/infra/test/internal/programs"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/infra/test/internal/wstest"
 )
 
 const refusedDraining = `sightglass_edge_rejected_total{reason="draining"}`
@@ -35,7 +34,7 @@ func TestADrainingEdge(t *testing.T) {
 		}
 		before := going.metric(refusedDraining)
 		for i := range 5 {
-			if code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
+			if code := join(t, wstest.URL(w.lb.addr), person(i), nil); code != 0 {
 				t.Errorf("client %d while an edge drains: closed with %d", i+1, code)
 			}
 		}
@@ -75,7 +74,10 @@ func TestARollingRestart(t *testing.T) {
 				programs.Until(t, fmt.Sprintf("the balancer to use edge %d again", i+1), func() bool { return !w.kind.out(t, w.lb, i) })
 			}
 		}
-		now := w.newest()
+		now := w.redis.Snapshot()
+		if now == nil {
+			t.Fatal("no snapshot in redis")
+		}
 		w.until(people, "everyone to have what is new now", func(clientsim.Summary) bool { return people.CaughtUp(now) == n })
 		s := people.Summary()
 		t.Log(s)
@@ -88,20 +90,6 @@ func TestARollingRestart(t *testing.T) {
 	})
 }
 
-// newest is the snapshot in Redis.
-func (w *world) newest() *snapshot.Snapshot {
-	w.t.Helper()
-	data, err := w.client.Get(w.t.Context(), keys.Latest).Bytes()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	s, err := snapshot.Decode(data)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return s
-}
-
 // TestAKilledEdge: its clients are back on the other, and nobody is sent to where it was.
 func TestAKilledEdge(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
@@ -109,7 +97,7 @@ func TestAKilledEdge(t *testing.T) {
 		people := w.connect(n)
 		w.edges[0].kill()
 		for i := range 5 {
-			if code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
+			if code := join(t, wstest.URL(w.lb.addr), person(i), nil); code != 0 {
 				t.Errorf("client %d after an edge was killed: closed with %d", i+1, code)
 			}
 		}
@@ -131,7 +119,7 @@ func TestBeforeTheCheckSees(t *testing.T) {
 			gone.process.Signal(t, signal)
 			programs.Until(t, "the edge not to be ready", func() bool { return !programs.Ready(gone.addr) })
 			for i := range 6 {
-				if code := join(t, stream(w.lb.addr), person(i), nil); code != 0 {
+				if code := join(t, wstest.URL(w.lb.addr), person(i), nil); code != 0 {
 					t.Errorf("client %d: closed with %d", i+1, code)
 				}
 			}

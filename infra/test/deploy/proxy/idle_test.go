@@ -16,6 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
 )
 
 // hurried makes the timeouts as much shorter as the ping interval of the tests' edges is: 20 times.
@@ -55,7 +56,7 @@ func pingsUntilCut(t *testing.T, w *world, most int64) (n int64) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var pings atomic.Int64
-	conn, _, err := dial(t, stream(w.lb.addr), person(0), websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
+	conn, _, err := wstest.Dial(t, wstest.URL(w.lb.addr), person(0), websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
 		if pings.Add(1) == most {
 			cancel()
 		}

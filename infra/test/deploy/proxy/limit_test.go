@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"testing"
 
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/shared/keys"
 )
 
@@ -14,7 +15,7 @@ const perAddress = 10
 // TestTheEleventhOfAPerson is refused, on whichever edge, and whoever it says it is; another person is not.
 func TestTheEleventhOfAPerson(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
-		url := stream(w.lb.addr)
+		url := wstest.URL(w.lb.addr)
 		for i := range perAddress {
 			if code := join(t, url, person(0), pretending(i)); code != 0 {
 				t.Fatalf("client %d was closed with %d", i+1, code)
@@ -26,8 +27,8 @@ func TestTheEleventhOfAPerson(t *testing.T) {
 			}
 		}
 		for _, header := range []http.Header{nil, pretending(perAddress), pretending(-1)} {
-			if code := join(t, url, person(0), header); code != tooMany {
-				t.Errorf("one too many with %v was closed with %d, want %d", header, code, tooMany)
+			if code := join(t, url, person(0), header); code != wstest.TooMany {
+				t.Errorf("one too many with %v was closed with %d, want %d", header, code, wstest.TooMany)
 			}
 		}
 		if n := w.client.ZCard(t.Context(), keys.LimitPrefix+person(0).String()).Val(); n != perAddress {

@@ -13,6 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/shared/snapshot"
 )
 
@@ -102,7 +103,7 @@ func expectSame(t *testing.T, what string, direct, proxied answer) {
 // TestStreamsPass: both protocols, with and without compression, each message as the edge made it.
 func TestStreamsPass(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
-		url := stream(w.lb.addr)
+		url := wstest.URL(w.lb.addr)
 		for i, o := range []websocket.DialOptions{
 			{},
 			{CompressionMode: websocket.CompressionNoContextTakeover},
@@ -110,7 +111,7 @@ func TestStreamsPass(t *testing.T) {
 			{Subprotocols: []string{delta}, CompressionMode: websocket.CompressionNoContextTakeover},
 			{HTTPHeader: http.Header{"Origin": {"http://" + w.lb.addr}}}, // our own page: the edge compares it with Host
 		} {
-			conn, handshake, err := dial(t, url, person(i), o)
+			conn, handshake, err := wstest.Dial(t, url, person(i), o)
 			if err != nil {
 				t.Fatalf("%+v: %v", o, err)
 			}
@@ -120,7 +121,7 @@ func TestStreamsPass(t *testing.T) {
 			}
 			follow(t, conn, len(o.Subprotocols) > 0)
 		}
-		_, rejection, err := dial(t, url, person(9), websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://other.example"}}})
+		_, rejection, err := wstest.Dial(t, url, person(9), websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://other.example"}}})
 		if err == nil || rejection.StatusCode != http.StatusForbidden {
 			t.Errorf("a page of another origin: %v", err)
 		}
@@ -139,7 +140,7 @@ func follow(t *testing.T, conn *websocket.Conn, deltas bool) {
 		take = replica.Take
 	}
 	for range 4 {
-		message, err := read(t, conn)
+		message, err := wstest.Read(t.Context(), conn)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
 )
 
 // under is the path in the snippets of docs/proxies.md.
@@ -69,7 +70,7 @@ func expectUnderThePath(t *testing.T, w *world) {
 		}
 	}
 	url := "ws://" + w.lb.addr + under + "/ws/mempool"
-	conn, _, err := dial(t, url, person(0), websocket.DialOptions{Subprotocols: []string{delta}})
+	conn, _, err := wstest.Dial(t, url, person(0), websocket.DialOptions{Subprotocols: []string{delta}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +80,8 @@ func expectUnderThePath(t *testing.T, w *world) {
 			t.Fatalf("closed with %d", code)
 		}
 	}
-	if code := join(t, url, person(0), nil); code != tooMany {
-		t.Errorf("the eleventh of an address was closed with %d, want %d", code, tooMany)
+	if code := join(t, url, person(0), nil); code != wstest.TooMany {
+		t.Errorf("the eleventh of an address was closed with %d, want %d", code, wstest.TooMany)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
 )
 
 // TestHTTPS: with a certificate, as the files say, the stream comes by TLS and HTTP is sent there.
@@ -40,7 +41,7 @@ func TestHTTPS(t *testing.T) {
 			if page.StatusCode != http.StatusOK || page.ProtoMajor != 2 {
 				t.Errorf("the page comes with %s by %s", page.Status, page.Proto)
 			}
-			conn, _, err := dial(t, "wss://"+w.lb.tls+"/ws/mempool", nil, websocket.DialOptions{
+			conn, _, err := wstest.Dial(t, "wss://"+w.lb.tls+"/ws/mempool", nil, websocket.DialOptions{
 				HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}}},
 				HTTPHeader: http.Header{"Origin": {"https://" + w.lb.tls}}, Subprotocols: []string{delta},
 			})
@@ -72,7 +73,7 @@ func TestWhatAnEdgeIsTold(t *testing.T) {
 			defer server.Close()
 			addr := server.Listener.Addr().String()
 			lb := kind.start(t, kind.secure(t, certificate, key), addr, addr)
-			transport := from4(person(0))
+			transport := wstest.From(person(0))
 			transport.TLSClientConfig = &tls.Config{RootCAs: trust}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+lb.tls+"/tell", nil)
 			if err != nil {

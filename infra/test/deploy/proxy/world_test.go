@@ -21,10 +21,8 @@ import (
 	"sightglass/infra/test/clientsim"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 )
-
-// stream is where an edge, or a balancer, has its stream.
-func stream(addr string) string { return "ws://" + addr + "/ws/mempool" }
 
 // An edge is the real program, which may be stopped and started again at the same place.
 type edge struct {
@@ -149,7 +147,7 @@ func feed(t *testing.T, client *redis.Client) (stop func()) {
 // connect connects clients through the balancer, and waits until all have a snapshot.
 func (w *world) connect(n int) *clientsim.Clients {
 	w.t.Helper()
-	c := clientsim.Start(clientsim.Options{URL: stream(w.lb.addr), Clients: n})
+	c := clientsim.Start(clientsim.Options{URL: wstest.URL(w.lb.addr), Clients: n})
 	w.t.Cleanup(c.Stop)
 	w.until(c, fmt.Sprintf("all %d clients to be connected", n), func(s clientsim.Summary) bool { return s.Connected == n })
 	return c
@@ -169,51 +167,9 @@ func (w *world) until(c *clientsim.Clients, what string, met func(clientsim.Summ
 // person is the n-th address that single clients come from; clientsim has others.
 func person(n int) net.IP { return net.IPv4(127, 0, 99, byte(n+1)) }
 
-// tooMany is how a client is told that its address holds all that it may.
-const tooMany websocket.StatusCode = 4029
-
-// dial opens a WebSocket from an address until the test ends.
-func dial(t *testing.T, url string, from net.IP, o websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if o.HTTPClient == nil {
-		o.HTTPClient = &http.Client{Transport: from4(from)}
-	}
-	conn, answer, err := websocket.Dial(ctx, url, &o)
-	if err == nil {
-		conn.SetReadLimit(1 << 20)
-		t.Cleanup(func() { conn.CloseNow() })
-	}
-	return conn, answer, err
-}
-
-// from4 connects from an address.
-func from4(ip net.IP) *http.Transport {
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
-	return &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}
-}
-
-// read gives the next message.
-func read(t *testing.T, conn *websocket.Conn) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	_, message, err := conn.Read(ctx)
-	return message, err
-}
-
 // join opens a WebSocket, which stays until the test ends, and reads once: it gives the code with which it was closed, or 0.
 func join(t *testing.T, url string, from net.IP, header http.Header) websocket.StatusCode {
 	t.Helper()
-	conn, _, err := dial(t, url, from, websocket.DialOptions{HTTPHeader: header})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := read(t, conn); err != nil {
-		if code := websocket.CloseStatus(err); code > 0 {
-			return code
-		}
-		t.Fatal(err)
-	}
-	return 0
+	_, code := wstest.Join(t, url, from, header)
+	return code
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/edge"
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
@@ -53,7 +54,7 @@ func TestACluster(t *testing.T) {
 	}
 	internal, ingesterLog := startIngester(t, func(o *ingester.Options) { o.Redis, o.RedisPasswordFile = writer.Redis, writer.RedisPasswordFile })
 	var edges []*edge.Edge
-	var logs []*journal
+	var logs []*daemons.Journal
 	for range 2 {
 		e, log := startEdge(t, func(o *edge.Options) {
 			o.Redis, o.RedisPasswordFile = strings.Replace(seed, "USER", "edge-limits", 1), filepath.Join(dir, "edge-limits.password")
@@ -66,7 +67,7 @@ func TestACluster(t *testing.T) {
 	programs.Until(t, "a history", func() bool { return historyOf(t, edges[0]) > 0 && historyOf(t, edges[1]) > 0 })
 	keepState(t, writer)
 	for _, log := range append(logs, ingesterLog) {
-		if log.count("level=ERROR") != 0 {
+		if log.Count("level=ERROR") != 0 {
 			t.Error("the log tells of errors")
 		}
 	}

@@ -89,10 +89,10 @@ func TestAFullRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.goesOn(t, 3)
-	if n := log.count("redis does not take snapshots"); n < 1 || n > 2 {
+	if n := log.Count("redis does not take snapshots"); n < 1 || n > 2 {
 		t.Errorf("it was told %d times, want that it is told as it begins", n)
 	}
-	if log.count("OOM") == 0 || log.count("redis takes snapshots again") != 1 {
+	if log.Count("OOM") == 0 || log.Count("redis takes snapshots again") != 1 {
 		t.Error("the log does not tell why, or that it is over")
 	}
 }
@@ -112,7 +112,7 @@ func TestADiskThatIsAway(t *testing.T) {
 		return strings.Contains(inspector.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
 	})
 	v.goesOn(t, 3)
-	if log.count("level=ERROR") != 0 {
+	if log.Count("level=ERROR") != 0 {
 		t.Error("the edge noticed")
 	}
 }

@@ -57,10 +57,10 @@ func TestRotatingPasswords(t *testing.T) {
 	// What goes wrong when the file is forgotten: it is told, and once the file is right it works again.
 	acl("SETUSER", "edge", "resetpass", ">newest")
 	cut("edge")
-	programs.Until(t, "the edge to be refused", func() bool { return log.count("WRONGPASS") > 0 })
+	programs.Until(t, "the edge to be refused", func() bool { return log.Count("WRONGPASS") > 0 })
 	write(t, filepath.Join(dir, "edge.password"), "newest")
 	v.goesOn(t, 2)
-	if n := log.count("newest") + log.count("new of"); n != 0 {
+	if n := log.Count("newest") + log.Count("new of"); n != 0 {
 		t.Errorf("a password is in the log %d times", n)
 	}
 }

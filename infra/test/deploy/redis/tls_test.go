@@ -42,7 +42,7 @@ func TestTLS(t *testing.T) {
 	view(t, e.Addr().String()).goesOn(t, 3)
 
 	_, log := startEdge(t, func(o *edge.Options) { o.Redis = url("edge") })
-	programs.Until(t, "the edge to say what to do", func() bool { return log.count("--redis-ca must name a file with the CA") > 0 })
+	programs.Until(t, "the edge to say what to do", func() bool { return log.Count("--redis-ca must name a file with the CA") > 0 })
 
 	stranger := makeCerts(t, "127.0.0.1")
 	good := redisurl.Options{CA: in("ca.crt"), Cert: in("edge.crt"), Key: in("edge.key")}

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/edge"
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
@@ -76,8 +77,8 @@ func TestTheShippedUsers(t *testing.T) {
 	if denied, err := client.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
 		t.Errorf("redis denied something: %v %v", denied, err)
 	}
-	for _, log := range []*journal{ingesterLog, plainLog, countingLog} {
-		if log.count("NOPERM") != 0 || log.count("level=ERROR") != 0 {
+	for _, log := range []*daemons.Journal{ingesterLog, plainLog, countingLog} {
+		if log.Count("NOPERM") != 0 || log.Count("level=ERROR") != 0 {
 			t.Error("the log tells of errors")
 		}
 	}

@@ -5,33 +5,24 @@
 package redis
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/coder/websocket"
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sync/errgroup"
 
 	"sightglass/edge"
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester"
-	"sightglass/ingester/replay"
-	"sightglass/ingester/testblock"
-	"sightglass/ingester/txfile"
 	"sightglass/shared/keys"
 	"sightglass/shared/redisurl"
 	"sightglass/shared/snapshot"
@@ -96,132 +87,56 @@ func admin(t *testing.T, server *redistest.Server, dir string) *redis.Client {
 	return client
 }
 
-// A journal is what the daemons log.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-	also io.Writer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.text.Write(b)
-	return j.also.Write(b)
-}
-
-func (j *journal) count(text string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.text.String(), text)
-}
-
-func newJournal(t *testing.T) (*journal, *slog.Logger) {
-	j := &journal{also: t.Output()}
-	return j, slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelInfo}))
-}
-
 // startIngester replays the block to an ingester until the test ends.
-func startIngester(t *testing.T, set func(*ingester.Options)) (internal string, log *journal) {
+func startIngester(t *testing.T, set func(*ingester.Options)) (internal string, log *daemons.Journal) {
 	t.Helper()
-	log, logger := newJournal(t)
-	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	node, err := replay.New(replay.Options{Endpoint: "tcp://127.0.0.1:*", Rate: 2000, Log: logger})
-	if err != nil {
-		t.Fatal(err)
-	}
+	log, logger := daemons.NewJournal(t)
+	endpoint, replay := daemons.Replay(t, logger)
 	o := ingester.Defaults()
-	o.ZMQ, o.InternalListen, o.Log = []string{node.Endpoint()}, programs.FreeAddr(t), logger
+	o.ZMQ, o.InternalListen, o.Log = []string{endpoint}, programs.FreeAddr(t), logger
 	set(&o)
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, in.Run, func(ctx context.Context) error { return node.Run(ctx, file.Transactions) })
+	daemons.Run(t, in.Run, replay)
 	return o.InternalListen, log
 }
 
 // startEdge runs an edge until the test ends.
-func startEdge(t *testing.T, set func(*edge.Options)) (*edge.Edge, *journal) {
+func startEdge(t *testing.T, set func(*edge.Options)) (*edge.Edge, *daemons.Journal) {
 	t.Helper()
-	log, logger := newJournal(t)
-	o := edge.Defaults()
-	o.Listen, o.HandshakesPerMinute, o.Log = "127.0.0.1:0", 1_000_000, logger
-	o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
-	set(&o)
-	e, err := edge.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, e.Run)
+	log, logger := daemons.NewJournal(t)
+	e := daemons.StartEdge(t, logger, func(o *edge.Options) {
+		o.HandshakesPerMinute = 1_000_000
+		set(o)
+	})
 	return e, log
 }
 
-// run runs daemons until the test ends. None of them may fail.
-func run(t *testing.T, runs ...func(context.Context) error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	g, ctx := errgroup.WithContext(ctx)
-	for _, f := range runs {
-		g.Go(func() error { return f(ctx) })
-	}
-	t.Cleanup(func() {
-		cancel()
-		if err := g.Wait(); err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// A viewer is a client that checks what every client may expect.
-type viewer struct {
-	conn *websocket.Conn
-	last *snapshot.Snapshot
-}
+// A viewer is a client that fails the test if it does not get what it waits for.
+type viewer struct{ wstest.Viewer }
 
 // view connects a client and waits for a live price of the whole block.
 func view(t *testing.T, addr string) *viewer {
 	t.Helper()
-	var v *viewer
-	programs.Until(t, "a client to be let in", func() bool {
-		conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", nil)
-		if err != nil {
-			return false
-		}
-		conn.SetReadLimit(1 << 20)
-		t.Cleanup(func() { conn.CloseNow() })
-		v = &viewer{conn: conn}
-		return true
+	v := new(viewer)
+	programs.Until(t, "a client to be let in", func() (ok bool) {
+		conn, _, err := wstest.Dial(t, wstest.URL(addr), nil, websocket.DialOptions{})
+		v.Conn = conn
+		return err == nil
 	})
 	v.until(t, "the price", func(s *snapshot.Snapshot) bool {
-		return s.Status == snapshot.Live && s.Stats.TotalReceived == 3315
+		return s.Status == snapshot.Live && s.Stats.TotalReceived == daemons.BlockTransactions
 	})
 	return v
 }
 
-// until reads on until a snapshot is as wanted. Each must be newer than the one before.
+// until reads on until a snapshot is as wanted.
 func (v *viewer) until(t *testing.T, what string, met func(*snapshot.Snapshot) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	for {
-		_, data, err := v.conn.Read(ctx)
-		if err != nil {
-			t.Fatalf("waiting for %s: %v", what, err)
-		}
-		s, err := snapshot.Decode(data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if s.Status != snapshot.Stale && v.last != nil && !s.NewerThan(v.last) {
-			t.Fatalf("epoch %s seq %d came after epoch %s seq %d", s.Epoch, s.Seq, v.last.Epoch, v.last.Seq)
-		}
-		v.last = s
-		if met(s) {
-			return
-		}
+	if err := v.Until(t.Context(), 2*time.Minute, met); err != nil {
+		t.Fatalf("waiting for %s: %v", what, err)
 	}
 }
 
@@ -271,61 +186,21 @@ func historyOf(t *testing.T, e *edge.Edge) int {
 // metric is what a daemon's internal listener says.
 func metric(t *testing.T, internal, name string) float64 {
 	t.Helper()
-	answer, err := http.Get("http://" + internal + "/metrics")
-	if err != nil {
-		t.Fatal(err)
+	value, ok := programs.Metric(internal, name)
+	if !ok {
+		t.Fatalf("no metric %s", name)
 	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if value, ok := strings.CutPrefix(line, name+" "); ok {
-			v, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return v
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
+	return value
 }
 
-// join connects a client from an address of the loopback network; false: its address holds all that it may.
-func join(t *testing.T, e *edge.Edge, from int) (*websocket.Conn, bool) {
-	t.Helper()
-	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(from))}}
-	conn, _, err := websocket.Dial(t.Context(), "ws://"+e.Addr().String()+"/ws/mempool", &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.CloseNow() })
-	conn.SetReadLimit(1 << 20)
-	_, _, err = conn.Read(t.Context())
-	if code := websocket.CloseStatus(err); err != nil && code != 4029 {
-		t.Fatal(err)
-	}
-	return conn, err == nil
-}
-
-// expectTenOnAll: an address has ten places on all edges together.
+// expectTenOnAll: an address of the loopback network has ten places on all edges together.
 func expectTenOnAll(t *testing.T, from int, edges ...*edge.Edge) {
 	t.Helper()
-	for i := range 10 {
-		if _, ok := join(t, edges[i%len(edges)], from); !ok {
-			t.Fatalf("client %d was turned away", i+1)
-		}
+	ip := net.IPv4(127, 0, 1, byte(from))
+	var addrs []net.Addr
+	for _, e := range edges {
+		addrs = append(addrs, e.Addr())
 	}
-	for i, e := range edges {
-		// An edge that Redis does not answer in 200 ms counts alone for a moment.
-		programs.Until(t, fmt.Sprintf("edge %d to turn the eleventh away", i), func() bool {
-			conn, ok := join(t, e, from)
-			conn.CloseNow()
-			return !ok
-		})
-	}
+	wstest.MustJoin(t, 10, ip, addrs...)
+	wstest.MustNotJoin(t, ip, addrs...)
 }

@@ -23,8 +23,10 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"golang.org/x/sync/errgroup"
 
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
@@ -125,35 +127,24 @@ func startNode(t *testing.T) *replay.Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var g errgroup.Group
-	g.Go(func() error { return n.Run(ctx) })
-	t.Cleanup(func() {
-		cancel()
-		if err := g.Wait(); err != nil {
-			t.Error(err)
-		}
-	})
+	daemons.Run(t, n.Run)
 	return n
 }
 
 // visit is what clients do: some stay, one leaves, one is refused, some ask for pages.
 func visit(t *testing.T, addr string) {
 	t.Helper()
-	for _, o := range []*websocket.DialOptions{
+	for _, o := range []websocket.DialOptions{
 		{}, {CompressionMode: websocket.CompressionContextTakeover}, {Subprotocols: []string{"sightglass.delta.v1"}},
 	} {
 		stay(t, addr, o)
 	}
-	leaver, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	leaver := wstest.MustDial(t, wstest.URL(addr), nil, websocket.DialOptions{})
 	if err := leaver.Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	foreign := &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://example.com"}}}
-	if _, answer, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", foreign); err == nil || answer.StatusCode != http.StatusForbidden {
+	foreign := websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://example.com"}}}
+	if _, answer, err := wstest.Dial(t, wstest.URL(addr), nil, foreign); err == nil || answer.StatusCode != http.StatusForbidden {
 		t.Fatalf("a page of another origin was let in: %v %v", answer, err)
 	}
 	for _, path := range []string{"/", "/api/v1/history", "/absent"} {
@@ -162,13 +153,9 @@ func visit(t *testing.T, addr string) {
 }
 
 // stay connects a client that reads until the test ends.
-func stay(t *testing.T, addr string, o *websocket.DialOptions) {
+func stay(t *testing.T, addr string, o websocket.DialOptions) {
 	t.Helper()
-	conn, _, err := websocket.Dial(t.Context(), "ws://"+addr+"/ws/mempool", o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.SetReadLimit(1 << 20)
+	conn := wstest.MustDial(t, wstest.URL(addr), nil, o)
 	var g errgroup.Group
 	g.Go(func() error {
 		for {
@@ -216,12 +203,8 @@ func (w *world) startPrometheus(t *testing.T) server {
 	programs.Launch(t, "prometheus", "--config.file", file, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", addr)
 	s := server("http://" + addr)
 	programs.Until(t, "prometheus to be ready", func() bool {
-		answer, err := http.Get(string(s) + "/-/ready")
-		if err != nil {
-			return false
-		}
-		answer.Body.Close()
-		return answer.StatusCode == http.StatusOK
+		_, err := programs.Get(string(s) + "/-/ready")
+		return err == nil
 	})
 	programs.Until(t, "prometheus to read all metrics", func() bool { return len(s.query(t, "up == 1")) == len(w.programs()) })
 	return s

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +16,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 )
 
 // Build makes one of the programs, and gives its path. It is the same for all tests, so that one that is up to date is
@@ -163,18 +167,38 @@ func FreeAddr(t testing.TB) string {
 }
 
 // Alive reports whether an edge listens there, and says so.
-func Alive(addr string) bool { return answersOK("http://" + addr + "/livez") }
+func Alive(addr string) bool { _, err := Get("http://" + addr + "/livez"); return err == nil }
 
 // Ready reports whether an edge listens there that has a fresh snapshot.
-func Ready(addr string) bool { return answersOK("http://" + addr + "/readyz") }
+func Ready(addr string) bool { _, err := Get("http://" + addr + "/readyz"); return err == nil }
 
-func answersOK(url string) bool {
-	answer, err := http.Get(url)
+// Get returns the body of a response. A status other than 200 is an error.
+func Get(url string) (body []byte, err error) {
+	response, err := http.Get(url)
 	if err != nil {
-		return false
+		return nil, err
 	}
-	answer.Body.Close()
-	return answer.StatusCode == http.StatusOK
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s: %s", url, response.Status)
+	}
+	return io.ReadAll(response.Body)
+}
+
+// Metric returns a metric without labels, as the program that serves its metrics at addr has it now; false if it does not
+// answer, or has no such metric.
+func Metric(addr, name string) (value float64, ok bool) {
+	text, err := Get("http://" + addr + "/metrics")
+	if err != nil {
+		return 0, false
+	}
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
+	if err != nil || families[name] == nil {
+		return 0, false
+	}
+	m := families[name].GetMetric()[0]
+	return m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue(), true // it has one of them
 }
 
 // Until polls a condition of the running system, and fails the test if it does not come true in a minute.

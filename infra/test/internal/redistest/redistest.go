@@ -8,6 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/infra/internal/redisproc"
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
 )
 
 // A Server is a redis-server on a port of its own, without persistence. It ends with the test.
@@ -62,6 +64,22 @@ func (s *Server) Kill() {
 	if err := s.Server.Kill(); err != nil {
 		s.t.Error(err)
 	}
+}
+
+// Snapshot is the newest that was published; nil if there is none.
+func (s *Server) Snapshot() *snapshot.Snapshot {
+	s.t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	defer client.Close()
+	data, err := client.Get(s.t.Context(), keys.Latest).Bytes()
+	if err != nil {
+		return nil
+	}
+	latest, err := snapshot.Decode(data)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return latest
 }
 
 // Pause makes the server hang, as on a machine that is out of memory: it accepts connections and answers nothing.
