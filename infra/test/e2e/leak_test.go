@@ -146,12 +146,7 @@ func allZero(t *testing.T, addr string) bool {
 
 func scrape(t *testing.T, addr string) string {
 	t.Helper()
-	answer, err := http.Get("http://" + addr + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	text, err := programs.Get("http://" + addr + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -127,12 +126,7 @@ func TestTheExampleRuns(t *testing.T) {
 	programs.Until(t, "an edge that is ready, with the example's users in Redis", func() bool { return programs.Ready(addr) })
 
 	metric := o.autoscalers["edge"].Spec.Metrics[0].Pods.Metric.Name
-	answer, err := http.Get("http://" + internal + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
+	text, err := programs.Get("http://" + internal + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
