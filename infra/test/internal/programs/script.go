@@ -17,11 +17,11 @@ func NeedBrowser(t testing.TB) {
 	t.Helper()
 	for _, program := range []string{"chromium", "node"} {
 		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is not installed: `make browser-packages` installs it", program)
+			t.Skipf("%s is not installed: `make browser` installs it", program)
 		}
 	}
 	if _, err := os.Stat(filepath.Join(scripts(), "node_modules", "playwright-core")); err != nil {
-		t.Skip("playwright-core is not installed: `make browser-packages` installs it")
+		t.Skip("playwright-core is not installed: `make browser` installs it")
 	}
 }
 
