@@ -54,7 +54,7 @@ DIST     ?= dist
 DATA     ?= ../shared/data
 MINUTES  ?= 1
 
-NODE_MODULES := infra/browser/node_modules/.package-lock.json
+NODE_MODULES := infra/test/browser/node_modules/.package-lock.json
 
 .PHONY: demo build install release vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy pictures picture-dashboard fuzz clean $(NEEDS)
 .DEFAULT_GOAL := build
@@ -93,29 +93,29 @@ test: deps alone lint web
 # Under systemd, Debian's packages start their services (nginx, prometheus) on the default ports, which the tests do not use.
 # `systemctl disable --now nginx prometheus` stops them.
 test-deploy: needs-deploy $(CYCLONEDX) $(GOVULNCHECK)
-	go test -tags deploy -v -count=1 -timeout 20m -p 2 $(filter-out ./infra/deploy/proxy,$(patsubst %/.,./%,$(wildcard infra/deploy/*/.)))
-	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/deploy/proxy ./infra/chaos
+	go test -tags deploy -v -count=1 -timeout 20m -p 2 $(filter-out ./infra/test/deploy/proxy,$(patsubst %/.,./%,$(wildcard infra/test/deploy/*/.)))
+	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/test/deploy/proxy ./infra/test/chaos
 
 # make test-deploy includes a short run that tolerates a slow machine; this one does not.
 chaos: needs-chaos
-	DURATION=$(or $(DURATION),3m) LIMIT=$(or $(LIMIT),5s) go test -tags deploy -count=1 -v -timeout 20m ./infra/chaos
+	DURATION=$(or $(DURATION),3m) LIMIT=$(or $(LIMIT),5s) go test -tags deploy -count=1 -v -timeout 20m ./infra/test/chaos
 
 # The pages' scripts and their tests. Debian's npm conflicts with Node.js from other sources, which include npm.
 web: needs-web $(NODE_MODULES)
-	cd infra/browser && node_modules/.bin/tsc -p tsconfig.json
-	cd infra/browser && node_modules/.bin/tsc -p tsconfig.test.json
-	cd infra/browser && node --test *.test.js
+	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.json
+	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.test.json
+	cd infra/test/browser && node --test *.test.js
 
 # The pages in Chromium, against a real edge, Redis and ingester. `make test` includes this.
 browser: needs-browser $(NODE_MODULES)
-	go test -count=1 -v ./infra/browser
+	go test -count=1 -v ./infra/test/browser
 
 # The dashboard's cost in Chromium. MINUTES=10 sets how long the heap is measured.
 bench-browser: needs-browser $(NODE_MODULES)
-	MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run TestFigures ./infra/browser
+	MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run TestFigures ./infra/test/browser
 
-$(NODE_MODULES): infra/browser/package-lock.json
-	cd infra/browser && npm ci --ignore-scripts --no-audit --no-fund
+$(NODE_MODULES): infra/test/browser/package-lock.json
+	cd infra/test/browser && npm ci --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 # Each module must build by itself, for users of a single module.
@@ -161,7 +161,7 @@ pictures: needs-build
 # The README's picture: the dashboard in Chromium after five minutes of the demo.
 picture-dashboard: needs-browser $(NODE_MODULES)
 	@mkdir -p bin && go build -o bin/demo ./infra/cmd/demo
-	@$(BLOCKS) && node infra/browser/picture.mjs docs/dashboard.png bin/demo $(BLOCK1) $(BLOCK2)
+	@$(BLOCKS) && node infra/test/browser/picture.mjs docs/dashboard.png bin/demo $(BLOCK1) $(BLOCK2)
 
 fuzz: needs-build
 	@for d in $$(grep -rl --include='*_test.go' 'func Fuzz' $(MODULES) | xargs -n1 dirname | sort -u); do \

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"sightglass/edge/ws"
 	"sightglass/shared/keys"
 )
 
@@ -74,7 +75,7 @@ func (f *FloorSink) Prepare(s *Source) (err error) {
 			return err
 		}
 	}
-	f.out = appendFrame(append(f.out[:0], 0, 0, 0, 0), payload, deflate)
+	f.out = ws.AppendFrame(append(f.out[:0], 0, 0, 0, 0), opText, deflate, payload)
 	binary.BigEndian.PutUint32(f.out, uint32(len(f.out)-lengthSize))
 	return nil
 }

@@ -228,23 +228,6 @@ func (t *tails) put(tail []byte) {
 	}
 }
 
-// appendFrame appends a whole message as one frame, as a server sends it.
-func appendFrame(dst, payload []byte, deflated bool) []byte {
-	first := byte(fin | opText)
-	if deflated {
-		first |= rsv1
-	}
-	switch n := len(payload); {
-	case n < length16:
-		dst = append(dst, first, byte(n))
-	case n < 1<<16:
-		dst = binary.BigEndian.AppendUint16(append(dst, first, length16), uint16(n))
-	default:
-		dst = binary.BigEndian.AppendUint64(append(dst, first, length64), uint64(n))
-	}
-	return append(dst, payload...)
-}
-
 // appendControl appends a control frame, as a client sends it. Its mask is zero: that hides nothing, but the mask is
 // there for proxies, and here are none.
 func appendControl(dst []byte, opcode byte, payload []byte) []byte {

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sightglass/edge/ws"
 )
 
 // events parses b in pieces of the given size, and describes what came of it.
@@ -32,22 +34,17 @@ func events(p *parser, b []byte, piece int) (seen []string, err error) {
 
 func newParser(keep int) *parser { return &parser{keep: keep, tails: &tails{}} }
 
-// serverControl is a control frame as a server sends it.
-func serverControl(opcode byte, payload string) []byte {
-	return append([]byte{fin | opcode, byte(len(payload))}, payload...)
-}
-
 func TestFramesInPiecesOfEverySize(t *testing.T) {
 	large := strings.Repeat("x", 300) + "end"
 	var stream []byte
-	stream = appendFrame(stream, []byte("hello"), false)
-	stream = append(stream, serverControl(opPing, "are you there")...)
-	stream = appendFrame(stream, []byte(large), true)
+	stream = ws.AppendFrame(stream, opText, false, []byte("hello"))
+	stream = ws.AppendFrame(stream, opPing, false, []byte("are you there"))
+	stream = ws.AppendFrame(stream, opText, true, []byte(large))
 	stream = append(stream, opText, 2, 'a', 'b')
-	stream = append(stream, serverControl(opPing, "")...)
+	stream = ws.AppendFrame(stream, opPing, false, nil)
 	stream = append(stream, opContinuation, 0)
 	stream = append(stream, fin|opContinuation, 2, 'c', 'd')
-	stream = append(stream, serverControl(opClose, "\x03\xe9bye")...)
+	stream = ws.AppendFrame(stream, opClose, false, []byte("\x03\xe9bye"))
 	want := []string{
 		"message 5 false hello", "control 9 are you there", "message 303 true xxxxxend", "control 9 ",
 		"message 4 false abcd", "control 8 \x03\xe9bye",
@@ -63,7 +60,7 @@ func TestFramesInPiecesOfEverySize(t *testing.T) {
 func TestLengthsAtTheirLimits(t *testing.T) {
 	for _, n := range []int{0, 1, 125, 126, 127, 1<<16 - 1, 1 << 16, 1 << 20} {
 		p := newParser(tailSize)
-		rest, got, err := p.next(appendFrame(nil, make([]byte, n), false))
+		rest, got, err := p.next(ws.AppendFrame(nil, opText, false, make([]byte, n)))
 		if err != nil || got != gotMessage || len(rest) > 0 || p.size != uint64(n) || len(p.tail) != min(n, tailSize) {
 			t.Errorf("%d bytes: event %d, size %d, tail %d, %d left, %v", n, got, p.size, len(p.tail), len(rest), err)
 		}
@@ -73,7 +70,7 @@ func TestLengthsAtTheirLimits(t *testing.T) {
 // TestSkippedBytes: what the kernel has thrown away counts, and the end is still seen.
 func TestSkippedBytes(t *testing.T) {
 	payload := append(make([]byte, 50_000), "the end"...)
-	frame := appendFrame(nil, payload, false)
+	frame := ws.AppendFrame(nil, opText, false, payload)
 	p := newParser(16)
 	p.next(frame[:100]) //nolint:errcheck // the frame is good
 	n := p.skippable()
@@ -117,8 +114,8 @@ func TestFramesThatNoServerMaySend(t *testing.T) {
 
 // FuzzParser: whatever comes, in pieces or at once, is read the same.
 func FuzzParser(f *testing.F) {
-	f.Add(appendFrame(nil, []byte("hello"), false), 3)
-	f.Add(append(serverControl(opPing, "x"), appendFrame(nil, make([]byte, 1000), true)...), 100)
+	f.Add(ws.AppendFrame(nil, opText, false, []byte("hello")), 3)
+	f.Add(ws.AppendFrame(ws.AppendFrame(nil, opPing, false, []byte("x")), opText, true, make([]byte, 1000)), 100)
 	f.Add([]byte{opText, 1, 'a', fin | opContinuation, 1, 'b'}, 1)
 	f.Fuzz(func(t *testing.T, stream []byte, piece int) {
 		if len(stream) == 0 || piece < 1 {

@@ -10,10 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"golang.org/x/sys/unix"
 
 	"sightglass/edge"
-	"sightglass/infra/internal/redistest"
+	"sightglass/infra/internal/redisproc"
 	"sightglass/shared/snapshot"
 )
 
@@ -46,9 +47,22 @@ func startFloor(t *testing.T, p Protocol) Server {
 // startEdge runs an edge inside this process until the test ends.
 func startEdge(t *testing.T) Server {
 	t.Helper()
-	redis := redistest.Start(t)
+	server, err := redisproc.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(t.Context()); err != nil {
+		t.Fatalf("%v:\n%s", err, server.Output())
+	}
+	t.Cleanup(func() {
+		if err := server.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { client.Close() })
 	o := edge.Defaults()
-	o.Listen, o.Redis, o.Log = "127.0.0.1:0", redis.URL(), slog.New(slog.DiscardHandler)
+	o.Listen, o.Redis, o.Log = "127.0.0.1:0", server.URL(), slog.New(slog.DiscardHandler)
 	o.InternalListen = freeAddr(t)
 	o.DrainDelay, o.DrainWindow = 0, 0 // no balancer looks at it
 	e, err := edge.New(o)
@@ -66,7 +80,7 @@ func startEdge(t *testing.T) Server {
 	})
 	return Server{
 		Addr: e.Addr().(*net.TCPAddr).AddrPort(), Process: Process(os.Getpid()), Core: -1,
-		Metrics: "http://" + o.InternalListen + "/metrics", Sink: &RedisSink{Client: redis.Client()},
+		Metrics: "http://" + o.InternalListen + "/metrics", Sink: &RedisSink{Client: client},
 	}
 }
 

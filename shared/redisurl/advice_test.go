@@ -15,7 +15,7 @@ type answer string
 func (a answer) Error() string { return string(a) }
 func (answer) RedisError()     {}
 
-// TestExplain: what Redis has answered is told from no answer, with what to do. infra/e2e gets most of these from real
+// TestExplain: what Redis has answered is told from no answer, with what to do. infra/test/e2e gets most of these from real
 // servers.
 func TestExplain(t *testing.T) {
 	for _, c := range []struct {

@@ -1,0 +1,202 @@
+//go:build deploy
+
+// Package chaos breaks a whole fleet at random, again and again, while 500 people look at it.
+package chaos
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"sightglass/infra/test/clientsim"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/ingester/testblock"
+	"sightglass/shared/snapshot"
+)
+
+// A part is one process of the fleet, which may be killed and started again at the same place.
+type part struct {
+	t       *testing.T
+	name    string
+	program string
+	args    []string
+	metrics string // where they are; empty: nowhere
+
+	process *programs.Process
+	before  []*programs.Process // that were killed
+}
+
+func (p *part) start() {
+	p.t.Helper()
+	p.process = programs.Launch(p.t, p.program, p.args...)
+}
+
+// kill ends the process as a crash would. It must run.
+func (p *part) kill() {
+	p.t.Helper()
+	p.signal(syscall.SIGKILL)
+	p.process.Wait()
+	p.before = append(p.before, p.process)
+}
+
+func (p *part) signal(s syscall.Signal) {
+	p.t.Helper()
+	if !p.process.Running() {
+		p.t.Fatalf("%s has ended by itself:\n%s", p.name, p.process.Output())
+	}
+	p.process.Signal(p.t, s)
+}
+
+// gauge is a metric without labels; -1 if the process does not tell.
+func (p *part) gauge(name string) float64 {
+	value, ok := programs.Metric(p.metrics, name)
+	if !ok {
+		return -1
+	}
+	return value
+}
+
+func (p *part) goroutines() int { return int(p.gauge("go_goroutines")) }
+
+// memory is the process's RSS in bytes.
+func (p *part) memory() int {
+	p.t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.process.PID()))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+// A world is a whole fleet: a node, two ingesters, a Redis, three edges and HAProxy before them.
+type world struct {
+	t         *testing.T
+	redis     *redistest.Server
+	node      *part
+	ingesters []*part
+	edges     []*part
+	balancer  *part
+	addr      string // of the balancer
+}
+
+const (
+	ingesters = 2
+	edges     = 3
+)
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	t.Setenv("GOGC", "25") // memory then is what is held, and little of what is yet to be collected
+	w := &world{t: t, redis: redistest.Start(t), addr: programs.FreeAddr(t)}
+	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
+	zmq := "tcp://" + programs.FreeAddr(t)
+	w.node = &part{t: t, name: "node", program: ingester, args: []string{
+		"replay", "--zmq", zmq, "--rate", "300", "--loop", testblock.Path(t, testblock.Block574200),
+	}}
+	for i := range ingesters {
+		p := &part{t: t, name: fmt.Sprint("ingester ", i+1), program: ingester, metrics: programs.FreeAddr(t)}
+		p.args = []string{"run", "--zmq", zmq, "--redis", w.redis.URL(), "--internal-listen", p.metrics}
+		w.ingesters = append(w.ingesters, p)
+	}
+	var servers []string
+	for i := range edges {
+		addr := programs.FreeAddr(t)
+		p := &part{t: t, name: fmt.Sprint("edge ", i+1), program: edge, metrics: programs.FreeAddr(t)}
+		p.args = []string{
+			"run", "--listen", addr, "--internal-listen", p.metrics, "--redis", w.redis.URL(),
+			"--trusted-proxies", "127.0.0.1", "--limit-scope", "cluster",
+		}
+		w.edges = append(w.edges, p)
+		servers = append(servers, fmt.Sprintf("    server edge%d %s", i+1, addr))
+	}
+	w.balancer = w.haproxy(servers)
+	for _, p := range w.all() {
+		p.start()
+	}
+	programs.Until(t, "the fleet to be ready", func() bool { return programs.Ready(w.addr) && w.leader() != nil })
+	for _, p := range w.ingesters {
+		programs.Until(t, p.name+" to have a price", func() bool { return p.gauge("sightglass_price_usd") > 0 })
+	}
+	return w
+}
+
+// haproxy is the balancer with the configuration that we ship, before these servers.
+func (w *world) haproxy(servers []string) *part {
+	w.t.Helper()
+	shipped, err := os.ReadFile(filepath.Join("..", "..", "haproxy", "haproxy.cfg"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	const listed = "    server edge1 127.0.0.1:8081\n    server edge2 127.0.0.1:8082\n"
+	config := bytes.Replace(shipped, []byte(listed), []byte(strings.Join(servers, "\n")+"\n"), 1)
+	if bytes.Equal(config, shipped) {
+		w.t.Fatal("haproxy.cfg does not list its servers as it did")
+	}
+	path := filepath.Join(w.t.TempDir(), "haproxy.cfg")
+	if err := os.WriteFile(path, config, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Setenv("HTTP_BIND", w.addr)
+	w.t.Setenv("OPS_BIND", programs.FreeAddr(w.t))
+	return &part{t: w.t, name: "haproxy", program: "haproxy", args: []string{"-db", "-f", path}}
+}
+
+// all are the parts, but for Redis.
+func (w *world) all() []*part {
+	return append(append([]*part{w.node, w.balancer}, w.ingesters...), w.edges...)
+}
+
+// leader is the ingester that publishes; nil if none says so.
+func (w *world) leader() *part {
+	for _, p := range w.ingesters {
+		if p.gauge("sightglass_leader") == 1 {
+			return p
+		}
+	}
+	return nil
+}
+
+// memory is what these hold together, in bytes.
+func (w *world) memory(parts ...*part) (sum int) {
+	for _, p := range parts {
+		sum += p.memory()
+	}
+	return sum
+}
+
+// isCurrent reports whether every client is connected, and has the newest snapshot or a newer one.
+func (w *world) isCurrent(clients *clientsim.Clients, than *snapshot.Snapshot) bool {
+	return clients.CaughtUp(than) == clients.Summary().Clients
+}
+
+// checkOutputs stops everything and looks for what nobody should have said.
+func (w *world) checkOutputs() {
+	w.t.Helper()
+	for _, p := range w.all() {
+		if !p.process.Running() {
+			w.t.Errorf("%s has ended by itself", p.name)
+		} else if p != w.balancer { // which answers SIGTERM with 143
+			p.process.Stop(w.t)
+		}
+		if p == w.balancer {
+			continue
+		}
+		for _, process := range append(p.before, p.process) {
+			for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
+				if output := process.Output(); strings.Contains(output, bad) {
+					w.t.Errorf("%s said %q:\n%s", p.name, bad, output)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,173 @@
+//go:build deploy
+
+// Package compose runs docker-compose.yml as an operator does, with real images in a real engine, and breaks it.
+package compose
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sightglass/infra/test/internal/programs"
+)
+
+// An engine runs containers: the one that is there, or one of our own for as long as the test takes.
+type engine struct {
+	host string // DOCKER_HOST; empty: the client's default
+	ours bool
+}
+
+func newEngine(t *testing.T) *engine {
+	t.Helper()
+	for _, program := range []string{"docker", "docker-compose"} {
+		if _, err := exec.LookPath(program); err != nil {
+			programs.Cannot(t, program+" is not installed: `make test-deploy` installs it")
+		}
+	}
+	e := &engine{host: os.Getenv("DOCKER_HOST")}
+	if _, err := e.run(t, "docker", "version"); err == nil {
+		return e
+	}
+	if e.host != "" {
+		programs.Cannot(t, "no engine answers at DOCKER_HOST="+e.host+": start it, or unset DOCKER_HOST for one of the test's own")
+	}
+	if os.Getuid() != 0 {
+		programs.Cannot(t, "no engine answers, and only root can start one: start Docker, or run this as root")
+	}
+	return start(t)
+}
+
+// start runs a dockerd in a folder of its own, and leaves nothing of it behind.
+func start(t *testing.T) *engine {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "dockerd-") // t.TempDir is too long a path for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { remove(t, dir) })
+	socket := filepath.Join(dir, "docker.sock")
+	_, noBridge := net.InterfaceByName("docker0")
+	var said bytes.Buffer
+	dockerd := exec.Command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "-H", "unix://"+socket)
+	dockerd.Stdout, dockerd.Stderr = &said, &said
+	dockerd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the test, which then stops it in order
+	if err := dockerd.Start(); err != nil {
+		programs.Cannot(t, fmt.Sprintf("dockerd does not start: %v", err))
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); dockerd.Wait() }() //nolint:errcheck // it was told to, or its log says why
+	t.Cleanup(func() {
+		dockerd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended by itself
+		select {
+		case <-ended:
+		case <-time.After(time.Minute):
+			t.Error("dockerd does not end on SIGTERM")
+			dockerd.Process.Kill() //nolint:errcheck // as above
+			<-ended
+		}
+		if noBridge != nil { // it was not there before
+			exec.Command("ip", "link", "delete", "docker0").Run() //nolint:errcheck // it does no harm
+		}
+	})
+	e := &engine{host: "unix://" + socket, ours: true}
+	answers := func() bool { _, err := e.run(t, "docker", "version"); return err == nil }
+	programs.Until(t, "dockerd", func() bool {
+		select {
+		case <-ended:
+			programs.Cannot(t, "dockerd ends at once:\n"+said.String())
+		default:
+		}
+		return answers()
+	})
+	return e
+}
+
+// remove unmounts what dockerd left mounted in its folder, the innermost first, and removes the folder.
+func remove(t *testing.T, dir string) {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Error(err)
+	}
+	var inside []string
+	for line := range strings.Lines(string(mounts)) {
+		if at := strings.Fields(line)[1]; strings.HasPrefix(at, dir+"/") {
+			inside = append([]string{at}, inside...)
+		}
+	}
+	for _, at := range inside {
+		if err := syscall.Unmount(at, syscall.MNT_DETACH); err != nil {
+			t.Errorf("unmounting %s: %v", at, err)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// root is the repository.
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs("../../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// commandWithin bounds each command. The longest builds the images: three minutes of one core.
+const commandWithin = 10 * time.Minute
+
+// run runs a command against the engine, at the root of the repository, and gives what it prints. The error has what it
+// complains of.
+func (e *engine) run(t *testing.T, name string, args ...string) (string, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), commandWithin) // also in a test's clean-up
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = root(t)
+	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=0", "COMPOSE_DOCKER_CLI_BUILD=0") // Debian has no buildx
+	if e.host != "" {
+		cmd.Env = append(cmd.Env, "DOCKER_HOST="+e.host)
+	}
+	var out, complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &complaints
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), errors.Join(err, ctx.Err()), out.String(), complaints.String())
+	}
+	return out.String(), nil
+}
+
+// must is run for what must not fail. It gives the output without the space around it.
+func (e *engine) must(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := e.run(t, name, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(out)
+}
+
+func (e *engine) docker(t *testing.T, args ...string) string {
+	t.Helper()
+	return e.must(t, "docker", args...)
+}
+
+// number is docker's output as a number.
+func (e *engine) number(t *testing.T, args ...string) int {
+	t.Helper()
+	n, err := strconv.Atoi(e.docker(t, args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

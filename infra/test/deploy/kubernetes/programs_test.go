@@ -1,0 +1,266 @@
+//go:build deploy
+
+package kubernetes
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
+
+	"sightglass/edge"
+	"sightglass/infra/test/internal/programs"
+)
+
+// TestThePodsSettings: the programs take exactly what the containers give them, and know each of it.
+func TestThePodsSettings(t *testing.T) {
+	everything(t, func(t *testing.T, o *objects) {
+		for _, name := range []string{"edge", "ingester"} {
+			c := o.pod(t, name).container(t)
+			if !slices.Equal(c.Args, []string{"run"}) || len(c.Command) > 0 {
+				t.Errorf("%s: starts %v %v, want the image's program with run", name, c.Command, c.Args)
+			}
+			help := output(t, exec.Command(programs.Build(t, name, name), "run", "--help"))
+			cmd := exec.Command(programs.Build(t, name, name), "checkconfig")
+			cmd.Env = []string{} // nothing of ours
+			for k, v := range o.environment(t, c) {
+				cmd.Env = append(cmd.Env, k+"="+v)
+				if strings.HasPrefix(k, "SIGHTGLASS_") && !regexp.MustCompile(`\$`+k+`\b`).MatchString(help) {
+					t.Errorf("%s has no setting %s", name, k)
+				}
+			}
+			output(t, cmd)
+			listens(t, o, c)
+		}
+	})
+}
+
+func output(t *testing.T, cmd *exec.Cmd) string {
+	t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %v\n%s", cmd.Args[1:], err, out)
+	}
+	return string(out)
+}
+
+// listens: the container's ports are those that its settings name.
+func listens(t *testing.T, o *objects, c corev1.Container) {
+	t.Helper()
+	env := o.environment(t, c)
+	for setting, port := range map[string]string{"SIGHTGLASS_LISTEN": "http", "SIGHTGLASS_INTERNAL_LISTEN": "metrics"} {
+		i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == port })
+		if env[setting] == "" && i < 0 {
+			continue // the ingester has no port for browsers
+		}
+		if i < 0 || env[setting] != fmt.Sprintf(":%d", c.Ports[i].ContainerPort) {
+			t.Errorf("%s: %s is %q, its ports are %v", c.Name, setting, env[setting], c.Ports)
+		}
+	}
+}
+
+// TestPodsOutliveTheirDrain: with the settings that they have, and their defaults.
+func TestPodsOutliveTheirDrain(t *testing.T) {
+	everything(t, func(t *testing.T, o *objects) {
+		p := o.pod(t, "edge")
+		env := o.environment(t, p.container(t))
+		var settings edge.Options
+		parser, err := kong.New(&settings, kong.DefaultEnvars("SIGHTGLASS"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range env {
+			t.Setenv(k, v)
+		}
+		if _, err := parser.Parse(nil); err != nil {
+			t.Fatal(err)
+		}
+		drain := settings.DrainDelay + settings.DrainWindow + settings.Grace
+		if grace := time.Duration(*p.Spec.TerminationGracePeriodSeconds) * time.Second; grace <= drain+time.Second {
+			t.Errorf("a pod gets %v to end, and its drain takes %v", grace, drain)
+		}
+		readiness := p.container(t).ReadinessProbe
+		noticed := time.Duration(readiness.PeriodSeconds*readiness.FailureThreshold) * time.Second
+		if settings.DrainDelay <= noticed {
+			t.Errorf("clients are told to go after %v, and new ones may come for %v", settings.DrainDelay, noticed)
+		}
+	})
+}
+
+// TestTheExampleRuns is the example without Kubernetes: its Redis with its users, an ingester and an edge with their
+// settings; only the addresses are this machine's. Then it looks for what is scaled by.
+func TestTheExampleRuns(t *testing.T) {
+	dir := tree(t)
+	o := built(t, filepath.Join(dir, "overlays/example"))
+	redis := startRedis(t, o)
+
+	local := func(name string, also ...string) {
+		for k, v := range o.environment(t, o.pod(t, name).container(t)) {
+			t.Setenv(k, strings.Replace(v, "@redis:6379", "@"+redis, 1))
+		}
+		for i := 0; i < len(also); i += 2 {
+			t.Setenv(also[i], also[i+1])
+		}
+	}
+	zmq := "tcp://" + programs.FreeAddr(t)
+	local("ingester", "SIGHTGLASS_ZMQ", zmq, "SIGHTGLASS_RPC", "", "SIGHTGLASS_RPC_USER", "", "SIGHTGLASS_RPC_PASSWORD", "", "SIGHTGLASS_INTERNAL_LISTEN", "")
+	programs.Launch(t, programs.Build(t, "ingester", "ingester"), "run")
+	addr, internal := programs.FreeAddr(t), programs.FreeAddr(t)
+	local("edge", "SIGHTGLASS_LISTEN", addr, "SIGHTGLASS_INTERNAL_LISTEN", internal, "SIGHTGLASS_DRAIN_DELAY", "0", "SIGHTGLASS_DRAIN_WINDOW", "0")
+	programs.Launch(t, programs.Build(t, "edge", "edge"), "run")
+	programs.Until(t, "an edge that is ready, with the example's users in Redis", func() bool { return programs.Ready(addr) })
+
+	metric := o.autoscalers["edge"].Spec.Metrics[0].Pods.Metric.Name
+	text, err := programs.Get("http://" + internal + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !regexp.MustCompile(`(?m)^` + metric + `\{`).Match(text) {
+		t.Errorf("an edge has no metric %s to scale by", metric)
+	}
+	if answer, err := http.Get("http://" + addr + "/metrics"); err != nil || answer.StatusCode != http.StatusNotFound {
+		t.Errorf("the public port: /metrics is %v, %v", answer, err)
+	}
+
+	var adapter struct {
+		Rules struct {
+			Custom []struct {
+				SeriesQuery string
+				Name        struct{ As string }
+			}
+		}
+	}
+	rule, err := os.ReadFile(filepath.Join(dir, "components/autoscaling/prometheus-adapter.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(rule, &adapter); err != nil {
+		t.Fatal(err)
+	}
+	if c := adapter.Rules.Custom; len(c) != 1 || c[0].Name.As != metric || !strings.HasPrefix(c[0].SeriesQuery, metric+"{") {
+		t.Errorf("the adapter makes %v, the autoscaler wants %s", c, metric)
+	}
+}
+
+// startRedis starts a server with the settings and the users of the example's, and gives its address.
+func startRedis(t *testing.T, o *objects) string {
+	t.Helper()
+	dir, addr := t.TempDir(), programs.FreeAddr(t)
+	p := o.pod(t, "redis")
+	mounted := map[string]string{} // path in the pod: here
+	for _, m := range p.container(t).VolumeMounts {
+		mounted[m.MountPath] = filepath.Join(dir, m.Name)
+		if err := os.Mkdir(mounted[m.MountPath], 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range p.Spec.Volumes {
+			if v.Name != m.Name {
+				continue
+			}
+			if v.ConfigMap != nil {
+				for file, text := range o.configs[v.ConfigMap.Name].Data {
+					write(t, filepath.Join(dir, m.Name, file), text)
+				}
+			} else {
+				for file, text := range o.secrets[v.Secret.SecretName].Data {
+					write(t, filepath.Join(dir, m.Name, file), string(text))
+				}
+			}
+		}
+	}
+	here := func(path string) string { return filepath.Join(mounted[filepath.Dir(path)], filepath.Base(path)) }
+	command := p.container(t).Command
+	config, err := os.ReadFile(here(command[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := strings.Replace(string(config), "dir /data\n", "dir "+mounted["/data"]+"\n", 1)
+	users := regexp.MustCompile(`(?m)^aclfile (\S+)$`).FindStringSubmatch(settings)
+	if users == nil {
+		t.Fatal("the redis.conf names no users")
+	}
+	settings = strings.Replace(settings, users[1], here(users[1]), 1)
+	write(t, here(command[1]), settings)
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	programs.Launch(t, command[0], here(command[1]), "--bind", host, "--port", port)
+	programs.Until(t, "redis", func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+		return true
+	})
+	return addr
+}
+
+// TestSecretsAreKept: making them again changes no password, and the node takes the one for its RPC.
+func TestSecretsAreKept(t *testing.T) {
+	dir := filepath.Dir(tree(t))
+	secrets := filepath.Join(dir, "kubernetes/overlays/example/secrets")
+	read := func(file string) string {
+		text, err := os.ReadFile(filepath.Join(secrets, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(filepath.Join(secrets, file)); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", file, info, err)
+		}
+		return string(text)
+	}
+	before := read("edge.env") + read("ingester.env") + read("users.acl")
+	said := makeSecrets(t, dir)
+	if after := read("edge.env") + read("ingester.env") + read("users.acl"); after != before {
+		t.Error("passwords changed")
+	}
+	auth := regexp.MustCompile(`(?m)^rpcauth=sightglass:([0-9a-f]+)\$([0-9a-f]+)$`).FindStringSubmatch(said)
+	if auth == nil {
+		t.Fatalf("no rpcauth in %q", said)
+	}
+	mac := hmac.New(sha256.New, []byte(auth[1])) // as bitcoind's rpcauth.py does
+	mac.Write([]byte(read("rpc.password")))
+	if hex.EncodeToString(mac.Sum(nil)) != auth[2] {
+		t.Error("the node would not take the password")
+	}
+	ignored, err := os.ReadFile(filepath.Join(dir, "kubernetes/.gitignore"))
+	if err != nil || !strings.Contains(string(ignored), "overlays/*/secrets/") {
+		t.Errorf("git does not leave the passwords alone: %v", err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// convert reads loose fields as a struct.
+func convert(t *testing.T, from, to any) {
+	t.Helper()
+	text, err := json.Marshal(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, to); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,132 @@
+//go:build deploy
+
+package proxy
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
+)
+
+// hurried makes the timeouts as much shorter as the ping interval of the tests' edges is: 20 times.
+func hurried(config string) string {
+	return strings.NewReplacer(
+		"timeout tunnel          75s", "timeout tunnel 3750ms",
+		"proxy_read_timeout 75s", "proxy_read_timeout 3750ms", "proxy_send_timeout 75s", "proxy_send_timeout 3750ms",
+		"timeout http-request    10s", "timeout http-request 500ms", "client_header_timeout 10s", "client_header_timeout 500ms",
+	).Replace(config)
+}
+
+// TestAQuietClientStays: nothing comes but pings, for twice the time after which the balancer cuts a silent connection.
+func TestAQuietClientStays(t *testing.T) {
+	build(t, hurried, []string{"--ping-interval", "1s"}, func(t *testing.T, w *world) {
+		w.silence()
+		const pings = 9
+		if got := pingsUntilCut(t, w, pings); got < pings {
+			t.Errorf("cut off after %d pings", got)
+		}
+	})
+}
+
+// TestASilentEdgeIsCut shows that the timeout of the other test is there: with pings too seldom it strikes.
+func TestASilentEdgeIsCut(t *testing.T) {
+	build(t, hurried, []string{"--ping-interval", "1m"}, func(t *testing.T, w *world) {
+		w.silence()
+		if got := pingsUntilCut(t, w, 1); got > 0 {
+			t.Error("the connection outlasted a minute of silence")
+		}
+	})
+}
+
+// pingsUntilCut counts the pings that a client gets, up to so many. Those that come before the last message, by which the
+// edge says that the snapshot is stale, do not count.
+func pingsUntilCut(t *testing.T, w *world, most int64) (n int64) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	var pings atomic.Int64
+	conn, _, err := wstest.Dial(t, wstest.URL(w.lb.addr), person(0), websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
+		if pings.Add(1) == most {
+			cancel()
+		}
+		return true
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, _, err := conn.Read(ctx); err != nil {
+			return pings.Load()
+		}
+		pings.Store(0)
+	}
+}
+
+// TestASlowRequestIsCut: who does not finish its headers does not hold a place.
+func TestASlowRequestIsCut(t *testing.T) {
+	build(t, hurried, nil, func(t *testing.T, w *world) {
+		conn, err := net.Dial("tcp", w.lb.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := io.ReadAll(conn) // HAProxy says 408, nginx resets
+		if errors.Is(err, os.ErrDeadlineExceeded) || (len(answer) > 0 && !strings.HasPrefix(string(answer), "HTTP/1.1 408 ")) {
+			t.Errorf("it is not cut: %q, %v", answer, err)
+		}
+	})
+}
+
+// TestOneAddressCannotTakeAllPlaces: HAProxy counts connections before anything is read. nginx cannot count those that
+// send nothing, and has client_header_timeout alone against them.
+func TestOneAddressCannotTakeAllPlaces(t *testing.T) {
+	t.Setenv("SOCKETS_PER_ADDRESS", "3")
+	w := newWorld(t, programs.Build(t, "edge", "edge"), haproxy, asShipped, nil)
+	first := visit(t, w.lb.addr, person(0))
+	for _, conn := range []net.Conn{first, visit(t, w.lb.addr, person(0)), visit(t, w.lb.addr, person(0)), visit(t, w.lb.addr, person(1))} {
+		if conn == nil {
+			t.Fatal("a connection within the limit is refused")
+		}
+	}
+	if visit(t, w.lb.addr, person(0)) != nil {
+		t.Error("the fourth connection of an address is answered")
+	}
+	first.Close()
+	programs.Until(t, "a place to be free", func() bool { return visit(t, w.lb.addr, person(0)) != nil })
+}
+
+// visit connects from an address and stays after an answer; it gives nil if there is none. A connection that HAProxy
+// rejects may end before it is known here to have begun.
+func visit(t *testing.T, addr string, from net.IP) net.Conn {
+	t.Helper()
+	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		return nil
+	}
+	t.Cleanup(func() { conn.Close() })
+	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		return nil
+	}
+	if _, err := conn.Read(make([]byte, 1000)); err != nil {
+		return nil
+	}
+	return conn
+}

@@ -1,0 +1,161 @@
+//go:build deploy
+
+package proxy
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
+)
+
+// TestHTTPS: with a certificate, as the files say, the stream comes by TLS and HTTP is sent there.
+func TestHTTPS(t *testing.T) {
+	program := programs.Build(t, "edge", "edge")
+	certificate, key, trust := throwAway(t)
+	for name, kind := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, program, kind, kind.secure(t, certificate, key), nil)
+			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}, ForceAttemptHTTP2: true}}
+			defer client.CloseIdleConnections()
+			page, err := client.Get("https://" + w.lb.tls + "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			page.Body.Close()
+			if page.StatusCode != http.StatusOK || page.ProtoMajor != 2 {
+				t.Errorf("the page comes with %s by %s", page.Status, page.Proto)
+			}
+			conn, _, err := wstest.Dial(t, "wss://"+w.lb.tls+"/ws/mempool", nil, websocket.DialOptions{
+				HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}}},
+				HTTPHeader: http.Header{"Origin": {"https://" + w.lb.tls}}, Subprotocols: []string{delta},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			follow(t, conn, true)
+			plain := fetch(t, w.lb.addr, "/clock?x=1", http.Header{})
+			host, _, _ := net.SplitHostPort(w.lb.addr)
+			to := plain.header.Get("Location")
+			if plain.status != http.StatusPermanentRedirect || !strings.HasPrefix(to, "https://"+host) || !strings.HasSuffix(to, "/clock?x=1") {
+				t.Errorf("HTTP is answered with %d, to %q", plain.status, to)
+			}
+		})
+	}
+}
+
+// TestWhatAnEdgeIsTold of a request: a recording server stands in the edges' place.
+func TestWhatAnEdgeIsTold(t *testing.T) {
+	certificate, key, trust := throwAway(t)
+	for name, kind := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
+		t.Run(name, func(t *testing.T) {
+			told := make(chan *http.Request, 100)
+			server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/tell" {
+					told <- r
+				}
+			}))
+			defer server.Close()
+			addr := server.Listener.Addr().String()
+			lb := kind.start(t, kind.secure(t, certificate, key), addr, addr)
+			transport := wstest.From(person(0))
+			transport.TLSClientConfig = &tls.Config{RootCAs: trust}
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+lb.tls+"/tell", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("X-Forwarded-For", "203.0.113.1")
+			request.Header.Set("X-Forwarded-Proto", "gopher")
+			answer, err := transport.RoundTrip(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			got := <-told
+			from := strings.Join(got.Header.Values("X-Forwarded-For"), ", ")
+			if want := "203.0.113.1, " + person(0).String(); from != want {
+				t.Errorf("the client is %q, want %q", from, want)
+			}
+			if proto := got.Header.Values("X-Forwarded-Proto"); len(proto) != 1 || proto[0] != "https" {
+				t.Errorf("it came by %q, want https", proto)
+			}
+			if got.Host != lb.tls {
+				t.Errorf("it asked for %q, want %q", got.Host, lb.tls)
+			}
+		})
+	}
+}
+
+// throwAway makes a certificate for 127.0.0.1, as PEM, and the pool that trusts it.
+func throwAway(t *testing.T) (certificate, key string, trust *x509.CertPool) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	trust = x509.NewCertPool()
+	trust.AppendCertsFromPEM([]byte(certificate))
+	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})), trust
+}
+
+// TestTheShippedFilesAreValid by the programs' own checks, without a warning, as they are and as they are changed for HTTPS.
+func TestTheShippedFilesAreValid(t *testing.T) {
+	certificate, key, _ := throwAway(t)
+	for name, c := range map[string]struct {
+		secure bool
+		edges  string
+	}{"HTTP": {}, "HTTPS": {secure: true}, "by DNS": {edges: "edge:8080"}, "by DNS, HTTPS": {true, "edge:8080"}} {
+		t.Run("haproxy, "+name, func(t *testing.T) {
+			if c.edges != "" {
+				t.Setenv("EDGES", c.edges)
+			}
+			if c.secure {
+				secureHAProxy(t, certificate, key)
+			}
+			expectValid(t, "haproxy", "-c", "-dW", "-f", "../../../haproxy/haproxy.cfg")
+		})
+	}
+	for name, render := range map[string]func(string) string{"HTTP": asShipped, "HTTPS": secureNginx(t, certificate, key)} {
+		t.Run("nginx, "+name, func(t *testing.T) {
+			config := shipped(t, "nginx/nginx.conf", "/run/nginx.pid", write(t, "nginx.pid", ""), "/var/log/nginx/error.log", "stderr",
+				"/var/log/nginx/access.log", "/dev/null")
+			expectValid(t, "nginx", "-t", "-c", write(t, "nginx.conf", render(config)))
+		})
+	}
+}
+
+func expectValid(t *testing.T, program string, args ...string) {
+	t.Helper()
+	out, err := exec.Command(program, args...).CombinedOutput()
+	if err != nil || strings.Contains(strings.ToLower(string(out)), "warn") {
+		t.Errorf("%s %v: %v\n%s", program, args, err, out)
+	}
+}

@@ -1,0 +1,175 @@
+//go:build deploy
+
+// Package proxy runs edges behind real balancers, with the configuration that we ship.
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/infra/fanout"
+	"sightglass/infra/test/clientsim"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
+)
+
+// An edge is the real program, which may be stopped and started again at the same place.
+type edge struct {
+	t        *testing.T
+	program  string
+	addr     string
+	internal string
+	args     []string
+	process  *programs.Process // nil while it does not run
+}
+
+// newEdge starts an edge as docs/proxies.md says for one behind a balancer on this machine.
+func newEdge(t *testing.T, program, redisURL string, args ...string) *edge {
+	t.Helper()
+	e := &edge{t: t, program: program, addr: programs.FreeAddr(t), internal: programs.FreeAddr(t)}
+	e.args = append([]string{"run", "--listen", e.addr, "--internal-listen", e.internal, "--redis", redisURL,
+		"--trusted-proxies", "127.0.0.1", "--limit-scope", "cluster"}, args...)
+	e.start()
+	return e
+}
+
+func (e *edge) start() {
+	e.t.Helper()
+	e.process = programs.Launch(e.t, e.program, e.args...)
+	programs.Until(e.t, "the edge to be ready", func() bool { return programs.Ready(e.addr) })
+}
+
+func (e *edge) stop() {
+	e.t.Helper()
+	e.process.Stop(e.t)
+	e.process = nil
+}
+
+// kill ends the edge as a crash would.
+func (e *edge) kill() {
+	e.t.Helper()
+	e.process.Signal(e.t, syscall.SIGKILL)
+	e.process.Wait()
+	e.process = nil
+}
+
+// metric sums up the edge's series whose name and labels begin so.
+func (e *edge) metric(series string) int {
+	e.t.Helper()
+	return metric(e.t, e.internal, series)
+}
+
+func (e *edge) clients() int { return e.metric("sightglass_clients{") }
+
+func metric(t *testing.T, addr, series string) (sum int) {
+	t.Helper()
+	for line := range strings.Lines(fetch(t, addr, "/metrics", nil).body) {
+		if !strings.HasPrefix(line, series) {
+			continue
+		}
+		n, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:len(line)-1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += int(n)
+	}
+	return sum
+}
+
+// A world is a Redis with snapshots, as large and as many as an ingester's, two edges, and a balancer before them.
+type world struct {
+	t       *testing.T
+	redis   *redistest.Server
+	client  *redis.Client
+	edges   []*edge
+	kind    kind
+	lb      *balancer
+	silence func() // ends the snapshots
+}
+
+// build makes a world around each kind of balancer, and calls f with it.
+func build(t *testing.T, render func(config string) string, edgeArgs []string, f func(t *testing.T, w *world)) {
+	program := programs.Build(t, "edge", "edge")
+	each(t, func(t *testing.T, k kind) {
+		t.Parallel() // most of the time they wait
+		f(t, newWorld(t, program, k, render, edgeArgs))
+	})
+}
+
+// each tries each kind of balancer.
+func each(t *testing.T, f func(t *testing.T, k kind)) {
+	for name, k := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
+		t.Run(name, func(t *testing.T) { f(t, k) })
+	}
+}
+
+func newWorld(t *testing.T, program string, kind kind, render func(config string) string, edgeArgs []string) *world {
+	t.Helper()
+	w := &world{t: t, redis: redistest.Start(t), kind: kind}
+	w.client = w.redis.Client()
+	w.silence = feed(t, w.client)
+	for range 2 {
+		w.edges = append(w.edges, newEdge(t, program, w.redis.URL(), edgeArgs...))
+	}
+	w.lb = kind.start(t, render, w.edges[0].addr, w.edges[1].addr)
+	return w
+}
+
+func asShipped(config string) string { return config }
+
+// feed publishes snapshots until the test ends or it is stopped.
+func feed(t *testing.T, client *redis.Client) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	feeder := fanout.NewFeeder(fanout.NewSource(8, time.Now()), &fanout.RedisSink{Client: client}, fanout.NewTally(), 2)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := feeder.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	stop = func() { cancel(); <-ended }
+	t.Cleanup(stop)
+	return stop
+}
+
+// connect connects clients through the balancer, and waits until all have a snapshot.
+func (w *world) connect(n int) *clientsim.Clients {
+	w.t.Helper()
+	c := clientsim.Start(clientsim.Options{URL: wstest.URL(w.lb.addr), Clients: n})
+	w.t.Cleanup(c.Stop)
+	w.until(c, fmt.Sprintf("all %d clients to be connected", n), func(s clientsim.Summary) bool { return s.Connected == n })
+	return c
+}
+
+// until waits for something to come true of the clients, and logs what they have measured if it does not.
+func (w *world) until(c *clientsim.Clients, what string, met func(clientsim.Summary) bool) {
+	w.t.Helper()
+	defer func() {
+		if w.t.Failed() {
+			w.t.Log(c.Summary())
+		}
+	}()
+	programs.Until(w.t, what, func() bool { return met(c.Summary()) })
+}
+
+// person is the n-th address that single clients come from; clientsim has others.
+func person(n int) net.IP { return net.IPv4(127, 0, 99, byte(n+1)) }
+
+// join opens a WebSocket, which stays until the test ends, and reads once: it gives the code with which it was closed, or 0.
+func join(t *testing.T, url string, from net.IP, header http.Header) websocket.StatusCode {
+	t.Helper()
+	_, code := wstest.Join(t, url, from, header)
+	return code
+}

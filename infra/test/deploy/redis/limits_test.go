@@ -1,0 +1,154 @@
+//go:build deploy
+
+package redis
+
+import (
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/edge"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/ingester"
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// TestAnEdgeThatDoesNotRead is dropped by Redis before it costs much, and comes back by itself; its client stays.
+func TestAnEdgeThatDoesNotRead(t *testing.T) {
+	t.Parallel()
+	server, inspector := startShipped(t)
+	addr := programs.FreeAddr(t)
+	paused := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", as("edge", server))
+	large := snapshot.Snapshot{Price: 5313.57, Status: snapshot.Live, Epoch: "5", Stats: snapshot.Stats{TotalReceived: 3315}}
+	for range 1000 {
+		large.Transactions = append(large.Transactions, snapshot.Point{Timestamp: 1556771671.25, Price: 5310})
+	}
+	publish := func() {
+		t.Helper()
+		large.Seq++
+		large.Timestamp = float64(time.Now().UnixMilli()) / 1000
+		if err := inspector.Publish(t.Context(), keys.Channel, large.AppendJSON(nil)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	subscribers := func() int {
+		t.Helper()
+		list, err := inspector.Do(t.Context(), "CLIENT", "LIST", "TYPE", "PUBSUB").Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(list, "name=sightglass-edge")
+	}
+	programs.Until(t, "the edge to have a snapshot", func() bool { publish(); return programs.Ready(addr) })
+	v := view(t, addr)
+
+	paused.Signal(t, syscall.SIGSTOP)
+	programs.Until(t, "redis to drop the edge", func() bool { publish(); return subscribers() == 0 })
+	paused.Signal(t, syscall.SIGCONT)
+	programs.Until(t, "the edge to be back", func() bool { publish(); return subscribers() == 1 })
+	last := large.Seq
+	publish()
+	v.until(t, "what is new", func(s *snapshot.Snapshot) bool { return s.Seq > last })
+}
+
+// TestAFullRedis refuses what is written. The ingester goes on, counts it and tells it as it begins; edges show that it is stale.
+func TestAFullRedis(t *testing.T) {
+	t.Parallel()
+	server, inspector := startShipped(t)
+	internal, log := startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
+	e, _ := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
+	v := view(t, e.Addr().String())
+
+	if err := inspector.ConfigSet(t.Context(), "maxmemory", "32mb").Err(); err != nil {
+		t.Fatal(err)
+	}
+	junk := strings.Repeat("x", 1<<20)
+	var err error
+	for n := 0; err == nil; n++ { // the last bytes too, as a snapshot is small
+		if err = inspector.Append(t.Context(), "junk", junk).Err(); redis.IsOOMError(err) && len(junk) > 1 {
+			junk, err = junk[:len(junk)/2], nil
+		}
+	}
+	if !redis.IsOOMError(err) {
+		t.Fatal(err)
+	}
+	v.until(t, "that it is stale", func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Stale })
+	programs.Until(t, "three failures", func() bool { return metric(t, internal, "sightglass_publish_failures_total") >= 3 })
+	if n := inspector.Exists(t.Context(), keys.Latest, keys.History).Val(); n != 2 {
+		t.Errorf("%d keys are left, want that nothing was thrown away", n)
+	}
+	if err := inspector.Del(t.Context(), "junk").Err(); err != nil {
+		t.Fatal(err)
+	}
+	v.goesOn(t, 3)
+	if n := log.Count("redis does not accept snapshots"); n < 1 || n > 2 {
+		t.Errorf("it was told %d times, want that it is told as it begins", n)
+	}
+	if log.Count("OOM") == 0 || log.Count("redis accepts snapshots again") != 1 {
+		t.Error("the log does not tell why, or that it is over")
+	}
+}
+
+// TestADiskThatIsAway costs the copy on disk, and no snapshot.
+func TestADiskThatIsAway(t *testing.T) {
+	t.Parallel()
+	server, inspector := startShipped(t)
+	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
+	e, log := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
+	v := view(t, e.Addr().String())
+	if err := os.RemoveAll(inspector.ConfigGet(t.Context(), "dir").Val()["dir"]); err != nil {
+		t.Fatal(err)
+	}
+	programs.Until(t, "the copy to fail", func() bool {
+		inspector.BgSave(t.Context())
+		return strings.Contains(inspector.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
+	})
+	v.goesOn(t, 3)
+	if log.Count("level=ERROR") != 0 {
+		t.Error("the edge noticed")
+	}
+}
+
+// TestARestartKeepsTheHistory, and who is connected to an edge is still connected.
+func TestARestartKeepsTheHistory(t *testing.T) {
+	t.Parallel()
+	server, inspector := startShipped(t)
+	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
+	e, _ := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
+	v := view(t, e.Addr().String())
+	programs.Until(t, "a history", func() bool { return inspector.ZCard(t.Context(), keys.History).Val() > 0 })
+	before := inspector.ZRange(t.Context(), keys.History, 0, 0).Val()
+	if err := server.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	server.Start()
+	v.goesOn(t, 3)
+	if after := inspector.ZRange(t.Context(), keys.History, 0, 0).Val(); len(after) != 1 || after[0] != before[0] {
+		t.Errorf("the oldest entry is %v, want %v", after, before)
+	}
+}
+
+// TestAUnixSocket: both daemons on the same machine as Redis.
+func TestAUnixSocket(t *testing.T) {
+	t.Parallel()
+	dir := makeUsers(t)
+	server := redistest.New(t, settings(t, dir, "redis.conf"), "--unixsocket", filepath.Join(dir, "redis.sock"))
+	server.Start()
+	at := func(user string) (string, string) {
+		return (&url.URL{Scheme: "unix", User: url.User(user), Path: filepath.Join(dir, "redis.sock")}).String(), filepath.Join(dir, user+".password")
+	}
+	startIngester(t, func(o *ingester.Options) { o.Redis, o.RedisPasswordFile = at("ingester") })
+	e, _ := startEdge(t, func(o *edge.Options) { o.Redis, o.RedisPasswordFile = at("edge") })
+	view(t, e.Addr().String()).goesOn(t, 3)
+	if n := strings.Count(admin(t, server, dir).Do(t.Context(), "CLIENT", "LIST").String(), "redis.sock"); n < 2 {
+		t.Errorf("%d connections come by the socket", n)
+	}
+}

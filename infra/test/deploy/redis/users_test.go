@@ -1,0 +1,154 @@
+//go:build deploy
+
+package redis
+
+import (
+	"net/url"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/edge"
+	"sightglass/infra/test/internal/daemons"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/ingester"
+	"sightglass/shared/keys"
+)
+
+// inspector is a user that the tests alone have.
+const inspector = "user inspector on nopass ~* &* +@all\n"
+
+// startShipped starts Redis with redis.conf and users.acl as they are shipped.
+func startShipped(t *testing.T) (*redistest.Server, *redis.Client) {
+	t.Helper()
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "users.acl"), read(t, filepath.Join(shipped, "users.acl"))+inspector)
+	server := redistest.New(t, settings(t, dir, "redis.conf"))
+	server.Start()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "inspector", Password: "any"})
+	t.Cleanup(func() { client.Close() })
+	return server, client
+}
+
+// as is the URL for one of the users with its example password.
+func as(user string, server *redistest.Server) string {
+	return "redis://" + url.UserPassword(user, "change-me-"+user).String() + "@" + server.Addr()
+}
+
+// TestTheExampleIsWhatTheProgramMakes, so the rights are those that an operator gets.
+func TestTheExampleIsWhatTheProgramMakes(t *testing.T) {
+	t.Parallel()
+	if made := output(t, nil, filepath.Join(shipped, "make-users"), "--example"); made != read(t, filepath.Join(shipped, "users.acl")) {
+		t.Errorf("users.acl is not what make-users --example prints:\n%s", made)
+	}
+	dir := makeUsers(t)
+	first := read(t, filepath.Join(dir, "users.acl"))
+	if strings.Contains(first, "off #") || strings.Count(first, " on #") != 7 {
+		t.Errorf("it made\n%s", first)
+	}
+	output(t, nil, filepath.Join(shipped, "make-users"), dir)
+	if read(t, filepath.Join(dir, "users.acl")) != first {
+		t.Error("a second run changed the passwords")
+	}
+}
+
+// TestTheShippedUsers: both daemons run whole, with all that they do, and are refused nothing.
+func TestTheShippedUsers(t *testing.T) {
+	t.Parallel()
+	server, client := startShipped(t)
+	in := ingester.Defaults()
+	in.Redis = as("ingester", server)
+	for _, finding := range ingester.Probe(t.Context(), in) {
+		if finding.Subject == "redis" && finding.Verdict != ingester.Good {
+			t.Errorf("checkconfig --probe: %s", finding.Text)
+		}
+	}
+	_, ingesterLog := startIngester(t, func(o *ingester.Options) { o.Redis = in.Redis })
+	plain, plainLog := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
+	counting, countingLog := startEdge(t, func(o *edge.Options) { o.Redis, o.LimitScope = as("edge-limits", server), "cluster" })
+	view(t, plain.Addr().String()).goesOn(t, 3)
+	view(t, counting.Addr().String()).goesOn(t, 3)
+	expectTenOnAll(t, 1, counting)
+	programs.Until(t, "a history", func() bool { return historyOf(t, plain) > 0 && historyOf(t, counting) > 0 })
+	keepState(t, in)
+	if denied, err := client.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
+		t.Errorf("redis denied something: %v %v", denied, err)
+	}
+	for _, log := range []*daemons.Journal{ingesterLog, plainLog, countingLog} {
+		if log.Count("NOPERM") != 0 || log.Count("level=ERROR") != 0 {
+			t.Error("the log tells of errors")
+		}
+	}
+}
+
+// TestWhatUsersMayNot: each is refused what is not its business.
+func TestWhatUsersMayNot(t *testing.T) {
+	t.Parallel()
+	server, inspector := startShipped(t)
+	for _, key := range []string{keys.Latest, keys.Engine, "other"} {
+		if err := inspector.Set(t.Context(), key, "x", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	everyone := []string{
+		"CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "GET other", "SET other x", "PUBLISH other x", "SUBSCRIBE other",
+		"SHUTDOWN NOSAVE", "REPLICAOF NO ONE", "MONITOR", "CLIENT LIST", "SCRIPT FLUSH", "FUNCTION FLUSH", "SELECT 0", "SWAPDB 0 0",
+	}
+	reader := append([]string{
+		"SET " + keys.Latest + " x", "DEL " + keys.Latest, "PUBLISH " + keys.Channel + " x", "ZADD " + keys.History + " 1 x", "GET " + keys.Engine,
+	}, everyone...)
+	for user, commands := range map[string][]string{
+		"ingester":    everyone,
+		"edge":        append([]string{"EVAL return(1) 0", "ZADD " + keys.LimitPrefix + "192.0.2.1 1 x"}, reader...),
+		"edge-limits": append([]string{"ZRANGE other 0 -1", "ZREM " + keys.History + " x"}, reader...),
+		"watcher":     append([]string{"ZRANGE " + keys.LimitPrefix + "192.0.2.1 0 -1", "EVAL return(1) 0"}, reader...),
+	} {
+		t.Run(user, func(t *testing.T) {
+			client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: user, Password: "change-me-" + user, Protocol: 2})
+			defer client.Close()
+			for _, command := range commands {
+				var args []any
+				for word := range strings.FieldsSeq(command) {
+					args = append(args, word)
+				}
+				if err := client.Do(t.Context(), args...).Err(); !redis.IsPermissionError(err) {
+					t.Errorf("%s: %v, want NOPERM", command, err)
+				}
+			}
+		})
+	}
+	for user, password := range map[string]string{"default": "", "admin": "change-me-admin", "edge": "wrong"} {
+		client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: user, Password: password})
+		if err := client.Ping(t.Context()).Err(); !redis.IsAuthError(err) {
+			t.Errorf("%s: %v, want no way in", user, err)
+		}
+		client.Close()
+	}
+}
+
+// TestAWatcherSees what docs/redis.md promises it.
+func TestAWatcherSees(t *testing.T) {
+	t.Parallel()
+	server, inspector := startShipped(t)
+	for _, err := range []error{
+		inspector.Set(t.Context(), keys.Latest, "newest", 0).Err(),
+		inspector.ZAdd(t.Context(), keys.History, redis.Z{Score: 1, Member: "entry"}).Err(),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for command, want := range map[string]string{
+		"GET " + keys.Latest: "newest", "ZRANGE " + keys.History + " 0 -1": "entry", "ZCARD " + keys.History: "1",
+		"TTL " + keys.Latest: "-1", "INFO server": "redis_version:", "PING": "PONG",
+		"PTTL sightglass:leader:{sightglass:latest}": "-2", "PUBSUB NUMSUB " + keys.Channel: keys.Channel,
+	} {
+		args := append([]string{"-u", as("watcher", server), "--no-auth-warning"}, strings.Fields(command)...)
+		if got := output(t, nil, "redis-cli", args...); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", command, got)
+		}
+	}
+}

@@ -1,0 +1,160 @@
+//go:build deploy
+
+package systemd
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"sightglass/infra/test/internal/programs"
+)
+
+var units = []string{"sightglass-ingester.service", "sightglass-edge.service", "sightglass-edge@8081.service"}
+
+// most is the worst score of `systemd-analyze security` that a unit may have; 10 is a program without any bounds.
+const most = 2.0
+
+// install is `make install` into a folder, with the programs as they are now.
+func install(t *testing.T) (root string) {
+	t.Helper()
+	tree, root := t.TempDir(), t.TempDir()
+	source, err := filepath.Abs("../../../systemd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(tree, "infra/systemd"), os.DirFS(source)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"edge", "ingester"} {
+		program, err := os.ReadFile(programs.Build(t, name, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(tree, "bin", name), string(program))
+		if err := os.Chmod(filepath.Join(tree, "bin", name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	installInto(t, tree, root)
+	return root
+}
+
+func installInto(t *testing.T, tree, root string) {
+	t.Helper()
+	cmd := exec.Command("bash", filepath.Join(tree, "infra/systemd/install"))
+	cmd.Env = append(os.Environ(), "DESTDIR="+root, "PREFIX=/usr/local")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func TestTheUnitsAreSound(t *testing.T) {
+	root := install(t)
+	for _, unit := range units {
+		t.Run(unit, func(t *testing.T) {
+			// What systemd does not know it ignores with a warning, so that a bound may silently be none.
+			out, err := exec.Command("systemd-analyze", "verify", "--root="+root, "--man=no", "--recursive-errors=no", unit).CombinedOutput()
+			if err != nil || strings.Contains(string(out), "sightglass") {
+				t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+			}
+			out, err = exec.Command("systemd-analyze", "security", "--no-pager", "--offline=yes", "--root="+root, unit).CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			score := regexp.MustCompile(`exposure level for \S+: ([0-9.]+)`).FindSubmatch(out)
+			if score == nil {
+				t.Fatalf("no score:\n%s", out)
+			}
+			if exposure, err := strconv.ParseFloat(string(score[1]), 64); err != nil || exposure > most {
+				t.Errorf("exposure %s, want %.1f or less (%v):\n%s", score[1], most, err, out)
+			}
+			t.Logf("exposure %s of 10", score[1])
+		})
+	}
+}
+
+// TestTheExampleSettings: the programs take them, and also what stands in comments are settings that exist.
+func TestTheExampleSettings(t *testing.T) {
+	for _, name := range []string{"edge", "ingester"} {
+		t.Run(name, func(t *testing.T) {
+			program := programs.Build(t, name, name)
+			help, err := exec.Command(program, "run", "--help").Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := os.ReadFile("../../../systemd/" + name + ".env")
+			if err != nil {
+				t.Fatal(err)
+			}
+			assignment := regexp.MustCompile(`(?m)^(#?)((SIGHTGLASS_\w+)=.*)$`)
+			var as, with []string // as it is; with all that is in comments
+			for _, m := range assignment.FindAllStringSubmatch(string(text), -1) {
+				if !regexp.MustCompile(`\$` + m[3] + `\b`).Match(help) {
+					t.Errorf("%s has no setting %s", name, m[3])
+				}
+				if m[1] == "" {
+					as = append(as, m[2])
+				} else if !strings.HasPrefix(m[2], "SIGHTGLASS_RPC_COOKIE") { // instead of a user, not beside
+					with = append(with, m[2])
+				}
+			}
+			for _, settings := range [][]string{as, slices.Concat(as, with)} {
+				cmd := exec.Command(program, "checkconfig")
+				cmd.Env = settings
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Errorf("%v with %q:\n%s", err, settings, out)
+				}
+			}
+		})
+	}
+}
+
+// TestInstallKeepsSettings: settings are the operator's, and nobody else's to read.
+func TestInstallKeepsSettings(t *testing.T) {
+	root := install(t)
+	settings := filepath.Join(root, "etc/sightglass/edge.env")
+	info, err := os.Stat(settings)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	write(t, settings, "SIGHTGLASS_NOTICE=mine\n")
+	tree := t.TempDir()
+	if err := os.CopyFS(filepath.Join(tree, "infra/systemd"), os.DirFS("../../../systemd")); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("bash", filepath.Join(tree, "infra/systemd/install")).CombinedOutput(); err == nil || !strings.Contains(string(out), "make build") {
+		t.Errorf("without the programs: %v, %s", err, out)
+	}
+	if err := os.CopyFS(filepath.Join(tree, "bin"), os.DirFS(filepath.Join(root, "usr/local/bin"))); err != nil {
+		t.Fatal(err)
+	}
+	installInto(t, tree, root)
+	if got, err := os.ReadFile(settings); err != nil || string(got) != "SIGHTGLASS_NOTICE=mine\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func appendTo(t *testing.T, path, text string) {
+	t.Helper()
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, string(old)+text)
+}

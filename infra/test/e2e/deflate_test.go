@@ -1,0 +1,157 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"compress/flate"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"sightglass/edge"
+	"sightglass/edge/hub"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// TestFramesAreWhatWasAgreedOn: for each offer of permessage-deflate, good or bad, the answer's header and the frames that
+// follow say the same. The package ws has more offers; here it is the socket that matters, in both protocols.
+func TestFramesAreWhatWasAgreedOn(t *testing.T) {
+	server := redistest.Start(t)
+	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	e := edgeWith(t, server, func(o *edge.Options) { o.MaxPerAddress = 1000 })
+	programs.Until(t, "the edge to be ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusOK })
+
+	const (
+		none     = ""
+		agreed   = "permessage-deflate; server_no_context_takeover; client_no_context_takeover"
+		agreed15 = agreed + "; server_max_window_bits=15"
+	)
+	for name, c := range map[string]struct {
+		lines []string // of Sec-WebSocket-Extensions
+		want  string
+	}{
+		"no offer":           {nil, none},
+		"plain":              {[]string{"permessage-deflate"}, agreed},
+		"Chromium's":         {[]string{"permessage-deflate; client_max_window_bits"}, agreed},
+		"in quotes":          {[]string{`permessage-deflate; client_max_window_bits="10"`}, agreed},
+		"our window":         {[]string{"permessage-deflate; server_max_window_bits=15"}, agreed15},
+		"a smaller window":   {[]string{"permessage-deflate; server_max_window_bits=9"}, none},
+		"bits=7":             {[]string{"permessage-deflate; client_max_window_bits=7"}, none},
+		"bits=16":            {[]string{"permessage-deflate; client_max_window_bits=16"}, none},
+		"bits=08":            {[]string{"permessage-deflate; client_max_window_bits=08"}, none},
+		"bits=abc":           {[]string{"permessage-deflate; client_max_window_bits=abc"}, none},
+		"bits=":              {[]string{"permessage-deflate; client_max_window_bits="}, none},
+		"a value too many":   {[]string{"permessage-deflate; server_no_context_takeover=1"}, none},
+		"twice the same":     {[]string{"permessage-deflate; client_max_window_bits=10; client_max_window_bits=10"}, none},
+		"unknown":            {[]string{"permessage-deflate; x"}, none},
+		"in another's quote": {[]string{`foo; a="b, permessage-deflate, c"`}, none},
+		"other letters":      {[]string{"Permessage-Deflate"}, none},
+		"a longer name":      {[]string{"permessage-deflate-not"}, none},
+		"the second is good": {[]string{"permessage-deflate; client_max_window_bits=7, permessage-deflate"}, agreed},
+		"on the second line": {[]string{"foo; a=b", "permessage-deflate"}, agreed},
+		"good, then bad":     {[]string{"permessage-deflate", "permessage-deflate; server_max_window_bits=15"}, agreed},
+		"bad, then good":     {[]string{"permessage-deflate; server_max_window_bits=8", "permessage-deflate; server_max_window_bits=15"}, agreed15},
+		"a quote over lines": {[]string{`foo; a="b`, `permessage-deflate, c"`}, none},
+		"no list":            {[]string{"permessage-deflate, foo bar"}, none},
+	} {
+		for protocol, decode := range map[string]func([]byte) (*snapshot.Snapshot, error){"": snapshot.Decode, hub.DeltaProtocol: new(snapshot.Replica).Take} {
+			t.Run(fmt.Sprintf("%s %s", name, protocol), func(t *testing.T) {
+				answer, in := offer(t, e, protocol, c.lines)
+				if got := strings.Join(answer.Header.Values("Sec-WebSocket-Extensions"), " | "); got != c.want {
+					t.Errorf("answered with %q, want %q", got, c.want)
+				}
+				if got := answer.Header.Get("Sec-WebSocket-Protocol"); got != protocol {
+					t.Errorf("the protocol %q was answered with %q", protocol, got)
+				}
+				first, payload := readFrame(t, in)
+				wantFirst := byte(0x81) // a whole message, of text
+				if c.want != none {
+					wantFirst |= 0x40 // deflated
+					payload = inflate(t, payload)
+				}
+				if first != wantFirst {
+					t.Errorf("the frame begins with %x, want %x", first, wantFirst)
+				}
+				if s, err := decode(payload); err != nil || s.Seq != 10 {
+					t.Errorf("the frame holds %v, %v: %.100q", s, err, payload)
+				}
+			})
+		}
+	}
+}
+
+// offer does a handshake by hand, and gives its answer and what comes after it.
+func offer(t *testing.T, e *edge.Edge, protocol string, extensions []string) (*http.Response, *bufio.Reader) {
+	t.Helper()
+	conn, err := net.Dial("tcp", e.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	request := "GET /ws/mempool HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+	if protocol != "" {
+		request += "Sec-WebSocket-Protocol: " + protocol + "\r\n"
+	}
+	for _, line := range extensions {
+		request += "Sec-WebSocket-Extensions: " + line + "\r\n"
+	}
+	write(t, conn, request+"\r\n")
+	in := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(in, nil)
+	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("answered with %v, %v", answer, err)
+	}
+	return answer, in
+}
+
+// readFrame reads one frame of the server's.
+func readFrame(t *testing.T, in *bufio.Reader) (first byte, payload []byte) {
+	t.Helper()
+	var head [2]byte
+	if _, err := io.ReadFull(in, head[:]); err != nil {
+		t.Fatal(err)
+	}
+	length := uint64(head[1])
+	var err error
+	switch length {
+	case 126:
+		var long uint16
+		err = binary.Read(in, binary.BigEndian, &long)
+		length = uint64(long)
+	case 127:
+		err = binary.Read(in, binary.BigEndian, &length)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload = make([]byte, length)
+	if _, err := io.ReadFull(in, payload); err != nil {
+		t.Fatal(err)
+	}
+	return head[0], payload
+}
+
+// inflate undoes permessage-deflate without context takeover (RFC 7692, section 7.2.2).
+func inflate(t *testing.T, payload []byte) []byte {
+	t.Helper()
+	end := strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")
+	message, err := io.ReadAll(flate.NewReader(io.MultiReader(bytes.NewReader(payload), end)))
+	if err != nil {
+		t.Fatalf("%v: %x", err, payload)
+	}
+	return message
+}

@@ -1,0 +1,213 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/shared/keys"
+)
+
+// A runner gives the command that runs a snippet in dir, or says what is missing for it.
+type runner func(t *testing.T, dir, text string) (command []string, missing string)
+
+// snippets are those of docs/clients.md: by what each is run, and a line that it prints, sooner or later.
+var snippets = map[string]struct {
+	run    runner
+	prints string
+}{
+	"curl-client":       {shell("curl"), ``},
+	"curl-snapshot":     {shell("curl"), `^(200|304)$`},
+	"curl-history":      {shell("curl"), `^{"step":60,"points":\[(.*,)?\[\d+,5\d{3}\.\d\d,`},
+	"curl-points":       {shell("curl"), `^{"points":\[\[\d+\.\d{3},\d{4}\.\d\d,\d+(\.5)?\],`},
+	"curl-stream":       {shell("curl"), `^data: {"price":5\d{3}\.`},
+	"curl-stream-delta": {shell("curl"), `^data: {"type":"delta"`},
+	"node":              {nodejs, `^5\d{3}(\.\d+)? .* live -\d+ \+\d+$`},
+	"websocat":          {shell("websocat"), `^{"type":"delta"`},
+	"python":            {python("json"), `^5\d{3}(\.\d+)? live$`},
+	"python-websockets": {python("websockets"), `^5\d{3}(\.\d+)? live \d+$`},
+	"go":                {golang, `^5\d{3}(\.\d+)? .* live$`},
+	"redis-get":         {shell("redis-cli"), `^{"price":5\d{3}\.`},
+	"redis-subscribe":   {shell("redis-cli"), `^{"price":5\d{3}\.`},
+	"redis-history":     {shell("redis-cli"), `^\[\d+,5\d{3}\.`},
+}
+
+// TestTheSnippetsForClients runs what docs/clients.md tells people to run, as it stands there but for the addresses.
+func TestTheSnippetsForClients(t *testing.T) {
+	w := start(t, 1)
+	addresses := strings.NewReplacer(
+		"127.0.0.1:8080", w.edges[0].Addr().String(),
+		"redis-cli", "redis-cli -u "+w.redis.URL(),
+	)
+	awaitHistory(t, w.redis)
+	awaitPoints(t, w.redis)
+	dir := t.TempDir() // of all: the first fetches what another imports
+	ran := make(map[string]bool)
+	for _, s := range readSnippets(t, filepath.Join("..", "..", "..", "docs", "clients.md")) {
+		known, ok := snippets[s.name]
+		if !ok {
+			t.Errorf("%s: there is no test of the snippet", s.name)
+		}
+		ran[s.name] = true
+		t.Run(s.name, func(t *testing.T) {
+			command, missing := known.run(t, dir, addresses.Replace(s.text))
+			if missing != "" {
+				t.Skip(missing)
+			}
+			expectLine(t, dir, command, regexp.MustCompile(known.prints))
+		})
+	}
+	for name := range snippets {
+		if !ran[name] {
+			t.Errorf("%s: docs/clients.md has no such snippet", name)
+		}
+	}
+}
+
+func awaitHistory(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	client := server.Client()
+	programs.Until(t, "an entry with the price in the history", func() bool {
+		newest, err := client.ZRange(t.Context(), keys.History, -1, -1).Result()
+		return err == nil && len(newest) == 1 && strings.Contains(newest[0], ",5")
+	})
+}
+
+func awaitPoints(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	client := server.Client()
+	programs.Until(t, "points with their amounts", func() bool {
+		return strings.HasPrefix(client.Get(t.Context(), keys.Points).Val(), "[[")
+	})
+}
+
+type snippet struct{ name, text string }
+
+// readSnippets gives the blocks of a document that begin with ```LANGUAGE run=NAME. Only HTML may stand there unrun.
+func readSnippets(t *testing.T, file string) (found []snippet) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?ms)^```(\\w+)(?: run=(\\S+))?$\n(.*?)^```$")
+	for _, block := range blocks.FindAllStringSubmatch(string(text), -1) {
+		switch language, name, text := block[1], block[2], block[3]; {
+		case name != "":
+			found = append(found, snippet{name, text})
+		case language != "html":
+			t.Errorf("a snippet in %s has no name to run it by: %.60q", language, text)
+		}
+	}
+	return found
+}
+
+// expectLine runs a command in dir until it has printed such a line. If any would do, it must end well instead.
+func expectLine(t *testing.T, dir string, command []string, line *regexp.Regexp) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	cmd.Dir = dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) } // go run and sh have children
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	printed, seen := readUntil(stdout, line)
+	if seen {
+		cancel()
+	}
+	if err := cmd.Wait(); !seen && (err != nil || line.String() != "") {
+		t.Errorf("it ended with %v, and printed no line like %s but:\n%s%s", err, line, printed, stderr.String())
+	}
+}
+
+// readUntil reads to such a line, or to the end if any would do.
+func readUntil(r io.Reader, line *regexp.Regexp) (read string, seen bool) {
+	lines := bufio.NewReader(r)
+	for {
+		text, err := lines.ReadString('\n')
+		read += text
+		switch {
+		case err != nil && text == "":
+			return read, false
+		case line.String() != "" && line.MatchString(strings.TrimSuffix(text, "\n")):
+			return read, true
+		}
+	}
+}
+
+// shell runs a snippet for which this program must be there.
+func shell(program string) runner {
+	return func(_ *testing.T, _, text string) ([]string, string) {
+		return []string{"sh", "-euc", text}, absent(program)
+	}
+}
+
+func absent(program string) string {
+	if _, err := exec.LookPath(program); err != nil {
+		return program + " is not installed"
+	}
+	return ""
+}
+
+func nodejs(t *testing.T, dir, text string) ([]string, string) {
+	t.Helper()
+	webSocket, err := filepath.Abs(filepath.Join("..", "browser", "websocket.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(filepath.Dir(webSocket), "node_modules", "ws")); err != nil {
+		return nil, "make web installs what this needs"
+	}
+	return []string{"node", "--import", "file://" + webSocket, save(t, dir, "snippet.mjs", text)}, absent("node")
+}
+
+// python runs a snippet that imports this module. Debian's packages are for Debian's Python, which may not be the first.
+func python(module string) runner {
+	return func(t *testing.T, dir, text string) ([]string, string) {
+		for _, python := range []string{"python3", "/usr/bin/python3"} {
+			if exec.Command(python, "-c", "import "+module).Run() == nil {
+				return []string{python, save(t, dir, module+"_snippet.py", text)}, ""
+			}
+		}
+		return nil, "no Python that has " + module + " is installed"
+	}
+}
+
+// golang builds a snippet as a program of this module, which requires what it imports.
+func golang(t *testing.T, dir, text string) ([]string, string) {
+	t.Helper()
+	program := filepath.Join(dir, "snippet")
+	if out, err := exec.Command("go", "build", "-o", program, save(t, dir, "snippet.go", text)).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return []string{program}, ""
+}
+
+func save(t *testing.T, dir, name, text string) (path string) {
+	t.Helper()
+	path = filepath.Join(dir, name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,236 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/edge"
+	"sightglass/edge/hub"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// TestDeltaIsThePlainStream: on real transactions, a client of the delta protocol has at each seq the very bytes of the
+// plain one, and nearly all that it gets is deltas that fit one segment.
+func TestDeltaIsThePlainStream(t *testing.T) {
+	w := start(t, 1)
+	plain, delta := dial(t, w.edges[0], source(0)), dialDelta(t, w.edges[0])
+	want, replica := make(map[uint64]string), new(snapshot.Replica)
+	compared, deltas := 0, 0
+	for compared < 10 {
+		data, err := wstest.Read(t.Context(), plain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := snapshot.Decode(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[s.Seq] = string(data)
+		message, err := wstest.Read(t.Context(), delta)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := replica.Take(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(string(message), `{"type":"delta"`) && len(message) <= 1400 {
+			deltas++
+		}
+		if plain, ok := want[got.Seq]; ok {
+			compared++
+			if string(got.AppendJSON(nil)) != plain {
+				t.Errorf("seq %d: rebuilt as %.200s, the plain stream has %.200s", got.Seq, got.AppendJSON(nil), plain)
+			}
+		}
+	}
+	if deltas < compared-3 {
+		t.Errorf("%d small deltas among %d messages", deltas, compared)
+	}
+}
+
+func dialDelta(t testing.TB, e *edge.Edge) *websocket.Conn {
+	t.Helper()
+	return wstest.MustDial(t, wstest.URL(e.Addr().String()), nil, websocket.DialOptions{
+		Subprotocols: []string{hub.DeltaProtocol}, CompressionMode: websocket.CompressionNoContextTakeover,
+	})
+}
+
+// TestARedisThatHangsIsStale: it accepts connections and answers nothing. The clients are told, once; when it goes on,
+// so does the stream.
+func TestARedisThatHangsIsStale(t *testing.T) {
+	server := redistest.Start(t)
+	e := edgeWith(t, server, unchanged)
+	client := server.Client()
+	v := view(t, e, source(0))
+	publishUntilSeen(t, client, v, 10)
+	server.Pause()
+	s, err := v.Next(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Status != snapshot.Stale || s.Seq != 10 {
+		t.Errorf("got seq %d, %s, want the last one, stale", s.Seq, s.Status)
+	}
+	programs.Until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
+	var health struct{ Status string }
+	if getJSON(t, e, "/health", &health); health.Status != "degraded" {
+		t.Errorf("/health says %s, want degraded", health.Status)
+	}
+	server.Resume()
+	publishUntilSeen(t, client, v, 11)
+	programs.Until(t, "the edge to be ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusOK })
+}
+
+// publishUntilSeen publishes a snapshot again and again, as the edge may not have subscribed yet. The edge passes it on
+// once.
+func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq uint64) {
+	t.Helper()
+	ctx, seen := context.WithCancel(t.Context())
+	defer seen()
+	go func() {
+		tick := time.NewTicker(50 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			client.Publish(ctx, keys.Channel, encode("5", seq)) // and again if it fails
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	if err := v.Until(t.Context(), time.Minute, func(s *snapshot.Snapshot) bool { return s.Seq == seq && s.Status == snapshot.Live }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestDrainingComesInSteps: first the edge is not ready and takes no one new, while clients still get everything; then
+// they are told to go.
+func TestDrainingComesInSteps(t *testing.T) {
+	server := redistest.Start(t)
+	o := edge.Defaults()
+	o.Listen, o.Redis, o.Log = "127.0.0.1:0", server.URL(), quiet(t)
+	e, err := edge.New(o) // with the delay that is the default
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, terminate := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- e.Run(ctx) }()
+	client := server.Client()
+	v := view(t, e, source(0))
+	publishUntilSeen(t, client, v, 10)
+	terminate()
+	programs.Until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
+	_, answer, err := wstest.Dial(t, wstest.URL(e.Addr().String()), nil, websocket.DialOptions{})
+	if err == nil || answer.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a new client got %v, want 503", answer)
+	}
+	publishUntilSeen(t, client, v, 11)
+	for err = nil; err == nil; {
+		_, err = v.Next(t.Context())
+	}
+	if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
+		t.Errorf("the client was told %v, want 1001", err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHandshakesThatAreNone: each gets the status that says what is wrong with it, and no connection counts.
+func TestHandshakesThatAreNone(t *testing.T) {
+	server := redistest.Start(t)
+	e := edgeWith(t, server, unchanged)
+	const good = "GET /ws/mempool HTTP/1.1\nHost: x\nUpgrade: websocket\nConnection: keep-alive, Upgrade\n" +
+		"Sec-WebSocket-Version: 13\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n"
+	for name, c := range map[string]struct {
+		old, new string
+		want     int
+		header   string // that must be in the answer
+	}{
+		"a good one":          {"", "", http.StatusSwitchingProtocols, "Sec-Websocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI="},
+		"lower case":          {"Upgrade: websocket", "upgrade: WebSocket", http.StatusSwitchingProtocols, ""},
+		"no upgrade":          {"Upgrade: websocket\n", "", http.StatusUpgradeRequired, "Upgrade: websocket"},
+		"no connection":       {"Connection: keep-alive, Upgrade\n", "", http.StatusUpgradeRequired, "Upgrade: websocket"},
+		"another protocol":    {"Upgrade: websocket", "Upgrade: h2c", http.StatusUpgradeRequired, "Upgrade: websocket"},
+		"an old version":      {"Version: 13", "Version: 8", http.StatusUpgradeRequired, "Sec-Websocket-Version: 13"},
+		"no version":          {"Sec-WebSocket-Version: 13\n", "", http.StatusUpgradeRequired, "Sec-Websocket-Version: 13"},
+		"no key":              {"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n", "", http.StatusBadRequest, ""},
+		"a short key":         {"AAAAAAAAAAAAAAAAAAAAAA==", "AAAA", http.StatusBadRequest, ""},
+		"a key not in base64": {"AAAAAAAAAAAAAAAAAAAAAA==", "????????????????????????", http.StatusBadRequest, ""},
+		"HTTP/1.0":            {"HTTP/1.1", "HTTP/1.0", http.StatusBadRequest, ""},
+		"HEAD":                {"GET", "HEAD", http.StatusBadRequest, ""},
+		"POST":                {"GET", "POST", http.StatusMethodNotAllowed, ""},
+
+		// Lists: the order of their elements, their lines and their letters make no difference.
+		"keep-alive first":          {"keep-alive, Upgrade", "keep-alive\nConnection: Upgrade", http.StatusSwitchingProtocols, "Upgrade: websocket"},
+		"keep-alive last":           {"keep-alive, Upgrade", "Upgrade\nConnection: keep-alive", http.StatusSwitchingProtocols, "Upgrade: websocket"},
+		"a third line":              {"keep-alive, Upgrade", "keep-alive\nConnection: TE, uPGRADE\nConnection: x", http.StatusSwitchingProtocols, "Connection: Upgrade"},
+		"an empty line first":       {"keep-alive, Upgrade", "\nConnection: ,, Upgrade,", http.StatusSwitchingProtocols, "Upgrade: websocket"},
+		"other letters":             {"keep-alive, Upgrade", "KEEP-ALIVE, UPGRADE", http.StatusSwitchingProtocols, ""},
+		"close last":                {"keep-alive, Upgrade", "Upgrade\nConnection: close", http.StatusUpgradeRequired, "Connection: close"},
+		"no Upgrade in either line": {"keep-alive, Upgrade", "keep-alive\nConnection: x-Upgrade", http.StatusUpgradeRequired, "Upgrade: websocket"},
+		"two lines of Upgrade":      {"Upgrade: websocket", "Upgrade: h2c\nUpgrade: WebSocket", http.StatusSwitchingProtocols, "Upgrade: websocket"},
+		"two lines of protocols":    {"Host: x\n", "Host: x\nSec-WebSocket-Protocol: foo\nSec-WebSocket-Protocol: bar, sightglass.delta.v1\n", http.StatusSwitchingProtocols, "Sec-Websocket-Protocol: sightglass.delta.v1"},
+		"unknown protocols":         {"Host: x\n", "Host: x\nSec-WebSocket-Protocol: foo\nSec-WebSocket-Protocol: sightglass.delta.v1x\n", http.StatusSwitchingProtocols, "Sec-Websocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI="},
+		"two keys":                  {"Host: x\n", "Host: x\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n", http.StatusBadRequest, ""},
+		"two versions":              {"Host: x\n", "Host: x\nSec-WebSocket-Version: 13\n", http.StatusBadRequest, ""},
+
+		"no Host":      {"Host: x\n", "", http.StatusBadRequest, "Connection: close"},
+		"two Hosts":    {"Host: x\n", "Host: x\nHOST: x\n", http.StatusBadRequest, "Connection: close"},
+		"an empty one": {"Host: x\n", "Host:\n", http.StatusSwitchingProtocols, ""},
+
+		"the delta protocol": {"Host: x\n", "Host: x\nSec-WebSocket-Protocol: foo, sightglass.delta.v1\n", http.StatusSwitchingProtocols, "Sec-Websocket-Protocol: sightglass.delta.v1"},
+		"deflate":            {"Host: x\n", "Host: x\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\n", http.StatusSwitchingProtocols, "Sec-Websocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			request := strings.Replace(good, c.old, c.new, 1) + "\n"
+			got, err := rawAnswer(e.Addr(), strings.ReplaceAll(request, "\n", "\r\n"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := fmt.Sprintf("HTTP/1.1 %d ", c.want); !strings.HasPrefix(got, want) || !strings.Contains(got, c.header+"\r\n") {
+				t.Errorf("got %q, want %d with %q", got, c.want, c.header)
+			}
+		})
+	}
+	programs.Until(t, "all to have left", func() bool { return e.Clients() == 0 })
+}
+
+// rawAnswer sends a request and gives the answer's head.
+func rawAnswer(addr net.Addr, request string) (head string, err error) {
+	conn, err := net.Dial("tcp", addr.String())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if _, err := io.WriteString(conn, request); err != nil {
+		return "", err
+	}
+	in := bufio.NewReader(conn)
+	for !strings.HasSuffix(head, "\r\n\r\n") {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			return head, errors.Join(err, conn.Close())
+		}
+		head += line
+	}
+	return head, nil
+}

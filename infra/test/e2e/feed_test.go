@@ -1,0 +1,154 @@
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/edge/feed"
+	"sightglass/infra/test/internal/daemons"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/shared/keys"
+	"sightglass/shared/redisurl"
+	"sightglass/shared/snapshot"
+)
+
+func encode(epoch snapshot.Epoch, seq uint64) string {
+	s := snapshot.Snapshot{Price: 5313.57, Status: snapshot.Live, Timestamp: 4e9, Epoch: epoch, Seq: seq}
+	return string(s.AppendJSON(nil))
+}
+
+// follow runs a feed; what it delivers comes out of the channel.
+func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Update, *prometheus.Registry) {
+	t.Helper()
+	client, err := redisurl.Open(url, redisurl.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg := prometheus.NewRegistry()
+	t.Cleanup(func() { client.Close() })
+	f, frames := feed.New(client, quiet(t), reg), make(chan *feed.Update, 100)
+	daemons.Run(t, func(ctx context.Context) error {
+		f.Run(ctx, func(frame *feed.Update) { frames <- frame })
+		return nil
+	})
+	return f, frames, reg
+}
+
+func publish(t *testing.T, client *redis.Client, payload string) {
+	t.Helper()
+	if err := client.Publish(t.Context(), keys.Channel, payload).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func expectSeq(t *testing.T, frames <-chan *feed.Update, epoch snapshot.Epoch, seq uint64) {
+	t.Helper()
+	if s := (<-frames).Snapshot; s.Epoch != epoch || s.Seq != seq {
+		t.Fatalf("got epoch %s seq %d, want epoch %s seq %d", s.Epoch, s.Seq, epoch, seq)
+	}
+}
+
+// TestBadSnapshotsHarmNoOthers puts everything on the channel that does not belong there.
+func TestBadSnapshotsHarmNoOthers(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	f, frames, reg := follow(t, server.URL())
+	programs.Until(t, "the subscription", f.Connected)
+
+	publish(t, client, encode("5", 10))
+	for _, bad := range []string{
+		"", "nonsense", "[]", "{}", encode("5", 11)[:50],
+		strings.Replace(encode("5", 11), `5313.57`, `"5313.57"`, 1),
+		strings.Repeat("x", 1<<20),
+	} {
+		publish(t, client, bad)
+	}
+	publish(t, client, encode("5", 9))  // older
+	publish(t, client, encode("4", 99)) // of an older reign
+	publish(t, client, encode("5", 10)) // again
+	publish(t, client, encode("5", 11))
+	publish(t, client, encode("6", 1))
+	expectSeq(t, frames, "5", 10)
+	expectSeq(t, frames, "5", 11)
+	expectSeq(t, frames, "6", 1)
+	want := `
+# HELP sightglass_feed_rejected_total Snapshots that were rejected, by reason.
+# TYPE sightglass_feed_rejected_total counter
+sightglass_feed_rejected_total{reason="invalid"} 7
+sightglass_feed_rejected_total{reason="old"} 2
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_feed_rejected_total"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestALateEdgeHasTheLatestAtOnce: nothing is published while it is there, and still it has a snapshot.
+func TestALateEdgeHasTheLatestAtOnce(t *testing.T) {
+	server := redistest.Start(t)
+	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, frames, _ := follow(t, server.URL())
+	expectSeq(t, frames, "5", 10)
+}
+
+// TestAnOldSnapshotInRedisIsStale: an edge that starts when the ingester is long gone says so at once.
+func TestAnOldSnapshotInRedisIsStale(t *testing.T) {
+	server := redistest.Start(t)
+	old := snapshot.Snapshot{Price: 5313.57, Status: snapshot.Live, Timestamp: 1556771671, Epoch: "5", Seq: 10}
+	if err := server.Client().Set(t.Context(), keys.Latest, old.AppendJSON(nil), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, frames, _ := follow(t, server.URL())
+	<-frames
+	if s := (<-frames).Snapshot; s.Status != snapshot.Stale || s.Price != old.Price {
+		t.Errorf("got %+v, want the same, stale", s)
+	}
+}
+
+// TestALinkThatRedisCutIsMadeAgain: after CLIENT KILL the feed subscribes anew and reads what it missed.
+func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	f, frames, _ := follow(t, server.URL())
+	programs.Until(t, "the subscription", f.Connected)
+	publish(t, client, encode("5", 10))
+	expectSeq(t, frames, "5", 10)
+
+	if err := client.Set(t.Context(), keys.Latest, encode("5", 11), 0).Err(); err != nil { // missed
+		t.Fatal(err)
+	}
+	if err := client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+	expectSeq(t, frames, "5", 11)
+	publish(t, client, encode("5", 12))
+	expectSeq(t, frames, "5", 12)
+}
+
+// TestFeed_LogsEachOutageTwiceAtItsBeginning: the second outage as the first, although less than a minute lies between.
+func TestFeed_LogsEachOutageTwiceAtItsBeginning(t *testing.T) {
+	server := redistest.Start(t)
+	client, err := redisurl.Open(server.URL(), redisurl.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	journal, log := daemons.NewJournal(t)
+	f := feed.New(client, log, prometheus.NewRegistry())
+	daemons.Run(t, func(ctx context.Context) error { f.Run(ctx, func(*feed.Update) {}); return nil })
+	for outage := 1; outage <= 2; outage++ {
+		programs.Until(t, "the subscription", func() bool {
+			return f.Connected() && journal.Count("subscribed to snapshots on redis") == outage
+		})
+		server.Kill()
+		programs.Until(t, "two lines about the outage", func() bool { return journal.Count("lost connection to redis") == 2*outage })
+		server.Start()
+	}
+}

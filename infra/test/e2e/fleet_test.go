@@ -1,0 +1,152 @@
+package e2e
+
+import (
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sightglass/edge"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/infra/test/internal/wstest"
+	"sightglass/shared/keys"
+)
+
+// fleet runs edges that count over all of them. There is a snapshot in Redis, so who joins is sent one.
+func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options)) []*edge.Edge {
+	t.Helper()
+	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	edges := make([]*edge.Edge, n)
+	for i := range edges {
+		e := edgeWith(t, server, func(o *edge.Options) {
+			o.LimitScope, o.LimitLease, o.HandshakesPerMinute = "cluster", 3*time.Second, 1_000_000
+			set(o)
+		})
+		edges[i] = e
+		programs.Until(t, "the edge to have the snapshot", func() bool { code, _ := get(t, e, "/api/v1/snapshot"); return code == http.StatusOK })
+	}
+	return edges
+}
+
+func TestTheEleventhOnAnyEdge(t *testing.T) {
+	server := redistest.Start(t)
+	edges := fleet(t, server, 2, unchanged)
+	a, b := edges[0].Addr(), edges[1].Addr()
+	ten := wstest.MustJoin(t, perAddress, source(0), a, b)
+	wstest.MustNotJoin(t, source(0), a, b)
+	wstest.MustJoin(t, 1, source(1), a)
+
+	// Renewed, the leases outlast the time for which they are given.
+	client, key := server.Client(), keys.LimitPrefix+source(0).String()
+	given := client.ZRangeWithScores(t.Context(), key, 0, -1).Val()
+	programs.Until(t, "all leases to be renewed", func() bool {
+		last := given[len(given)-1].Score
+		return client.ZCount(t.Context(), key, "("+strconv.FormatFloat(last, 'f', -1, 64), "+inf").Val() == perAddress
+	})
+	wstest.MustNotJoin(t, source(0), a, b)
+
+	if err := ten[0].Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Fatal(err)
+	}
+	programs.Until(t, "the place to be free", func() bool { return client.ZCard(t.Context(), key).Val() == perAddress-1 })
+	wstest.MustJoin(t, 1, source(0), b)
+	wstest.MustNotJoin(t, source(0), a, b)
+}
+
+// TestAnEdgesPlacesEndWithIt: one that is killed gives nothing back, and its leases end; one that stops gives them back.
+func TestAnEdgesPlacesEndWithIt(t *testing.T) {
+	server := redistest.Start(t)
+	survivor := fleet(t, server, 1, unchanged)[0].Addr()
+	program := programs.Build(t, "edge", "edge")
+	for name, signal := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGTERM} {
+		t.Run(name, func(t *testing.T) {
+			addr := programs.FreeAddr(t)
+			d := programs.Launch(t, program, "run", "--listen", addr, "--redis", server.URL(), "--limit-scope", "cluster", "--limit-lease", "3s")
+			programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
+			dying, err := net.ResolveTCPAddr("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			wstest.MustJoin(t, perAddress, source(0), dying)
+			wstest.MustNotJoin(t, source(0), survivor)
+			d.Signal(t, signal)
+			d.Wait()
+			client := server.Client()
+			if signal == syscall.SIGTERM && client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() != 0 {
+				t.Error("an edge that stopped has left its leases behind")
+			}
+			programs.Until(t, "a place on the other edge", func() bool {
+				conn, code := wstest.Join(t, wstest.URL(survivor.String()), source(0), nil)
+				conn.CloseNow()
+				return code == 0
+			})
+			programs.Until(t, "it to be free again", func() bool { return client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 0 })
+		})
+	}
+}
+
+// TestWithoutRedisEachEdgeCountsAlone, and when Redis is back, empty, it is told of who is here.
+func TestWithoutRedisEachEdgeCountsAlone(t *testing.T) {
+	server := redistest.Start(t)
+	edges := fleet(t, server, 2, unchanged)
+	a, b := edges[0].Addr(), edges[1].Addr()
+	wstest.MustJoin(t, perAddress-1, source(0), a)
+	server.Kill()
+	wstest.MustJoin(t, 1, source(0), a)
+	wstest.MustNotJoin(t, source(0), a)
+	wstest.MustJoin(t, perAddress, source(0), b)
+	wstest.MustNotJoin(t, source(0), b)
+	server.Start()
+	client := server.Client()
+	programs.Until(t, "redis to know of all", func() bool {
+		return client.ZCard(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 2*perAddress
+	})
+	wstest.MustJoin(t, perAddress, source(1), a)
+	wstest.MustNotJoin(t, source(1), b)
+}
+
+// TestAHungRedisKeepsNobodyWaiting: it answers no more, and handshakes go through long before it would.
+func TestAHungRedisKeepsNobodyWaiting(t *testing.T) {
+	server := redistest.Start(t)
+	e := fleet(t, server, 1, unchanged)[0]
+	client := server.Client()
+	if err := client.Do(t.Context(), "CLIENT", "PAUSE", time.Hour.Milliseconds(), "ALL").Err(); err != nil {
+		t.Fatal(err)
+	}
+	wstest.MustJoin(t, perAddress, source(0), e.Addr())
+	wstest.MustNotJoin(t, source(0), e.Addr())
+}
+
+// TestTheRightsThatAClusterLimitNeeds are those that the documentation names, and no more.
+func TestTheRightsThatAClusterLimitNeeds(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	rights := "on >secret resetkeys resetchannels %R~sightglass:* &sightglass:* -@all +get +subscribe +unsubscribe +ping +hello +client|setname " +
+		"~sightglass:limit:* +eval +evalsha +time +zadd +zcard +zrem +zremrangebyscore +pexpire"
+	args := []any{"ACL", "SETUSER", "edge"}
+	for right := range strings.FieldsSeq(rights) {
+		args = append(args, right)
+	}
+	if err := client.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	edges := fleet(t, server, 2, func(o *edge.Options) { o.Redis = "redis://edge:secret@" + server.Addr() })
+	conns := wstest.MustJoin(t, perAddress, source(0), edges[0].Addr(), edges[1].Addr())
+	wstest.MustNotJoin(t, source(0), edges[0].Addr(), edges[1].Addr())
+	for _, conn := range conns {
+		conn.CloseNow()
+	}
+	programs.Until(t, "the leases to be given back", func() bool { return client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 0 })
+	denied, err := client.Do(t.Context(), "ACL", "LOG").Slice()
+	if err != nil || len(denied) != 0 {
+		t.Errorf("redis denied something: %v %v", denied, err)
+	}
+}

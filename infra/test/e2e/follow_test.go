@@ -1,0 +1,80 @@
+package e2e
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/wstest"
+	"sightglass/ingester/testblock"
+	"sightglass/shared/client"
+	"sightglass/shared/snapshot"
+)
+
+// TestClient_FollowsARealEdge through the loss of Redis, a restart of the edge and its crash.
+func TestClient_FollowsARealEdge(t *testing.T) {
+	w := start(t, 0)
+	program, addr := programs.Build(t, "edge", "edge"), programs.FreeAddr(t)
+	launch := func() *programs.Process {
+		p := programs.Launch(t, program, "run", "--listen", addr, "--redis", w.redis.URL(), "--drain-delay", "0s", "--drain-window", "0s")
+		programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
+		return p
+	}
+	edge := launch()
+	f := followStream(t, source(0), addr)
+	s := f.await(t, "a price", func(s *snapshot.Snapshot) bool {
+		return s.Status == snapshot.Live && math.Abs(s.Price/testblock.Price574200-1) < 0.01
+	})
+	if len(f.reasons) > 0 {
+		t.Fatalf("disconnected by %v", <-f.reasons)
+	}
+
+	w.redis.Kill()
+	s = f.await(t, "a stale snapshot", func(now *snapshot.Snapshot) bool { return now.Status == snapshot.Stale && !s.NewerThan(now) })
+	w.redis.Start()
+	s = f.awaitNewer(t, s)
+	if len(f.reasons) > 0 {
+		t.Fatalf("without redis, disconnected by %v", <-f.reasons)
+	}
+
+	edge.Stop(t)
+	if reason := f.disconnected(t); websocket.CloseStatus(reason) != websocket.StatusGoingAway {
+		t.Errorf("the edge stopped: disconnected by %v, want the close code 1001", reason)
+	}
+	f.await(t, "a stale snapshot", func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Stale })
+	edge = launch()
+	s = f.awaitNewer(t, s)
+
+	edge.Signal(t, syscall.SIGKILL)
+	edge.Wait()
+	launch()
+	f.awaitNewer(t, s)
+}
+
+// TestClient_WaitsAMinuteForAPlace when its address has all the connections that it may have.
+func TestClient_WaitsAMinuteForAPlace(t *testing.T) {
+	w := start(t, 1)
+	for range perAddress {
+		if _, err := view(t, w.edges[0], source(0)).Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var reason error
+	var wait time.Duration
+	err := client.Run(ctx, client.Options{
+		URL:          wstest.URL(w.edges[0].Addr().String()),
+		HTTPClient:   &http.Client{Transport: wstest.From(source(0))},
+		Disconnected: func(err error, retryIn time.Duration) { reason, wait = err, retryIn; stop() },
+	}, func(s *snapshot.Snapshot) { t.Errorf("the eleventh connection got a snapshot, seq %d", s.Seq) })
+	if websocket.CloseStatus(reason) != wstest.TooMany || wait != time.Minute || ctx.Err() == nil {
+		t.Errorf("disconnected by %v, retries in %v, Run returned %v; want 4029 and a minute", reason, wait, err)
+	}
+}

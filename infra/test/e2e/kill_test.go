@@ -1,0 +1,37 @@
+package e2e
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"sightglass/infra/test/internal/programs"
+	"sightglass/shared/snapshot"
+)
+
+// TestAnEdgeIsKilled: kill -9 of an edge costs its clients a reconnect elsewhere, and no more: they have the current
+// state at once, and never an older one than before.
+func TestAnEdgeIsKilled(t *testing.T) {
+	w := start(t, 1)
+	addr := programs.FreeAddr(t)
+	doomed := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", w.redis.URL())
+	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
+	followers := make([]*follower, 5)
+	before := make([]*snapshot.Snapshot, len(followers))
+	for i := range followers {
+		followers[i] = followStream(t, source(i), addr, w.edges[0].Addr().String())
+		before[i] = followers[i].awaitNewer(t, nil)
+	}
+	if n := w.edges[0].Clients(); n != 0 {
+		t.Fatalf("%d clients are on the other edge already", n)
+	}
+	doomed.Signal(t, syscall.SIGKILL)
+	for i, f := range followers {
+		if reason := f.disconnected(t); websocket.CloseStatus(reason) > 0 {
+			t.Errorf("disconnected by %v, want no close code: the edge was killed", reason)
+		}
+		f.awaitNewer(t, before[i])
+	}
+	programs.Until(t, "all clients to be on the other edge", func() bool { return w.edges[0].Clients() == len(followers) })
+}

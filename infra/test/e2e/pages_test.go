@@ -1,0 +1,66 @@
+package e2e
+
+import (
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sightglass/infra/test/internal/redistest"
+)
+
+// TestPages: each asks for nothing outside the edge and its path, has nothing inline, sets no cookie, and only the card may
+// be framed.
+func TestPages(t *testing.T) {
+	e := edgeWith(t, redistest.Start(t), unchanged)
+	reference := regexp.MustCompile(`(?:src|href)="([^"]*)"`)
+	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son\w+=|<script(?:\s+[^>]*)?>\s*[^<\s]`)
+	for path, ancestors := range map[string]string{
+		"/": "'none'", "/clock": "'none'", "/embed": "*", "/embed?theme=dark": "*", "/static/app.js": "'none'", "/static/embed.css": "'none'",
+	} {
+		t.Run(path, func(t *testing.T) {
+			page := ask(t, "GET", e, path, nil)
+			if page.StatusCode != http.StatusOK || len(page.Header.Values("Set-Cookie")) > 0 {
+				t.Errorf("%s, cookies %v", page.Status, page.Header.Values("Set-Cookie"))
+			}
+			policy := page.Header.Get("Content-Security-Policy")
+			if !strings.HasPrefix(policy, "default-src 'none'; script-src 'self'; style-src 'self'; ") || strings.Contains(policy, "unsafe") ||
+				!strings.HasSuffix(policy, "; frame-ancestors "+ancestors) {
+				t.Errorf("policy %q", policy)
+			}
+			if !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") {
+				return
+			}
+			if found := inline.Find(page.body); found != nil {
+				t.Errorf("the policy forbids what is inline: %s", found)
+			}
+			for _, match := range reference.FindAllStringSubmatch(string(page.body), -1) {
+				to, err := url.Parse("http://edge/price" + path)
+				if err == nil {
+					to, err = to.Parse(match[1])
+				}
+				if err != nil || !strings.HasPrefix(to.String(), "http://edge/price/") {
+					t.Errorf("it refers to %s: from a page under http://edge/price/ that is %v (%v)", match[1], to, err)
+				} else if got := ask(t, "GET", e, strings.TrimPrefix(to.Path, "/price"), nil); got.StatusCode != http.StatusOK && got.StatusCode != http.StatusServiceUnavailable {
+					t.Errorf("it refers to %s: %s", match[1], got.Status)
+				}
+			}
+		})
+	}
+}
+
+// TestWhatOthersMayLoad: the card and the client's script, also into a page that isolates itself, and no other file.
+func TestWhatOthersMayLoad(t *testing.T) {
+	e := edgeWith(t, redistest.Start(t), unchanged)
+	for path, want := range map[string]string{
+		"/embed": "cross-origin", "/static/client.js": "cross-origin", "/static/app.js": "", "/": "", "/clock": "",
+	} {
+		if got := ask(t, "GET", e, path, nil).Header.Get("Cross-Origin-Resource-Policy"); got != want {
+			t.Errorf("%s: Cross-Origin-Resource-Policy %q, want %q", path, got, want)
+		}
+	}
+	if got := ask(t, "GET", e, "/static/app.js", http.Header{"Origin": {"https://other.example"}}); got.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Error("scripts that are not for others may be read by them")
+	}
+}

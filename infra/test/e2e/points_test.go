@@ -1,0 +1,207 @@
+package e2e
+
+import (
+	"log/slog"
+	"math"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	redispublish "sightglass/ingester/publish"
+	"sightglass/ingester/testblock"
+	"sightglass/ingester/txfile"
+	"sightglass/shared/keys"
+	"sightglass/shared/rounds"
+	"sightglass/shared/snapshot"
+)
+
+// pointsOf reads an answer of /api/v1/points.
+func pointsOf(t *testing.T, body []byte) []rounds.Point {
+	t.Helper()
+	text := strings.TrimSuffix(strings.TrimPrefix(string(body), `{"points":`), "}")
+	points, err := rounds.Decode([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return points
+}
+
+// TestAmountsAreWhatWasPaid: by the whole way, the points are the snapshot's, and each amount is that of an output.
+func TestAmountsAreWhatWasPaid(t *testing.T) {
+	w := start(t, 2)
+	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	paid := make(map[int64]bool) // satoshi
+	for _, tx := range file.Transactions {
+		for _, out := range tx.TxOut {
+			paid[out.Value] = true
+		}
+	}
+	for _, e := range w.edges {
+		var points []rounds.Point
+		programs.Until(t, "the points of the snapshot", func() bool { // the block is over, so they soon stay what they are
+			points = pointsOf(t, ask(t, "GET", e, "/api/v1/points", nil).body)
+			_, body := get(t, e, "/api/v1/snapshot")
+			s, err := snapshot.Decode(body)
+			return err == nil && slices.EqualFunc(s.Transactions, points, func(a snapshot.Point, b rounds.Point) bool {
+				return a == snapshot.Point{Timestamp: b.Timestamp, Price: b.Price}
+			})
+		})
+		if len(points) != snapshot.MaxTransactions {
+			t.Errorf("%d points", len(points))
+		}
+		for _, p := range points {
+			if !isPaid(paid, p) {
+				t.Fatalf("no output is worth %v USD at %v", p.Amount, p.Price)
+			}
+		}
+	}
+	if ttl := w.redis.Client().TTL(t.Context(), keys.Points).Val(); ttl <= 0 {
+		t.Errorf("the points of an ingester that is gone stay for ever: their TTL is %v", ttl)
+	}
+}
+
+// isPaid reports whether an output has the worth that a point tells, as far as cents do: they leave some satoshi open.
+func isPaid(paid map[int64]bool, p rounds.Point) bool {
+	least, most := 1e8*p.Amount/(p.Price+0.005), 1e8*p.Amount/(p.Price-0.005)
+	for satoshi := int64(math.Floor(least)); satoshi <= int64(math.Ceil(most)); satoshi++ {
+		if paid[satoshi] {
+			return true
+		}
+	}
+	return false
+}
+
+// storePoints puts n points into Redis, a quarter of a second apart, of 1, 2, ... dollars.
+func storePoints(t *testing.T, client *redis.Client, n int) {
+	t.Helper()
+	points := make([]rounds.Point, n)
+	for i := range points {
+		points[i] = rounds.Point{Timestamp: began + float64(i)/4, Price: 5000, Amount: float64(i + 1)}
+	}
+	if err := client.Set(t.Context(), keys.Points, rounds.AppendJSON(nil, points), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPointsQueries(t *testing.T) {
+	server := redistest.Start(t)
+	storePoints(t, server.Client(), 6) // seconds 0, 0.25, ... 1.25
+	e := edgeWith(t, server, unchanged)
+	for query, want := range map[string][]float64{ // amounts
+		"":                  {1, 2, 3, 4, 5, 6},
+		"?since=0":          {1, 2, 3, 4, 5, 6},
+		"?since=1556771669": {1, 2, 3, 4, 5, 6},
+		"?since=1556771670": {2, 3, 4, 5, 6},
+		"?since=1556771671": {6},
+		"?since=1556771672": nil,
+		"?colour=red":       {1, 2, 3, 4, 5, 6},
+	} {
+		t.Run(query, func(t *testing.T) {
+			got := ask(t, "GET", e, "/api/v1/points"+query, nil)
+			var amounts []float64
+			for _, p := range pointsOf(t, got.body) {
+				amounts = append(amounts, p.Amount)
+			}
+			if got.StatusCode != http.StatusOK || !slices.Equal(amounts, want) {
+				t.Errorf("%s, amounts %v, want %v", got.Status, amounts, want)
+			}
+			if caching := got.Header.Get("Cache-Control"); caching != "public, max-age=1" {
+				t.Errorf("Cache-Control: %s", caching)
+			}
+		})
+	}
+	for _, query := range []string{"since=", "since=-1", "since=1.5", "since=yesterday", "since=1099511627777"} {
+		t.Run(query, func(t *testing.T) {
+			got := ask(t, "GET", e, "/api/v1/points?"+query, nil)
+			if message := expectError(t, got, http.StatusBadRequest); !strings.HasPrefix(message, "since ") {
+				t.Errorf("it says %q, want it to name since", message)
+			}
+		})
+	}
+}
+
+// TestPointsCache_KeepsTheLastGoodPoints while Redis has none that can be read, or is away.
+func TestPointsCache_KeepsTheLastGoodPoints(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	get, reg := newAPI(t, server)
+	pointsIn := func() int {
+		status, body := get("/points")
+		if status != http.StatusOK {
+			t.Fatalf("got %d", status)
+		}
+		return strings.Count(body, "[") - 1
+	}
+	untilFailures := func(n float64, why string) {
+		t.Helper()
+		programs.Until(t, "a fetch that fails for "+why, func() bool {
+			if got := pointsIn(); got != 3 {
+				t.Fatalf("%s: got %d points, want the last good 3", why, got)
+			}
+			return value(t, reg, "sightglass_cache_failures_total") >= n
+		})
+	}
+	if n := pointsIn(); n != 0 {
+		t.Errorf("without a key: got %d points", n)
+	}
+	storePoints(t, client, 3)
+	programs.Until(t, "three points", func() bool { return pointsIn() == 3 })
+	if err := client.Set(t.Context(), keys.Points, "nonsense", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	untilFailures(1, "nonsense")
+	server.Kill()
+	untilFailures(2, "a dead redis")
+	unknown, _ := newAPI(t, server)
+	if status, _ := unknown("/points"); status != http.StatusServiceUnavailable {
+		t.Errorf("an edge that knows nothing answers %d", status)
+	}
+}
+
+// TestPointsThatRedisRefusesCostNoSnapshot: its user may not write their key.
+func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	set := func(rights string) {
+		t.Helper()
+		args := []any{"ACL", "SETUSER", "ingester"}
+		for right := range strings.FieldsSeq(rights) {
+			args = append(args, right)
+		}
+		if err := client.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("on >secret ~" + keys.Latest + " ~" + keys.Leader + " ~" + keys.Epoch + " &sightglass:* +@all")
+	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), snapshot.Lease, slog.New(slog.DiscardHandler))
+	defer stop()
+	put := func(seq uint64) {
+		p.Put(&redispublish.Tick{
+			Snapshot: snapshot.Snapshot{Status: snapshot.Warming}, Points: []rounds.Point{{Timestamp: 1, Price: 2, Amount: float64(seq)}},
+		})
+	}
+	programs.Until(t, "the refusal", func() bool {
+		put(1)
+		return value(t, reg, "sightglass_publish_points_failures_total") > 0
+	})
+	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 || latest(t, server) == nil {
+		t.Errorf("%v snapshots failed", n)
+	}
+	set("~" + keys.Points)
+	put(2)
+	programs.Until(t, "the points", func() bool { return client.Get(t.Context(), keys.Points).Val() == "[[1.000,2.00,2]]" })
+	before := latest(t, server)
+	tick(p) // without points
+	programs.Until(t, "the next snapshot", func() bool { return latest(t, server).NewerThan(before) })
+	if got := client.Get(t.Context(), keys.Points).Val(); got != "[[1.000,2.00,2]]" {
+		t.Errorf("then they are %s", got)
+	}
+}

@@ -1,0 +1,275 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sightglass/edge"
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/ingester/testblock"
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// A rival is one of the ingesters of a fleet: the real program.
+type rival struct {
+	*programs.Process
+	metrics string // where they are
+}
+
+// leads reports whether the ingester says that its snapshots are the ones published.
+func (r *rival) leads() bool { return gaugeAt(r.metrics, "sightglass_leader") == 1 }
+
+// gaugeAt gives a metric without labels; -1 if it cannot be had.
+func gaugeAt(addr, name string) float64 {
+	value, ok := programs.Metric(addr, name)
+	if !ok {
+		return -1
+	}
+	return value
+}
+
+// A court is several ingesters behind one Redis, the node that they hear, an edge and its clients.
+type court struct {
+	ingester, zmq string
+	redis         *redistest.Server
+	edge          *edge.Edge
+}
+
+func startCourt(t *testing.T) *court {
+	t.Helper()
+	f := &court{
+		ingester: programs.Build(t, "ingester", "ingester"),
+		zmq:      "tcp://" + programs.FreeAddr(t),
+		redis:    redistest.Start(t),
+	}
+	programs.Launch(t, f.ingester, "replay", "--zmq", f.zmq, "--rate", "2000", "--loop", testblock.Path(t, testblock.Block574200))
+	f.edge = edgeWith(t, f.redis, unchanged)
+	return f
+}
+
+func (f *court) launch(t *testing.T) *rival {
+	t.Helper()
+	metrics := programs.FreeAddr(t)
+	r := &rival{metrics: metrics}
+	r.Process = programs.Launch(t, f.ingester, "run", "--zmq", f.zmq, "--redis", f.redis.URL(), "--internal-listen", metrics)
+	programs.Until(t, "the ingester to have a price", func() bool { return gaugeAt(metrics, "sightglass_price_usd") > 0 })
+	return r
+}
+
+// A crowd is its clients. They check that nothing older follows something newer, and are never disconnected.
+type crowd struct {
+	epochs  []atomic.Pointer[snapshot.Epoch]
+	silence atomic.Int64 // the longest that the first client had to wait for a snapshot of another reign, in ms
+}
+
+func (f *court) crowd(t *testing.T, n int) *crowd {
+	t.Helper()
+	c := &crowd{epochs: make([]atomic.Pointer[snapshot.Epoch], n)}
+	ctx, cancel := context.WithCancel(t.Context())
+	var g errgroup.Group
+	for i := range n {
+		v := view(t, f.edge, source(i))
+		g.Go(func() error {
+			for {
+				before, waited := v.Last, time.Now()
+				s, err := v.Next(ctx)
+				if ctx.Err() != nil {
+					return nil //nolint:nilerr // the test is over
+				}
+				if err != nil {
+					return fmt.Errorf("client %d: %w", i, err)
+				}
+				c.epochs[i].Store(&s.Epoch)
+				if i == 0 && before != nil && before.Epoch != s.Epoch {
+					c.silence.Store(max(c.silence.Load(), time.Since(waited).Milliseconds()))
+				}
+			}
+		})
+	}
+	t.Cleanup(func() {
+		cancel()
+		if err := g.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// await waits until every client has a snapshot of a later reign than old, and gives its epoch.
+func (c *crowd) await(t *testing.T, old snapshot.Epoch) (now snapshot.Epoch) {
+	t.Helper()
+	programs.Until(t, "every client to see a later reign than "+string(old), func() bool {
+		for i := range c.epochs {
+			epoch := c.epochs[i].Load()
+			if epoch == nil || !epoch.After(old) {
+				return false
+			}
+			now = *epoch
+		}
+		return true
+	})
+	return now
+}
+
+// watchChannel fails the test if anything on the channel is older than what came before: that is Redis's own doing,
+// before any edge looks.
+func (f *court) watchChannel(t *testing.T) {
+	t.Helper()
+	sub := f.redis.Client().Subscribe(t.Context(), keys.Channel)
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var done sync.WaitGroup
+	messages := sub.Channel()
+	done.Go(func() {
+		var last *snapshot.Snapshot
+		for m := range messages {
+			s, err := snapshot.Decode([]byte(m.Payload))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if !s.NewerThan(last) {
+				t.Errorf("epoch %s seq %d on the channel after epoch %s seq %d", s.Epoch, s.Seq, last.Epoch, last.Seq)
+			}
+			if last != nil && s.Epoch != last.Epoch && s.Seq != 1 {
+				t.Errorf("the reign %s begins with seq %d", s.Epoch, s.Seq)
+			}
+			last = s
+		}
+	})
+	t.Cleanup(func() { sub.Close(); done.Wait() })
+}
+
+// TestTheLeaderGoes: kill -9 of the ingester that publishes, then one that hangs and wakes up again, then one that is
+// stopped. Each time another goes on, no client is disconnected, and nothing older comes after something newer.
+func TestTheLeaderGoes(t *testing.T) {
+	f := startCourt(t)
+	first := f.launch(t)
+	second := f.launch(t)
+	if !first.leads() || second.leads() {
+		t.Fatalf("the first to come leads: %v, the second: %v", first.leads(), second.leads())
+	}
+	f.watchChannel(t)
+	clients := f.crowd(t, 5)
+	epoch := clients.await(t, "0")
+
+	first.Signal(t, syscall.SIGKILL)
+	epoch = clients.await(t, epoch)
+	if !second.leads() {
+		t.Error("the second does not say that it leads")
+	}
+
+	third := f.launch(t)
+	second.Signal(t, syscall.SIGSTOP)
+	epoch = clients.await(t, epoch)
+	second.Signal(t, syscall.SIGCONT)
+	programs.Until(t, "a snapshot of the one that slept to be refused", func() bool {
+		return gaugeAt(second.metrics, "sightglass_publish_fenced_total") == 1
+	})
+	if second.leads() {
+		t.Error("it leads all the same")
+	}
+	if !third.leads() {
+		t.Error("the third does not lead any more")
+	}
+
+	third.Stop(t)
+	clients.await(t, epoch)
+	if !second.leads() {
+		t.Error("the second does not lead again")
+	}
+	t.Logf("the longest silence while the reign changed: %d ms", clients.silence.Load())
+}
+
+// TestRedisLosesTheReign: started anew and empty, it has forgotten who reigned. Of two ingesters one goes on, under a
+// later epoch than before.
+func TestRedisLosesTheReign(t *testing.T) {
+	f := startCourt(t)
+	a, b := f.launch(t), f.launch(t)
+	clients := f.crowd(t, 2)
+	epoch := clients.await(t, "0")
+	f.redis.Kill()
+	f.redis.Start()
+	clients.await(t, epoch)
+	programs.Until(t, "one to lead", func() bool { return a.leads() != b.leads() })
+}
+
+// TestRedisForgetsAGrant: a failover to a replica that was behind, or a start from an old copy, takes Redis back to before
+// the last reign began. The one who reigned before finds its epoch there again; edges have seen a later one and would
+// refuse it for good. Whoever knows of the later reign puts an end to that.
+func TestRedisForgetsAGrant(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	forget := func(key string) {
+		t.Helper()
+		if err := client.Del(t.Context(), key).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, firstReg, stopFirst := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
+	defer stopFirst()
+	awaitElection(t, firstReg)
+	old := epochIn(t, server)
+	forget(keys.Leader) // it is cut off, and its lease runs out
+	second, secondReg, stopSecond := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
+	defer stopSecond()
+	awaitElection(t, secondReg)
+	seen := epochIn(t, server)
+
+	forget(keys.Leader)
+	if err := client.Set(t.Context(), keys.Epoch, string(old), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	programs.Until(t, "the first to publish again", func() bool {
+		tick(first)
+		s := latest(t, server)
+		return s != nil && s.Epoch == old
+	})
+	programs.Until(t, "the second to reign, later than what was seen", func() bool {
+		tick(second)
+		return epochIn(t, server).After(seen)
+	})
+	programs.Until(t, "the first to know", func() bool {
+		tick(first)
+		return value(t, firstReg, "sightglass_publish_fenced_total") == 1
+	})
+}
+
+// TestAnEpochThatIsNoneIsNamed: somebody has written over the key, and nothing can be later.
+func TestAnEpochThatIsNoneIsNamed(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	if err := client.Set(t.Context(), keys.Epoch, "99999999999999999999999999", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	p, reg, stop := publisherWith(t, server.URL(), time.Second, slog.New(slog.NewTextHandler(&said, nil)))
+	programs.Until(t, "the failure", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
+	if err := client.Del(t.Context(), keys.Epoch).Err(); err != nil {
+		t.Fatal(err)
+	}
+	programs.Until(t, "the election", func() bool { tick(p); return value(t, reg, "sightglass_leader_elections_total") == 1 })
+	stop()
+	if text := said.String(); !strings.Contains(text, keys.Epoch) || !strings.Contains(text, "DEL") {
+		t.Errorf("it says %q, want the key and what to do", text)
+	}
+}
+
+// epochIn is the epoch of the latest election, as Redis has it.
+func epochIn(t *testing.T, server *redistest.Server) snapshot.Epoch {
+	t.Helper()
+	return snapshot.Epoch(server.Client().Get(t.Context(), keys.Epoch).Val())
+}

@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
+	"sightglass/ingester"
+	"sightglass/ingester/payment"
+	"sightglass/ingester/price"
+	"sightglass/ingester/testblock"
+	"sightglass/ingester/txfile"
+	"sightglass/shared/keys"
+	"sightglass/shared/snapshot"
+)
+
+// latest reads the newest snapshot from Redis, nil if there is none.
+func latest(t *testing.T, server *redistest.Server) *snapshot.Snapshot {
+	t.Helper()
+	return server.Snapshot()
+}
+
+// ingest runs an ingester until stop is called.
+func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger, near float64) (stop func()) {
+	t.Helper()
+	o := ingester.Defaults()
+	o.ZMQ, o.Redis, o.Log, o.PriceHint = []string{zmq}, redisURL, log, near
+	in, err := ingester.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- in.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+// TestARestartResumes: neither ingester hears of a transaction, and both have the price of the one before.
+func TestARestartResumes(t *testing.T) {
+	server, log, zmq := redistest.Start(t), quiet(t), "tcp://"+programs.FreeAddr(t) // nobody publishes there
+	client, state := server.Client(), stateOfTheBlock(t)
+	if err := client.Set(t.Context(), keys.Engine, state, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	epoch := snapshot.Epoch("1")
+	for range 2 {
+		stop := ingest(t, zmq, server.URL(), log, 0)
+		programs.Until(t, "a snapshot of its own", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
+		s := latest(t, server)
+		epoch = s.Epoch
+		if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+			t.Errorf("resumed at %v (%s, confidence %v)", s.Price, s.Status, s.Confidence)
+		}
+		if err := client.Del(t.Context(), keys.Engine).Err(); err != nil {
+			t.Fatal(err)
+		}
+		programs.Until(t, "it to keep a state of its own", func() bool { return client.Exists(t.Context(), keys.Engine).Val() == 1 })
+		stop()
+	}
+}
+
+// TestAClockSetBackEndsNoReign: the snapshots in Redis are of an epoch far ahead of the clock, and still are replaced.
+func TestAClockSetBackEndsNoReign(t *testing.T) {
+	server := redistest.Start(t)
+	const ahead = "9999999999999"
+	if err := server.Client().Set(t.Context(), keys.Latest, encode(ahead, 10), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, frames, _ := follow(t, server.URL())
+	expectSeq(t, frames, ahead, 10)
+	ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), quiet(t), 0)
+	programs.Until(t, "an edge to take the new reign's", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
+}
+
+// TestAHintBeatsTheState: an operator who knows better gets away from a wrong state.
+func TestAHintBeatsTheState(t *testing.T) {
+	server := redistest.Start(t)
+	if err := server.Client().Set(t.Context(), keys.Engine, stateOfTheBlock(t), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), quiet(t), 9000)
+	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
+	if s := latest(t, server); s.Price != 0 || s.Status != snapshot.Warming {
+		t.Errorf("it starts at %v (%s), want no price before the first transaction", s.Price, s.Status)
+	}
+}
+
+// stateOfTheBlock is what an ingester keeps that saw the block two minutes ago.
+func stateOfTheBlock(t *testing.T) []byte {
+	t.Helper()
+	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := price.New(price.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for _, tx := range file.Transactions {
+		payments, _ := payment.Append(nil, tx)
+		engine.Add(now.Add(-2*time.Minute), payments)
+	}
+	engine.Estimate(now)
+	return engine.State()
+}
+
+// TestAStateThatCannotBeUsedIsRefused: the ingester says why, and starts cold.
+func TestAStateThatCannotBeUsedIsRefused(t *testing.T) {
+	server := redistest.Start(t)
+	if err := server.Client().Set(t.Context(), keys.Engine, "something else", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	stop := ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&said, nil)), 0)
+	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
+	if s := latest(t, server); s.Status != snapshot.Warming || s.Price != 0 {
+		t.Errorf("got %+v, want no price", s)
+	}
+	stop()
+	if !strings.Contains(said.String(), "is unusable; starting cold") {
+		t.Errorf("it does not say that it starts cold:\n%s", said.String())
+	}
+}

@@ -1,0 +1,44 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sightglass/shared/snapshot"
+)
+
+// TestTimesOfTheContractInTexts: what documents and scripts say about the contract's times is what package snapshot has.
+func TestTimesOfTheContractInTexts(t *testing.T) {
+	in := func(d time.Duration, unit time.Duration, name string) string {
+		return fmt.Sprintf("%g %s", float64(d)/float64(unit), name)
+	}
+	interval := in(snapshot.Interval, time.Millisecond, "ms")
+	stale, ready, lease := in(snapshot.StaleAfter, time.Second, "s"), in(snapshot.ReadyWithin, time.Second, "s"), in(snapshot.Lease, time.Second, "s")
+	window := in(snapshot.Window, time.Hour, "h")
+	back := in(snapshot.StepBackAfter, time.Second, "s")
+	for file, texts := range map[string][]string{
+		"README.md":         {"Every " + interval, "last " + window},
+		"docs/clients.md":   {"every " + interval, "nothing new for " + stale, "received for " + back, "younger than " + ready},
+		"docs/operating.md": {"without a snapshot for " + lease, "heard for " + back, window + " after the last"},
+		"docs/metrics.md":   {"no newer snapshot was received for " + stale},
+		"docs/alerts.md":    {"snapshot for over " + ready},
+		"infra/systemd/sightglass-.service.d/hardening.conf": {"every " + stale},
+		"edge/web/static/state.js": {
+			fmt.Sprintf("SILENT_AFTER = %d", snapshot.StaleAfter.Milliseconds()), "every " + interval,
+		},
+	} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "..", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range texts {
+			if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), want) {
+				t.Errorf("%s does not say %q", file, want)
+			}
+		}
+	}
+}
