@@ -12,7 +12,7 @@ import (
 
 	"sightglass/edge/hub"
 	"sightglass/edge/ws"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // routes returns the public listener's handlers.
@@ -49,8 +49,8 @@ func (e *Edge) routes() *fiber.App {
 	return app
 }
 
-// readyWithin is snapshot.ReadyWithin as text.
-var readyWithin = fmt.Sprintf("%g s", snapshot.ReadyWithin.Seconds())
+// readyWithin is contract.ReadyWithin as text.
+var readyWithin = fmt.Sprintf("%g s", contract.ReadyWithin.Seconds())
 
 // unready returns why load balancers should send no clients, as an error with a status; nil if the edge is ready.
 func (e *Edge) unready() error {
@@ -59,7 +59,7 @@ func (e *Edge) unready() error {
 		return fiber.NewError(fiber.StatusServiceUnavailable, "draining")
 	case !e.feed.Connected():
 		return fiber.NewError(fiber.StatusServiceUnavailable, "not connected to redis")
-	case e.feed.Age() > snapshot.ReadyWithin:
+	case e.feed.Age() > contract.ReadyWithin:
 		return fiber.NewError(fiber.StatusServiceUnavailable, "no snapshot for over "+readyWithin)
 	}
 	return nil
@@ -68,7 +68,7 @@ func (e *Edge) unready() error {
 func (e *Edge) health(c *fiber.Ctx) error {
 	status, active := "ok", uint64(0)
 	latest := e.feed.Latest()
-	if latest == nil || latest.Snapshot.Status == snapshot.Stale || !e.feed.Connected() {
+	if latest == nil || latest.Snapshot.Status == contract.Stale || !e.feed.Connected() {
 		status = "degraded"
 	}
 	if latest != nil {

@@ -13,8 +13,7 @@ import (
 	"sightglass/ingester/price"
 	"sightglass/ingester/publish"
 	"sightglass/ingester/window"
-	"sightglass/shared/rounds"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // engine turns events into snapshots. It has no clock and no I/O of its own, and is for one goroutine.
@@ -35,7 +34,7 @@ type engine struct {
 
 func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registerer) *engine {
 	return &engine{
-		window:  window.New(snapshot.Window, o.MaxTransactions),
+		window:  window.New(contract.Window, o.MaxTransactions),
 		price:   p,
 		points:  points.New(),
 		metrics: newEngineMetrics(reg),
@@ -133,15 +132,15 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 	est := e.price.Estimate(now)
 	e.points.SetEstimate(est.Price)
 
-	t := &publish.Tick{Snapshot: snapshot.Snapshot{
+	t := &publish.Tick{Snapshot: contract.Snapshot{
 		Timestamp:    points.Seconds(now),
 		Price:        est.Price.Cents(),
 		Low:          est.Low.Cents(),
 		High:         est.High.Cents(),
 		Confidence:   math.Round(est.Confidence*1000) / 1000,
-		Status:       snapshot.Warming,
+		Status:       contract.Warming,
 		Transactions: e.points.AppendTo(nil),
-		Stats: snapshot.Stats{
+		Stats: contract.Stats{
 			TotalReceived:  e.received,
 			TotalFiltered:  e.filtered,
 			ActiveInWindow: uint64(e.window.Active()),
@@ -149,10 +148,10 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 		},
 	}}
 	if est.Status == price.Live {
-		t.Snapshot.Status = snapshot.Live
+		t.Snapshot.Status = contract.Live
 	}
 	if e.ticks++; e.ticks%pointsEvery == 0 {
-		t.Points = e.points.AppendAmounts([]rounds.Point{}) // none is a list, too
+		t.Points = e.points.AppendAmounts([]contract.PointAmount{}) // none is a list, too
 	}
 	e.metrics.observe(&t.Snapshot, time.Since(began))
 	e.metrics.outputs.Set(float64(est.Outputs))

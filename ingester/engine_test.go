@@ -18,8 +18,7 @@ import (
 	"sightglass/ingester/rawtx"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
-	"sightglass/shared/rounds"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 var start = time.Unix(1_556_771_671, 0)
@@ -48,10 +47,10 @@ func seen(tx *wire.MsgTx, at time.Time) node.Event {
 }
 
 // decode encodes a tick's snapshot as the publisher does, and decodes it.
-func decode(t testing.TB, tick *publish.Tick) *snapshot.Snapshot {
+func decode(t testing.TB, tick *publish.Tick) *contract.Snapshot {
 	t.Helper()
 	tick.Snapshot.Epoch, tick.Snapshot.Seq = "7", 1
-	s, err := snapshot.Decode(tick.Snapshot.AppendJSON(nil))
+	s, err := contract.DecodeSnapshot(tick.Snapshot.AppendJSON(nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +59,7 @@ func decode(t testing.TB, tick *publish.Tick) *snapshot.Snapshot {
 
 func TestTheFirstSnapshotIsWarming(t *testing.T) {
 	s := decode(t, testEngine(t).tick(start))
-	if s.Status != snapshot.Warming || s.Price != 0 || s.Confidence != 0 || len(s.Transactions) != 0 {
+	if s.Status != contract.Warming || s.Price != 0 || s.Confidence != 0 || len(s.Transactions) != 0 {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -74,7 +73,7 @@ func TestABlockGivesItsPrice(t *testing.T) {
 	now := start.Add(time.Second)
 	e.tick(now)
 	s := decode(t, e.tick(now.Add(500*time.Millisecond)))
-	if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+	if s.Status != contract.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
 		t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
 	}
 	if s.Stats.TotalReceived != 3315 || s.Stats.TotalFiltered+s.Stats.ActiveInWindow != 3315 || s.Stats.UptimeSeconds != 1 {
@@ -83,8 +82,8 @@ func TestABlockGivesItsPrice(t *testing.T) {
 	if s.Timestamp != 1_556_771_672.5 {
 		t.Errorf("got a snapshot of %v", s.Timestamp)
 	}
-	if len(s.Transactions) != snapshot.MaxTransactions {
-		t.Errorf("%d points, want %d", len(s.Transactions), snapshot.MaxTransactions)
+	if len(s.Transactions) != contract.MaxTransactions {
+		t.Errorf("%d points, want %d", len(s.Transactions), contract.MaxTransactions)
 	}
 	for _, p := range s.Transactions {
 		if math.Abs(p.Price/s.Price-1) > 0.11 { // 10 % of the estimate when it was taken, which may since move by 1 %
@@ -108,12 +107,12 @@ func TestEngine_EveryOtherTickHasTheAmounts(t *testing.T) {
 	}
 	tick := e.tick(start)
 	s := decode(t, tick)
-	points, err := rounds.Decode(rounds.AppendJSON(nil, tick.Points))
+	points, err := contract.DecodePointAmounts(contract.AppendPointAmounts(nil, tick.Points))
 	if err != nil || len(points) != len(s.Transactions) || len(points) == 0 {
 		t.Fatalf("%d points for a snapshot of %d: %v", len(points), len(s.Transactions), err)
 	}
 	for i, p := range points {
-		if s.Transactions[i] != (snapshot.Point{Timestamp: p.Timestamp, Price: p.Price}) {
+		if s.Transactions[i] != (contract.Point{Timestamp: p.Timestamp, Price: p.Price}) {
 			t.Fatalf("number %d is %+v, in the snapshot %+v", i, p, s.Transactions[i])
 		}
 		if !isPaid(paid, p) {
@@ -123,7 +122,7 @@ func TestEngine_EveryOtherTickHasTheAmounts(t *testing.T) {
 }
 
 // isPaid reports whether an output has the worth that a point tells, as far as cents do: they leave some satoshi open.
-func isPaid(paid map[int64]bool, p rounds.Point) bool {
+func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	least, most := 1e8*p.Amount/(p.Price+0.005), 1e8*p.Amount/(p.Price-0.005)
 	for satoshi := int64(math.Floor(least)); satoshi <= int64(math.Ceil(most)); satoshi++ {
 		if paid[satoshi] {
@@ -206,7 +205,7 @@ func TestEngine_ClockSetBack(t *testing.T) {
 			}
 			now = now.Add(time.Minute)
 			s := decode(t, e.tick(now))
-			if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+			if s.Status != contract.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
 				t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
 			}
 			if s.Stats.TotalReceived != uint64(len(txs)) {
@@ -252,7 +251,7 @@ func TestEngine_ClockSetForward(t *testing.T) {
 		e.apply(seen(tx, now))
 	}
 	s := decode(t, e.tick(now.Add(time.Second)))
-	if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+	if s.Status != contract.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
 		t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"time"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // liveWithin is how long the compute loop may stand still: more than the steps that it waits for at its start take
@@ -33,8 +33,8 @@ func (in *Ingester) ready() error {
 		return unconnected
 	case in.node.ZMQOnly():
 		return errors.New("the node's RPC gives no usable answer: the price comes from ZMQ alone, with gaps left open; the log says why")
-	case in.publisher.Age() > snapshot.ReadyWithin:
-		text := fmt.Sprintf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", snapshot.ReadyWithin)
+	case in.publisher.Age() > contract.ReadyWithin:
+		text := fmt.Sprintf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", contract.ReadyWithin)
 		if why := in.publisher.LastError(); why != nil {
 			text += ": " + why.Error()
 		}

@@ -10,7 +10,7 @@ import (
 
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestReady_RPCThatGivesNoAnswer: an ingester whose --rpc is of no use is not ready, and says why. Without --rpc it is.
@@ -32,7 +32,7 @@ func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			in.node, err = node.New(node.Options{
-				ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, Log: in.log, ZMQOnlyAfter: 100 * time.Millisecond,
+				ZMQ: o.ZMQ, RPC: in.rpc, Window: contract.Window, Log: in.log, ZMQOnlyAfter: 100 * time.Millisecond,
 			}, node.NewMetrics(prometheus.NewRegistry()))
 			if err != nil {
 				t.Fatal(err)

@@ -21,9 +21,9 @@ import (
 	"sightglass/ingester/node"
 	"sightglass/ingester/price"
 	"sightglass/ingester/publish"
+	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
 	"sightglass/shared/redisurl"
-	"sightglass/shared/snapshot"
 )
 
 // An Ingester is ready to run once: New has checked its options and bound what it binds.
@@ -56,7 +56,7 @@ func New(o Options) (*Ingester, error) {
 		return nil, err
 	}
 	if in.node, err = node.New(node.Options{
-		ZMQ: o.ZMQ, RPC: in.rpc, Window: snapshot.Window, IdleTimeout: o.ZMQIdleTimeout, Log: o.logger(logNode),
+		ZMQ: o.ZMQ, RPC: in.rpc, Window: contract.Window, IdleTimeout: o.ZMQIdleTimeout, Log: o.logger(logNode),
 	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func New(o Options) (*Ingester, error) {
 	if in.redis, err = o.OpenRedis(redisName); err != nil {
 		return nil, err
 	}
-	in.publisher = publish.New(in.redis, snapshot.Lease, o.logger(logPublish), in.metrics)
+	in.publisher = publish.New(in.redis, contract.Lease, o.logger(logPublish), in.metrics)
 	if in.internal, err = daemon.ListenInternal(o.InternalListen); err != nil {
 		return nil, errors.Join(err, in.redis.Close())
 	}
@@ -116,7 +116,7 @@ const stateEvery = 10 * time.Second
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	in.resume(ctx)
 	saved := time.Now()
-	ticker := time.NewTicker(snapshot.Interval)
+	ticker := time.NewTicker(contract.Interval)
 	defer ticker.Stop()
 	for {
 		select {

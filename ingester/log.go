@@ -3,8 +3,8 @@ package ingester
 import (
 	"log/slog"
 
+	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
-	"sightglass/shared/snapshot"
 )
 
 // The components: which part of a program a line of the log is from.
@@ -30,9 +30,9 @@ func (o Options) logger(component string) *slog.Logger {
 // summary says where the price stands, and what came and was lost between two readings.
 func summary(before, now daemon.Reading) []any {
 	grown := func(name string) int64 { return now.Growth(before, name) }
-	status := snapshot.Warming
-	if now["sightglass_status"][string(snapshot.Live)] == 1 {
-		status = snapshot.Live
+	status := contract.Warming
+	if now["sightglass_status"][string(contract.Live)] == 1 {
+		status = contract.Live
 	}
 	return []any{
 		"price", now.Sum("sightglass_price_usd"), "low", now.Sum("sightglass_price_low_usd"), "high", now.Sum("sightglass_price_high_usd"),

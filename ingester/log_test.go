@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sightglass/ingester/testblock"
+	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
-	"sightglass/shared/snapshot"
 )
 
 // told is what the log sums up, by key.
@@ -41,7 +41,7 @@ func TestTheLogSumsUp(t *testing.T) {
 	}
 	in.engine.tick(start)
 	first := look()
-	if got := told(t, daemon.Reading{}, first); got["price"] != 0.0 || got["received"] != int64(0) || got["status"] != snapshot.Warming {
+	if got := told(t, daemon.Reading{}, first); got["price"] != 0.0 || got["received"] != int64(0) || got["status"] != contract.Warming {
 		t.Errorf("before the first transaction: %v", got)
 	}
 	for _, tx := range block(t) {
@@ -50,7 +50,7 @@ func TestTheLogSumsUp(t *testing.T) {
 	in.engine.tick(start)
 	second := look()
 	got := told(t, first, second)
-	if got["received"] != int64(3315) || got["status"] != snapshot.Live || got["missed"] != int64(0) {
+	if got["received"] != int64(3315) || got["status"] != contract.Live || got["missed"] != int64(0) {
 		t.Errorf("after a block: %v", got)
 	}
 	if price := got["price"].(float64); math.Abs(price/testblock.Price574200-1) > 0.01 {

@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"sightglass/ingester/payment"
+	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
-	"sightglass/shared/snapshot"
 )
 
 type engineMetrics struct {
@@ -49,8 +49,8 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 		price:      gauge("sightglass_price_usd", "Estimate, in dollars per bitcoin; 0 while there is none."),
 		low:        gauge("sightglass_price_low_usd", "Lower end of the 90 % interval, in dollars per bitcoin."),
 		high:       gauge("sightglass_price_high_usd", "Upper end of the 90 % interval, in dollars per bitcoin."),
-		warming:    status.WithLabelValues(string(snapshot.Warming)),
-		live:       status.WithLabelValues(string(snapshot.Live)),
+		warming:    status.WithLabelValues(string(contract.Warming)),
+		live:       status.WithLabelValues(string(contract.Live)),
 		outputs:    gauge("sightglass_evidence_outputs", "Outputs in the window that count as payments."),
 		newest:     gauge("sightglass_evidence_newest_timestamp_seconds", "When the newest transaction with a payment was seen, unix seconds; 0 before the first."),
 		age:        gauge("sightglass_evidence_mean_age_seconds", "Mean age of the outputs in the window, to the minute."),
@@ -70,14 +70,14 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 	return m
 }
 
-func (m *engineMetrics) observe(s *snapshot.Snapshot, took time.Duration) {
+func (m *engineMetrics) observe(s *contract.Snapshot, took time.Duration) {
 	m.active.Set(float64(s.Stats.ActiveInWindow))
 	m.price.Set(s.Price)
 	m.low.Set(s.Low)
 	m.high.Set(s.High)
 	m.confidence.Set(s.Confidence)
-	m.warming.Set(oneIf(s.Status == snapshot.Warming))
-	m.live.Set(oneIf(s.Status == snapshot.Live))
+	m.warming.Set(oneIf(s.Status == contract.Warming))
+	m.live.Set(oneIf(s.Status == contract.Live))
 	m.tick.Observe(took.Seconds())
 }
 

@@ -18,7 +18,7 @@ import (
 	"sightglass/ingester/price"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // mempoolOf makes the recording of a node that takes in n transactions over a span: real ones, each with a txid of its
@@ -195,7 +195,7 @@ func BenchmarkWarmStart(b *testing.B) {
 				x.engine.apply(ev)
 				n++
 			case now := <-ticks.C:
-				if s := decode(b, x.engine.tick(now)); first == 0 && s.Status == snapshot.Live {
+				if s := decode(b, x.engine.tick(now)); first == 0 && s.Status == contract.Live {
 					first = time.Since(start)
 				}
 			}

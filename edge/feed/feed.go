@@ -18,14 +18,13 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/time/rate"
 
+	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
 )
 
 // A Feed holds the newest snapshot. Its methods may be called from anywhere; Run from one goroutine.
 type Feed struct {
-	// Alive, if set before Run, is called every snapshot.StaleAfter or sooner, whatever Redis does. The calls stop only if
+	// Alive, if set before Run, is called every contract.StaleAfter or sooner, whatever Redis does. The calls stop only if
 	// the feed or deliver hangs on a snapshot.
 	Alive func()
 
@@ -43,8 +42,8 @@ type Feed struct {
 	connected  atomic.Bool
 }
 
-// staleAfter is snapshot.StaleAfter as text.
-var staleAfter = fmt.Sprintf("%g s", snapshot.StaleAfter.Seconds())
+// staleAfter is contract.StaleAfter as text.
+var staleAfter = fmt.Sprintf("%g s", contract.StaleAfter.Seconds())
 
 type metrics struct {
 	received, stale, resubscribed, stepsBack prometheus.Counter
@@ -102,7 +101,7 @@ func (f *Feed) Age() time.Duration {
 func (f *Feed) Connected() bool { return f.connected.Load() }
 
 // Run follows Redis until ctx ends and reconnects after failures. It calls deliver with every newer update, and once with
-// a stale one if no newer snapshot was received for snapshot.StaleAfter. Calls of deliver never overlap.
+// a stale one if no newer snapshot was received for contract.StaleAfter. Calls of deliver never overlap.
 func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 	f.deliver = deliver
 	var watch sync.WaitGroup
@@ -148,16 +147,16 @@ func sleep(ctx context.Context, d time.Duration) {
 // publishes, or the link is dead and neither side knows it: only a new subscription can tell.
 var errSilent = errors.New("no message on the channel")
 
-// follow subscribes and receives snapshots until an error, or until no message arrives for snapshot.StaleAfter.
+// follow subscribes and receives snapshots until an error, or until no message arrives for contract.StaleAfter.
 func (f *Feed) follow(ctx context.Context) error {
-	sub := f.client.Subscribe(ctx, keys.Channel)
+	sub := f.client.Subscribe(ctx, contract.Channel)
 	defer sub.Close()
 	stop := context.AfterFunc(ctx, func() { sub.Close() }) // ReceiveTimeout ignores ctx
 	defer stop()
 	confirmed := false
 	var lower lowerRun
 	for {
-		message, err := sub.ReceiveTimeout(ctx, snapshot.StaleAfter)
+		message, err := sub.ReceiveTimeout(ctx, contract.StaleAfter)
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() && confirmed {
 			return errSilent
 		}
@@ -184,9 +183,9 @@ func (f *Feed) follow(ctx context.Context) error {
 
 // catchUp reads the latest snapshot after the subscription is confirmed, so that none is missed in between.
 func (f *Feed) catchUp(ctx context.Context) error {
-	payload, err := f.client.Get(ctx, keys.Latest).Bytes()
+	payload, err := f.client.Get(ctx, contract.KeyLatest).Bytes()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return fmt.Errorf("reading %s: %w", keys.Latest, err)
+		return fmt.Errorf("reading %s: %w", contract.KeyLatest, err)
 	}
 	f.metrics.resubscribed.Inc()
 	if !f.connected.Swap(true) { // an outage has ended, or the edge has started
@@ -247,20 +246,20 @@ func (f *Feed) reject(reason string, err error) {
 	f.logRejected.Do(func() { f.log.Warn("rejected a snapshot", "reason", reason, "err", err) })
 }
 
-// checkStale delivers the latest snapshot marked as stale, once, if no newer one was received for snapshot.StaleAfter. It
+// checkStale delivers the latest snapshot marked as stale, once, if no newer one was received for contract.StaleAfter. It
 // returns the time until the next check.
 func (f *Feed) checkStale() time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	latest := f.latest.Load()
-	if latest == nil || latest.Snapshot.Status == snapshot.Stale {
-		return snapshot.Interval // a snapshot received before the next check is not stale by then
+	if latest == nil || latest.Snapshot.Status == contract.Stale {
+		return contract.Interval // a snapshot received before the next check is not stale by then
 	}
-	if left := snapshot.StaleAfter - f.Age(); left > 0 {
+	if left := contract.StaleAfter - f.Age(); left > 0 {
 		return left
 	}
 	f.metrics.stale.Inc()
 	f.log.Warn("no snapshot for " + staleAfter + "; marked the latest as stale")
 	f.publish(latest.stale())
-	return snapshot.Interval
+	return contract.Interval
 }

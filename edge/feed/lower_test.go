@@ -5,17 +5,17 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestLowerRun_IsLongEnough: which snapshots on the channel let the feed accept a lower epoch.
 func TestLowerRun_IsLongEnough(t *testing.T) {
 	type received struct {
-		epoch snapshot.Epoch
+		epoch contract.Epoch
 		seq   uint64
-		times int // seq rises by one each snapshot.Interval
+		times int // seq rises by one each contract.Interval
 	}
-	const enough = int(snapshot.StepBackAfter/snapshot.Interval) + 1
+	const enough = int(contract.StepBackAfter/contract.Interval) + 1
 	pause := received{}
 	for name, c := range map[string]struct {
 		received []received
@@ -39,10 +39,10 @@ func TestLowerRun_IsLongEnough(t *testing.T) {
 				var lower lowerRun
 				for _, r := range c.received {
 					if r == pause {
-						time.Sleep(snapshot.StaleAfter)
+						time.Sleep(contract.StaleAfter)
 					}
 					for i := range r.times {
-						time.Sleep(snapshot.Interval)
+						time.Sleep(contract.Interval)
 						f.receive(encoded(r.epoch, r.seq+uint64(i)), published, &lower)
 						f.receive([]byte("nonsense"), published, &lower)
 					}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // watched runs the feed's stale timer, without a Redis. The channel receives what the feed delivers.
@@ -24,7 +24,7 @@ func watched(t *testing.T) (*Feed, <-chan *Update) {
 	return f, delivered
 }
 
-func expectStatus(t *testing.T, delivered <-chan *Update, want snapshot.Status) {
+func expectStatus(t *testing.T, delivered <-chan *Update, want contract.Status) {
 	t.Helper()
 	synctest.Wait()
 	select {
@@ -52,17 +52,17 @@ func TestFeed_MarksStaleOnceAfterStaleAfter(t *testing.T) {
 		f, delivered := watched(t)
 		time.Sleep(1234 * time.Millisecond) // all sleeps are on the bubble's clock
 		f.receive(encoded("1", 1), published, nil)
-		expectStatus(t, delivered, snapshot.Live)
-		time.Sleep(snapshot.StaleAfter - time.Millisecond)
+		expectStatus(t, delivered, contract.Live)
+		time.Sleep(contract.StaleAfter - time.Millisecond)
 		expectNone(t, delivered)
 		time.Sleep(2 * time.Millisecond)
-		expectStatus(t, delivered, snapshot.Stale)
+		expectStatus(t, delivered, contract.Stale)
 		time.Sleep(time.Hour)
 		expectNone(t, delivered)
 		f.receive(encoded("1", 2), published, nil)
-		expectStatus(t, delivered, snapshot.Live)
-		time.Sleep(snapshot.StaleAfter)
-		expectStatus(t, delivered, snapshot.Stale)
+		expectStatus(t, delivered, contract.Live)
+		time.Sleep(contract.StaleAfter)
+		expectStatus(t, delivered, contract.Stale)
 	})
 }
 
@@ -70,18 +70,18 @@ func TestFeed_RejectedSnapshotsDoNotPreventStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, delivered := watched(t)
 		f.receive(encoded("1", 2), published, nil)
-		expectStatus(t, delivered, snapshot.Live)
+		expectStatus(t, delivered, contract.Live)
 		for range 10 {
-			time.Sleep(snapshot.StaleAfter / 5)
+			time.Sleep(contract.StaleAfter / 5)
 			f.receive(encoded("1", 1), published, nil) // older
 			f.receive([]byte("nonsense"), published, nil)
 		}
-		expectStatus(t, delivered, snapshot.Stale)
+		expectStatus(t, delivered, contract.Stale)
 		expectNone(t, delivered)
 	})
 }
 
-func encoded(epoch snapshot.Epoch, seq uint64) []byte {
-	s := snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: epoch, Seq: seq, Timestamp: 1795439823}
+func encoded(epoch contract.Epoch, seq uint64) []byte {
+	s := contract.Snapshot{Price: 50000, Status: contract.Live, Epoch: epoch, Seq: seq, Timestamp: 1795439823}
 	return s.AppendJSON(nil)
 }

@@ -3,26 +3,26 @@ package feed
 import (
 	"sync/atomic"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // An Update is a snapshot that replaces the previous one. It is immutable and safe for concurrent use.
 type Update struct {
-	Snapshot *snapshot.Snapshot
+	Snapshot *contract.Snapshot
 	JSON     []byte // as the ingester encoded it
 	ID       uint64 // of this update, in this process; never 0
 
 	// The previous update, to which a delta applies. Base is nil if no delta leads to this update. Only the snapshot is
 	// referenced: a reference to the previous update would keep all earlier ones alive.
-	Base   *snapshot.Snapshot
+	Base   *contract.Snapshot
 	BaseID uint64
 }
 
 var lastID atomic.Uint64
 
-// NewUpdate decodes a snapshot's JSON. previous, which may be nil, becomes its base. Errors are those of snapshot.Decode.
+// NewUpdate decodes a snapshot's JSON. previous, which may be nil, becomes its base. Errors are those of contract.DecodeSnapshot.
 func NewUpdate(json []byte, previous *Update) (*Update, error) {
-	s, err := snapshot.Decode(json)
+	s, err := contract.DecodeSnapshot(json)
 	if err != nil {
 		return nil, err
 	}
@@ -36,6 +36,6 @@ func NewUpdate(json []byte, previous *Update) (*Update, error) {
 // stale returns a copy of u whose status is stale. It has no base, because its seq is not new.
 func (u *Update) stale() *Update {
 	s := *u.Snapshot
-	s.Status = snapshot.Stale
+	s.Status = contract.Stale
 	return &Update{Snapshot: &s, JSON: s.AppendJSON(nil), ID: lastID.Add(1)}
 }

@@ -17,8 +17,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"sightglass/edge/feed"
-	"sightglass/shared/history"
-	"sightglass/shared/rounds"
+	"sightglass/shared/contract"
 )
 
 const jsonType = fiber.MIMEApplicationJSONCharsetUTF8
@@ -30,8 +29,8 @@ type API struct {
 	log    *slog.Logger
 
 	snapshot    atomic.Pointer[Response] // to the newest update that was asked for
-	history     *cache[[]history.Entry]
-	points      *cache[[]rounds.Point]
+	history     *cache[[]contract.HistoryEntry]
+	points      *cache[[]contract.PointAmount]
 	rejected    prometheus.Counter
 	logRejected rate.Sometimes // keeps a flood of bad entries out of the log
 }
@@ -51,12 +50,12 @@ func New(latest func() *feed.Update, client redis.UniversalClient, log *slog.Log
 		}),
 		logRejected: rate.Sometimes{Interval: time.Second},
 	}
-	a.history = &cache[[]history.Entry]{
-		ttl: historyTTL, fetch: a.fetchHistory, equal: slices.Equal[[]history.Entry],
+	a.history = &cache[[]contract.HistoryEntry]{
+		ttl: historyTTL, fetch: a.fetchHistory, equal: slices.Equal[[]contract.HistoryEntry],
 		fetches: fetches.WithLabelValues("history"), failures: failures.WithLabelValues("history"),
 	}
-	a.points = &cache[[]rounds.Point]{
-		ttl: pointsTTL, fetch: a.fetchPoints, equal: slices.Equal[[]rounds.Point],
+	a.points = &cache[[]contract.PointAmount]{
+		ttl: pointsTTL, fetch: a.fetchPoints, equal: slices.Equal[[]contract.PointAmount],
 		fetches: fetches.WithLabelValues("points"), failures: failures.WithLabelValues("points"),
 	}
 	return a

@@ -9,9 +9,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/redis/go-redis/v9"
 
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 	"sightglass/shared/redisurl"
-	"sightglass/shared/rounds"
 )
 
 const (
@@ -31,27 +30,27 @@ func (a *API) Points(c *fiber.Ctx) error {
 	if err != nil {
 		return unavailable(c, "no points yet", pointsTTL)
 	}
-	first, _ := slices.BinarySearchFunc(all.value, float64(since), func(p rounds.Point, t float64) int {
+	first, _ := slices.BinarySearchFunc(all.value, float64(since), func(p contract.PointAmount, t float64) int {
 		if p.Timestamp <= t {
 			return -1
 		}
 		return 1
 	})
 	return all.response(first, func() *Response {
-		body := rounds.AppendJSON([]byte(`{"points":`), all.value[first:])
+		body := contract.AppendPointAmounts([]byte(`{"points":`), all.value[first:])
 		return NewResponse(append(body, '}'), jsonType, pointsCaching)
 	}).Send(c)
 }
 
 // fetchPoints reads the newest points, oldest first; none if there are none.
-func (a *API) fetchPoints(ctx context.Context) ([]rounds.Point, error) {
-	data, err := a.redis.Get(ctx, keys.Points).Bytes()
+func (a *API) fetchPoints(ctx context.Context) ([]contract.PointAmount, error) {
+	data, err := a.redis.Get(ctx, contract.KeyPoints).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
-	var points []rounds.Point
+	var points []contract.PointAmount
 	if err == nil {
-		points, err = rounds.Decode(data)
+		points, err = contract.DecodePointAmounts(data)
 	}
 	if err != nil {
 		a.log.Warn("cannot fetch the points from redis; serving the cached ones", "err", redisurl.Explain(err))

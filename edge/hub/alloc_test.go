@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/edge/feed"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // hubWithClients makes a hub with so many clients of each codec. Nobody reads at the other ends: the kernel's buffers do.
@@ -49,7 +49,7 @@ func someFrames(tb testing.TB, n int) (frames []*frame) {
 	tb.Helper()
 	var before *feed.Update
 	for seq := range n {
-		s := snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: "1", Seq: uint64(seq + 1)}
+		s := contract.Snapshot{Price: 50000, Status: contract.Live, Epoch: "1", Seq: uint64(seq + 1)}
 		u, err := feed.NewUpdate(s.AppendJSON(nil), before)
 		if err != nil {
 			tb.Fatal(err)

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"sightglass/edge/feed"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A codec puts snapshots on the wire for one kind of client: a protocol and what was negotiated in it. All clients of a
@@ -85,7 +85,7 @@ func (f *frame) keyframe() []byte {
 
 // delta is the JSON of the message with the changes since the base; nil if there is none or it saves nothing.
 func (f *frame) delta() []byte {
-	d, ok := snapshot.DeltaBetween(f.Base, f.Snapshot)
+	d, ok := contract.DeltaBetween(f.Base, f.Snapshot)
 	if !ok {
 		return nil
 	}

@@ -10,20 +10,20 @@ import (
 	"github.com/klauspost/compress/flate"
 
 	"sightglass/edge/feed"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // points are n of them from a number on; each has a price of its own.
-func points(from, n int) []snapshot.Point {
-	all := make([]snapshot.Point, n)
+func points(from, n int) []contract.Point {
+	all := make([]contract.Point, n)
 	for i := range all {
-		all[i] = snapshot.Point{Timestamp: 1795439823.5 + float64(from+i), Price: 50000 + float64((from+i)*7919%1000)}
+		all[i] = contract.Point{Timestamp: 1795439823.5 + float64(from+i), Price: 50000 + float64((from+i)*7919%1000)}
 	}
 	return all
 }
 
-func encoded(epoch snapshot.Epoch, seq uint64, points []snapshot.Point) []byte {
-	s := snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: epoch, Seq: seq, Transactions: points, Timestamp: 1795439823}
+func encoded(epoch contract.Epoch, seq uint64, points []contract.Point) []byte {
+	s := contract.Snapshot{Price: 50000, Status: contract.Live, Epoch: epoch, Seq: seq, Transactions: points, Timestamp: 1795439823}
 	return s.AppendJSON(nil)
 }
 
@@ -44,7 +44,7 @@ func newFrame(t testing.TB, json []byte, before *frame) *frame {
 func stale(t testing.TB, f *frame) *frame {
 	t.Helper()
 	s := *f.Snapshot
-	s.Status = snapshot.Stale
+	s.Status = contract.Stale
 	return newFrame(t, s.AppendJSON(nil), nil)
 }
 

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sightglass/edge/hub"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // serveEvents hands connections of a real listener to the hub, after their request was read, and returns its address.
@@ -112,7 +112,7 @@ func TestEvents_CarryTheSameSnapshots(t *testing.T) {
 			r := newSimulation(7)
 			quick, slow := dialEvents(t, addr, query, false), dialEvents(t, addr, query, true)
 			until(t, "both to join", func() bool { return h.Len() == 2 })
-			replicas := map[*eventClient]*snapshot.Replica{quick: {}, slow: {}}
+			replicas := map[*eventClient]*contract.Replica{quick: {}, slow: {}}
 			seen := make(map[string]int)
 			// upTo reads until the client has the snapshot with a name.
 			upTo := func(c *eventClient, last string) {
@@ -122,7 +122,7 @@ func TestEvents_CarryTheSameSnapshots(t *testing.T) {
 						t.Fatal(err)
 					}
 					seen[e.name]++
-					s, err := snapshot.Decode([]byte(e.data))
+					s, err := contract.DecodeSnapshot([]byte(e.data))
 					if query == "delta" {
 						s, err = replicas[c].Take([]byte(e.data))
 					}

@@ -20,15 +20,15 @@ import (
 	"sightglass/edge/feed"
 	"sightglass/edge/hub"
 	"sightglass/edge/ws"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // frame makes a snapshot's frame; padding makes it as large as one with many points.
 func frame(t testing.TB, seq uint64, points int) *feed.Update {
 	t.Helper()
-	s := &snapshot.Snapshot{
-		Price: 5313.57, Status: snapshot.Live, Seq: seq, Epoch: "1",
-		Transactions: make([]snapshot.Point, points),
+	s := &contract.Snapshot{
+		Price: 5313.57, Status: contract.Live, Seq: seq, Epoch: "1",
+		Transactions: make([]contract.Point, points),
 	}
 	f, err := feed.NewUpdate(s.AppendJSON(nil), nil)
 	if err != nil {

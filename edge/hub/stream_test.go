@@ -13,13 +13,13 @@ import (
 
 	"sightglass/edge/feed"
 	"sightglass/edge/hub"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A simulation makes up snapshots as an ingester might, and remembers what the plain protocol carries for each.
 type simulation struct {
 	rng    *rand.Rand
-	last   *snapshot.Snapshot
+	last   *contract.Snapshot
 	frame  *feed.Update
 	points int
 
@@ -28,12 +28,12 @@ type simulation struct {
 }
 
 // name is what a snapshot is told from others by.
-func name(s *snapshot.Snapshot) string { return fmt.Sprint(s.Epoch, "/", s.Seq, "/", s.Status) }
+func name(s *contract.Snapshot) string { return fmt.Sprint(s.Epoch, "/", s.Seq, "/", s.Status) }
 
 func newSimulation(seed uint64) *simulation {
 	return &simulation{
 		rng: rand.New(rand.NewPCG(seed, 1)), plain: make(map[string]string),
-		last: &snapshot.Snapshot{Price: 50000, Status: snapshot.Live, Epoch: "1"},
+		last: &contract.Snapshot{Price: 50000, Status: contract.Live, Epoch: "1"},
 	}
 }
 
@@ -43,8 +43,8 @@ func (r *simulation) next(t testing.TB) *feed.Update {
 	s := *r.last
 	what := r.rng.IntN(12)
 	switch {
-	case what == 0 && s.Status == snapshot.Live && s.Seq > 0:
-		s.Status = snapshot.Stale
+	case what == 0 && s.Status == contract.Live && s.Seq > 0:
+		s.Status = contract.Stale
 		return r.take(t, &s)
 	case what == 1:
 		s.Epoch, s.Seq = s.Epoch+"0", 0
@@ -52,21 +52,21 @@ func (r *simulation) next(t testing.TB) *feed.Update {
 		s.Seq++
 	}
 	s.Seq++
-	s.Status = snapshot.Live
+	s.Status = contract.Live
 	s.Timestamp++
-	all := append([]snapshot.Point(nil), s.Transactions...)
+	all := append([]contract.Point(nil), s.Transactions...)
 	if n := len(all); what == 3 && n > 2 {
 		all = append(all[:n/2], all[n/2+1:]...)
 	}
 	for range r.rng.IntN(20) {
 		r.points++
-		all = append(all, snapshot.Point{Timestamp: s.Timestamp, Price: float64(r.points) / 4})
+		all = append(all, contract.Point{Timestamp: s.Timestamp, Price: float64(r.points) / 4})
 	}
-	s.Transactions = all[max(0, len(all)-snapshot.MaxTransactions):]
+	s.Transactions = all[max(0, len(all)-contract.MaxTransactions):]
 	return r.take(t, &s)
 }
 
-func (r *simulation) take(t testing.TB, s *snapshot.Snapshot) *feed.Update {
+func (r *simulation) take(t testing.TB, s *contract.Snapshot) *feed.Update {
 	f, err := feed.NewUpdate(s.AppendJSON(nil), r.frame)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func (r *simulation) take(t testing.TB, s *snapshot.Snapshot) *feed.Update {
 	return f
 }
 
-func (r *simulation) carried(s *snapshot.Snapshot) string {
+func (r *simulation) carried(s *contract.Snapshot) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.plain[name(s)]
@@ -87,13 +87,13 @@ func (r *simulation) carried(s *snapshot.Snapshot) string {
 // A spectator checks all that one client is given.
 type spectator struct {
 	conn    *websocket.Conn
-	replica *snapshot.Replica // nil: the plain protocol
-	last    *snapshot.Snapshot
+	replica *contract.Replica // nil: the plain protocol
+	last    *contract.Snapshot
 	kinds   map[string]int
 }
 
 // next reads a message. Whatever the protocol, it must make exactly the bytes that the plain one carries.
-func (v *spectator) next(t testing.TB, r *simulation) (*snapshot.Snapshot, error) {
+func (v *spectator) next(t testing.TB, r *simulation) (*contract.Snapshot, error) {
 	message, code := read(t, v.conn)
 	if code != 0 {
 		return nil, fmt.Errorf("closed with %d", code)
@@ -105,16 +105,16 @@ func (v *spectator) next(t testing.TB, r *simulation) (*snapshot.Snapshot, error
 	if got, want := string(s.AppendJSON(nil)), r.carried(s); got != want {
 		return nil, fmt.Errorf("%s is %.100q, the plain protocol has %.100q", name(s), got, want)
 	}
-	if v.last != nil && !s.NewerThan(v.last) && s.Status != snapshot.Stale {
+	if v.last != nil && !s.NewerThan(v.last) && s.Status != contract.Stale {
 		return nil, fmt.Errorf("%s came after %s", name(s), name(v.last))
 	}
 	v.last = s
 	return s, nil
 }
 
-func (v *spectator) decode(message []byte) (*snapshot.Snapshot, error) {
+func (v *spectator) decode(message []byte) (*contract.Snapshot, error) {
 	if v.replica == nil {
-		return snapshot.Decode(message)
+		return contract.DecodeSnapshot(message)
 	}
 	if len(message) > 20 {
 		v.kinds[string(message[:16])]++
@@ -138,7 +138,7 @@ func watch(t testing.TB, url string, delta, deflate, narrow bool) *spectator {
 	}}
 	v := &spectator{kinds: make(map[string]int)}
 	if delta {
-		dialer.Subprotocols, v.replica = []string{hub.DeltaProtocol}, new(snapshot.Replica)
+		dialer.Subprotocols, v.replica = []string{hub.DeltaProtocol}, new(contract.Replica)
 	}
 	conn, answer, err := dialer.Dial(url, nil)
 	if err != nil {

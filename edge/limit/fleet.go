@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/edge/rejection"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 	"sightglass/shared/redisurl"
 )
 
@@ -164,9 +164,9 @@ func (f *Fleet) Release(addr netip.Addr) {
 
 func redisKey(k netip.Addr) string {
 	if !k.IsValid() {
-		return keys.LimitPrefix + "unknown"
+		return contract.KeyLimitPrefix + "unknown"
 	}
-	return keys.LimitPrefix + k.String()
+	return contract.KeyLimitPrefix + k.String()
 }
 
 // Run renews held leases and removes released ones until ctx ends. Leases that are still held then expire.

@@ -10,8 +10,7 @@ import (
 
 	"golang.org/x/term"
 
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // report prints where to look, and then how it goes: on a terminal in one line that changes, else a line every 5 s.
@@ -21,7 +20,7 @@ func (d *Demo) report(ctx context.Context) {
 	for _, url := range d.URLs() {
 		fmt.Fprintf(out, "  dashboard  %s   stream  ws%s/ws/mempool\n", url, url[len("http"):len(url)-1])
 	}
-	fmt.Fprintf(out, "  redis      redis-cli -u %s SUBSCRIBE %s\nCtrl-C ends it.\n", redacted(d.redisURL), keys.Channel)
+	fmt.Fprintf(out, "  redis      redis-cli -u %s SUBSCRIBE %s\nCtrl-C ends it.\n", redacted(d.redisURL), contract.Channel)
 
 	every, start, end := 5*time.Second, "", "\n"
 	if isTerminal(out) {
@@ -60,11 +59,11 @@ func (d *Demo) status(ctx context.Context) string {
 	for _, e := range d.edges {
 		clients += e.Clients()
 	}
-	payload, err := d.redis.Get(ctx, keys.Latest).Bytes()
+	payload, err := d.redis.Get(ctx, contract.KeyLatest).Bytes()
 	if err != nil {
 		return fmt.Sprintf("no snapshot yet, clients %d", clients)
 	}
-	s, err := snapshot.Decode(payload)
+	s, err := contract.DecodeSnapshot(payload)
 	if err != nil {
 		return err.Error()
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/edge/ws"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 // A Sink takes snapshots to a server: to an edge by way of Redis, to the floor directly.
@@ -42,8 +42,8 @@ func (r *RedisSink) Prepare(s *Source) error {
 // Send implements Sink.
 func (r *RedisSink) Send(ctx context.Context) error {
 	_, err := r.Client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		p.Set(ctx, keys.Latest, r.json, 0)
-		p.Publish(ctx, keys.Channel, r.json)
+		p.Set(ctx, contract.KeyLatest, r.json, 0)
+		p.Publish(ctx, contract.Channel, r.json)
 		return nil
 	})
 	return err

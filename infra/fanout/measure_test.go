@@ -15,7 +15,7 @@ import (
 
 	"sightglass/edge"
 	"sightglass/infra/internal/redisproc"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // startFloor runs a floor inside this process until the test ends.
@@ -222,12 +222,12 @@ func TestSourcesSnapshotsAreValid(t *testing.T) {
 	var fresh int
 	for range 100 {
 		now = now.Add(500 * time.Millisecond)
-		got, err := snapshot.Decode(s.Next(now, 500*time.Millisecond).AppendJSON(nil))
+		got, err := contract.DecodeSnapshot(s.Next(now, 500*time.Millisecond).AppendJSON(nil))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got.Transactions) != snapshot.MaxTransactions {
-			t.Errorf("%d points, want %d", len(got.Transactions), snapshot.MaxTransactions)
+		if len(got.Transactions) != contract.MaxTransactions {
+			t.Errorf("%d points, want %d", len(got.Transactions), contract.MaxTransactions)
 		}
 		fresh += s.add
 		if ms, ok := timestampOf(s.appendDelta(nil)); !ok || ms != now.UnixMilli() {
@@ -292,7 +292,7 @@ func TestDeflatedMessagesAreNamedOnce(t *testing.T) {
 }
 
 func smallSnapshot(ms int64) []byte {
-	return (&snapshot.Snapshot{Timestamp: float64(ms) / 1000, Status: snapshot.Live, Epoch: "1"}).AppendJSON(nil)
+	return (&contract.Snapshot{Timestamp: float64(ms) / 1000, Status: contract.Live, Epoch: "1"}).AppendJSON(nil)
 }
 
 func TestCoresAreSplit(t *testing.T) {

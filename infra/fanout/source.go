@@ -5,14 +5,14 @@ import (
 	"strconv"
 	"time"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A Source makes up snapshots such as an ingester's: as large, and as hard to compress.
 type Source struct {
 	rng   *rand.Rand
 	fresh int // new points in a snapshot, on average
-	now   snapshot.Snapshot
+	now   contract.Snapshot
 	drop  int // points that the newest has no more
 	add   int // and those that are new
 }
@@ -27,13 +27,13 @@ const (
 // NewSource makes a source whose snapshots are full from the start, with so many new points in each, on average.
 func NewSource(fresh int, now time.Time) *Source {
 	s := &Source{rng: rand.New(rand.NewPCG(sourceSeed, 0)), fresh: fresh}
-	s.now.Price, s.now.Status, s.now.Epoch = startPrice, snapshot.Live, snapshot.EpochAt(now)
-	s.addPoints(snapshot.MaxTransactions, now.Add(-time.Minute), time.Minute)
+	s.now.Price, s.now.Status, s.now.Epoch = startPrice, contract.Live, contract.EpochAt(now)
+	s.addPoints(contract.MaxTransactions, now.Add(-time.Minute), time.Minute)
 	return s
 }
 
 // Next gives the next snapshot, which is good until the call after. It was computed at now, span after the last.
-func (s *Source) Next(now time.Time, span time.Duration) *snapshot.Snapshot {
+func (s *Source) Next(now time.Time, span time.Duration) *contract.Snapshot {
 	n := &s.now
 	n.Seq++
 	n.Price += s.rng.NormFloat64() * drift
@@ -51,12 +51,12 @@ func (s *Source) Next(now time.Time, span time.Duration) *snapshot.Snapshot {
 // addPoints adds n points over a span of time, and drops the oldest.
 func (s *Source) addPoints(n int, from time.Time, span time.Duration) {
 	points := s.now.Transactions
-	s.add = min(n, snapshot.MaxTransactions)
-	s.drop = max(len(points)+s.add-snapshot.MaxTransactions, 0)
+	s.add = min(n, contract.MaxTransactions)
+	s.drop = max(len(points)+s.add-contract.MaxTransactions, 0)
 	points = append(points[:0], points[s.drop:]...)
 	for i := range s.add {
 		at := from.Add(span * time.Duration(i) / time.Duration(s.add))
-		points = append(points, snapshot.Point{
+		points = append(points, contract.Point{
 			Timestamp: float64(at.UnixMilli()) / 1000,
 			Price:     s.now.Price * (1 + scatter*(2*s.rng.Float64()-1)),
 		})

@@ -10,8 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // timeout bounds each operation, with everything that the client tries for it: on a Cluster those are several attempts at
@@ -76,7 +75,7 @@ return 1
 type Election struct {
 	client redis.UniversalClient
 	lease  time.Duration
-	latest snapshot.Epoch // the latest epoch known here; empty before the first Claim
+	latest contract.Epoch // the latest epoch known here; empty before the first Claim
 	looked bool           // at the newest snapshot in Redis
 }
 
@@ -86,13 +85,13 @@ func New(client redis.UniversalClient, lease time.Duration) *Election {
 }
 
 // Latest is the latest epoch known here, ours or another leader's; empty before the first Claim.
-func (e *Election) Latest() snapshot.Epoch { return e.latest }
+func (e *Election) Latest() contract.Epoch { return e.latest }
 
 // A Result is the result of a Claim.
 type Result struct {
-	Epoch  snapshot.Epoch // of our leadership; empty: another ingester is the leader
-	Before snapshot.Epoch // if elected, the latest epoch that Redis had; empty: none
-	Known  snapshot.Epoch // the latest epoch known here before; empty: none
+	Epoch  contract.Epoch // of our leadership; empty: another ingester is the leader
+	Before contract.Epoch // if elected, the latest epoch that Redis had; empty: none
+	Known  contract.Epoch // the latest epoch known here before; empty: none
 }
 
 // Claim runs for leader. Errors are Redis's: no response, or one that makes no sense.
@@ -105,8 +104,8 @@ func (e *Election) Claim(ctx context.Context) (Result, error) {
 	lease := e.lease + timeout // the first snapshot may take as long as any operation
 	known := e.latest
 	for range maxClaims {
-		epoch := snapshot.EpochAfter(e.latest, time.Now())
-		reply, err := claimScript.Run(ctx, e.client, []string{keys.Leader, keys.Epoch},
+		epoch := contract.EpochAfter(e.latest, time.Now())
+		reply, err := claimScript.Run(ctx, e.client, []string{contract.KeyLeader, contract.KeyEpoch},
 			string(epoch), lease.Milliseconds(), string(e.latest)).Slice()
 		if err != nil {
 			return Result{}, err
@@ -126,19 +125,19 @@ func (e *Election) Claim(ctx context.Context) (Result, error) {
 			return Result{}, nil
 		}
 	}
-	return Result{}, fmt.Errorf("no epoch is later than %.40q, which is in %s: DEL it if that is no number of milliseconds", e.latest, keys.Epoch)
+	return Result{}, fmt.Errorf("no epoch is later than %.40q, which is in %s: DEL it if that is no number of milliseconds", e.latest, contract.KeyEpoch)
 }
 
 // maxClaims is how many epochs one Claim requests: a second one if the previous leader's clock was ahead of ours, a third
 // if another candidate was faster.
 const maxClaims = 3
 
-func decodeClaim(reply []any) (elected bool, last snapshot.Epoch, err error) {
+func decodeClaim(reply []any) (elected bool, last contract.Epoch, err error) {
 	if len(reply) == 2 {
 		n, isNumber := reply[0].(int64)
 		text, isText := reply[1].(string)
 		if isNumber && isText {
-			return n == 1, snapshot.Epoch(text), nil
+			return n == 1, contract.Epoch(text), nil
 		}
 	}
 	return false, "", fmt.Errorf("redis returned %v to a claim", reply)
@@ -150,11 +149,11 @@ func (e *Election) look(ctx context.Context) error {
 	if e.looked {
 		return nil
 	}
-	data, err := e.client.Get(ctx, keys.Latest).Bytes()
+	data, err := e.client.Get(ctx, contract.KeyLatest).Bytes()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return err
 	}
-	if s, err := snapshot.Decode(data); err == nil { // edges reject an invalid one
+	if s, err := contract.DecodeSnapshot(data); err == nil { // edges reject an invalid one
 		e.latest = s.Epoch
 	}
 	e.looked = true
@@ -163,17 +162,17 @@ func (e *Election) look(ctx context.Context) error {
 
 // Publish stores and publishes a snapshot under an epoch that a Claim returned, and renews the lease. The snapshot stays
 // readable for the time to live.
-func (e *Election) Publish(ctx context.Context, epoch snapshot.Epoch, encoded []byte, ttl time.Duration) (Outcome, error) {
+func (e *Election) Publish(ctx context.Context, epoch contract.Epoch, encoded []byte, ttl time.Duration) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	outcome, err := publishScript.Run(ctx, e.client, []string{keys.Leader, keys.Epoch, keys.Latest},
-		string(epoch), e.lease.Milliseconds(), encoded, ttl.Milliseconds(), keys.Channel).Int()
+	outcome, err := publishScript.Run(ctx, e.client, []string{contract.KeyLeader, contract.KeyEpoch, contract.KeyLatest},
+		string(epoch), e.lease.Milliseconds(), encoded, ttl.Milliseconds(), contract.Channel).Int()
 	return Outcome(outcome), err
 }
 
 // Resign gives the lease up, so that a candidate can be elected at once.
-func (e *Election) Resign(ctx context.Context, epoch snapshot.Epoch) error {
+func (e *Election) Resign(ctx context.Context, epoch contract.Epoch) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return resignScript.Run(ctx, e.client, []string{keys.Leader}, string(epoch)).Err()
+	return resignScript.Run(ctx, e.client, []string{contract.KeyLeader}, string(epoch)).Err()
 }

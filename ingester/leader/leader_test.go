@@ -13,8 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // startRedis runs a redis-server on a unix socket until the test ends.
@@ -54,7 +53,7 @@ func claim(t *testing.T, e *Election) Result {
 	return r
 }
 
-func elect(t *testing.T, e *Election) snapshot.Epoch {
+func elect(t *testing.T, e *Election) contract.Epoch {
 	t.Helper()
 	r := claim(t, e)
 	if r.Epoch == "" {
@@ -63,7 +62,7 @@ func elect(t *testing.T, e *Election) snapshot.Epoch {
 	return r.Epoch
 }
 
-func publish(t *testing.T, e *Election, epoch snapshot.Epoch, text string) Outcome {
+func publish(t *testing.T, e *Election, epoch contract.Epoch, text string) Outcome {
 	t.Helper()
 	outcome, err := e.Publish(t.Context(), epoch, []byte(text), time.Hour)
 	if err != nil {
@@ -86,7 +85,7 @@ func TestElection_OneLeaderAtATime(t *testing.T) {
 	if r := claim(t, second); r.Epoch != "" {
 		t.Errorf("a second leader was elected, under epoch %s", r.Epoch)
 	}
-	run(t, client, "DEL", keys.Leader) // the lease expires
+	run(t, client, "DEL", contract.KeyLeader) // the lease expires
 	next := elect(t, second)
 	if !next.After(old) {
 		t.Errorf("epoch %s follows %s, want a later one", next, old)
@@ -97,7 +96,7 @@ func TestElection_OneLeaderAtATime(t *testing.T) {
 	if got := publish(t, first, old, "old"); got != Fenced {
 		t.Errorf("the earlier leader's snapshot: got outcome %d, want %d", got, Fenced)
 	}
-	if got := client.Get(t.Context(), keys.Latest).Val(); got != "new" {
+	if got := client.Get(t.Context(), contract.KeyLatest).Val(); got != "new" {
 		t.Errorf("the latest snapshot is %q, want new", got)
 	}
 }
@@ -105,7 +104,7 @@ func TestElection_OneLeaderAtATime(t *testing.T) {
 // TestElection_OneOfManyThatClaimAtOnce, and each term's epoch is later than the one before.
 func TestElection_OneOfManyThatClaimAtOnce(t *testing.T) {
 	client := startRedis(t)
-	before := snapshot.Epoch("0")
+	before := contract.Epoch("0")
 	for range 10 {
 		var results [8]Result
 		var claims sync.WaitGroup
@@ -113,7 +112,7 @@ func TestElection_OneOfManyThatClaimAtOnce(t *testing.T) {
 			claims.Go(func() { results[i], _ = New(client, lease).Claim(t.Context()) })
 		}
 		claims.Wait()
-		var elected []snapshot.Epoch
+		var elected []contract.Epoch
 		for _, r := range results {
 			if r.Epoch != "" {
 				elected = append(elected, r.Epoch)
@@ -123,7 +122,7 @@ func TestElection_OneOfManyThatClaimAtOnce(t *testing.T) {
 			t.Fatalf("elected: %v, want one, after %s", elected, before)
 		}
 		before = elected[0]
-		run(t, client, "DEL", keys.Leader)
+		run(t, client, "DEL", contract.KeyLeader)
 	}
 }
 
@@ -132,7 +131,7 @@ func TestElection_ExpiredLeaseWithoutSuccessor(t *testing.T) {
 	client := startRedis(t)
 	e := New(client, lease)
 	epoch := elect(t, e)
-	run(t, client, "DEL", keys.Leader)
+	run(t, client, "DEL", contract.KeyLeader)
 	if got := publish(t, e, epoch, "x"); got != Published {
 		t.Errorf("got outcome %d, want %d", got, Published)
 	}
@@ -161,7 +160,7 @@ func TestElection_ResignLetsACandidateIn(t *testing.T) {
 // to live.
 func TestElection_PublishIsOneStep(t *testing.T) {
 	client := startRedis(t)
-	sub := client.Subscribe(t.Context(), keys.Channel)
+	sub := client.Subscribe(t.Context(), contract.Channel)
 	defer sub.Close()
 	if _, err := sub.Receive(t.Context()); err != nil {
 		t.Fatal(err)
@@ -172,7 +171,7 @@ func TestElection_PublishIsOneStep(t *testing.T) {
 	if err != nil || message.Payload != "snapshot" {
 		t.Fatalf("received %v, %v", message, err)
 	}
-	for key, most := range map[string]time.Duration{keys.Latest: time.Hour, keys.Leader: lease} {
+	for key, most := range map[string]time.Duration{contract.KeyLatest: time.Hour, contract.KeyLeader: lease} {
 		if ttl := client.PTTL(t.Context(), key).Val(); ttl <= 0 || ttl > most {
 			t.Errorf("%s: got a time to live of %v, want up to %v", key, ttl, most)
 		}
@@ -183,17 +182,17 @@ func TestElection_EpochIsLaterThanAllBefore(t *testing.T) {
 	day := time.Now().Add(24 * time.Hour).UnixMilli()
 	for name, set := range map[string]func(*testing.T, *redis.Client){
 		"than the last election's, by a clock that was ahead": func(t *testing.T, client *redis.Client) {
-			run(t, client, "SET", keys.Epoch, day)
+			run(t, client, "SET", contract.KeyEpoch, day)
 		},
 		"than the snapshot's, where only that is left": func(t *testing.T, client *redis.Client) {
-			s := snapshot.Snapshot{Status: snapshot.Live, Seq: 1, Epoch: snapshot.Epoch(strconv.FormatInt(day, 10))}
-			run(t, client, "SET", keys.Latest, s.AppendJSON(nil))
+			s := contract.Snapshot{Status: contract.Live, Seq: 1, Epoch: contract.Epoch(strconv.FormatInt(day, 10))}
+			run(t, client, "SET", contract.KeyLatest, s.AppendJSON(nil))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := startRedis(t)
 			set(t, client)
-			if got, want := elect(t, New(client, lease)), snapshot.Epoch(strconv.FormatInt(day+1, 10)); got != want {
+			if got, want := elect(t, New(client, lease)), contract.Epoch(strconv.FormatInt(day+1, 10)); got != want {
 				t.Errorf("got epoch %s, want %s", got, want)
 			}
 		})
@@ -220,11 +219,11 @@ func TestElection_RedisThatLostAnElection(t *testing.T) {
 	client := startRedis(t)
 	earlier, later := New(client, lease), New(client, lease)
 	old := elect(t, earlier)
-	dump := client.Dump(t.Context(), keys.Epoch).Val()
-	run(t, client, "DEL", keys.Leader)
+	dump := client.Dump(t.Context(), contract.KeyEpoch).Val()
+	run(t, client, "DEL", contract.KeyLeader)
 	lost := elect(t, later)
-	run(t, client, "RESTORE", keys.Epoch, 0, dump, "REPLACE")
-	run(t, client, "SET", keys.Leader, string(old))
+	run(t, client, "RESTORE", contract.KeyEpoch, 0, dump, "REPLACE")
+	run(t, client, "SET", contract.KeyLeader, string(old))
 	if got := publish(t, later, lost, "x"); got != Fenced {
 		t.Errorf("got outcome %d, want %d", got, Fenced)
 	}
@@ -238,10 +237,10 @@ func TestElection_RedisThatLostAnElection(t *testing.T) {
 
 func TestElection_UnusableEpochInRedis(t *testing.T) {
 	client := startRedis(t)
-	run(t, client, "SET", keys.Epoch, strings.Repeat("9", 30))
+	run(t, client, "SET", contract.KeyEpoch, strings.Repeat("9", 30))
 	_, err := New(client, lease).Claim(t.Context())
-	if err == nil || !strings.Contains(err.Error(), keys.Epoch) || !strings.Contains(err.Error(), "DEL") {
-		t.Errorf("got %v, want an error that names %s and what to do", err, keys.Epoch)
+	if err == nil || !strings.Contains(err.Error(), contract.KeyEpoch) || !strings.Contains(err.Error(), "DEL") {
+		t.Errorf("got %v, want an error that names %s and what to do", err, contract.KeyEpoch)
 	}
 }
 

@@ -10,14 +10,13 @@ import (
 
 	"sightglass/ingester/payment"
 	"sightglass/ingester/price"
-	"sightglass/shared/rounds"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 const (
-	// maxPayments is how many of the newest payments are kept: enough that snapshot.MaxTransactions of them lie near
+	// maxPayments is how many of the newest payments are kept: enough that contract.MaxTransactions of them lie near
 	// a round amount at any price (about 6 in 10 do).
-	maxPayments = 4 * snapshot.MaxTransactions
+	maxPayments = 4 * contract.MaxTransactions
 
 	// rebase is how far, as a ratio, the estimate may move before the implied prices of all payments are computed again. In
 	// between a point does not change, so that deltas have new points only.
@@ -99,21 +98,21 @@ func (ps *Points) implied(amount payment.Satoshi) (implied, round price.USD) {
 	return implied, round
 }
 
-// AppendTo appends the newest points, at most snapshot.MaxTransactions, oldest first.
-func (ps *Points) AppendTo(dst []snapshot.Point) []snapshot.Point {
+// AppendTo appends the newest points, at most contract.MaxTransactions, oldest first.
+func (ps *Points) AppendTo(dst []contract.Point) []contract.Point {
 	for _, p := range ps.payments[ps.first():] {
 		if p.price > 0 {
-			dst = append(dst, snapshot.Point{Timestamp: Seconds(p.at), Price: p.price.Cents()})
+			dst = append(dst, contract.Point{Timestamp: Seconds(p.at), Price: p.price.Cents()})
 		}
 	}
 	return dst
 }
 
 // AppendAmounts appends the points that AppendTo appends, each with its round amount.
-func (ps *Points) AppendAmounts(dst []rounds.Point) []rounds.Point {
+func (ps *Points) AppendAmounts(dst []contract.PointAmount) []contract.PointAmount {
 	for _, p := range ps.payments[ps.first():] {
 		if p.price > 0 {
-			dst = append(dst, rounds.Point{Timestamp: Seconds(p.at), Price: p.price.Cents(), Amount: float64(p.round)})
+			dst = append(dst, contract.PointAmount{Timestamp: Seconds(p.at), Price: p.price.Cents(), Amount: float64(p.round)})
 		}
 	}
 	return dst
@@ -122,7 +121,7 @@ func (ps *Points) AppendAmounts(dst []rounds.Point) []rounds.Point {
 // first is where the newest points begin, with payments among them that are none.
 func (ps *Points) first() int {
 	first := len(ps.payments)
-	for found := 0; first > 0 && found < snapshot.MaxTransactions; first-- {
+	for found := 0; first > 0 && found < contract.MaxTransactions; first-- {
 		if ps.payments[first-1].price > 0 {
 			found++
 		}

@@ -11,7 +11,7 @@ import (
 	"sightglass/ingester/payment"
 	"sightglass/ingester/points"
 	"sightglass/ingester/price"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 var start = time.Unix(1_556_771_671, 0)
@@ -68,7 +68,7 @@ func TestAPointKnowsItsRoundAmount(t *testing.T) {
 		var amounts []float64
 		for i, p := range got {
 			amounts = append(amounts, p.Amount)
-			if near[i] != (snapshot.Point{Timestamp: p.Timestamp, Price: p.Price}) {
+			if near[i] != (contract.Point{Timestamp: p.Timestamp, Price: p.Price}) {
 				t.Errorf("number %d is %+v here and %+v in the snapshot", i, p, near[i])
 			}
 		}
@@ -90,13 +90,13 @@ func TestTheNewestThousandOldestFirst(t *testing.T) {
 		c.Add(id(i), start.Add(time.Duration(i)*time.Second), []payment.Satoshi{dollars(100, 5000)})
 	}
 	got := c.AppendTo(nil)
-	if len(got) != snapshot.MaxTransactions {
+	if len(got) != contract.MaxTransactions {
 		t.Fatalf("%d points", len(got))
 	}
 	if last := got[len(got)-1].Timestamp; last != points.Seconds(start.Add(19_999*time.Second)) {
 		t.Errorf("the newest is of %v", last)
 	}
-	if !slices.IsSortedFunc(got, func(a, b snapshot.Point) int { return int(a.Timestamp - b.Timestamp) }) {
+	if !slices.IsSortedFunc(got, func(a, b contract.Point) int { return int(a.Timestamp - b.Timestamp) }) {
 		t.Error("not oldest first")
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"time"
 
 	"sightglass/ingester/payment"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // windowMinutes is how long an output is kept: the window of the whole program.
 // It is evidence for less, as the market moves on (see filter).
-const windowMinutes = int64(snapshot.Window / time.Minute)
+const windowMinutes = int64(contract.Window / time.Minute)
 
 // pileLimit is how many outputs of one cell (0.1 %) count in one minute: more is
 // one payer's batch or somebody's favourite amount, not many people's habit. With

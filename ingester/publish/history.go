@@ -10,16 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/redis/go-redis/v9"
 
+	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
-	"sightglass/shared/history"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
 )
 
 const (
 	// maxWaiting is how many entries wait while Redis is away: an hour, which outlasts a restart and costs 15 kB. Older
 	// ones are lost.
-	maxWaiting = 60 * 60 / history.Slot
+	maxWaiting = 60 * 60 / contract.HistorySlot
 	// maxTransaction is how many entries one transaction has. Redis serves no other client meanwhile, so it should take no
 	// longer than some 100 us.
 	maxTransaction = 60
@@ -36,9 +34,9 @@ type historyWriter struct {
 	wake    chan struct{}      // has room for one: something is waiting
 
 	mu      sync.Mutex
-	slot    int64           // of the newest entry
-	waiting []history.Entry // in the order in which they came, at most maxWaiting
-	written *history.Entry  // the last that Redis accepted; nil: none, or another ingester may have written since
+	slot    int64                   // of the newest entry
+	waiting []contract.HistoryEntry // in the order in which they came, at most maxWaiting
+	written *contract.HistoryEntry  // the last that Redis accepted; nil: none, or another ingester may have written since
 }
 
 type historyMetrics struct{ written, lost, failures prometheus.Counter }
@@ -63,13 +61,13 @@ func newHistoryWriter(client redis.UniversalClient, lostKey prometheus.Counter, 
 
 // add adds the snapshot to the history if it is the first with a price in its 10 s. It never blocks. A clock that steps
 // back writes its slots again; a later entry replaces the one of its slot.
-func (r *historyWriter) add(s *snapshot.Snapshot) {
-	e := history.Entry{
+func (r *historyWriter) add(s *contract.Snapshot) {
+	e := contract.HistoryEntry{
 		Timestamp: int64(s.Timestamp), Price: s.Price, Low: s.Low, High: s.High, Confidence: s.Confidence,
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.Status != snapshot.Live || e.Slot() == r.slot {
+	if s.Status != contract.Live || e.Slot() == r.slot {
 		return
 	}
 	r.slot = e.Slot()
@@ -93,7 +91,7 @@ func (r *historyWriter) flush() {
 }
 
 // bounded drops the oldest entries if there are too many.
-func (r *historyWriter) bounded(entries []history.Entry) []history.Entry {
+func (r *historyWriter) bounded(entries []contract.HistoryEntry) []contract.HistoryEntry {
 	lost := max(0, len(entries)-maxWaiting)
 	r.metrics.lost.Add(float64(lost))
 	return entries[lost:]
@@ -116,7 +114,7 @@ func (r *historyWriter) run(ctx context.Context) {
 	}
 }
 
-func (r *historyWriter) take() []history.Entry {
+func (r *historyWriter) take() []contract.HistoryEntry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := min(maxTransaction, len(r.waiting))
@@ -125,13 +123,13 @@ func (r *historyWriter) take() []history.Entry {
 	return entries
 }
 
-func (r *historyWriter) restore(entries []history.Entry) {
+func (r *historyWriter) restore(entries []contract.HistoryEntry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting = r.bounded(append(entries, r.waiting...))
 }
 
-func (r *historyWriter) write(ctx context.Context, entries []history.Entry) (ok bool) {
+func (r *historyWriter) write(ctx context.Context, entries []contract.HistoryEntry) (ok bool) {
 	writing, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	r.mu.Lock()
@@ -167,7 +165,7 @@ func (r *historyWriter) write(ctx context.Context, entries []history.Entry) (ok 
 //
 // before is the entry that was written last, or nil. It is written again, which shows whether it was still there, and so
 // whether the history was lost. That needs no more rights than writing does.
-func writeHistory(ctx context.Context, client redis.UniversalClient, before *history.Entry, entries []history.Entry) (gone bool, err error) {
+func writeHistory(ctx context.Context, client redis.UniversalClient, before *contract.HistoryEntry, entries []contract.HistoryEntry) (gone bool, err error) {
 	var replaced *redis.IntCmd
 	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		if before != nil {
@@ -176,17 +174,17 @@ func writeHistory(ctx context.Context, client redis.UniversalClient, before *his
 		for _, e := range entries {
 			writeEntry(ctx, p, e)
 		}
-		p.ZRemRangeByRank(ctx, keys.History, 0, -history.MaxEntries-1)
+		p.ZRemRangeByRank(ctx, contract.KeyHistory, 0, -contract.MaxHistoryEntries-1)
 		return nil
 	})
 	return err == nil && replaced != nil && replaced.Val() == 0, err
 }
 
 // writeEntry returns how many entries of the slot it replaces.
-func writeEntry(ctx context.Context, p redis.Pipeliner, e history.Entry) *redis.IntCmd {
+func writeEntry(ctx context.Context, p redis.Pipeliner, e contract.HistoryEntry) *redis.IntCmd {
 	first := e.Slot()
-	replaced := p.ZRemRangeByScore(ctx, keys.History, decimal(first), decimal(first+history.Slot-1))
-	p.ZAdd(ctx, keys.History, redis.Z{Score: float64(e.Timestamp), Member: e.AppendJSON(nil)})
+	replaced := p.ZRemRangeByScore(ctx, contract.KeyHistory, decimal(first), decimal(first+contract.HistorySlot-1))
+	p.ZAdd(ctx, contract.KeyHistory, redis.Z{Score: float64(e.Timestamp), Member: e.AppendJSON(nil)})
 	return replaced
 }
 

@@ -16,18 +16,16 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/ingester/leader"
+	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
-	"sightglass/shared/keys"
 	"sightglass/shared/redisurl"
-	"sightglass/shared/rounds"
-	"sightglass/shared/snapshot"
 )
 
 // A Tick is what the engine computed at one tick. The receiver owns it.
 type Tick struct {
-	Snapshot snapshot.Snapshot // without Seq and Epoch, which the publisher sets
-	State    []byte            // of the engine; nil at most ticks
-	Points   []rounds.Point    // of the snapshot, with their amounts; nil at every other tick
+	Snapshot contract.Snapshot      // without Seq and Epoch, which the publisher sets
+	State    []byte                 // of the engine; nil at most ticks
+	Points   []contract.PointAmount // of the snapshot, with their amounts; nil at every other tick
 }
 
 // A Publisher writes ticks to Redis while it is the leader, and runs for leader with each tick while it is not. It holds
@@ -47,7 +45,7 @@ type Publisher struct {
 	ticks chan *Tick // room for one: the newest
 
 	// Owned by Run.
-	epoch     snapshot.Epoch // of our leadership; empty while another ingester is the leader
+	epoch     contract.Epoch // of our leadership; empty while another ingester is the leader
 	seq       uint64         // of the last snapshot that was sent to Redis under the epoch
 	onStandby bool           // and this was logged
 	encoded   []byte
@@ -55,7 +53,7 @@ type Publisher struct {
 
 	// Read by other goroutines.
 	leads     atomic.Bool                    // epoch is not empty
-	latest    atomic.Pointer[snapshot.Epoch] // the latest epoch known here; nil before the first election
+	latest    atomic.Pointer[contract.Epoch] // the latest epoch known here; nil before the first election
 	lastError atomic.Pointer[error]          // nil: Redis accepted the last snapshot, or has another leader
 	published moment                         // when Redis last accepted a snapshot
 	deferred  moment                         // when Redis last said that another ingester is the leader
@@ -103,8 +101,8 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 		lease:    lease,
 		log:      log,
 		outage:   daemon.Outage{Log: log},
-		state:    newKeyWriter(client, keys.Engine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
-		points:   newKeyWriter(client, keys.Points, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
+		state:    newKeyWriter(client, contract.KeyEngine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
+		points:   newKeyWriter(client, contract.KeyPoints, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
 		eviction: newEvictionWatch(client, log, reg),
 		ticks:    make(chan *Tick, 1),
 		metrics: &metrics{
@@ -249,13 +247,13 @@ func (p *Publisher) claim(ctx context.Context) {
 }
 
 // logElection says what is unusual about an election. Edges accept an epoch that is lower than the one they show only
-// after snapshot.StepBackAfter, and the reason can be seen here alone.
+// after contract.StepBackAfter, and the reason can be seen here alone.
 func (p *Publisher) logElection(r leader.Result) {
 	if r.Before == "" {
 		p.metrics.epochMissing.Inc()
 		if r.Known == "" {
 			p.log.Info(fmt.Sprintf("redis held no epoch: it is new, or was emptied; edges that have seen a higher epoch show this one after %g s",
-				snapshot.StepBackAfter.Seconds()), "epoch", r.Epoch)
+				contract.StepBackAfter.Seconds()), "epoch", r.Epoch)
 		} else {
 			p.log.Warn("redis has lost its data: it held no epoch; the new one is higher than the last known here", "last", r.Known, "epoch", r.Epoch)
 		}
@@ -266,7 +264,7 @@ func (p *Publisher) logElection(r leader.Result) {
 }
 
 // setEpoch begins a term, or ends it with an empty epoch.
-func (p *Publisher) setEpoch(epoch snapshot.Epoch) {
+func (p *Publisher) setEpoch(epoch contract.Epoch) {
 	p.epoch, p.seq = epoch, 0
 	p.leads.Store(epoch != "")
 }
@@ -300,7 +298,7 @@ func (p *Publisher) publish(ctx context.Context, t *Tick) {
 	p.recovered("redis accepts snapshots again")
 	p.state.put(t.State)
 	if t.Points != nil {
-		p.pointsBuf = rounds.AppendJSON(p.pointsBuf[:0], t.Points)
+		p.pointsBuf = contract.AppendPointAmounts(p.pointsBuf[:0], t.Points)
 		p.points.put(p.pointsBuf)
 	}
 	p.history.flush()

@@ -7,16 +7,15 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 	"sightglass/shared/redisurl"
-	"sightglass/shared/snapshot"
 )
 
 const (
 	// retention is how long a dead ingester's last snapshot and state stay readable. After the window nothing in them is
 	// of use; until then an edge that starts has something to show, stale by its timestamp, and an ingester that starts
 	// resumes.
-	retention = snapshot.Window
+	retention = contract.Window
 	// writeTimeout bounds each write beside the snapshots, with everything that the client tries for it: on a Cluster those
 	// are several attempts at several nodes.
 	writeTimeout = 2 * time.Second
@@ -24,7 +23,7 @@ const (
 
 // LoadState reads the engine's state that an earlier ingester has stored; nil if there is none.
 func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error) {
-	state, err := client.Get(ctx, keys.Engine).Bytes()
+	state, err := client.Get(ctx, contract.KeyEngine).Bytes()
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // Options are the settings of Run. Only URL is required.
@@ -31,11 +31,11 @@ type Options struct {
 
 	// Received, if set, is called with every snapshot that an edge sends, including those that Run does not deliver:
 	// older ones, and ones that are replaced before the consumer is ready. It must not block.
-	Received func(*snapshot.Snapshot)
+	Received func(*contract.Snapshot)
 
 	// Disconnected, if set, is called when a connection or an attempt to connect has failed, with the reason and the
 	// time until the next attempt. It must not block. The reason wraps a HandshakeError, a websocket.CloseError of
-	// github.com/coder/websocket if the edge closed the connection, ErrSilent, or snapshot.ErrInvalid if a message was
+	// github.com/coder/websocket if the edge closed the connection, ErrSilent, or contract.ErrInvalidSnapshot if a message was
 	// wrong; otherwise the connection broke. The last reason is not reported here: Run returns it.
 	Disconnected func(reason error, retryIn time.Duration)
 }
@@ -63,11 +63,11 @@ func (o *Options) validate() error {
 // Run calls deliver with each new snapshot, from the caller's goroutine, and not after ctx has ended. While deliver runs,
 // newer snapshots replace each other. When nothing newer has come for 3 s, connected or not, Run delivers the last
 // snapshot once more with the status stale, as edges do. Snapshots share memory and must not be changed.
-func Run(ctx context.Context, o Options, deliver func(*snapshot.Snapshot)) error {
+func Run(ctx context.Context, o Options, deliver func(*contract.Snapshot)) error {
 	return run(ctx, o, standard(), deliver)
 }
 
-func run(ctx context.Context, o Options, t timing, deliver func(*snapshot.Snapshot)) error {
+func run(ctx context.Context, o Options, t timing, deliver func(*contract.Snapshot)) error {
 	if err := o.validate(); err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // soon reconnects at once and pings after a moment. A pong may take its time, as the machine may be busy.
@@ -29,16 +29,16 @@ func soon() timing {
 	}
 }
 
-func numbered(epoch snapshot.Epoch, seq uint64, status snapshot.Status) *snapshot.Snapshot {
-	return &snapshot.Snapshot{Status: status, Epoch: epoch, Seq: seq}
+func numbered(epoch contract.Epoch, seq uint64, status contract.Status) *contract.Snapshot {
+	return &contract.Snapshot{Status: status, Epoch: epoch, Seq: seq}
 }
 
-func keyframe(epoch snapshot.Epoch, seq uint64) []byte {
-	return numbered(epoch, seq, snapshot.Live).AppendKeyframe(nil)
+func keyframe(epoch contract.Epoch, seq uint64) []byte {
+	return numbered(epoch, seq, contract.Live).AppendKeyframe(nil)
 }
 
 func delta(seq uint64) []byte {
-	return (&snapshot.Delta{Seq: seq, Status: snapshot.Live}).AppendJSON(nil)
+	return (&contract.Delta{Seq: seq, Status: contract.Live}).AppendJSON(nil)
 }
 
 // A turn serves one connection.
@@ -95,7 +95,7 @@ type record struct {
 	err                 error // of Run
 }
 
-func label(s *snapshot.Snapshot) string { return fmt.Sprintf("%s/%d %s", s.Epoch, s.Seq, s.Status) }
+func label(s *contract.Snapshot) string { return fmt.Sprintf("%s/%d %s", s.Epoch, s.Seq, s.Status) }
 
 // follow runs a client until it gives up.
 func follow(t *testing.T, url string, change func(*timing)) *record {
@@ -108,11 +108,11 @@ func follow(t *testing.T, url string, change func(*timing)) *record {
 	defer cancel()
 	r.err = run(ctx, Options{
 		URL:      url,
-		Received: func(s *snapshot.Snapshot) { r.received = append(r.received, label(s)) },
+		Received: func(s *contract.Snapshot) { r.received = append(r.received, label(s)) },
 		Disconnected: func(reason error, retryIn time.Duration) {
 			r.reasons, r.waits = append(r.reasons, reason), append(r.waits, retryIn)
 		},
-	}, timing, func(s *snapshot.Snapshot) { r.delivered = append(r.delivered, label(s)) })
+	}, timing, func(s *contract.Snapshot) { r.delivered = append(r.delivered, label(s)) })
 	if websocket.CloseStatus(r.err) != websocket.StatusPolicyViolation {
 		t.Fatalf("Run returned %v, want an error with the close code 1008; disconnected by %v", r.err, r.reasons)
 	}
@@ -138,7 +138,7 @@ func TestRun_ReconnectsUnlessTheCodeForbids(t *testing.T) {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			again := func(t *testing.T, _ http.ResponseWriter, _ *http.Request) { t.Error("the client has reconnected") }
 			url := serve(t, send(code, keyframe("5", 10)), again)
-			err := run(t.Context(), Options{URL: url}, soon(), func(*snapshot.Snapshot) {})
+			err := run(t.Context(), Options{URL: url}, soon(), func(*contract.Snapshot) {})
 			if websocket.CloseStatus(err) != code {
 				t.Errorf("Run returned %v, want an error with the close code %d", err, code)
 			}
@@ -193,7 +193,7 @@ func TestRun_WaitsAMinuteAfter4029(t *testing.T) {
 	err := run(ctx, Options{
 		URL:          serve(t, send(codeTooManyConnections)),
 		Disconnected: func(_ error, retryIn time.Duration) { waits = append(waits, retryIn); cancel() },
-	}, soon(), func(*snapshot.Snapshot) {})
+	}, soon(), func(*contract.Snapshot) {})
 	if !slices.Equal(waits, []time.Duration{time.Minute}) || !errors.Is(err, context.Canceled) {
 		t.Errorf("waits %v, Run returned %v; want one of a minute, and that it was canceled", waits, err)
 	}
@@ -213,21 +213,21 @@ func TestRun_DropsAConnectionThatBreaksTheProtocol(t *testing.T) {
 		bad  turn
 		want error // nil: no particular one
 	}{
-		"no JSON":         {text("hello"), snapshot.ErrInvalid},
-		"nothing":         {text(""), snapshot.ErrInvalid},
-		"no UTF-8":        {text("{\"type\":\"\xff\"}"), snapshot.ErrInvalid},
-		"another type":    {text(`{"type":"pong"}`), snapshot.ErrInvalid},
-		"no type":         {text(string(numbered("5", 11, snapshot.Live).AppendJSON(nil))), snapshot.ErrInvalid},
-		"half a keyframe": {text(`{"type":"keyframe","price":1}`), snapshot.ErrInvalid},
-		"a gap":           {text(string(delta(12))), snapshot.ErrInvalid},
-		"a repetition":    {text(string(delta(10))), snapshot.ErrInvalid},
-		"a delta first":   {send(websocket.StatusGoingAway, delta(10)), snapshot.ErrInvalid},
+		"no JSON":         {text("hello"), contract.ErrInvalidSnapshot},
+		"nothing":         {text(""), contract.ErrInvalidSnapshot},
+		"no UTF-8":        {text("{\"type\":\"\xff\"}"), contract.ErrInvalidSnapshot},
+		"another type":    {text(`{"type":"pong"}`), contract.ErrInvalidSnapshot},
+		"no type":         {text(string(numbered("5", 11, contract.Live).AppendJSON(nil))), contract.ErrInvalidSnapshot},
+		"half a keyframe": {text(`{"type":"keyframe","price":1}`), contract.ErrInvalidSnapshot},
+		"a gap":           {text(string(delta(12))), contract.ErrInvalidSnapshot},
+		"a repetition":    {text(string(delta(10))), contract.ErrInvalidSnapshot},
+		"a delta first":   {send(websocket.StatusGoingAway, delta(10)), contract.ErrInvalidSnapshot},
 		"over 1 MiB":      {text(strings.Repeat(" ", maxMessage) + string(delta(11))), websocket.ErrMessageTooBig},
 		"binary": {accept(func(ctx context.Context, conn *websocket.Conn) error {
 			conn.Write(ctx, websocket.MessageBinary, keyframe("5", 10)) //nolint:errcheck // the client may be gone
 			conn.Read(ctx)                                              //nolint:errcheck // until the client goes
 			return nil
-		}), snapshot.ErrInvalid},
+		}), contract.ErrInvalidSnapshot},
 		"cut off":  {accept(func(context.Context, *websocket.Conn) error { return nil }), nil},
 		"no frame": {raw(strings.Repeat("\xff", 20)), nil},
 	} {
@@ -369,7 +369,7 @@ func TestRun_BoundsTheHandshake(t *testing.T) {
 	err = run(ctx, Options{
 		URL:          "ws://" + listener.Addr().String(),
 		Disconnected: func(err error, _ time.Duration) { reason = err; cancel() },
-	}, timing, func(*snapshot.Snapshot) {})
+	}, timing, func(*contract.Snapshot) {})
 	handshake, ok := errors.AsType[*HandshakeError](reason)
 	if !ok || handshake.Status != 0 || !errors.Is(reason, context.DeadlineExceeded) || !errors.Is(err, context.Canceled) {
 		t.Errorf("disconnected by %v, Run returned %v; want a handshake that timed out, and that it was canceled", reason, err)
@@ -387,7 +387,7 @@ func TestRun_NamesWhatIsWrongWithTheURL(t *testing.T) {
 		"edge.example/ws/mempool":  "ws://",
 		"ws://edge.example/\x7fws": "invalid control character",
 	} {
-		err := Run(t.Context(), Options{URL: url}, func(*snapshot.Snapshot) {})
+		err := Run(t.Context(), Options{URL: url}, func(*contract.Snapshot) {})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want an error with %q", url, err, want)
 		}
@@ -408,7 +408,7 @@ func TestRun_EndsWithItsContext(t *testing.T) {
 				edge(t, w, r)
 			})
 			go func() { <-connected; cancel(errors.New("over")) }()
-			if err := Run(ctx, Options{URL: url}, func(*snapshot.Snapshot) {}); err == nil || err.Error() != "over" {
+			if err := Run(ctx, Options{URL: url}, func(*contract.Snapshot) {}); err == nil || err.Error() != "over" {
 				t.Errorf("Run returned %v, want the context's cause", err)
 			}
 		})

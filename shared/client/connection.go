@@ -10,12 +10,12 @@ import (
 
 	"github.com/coder/websocket"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 const protocol = "sightglass.delta.v1"
 
-// maxMessage bounds a message in bytes. A keyframe with snapshot.MaxTransactions points of the longest numbers has about
+// maxMessage bounds a message in bytes. A keyframe with contract.MaxTransactions points of the longest numbers has about
 // 70,000.
 const maxMessage = 1 << 20
 
@@ -72,7 +72,7 @@ func (f *follower) connection(ctx context.Context) (good time.Duration, reason e
 	defer stop(nil)
 
 	var first time.Time
-	reason = f.read(reading, conn, func(s *snapshot.Snapshot) {
+	reason = f.read(reading, conn, func(s *contract.Snapshot) {
 		if first.IsZero() {
 			first = time.Now()
 		}
@@ -95,15 +95,15 @@ func (f *follower) connection(ctx context.Context) (good time.Duration, reason e
 }
 
 // read calls take with the connection's snapshots, until it ends or brings a wrong message.
-func (f *follower) read(ctx context.Context, conn *websocket.Conn, take func(*snapshot.Snapshot)) error {
-	var replica snapshot.Replica
+func (f *follower) read(ctx context.Context, conn *websocket.Conn, take func(*contract.Snapshot)) error {
+	var replica contract.Replica
 	for {
 		kind, message, err := conn.Read(ctx)
 		if err != nil {
 			return err
 		}
 		if kind != websocket.MessageText {
-			return fmt.Errorf("%w: a binary message", snapshot.ErrInvalid)
+			return fmt.Errorf("%w: a binary message", contract.ErrInvalidSnapshot)
 		}
 		s, err := replica.Take(message)
 		if err != nil {

@@ -5,21 +5,21 @@ import (
 	"sync"
 	"time"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // latest holds the newest snapshot until the consumer takes it. A newer one replaces it: without that, a slow consumer
 // would fall behind by minutes of deltas, which fit into the sockets' buffers.
 type latest struct {
 	mu      sync.Mutex
-	s       *snapshot.Snapshot // nil before the first
+	s       *contract.Snapshot // nil before the first
 	changed chan struct{}      // has room for one; full while s has not been delivered
 }
 
 func newLatest() *latest { return &latest{changed: make(chan struct{}, 1)} }
 
 // offer takes a snapshot that an edge sent, if it replaces the latest.
-func (l *latest) offer(s *snapshot.Snapshot) {
+func (l *latest) offer(s *contract.Snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !replaces(s, l.s) {
@@ -33,14 +33,14 @@ func (l *latest) offer(s *snapshot.Snapshot) {
 }
 
 // replaces reports whether s is to be delivered after old, which may be nil. The package comment has the rule.
-func replaces(s, old *snapshot.Snapshot) bool {
+func replaces(s, old *contract.Snapshot) bool {
 	switch {
 	case old == nil:
 		return true
 	case s.Epoch == old.Epoch:
 		return s.NewerThan(old) || s.Seq == old.Seq && s.Status != old.Status
-	case s.Status == snapshot.Stale:
-		return s.NewerThan(old) && old.Status == snapshot.Stale
+	case s.Status == contract.Stale:
+		return s.NewerThan(old) && old.Status == contract.Stale
 	}
 	return true // of a higher epoch, or of a lower one, which only a keyframe begins
 }
@@ -49,8 +49,8 @@ func replaces(s, old *snapshot.Snapshot) bool {
 func (l *latest) end() { close(l.changed) }
 
 // deliver calls f with each newest snapshot until ctx or end ends it, and with a stale copy when no newer one comes.
-func (l *latest) deliver(ctx context.Context, f func(*snapshot.Snapshot)) {
-	silence := time.NewTimer(snapshot.StaleAfter)
+func (l *latest) deliver(ctx context.Context, f func(*contract.Snapshot)) {
+	silence := time.NewTimer(contract.StaleAfter)
 	defer silence.Stop()
 	for {
 		select {
@@ -69,7 +69,7 @@ func (l *latest) deliver(ctx context.Context, f func(*snapshot.Snapshot)) {
 			return
 		}
 		f(l.take())
-		silence.Reset(snapshot.StaleAfter) // only now: while f ran, newer ones could not be delivered
+		silence.Reset(contract.StaleAfter) // only now: while f ran, newer ones could not be delivered
 	}
 }
 
@@ -82,17 +82,17 @@ func (l *latest) markStale() bool {
 		return more
 	default:
 	}
-	if l.s == nil || l.s.Status == snapshot.Stale {
+	if l.s == nil || l.s.Status == contract.Stale {
 		return false
 	}
 	stale := *l.s
-	stale.Status = snapshot.Stale
+	stale.Status = contract.Stale
 	l.s = &stale
 	return true
 }
 
 // take returns the latest snapshot, which then is delivered.
-func (l *latest) take() *snapshot.Snapshot {
+func (l *latest) take() *contract.Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {

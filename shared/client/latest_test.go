@@ -7,12 +7,12 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 const (
-	live  = snapshot.Live
-	stale = snapshot.Stale
+	live  = contract.Live
+	stale = contract.Stale
 )
 
 // consume delivers what is offered, until the test ends. delivered is what has been since the last call, at a moment at
@@ -24,7 +24,7 @@ func consume(t *testing.T, each time.Duration) (l *latest, delivered func() []st
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		l.deliver(ctx, func(s *snapshot.Snapshot) { all <- label(s); time.Sleep(each) })
+		l.deliver(ctx, func(s *contract.Snapshot) { all <- label(s); time.Sleep(each) })
 	}()
 	t.Cleanup(func() { cancel(); <-ended })
 	return l, func() (labels []string) {
@@ -39,41 +39,41 @@ func consume(t *testing.T, each time.Duration) (l *latest, delivered func() []st
 // TestLatest_Order: what is delivered of the snapshots that edges send, one after the other.
 func TestLatest_Order(t *testing.T) {
 	for name, c := range map[string]struct {
-		sent []*snapshot.Snapshot
+		sent []*contract.Snapshot
 		want []string
 	}{
 		"one after the other": {
-			[]*snapshot.Snapshot{numbered("5", 1, live), numbered("5", 2, live)}, []string{"5/1 live", "5/2 live"},
+			[]*contract.Snapshot{numbered("5", 1, live), numbered("5", 2, live)}, []string{"5/1 live", "5/2 live"},
 		},
 		"the same again, after a reconnect": {
-			[]*snapshot.Snapshot{numbered("5", 1, live), numbered("5", 1, live)}, []string{"5/1 live"},
+			[]*contract.Snapshot{numbered("5", 1, live), numbered("5", 1, live)}, []string{"5/1 live"},
 		},
 		"an edge that is behind, and catches up": {
-			[]*snapshot.Snapshot{numbered("5", 9, live), numbered("5", 7, live), numbered("5", 8, stale), numbered("5", 9, live), numbered("5", 10, live)},
+			[]*contract.Snapshot{numbered("5", 9, live), numbered("5", 7, live), numbered("5", 8, stale), numbered("5", 9, live), numbered("5", 10, live)},
 			[]string{"5/9 live", "5/10 live"},
 		},
 		"stale, and live again": {
-			[]*snapshot.Snapshot{numbered("5", 1, live), numbered("5", 1, stale), numbered("5", 1, stale), numbered("5", 1, live)},
+			[]*contract.Snapshot{numbered("5", 1, live), numbered("5", 1, stale), numbered("5", 1, stale), numbered("5", 1, live)},
 			[]string{"5/1 live", "5/1 stale", "5/1 live"},
 		},
 		"a later epoch": {
-			[]*snapshot.Snapshot{numbered("5", 9, live), numbered("6", 1, live), numbered("10", 1, live)},
+			[]*contract.Snapshot{numbered("5", 9, live), numbered("6", 1, live), numbered("10", 1, live)},
 			[]string{"5/9 live", "6/1 live", "10/1 live"},
 		},
 		"the edge goes back to a lower epoch": {
-			[]*snapshot.Snapshot{numbered("6", 9, stale), numbered("5", 1, live), numbered("5", 2, live), numbered("5", 1, live)},
+			[]*contract.Snapshot{numbered("6", 9, stale), numbered("5", 1, live), numbered("5", 2, live), numbered("5", 1, live)},
 			[]string{"6/9 stale", "5/1 live", "5/2 live"},
 		},
 		"an edge that has not gone back yet": {
-			[]*snapshot.Snapshot{numbered("6", 9, stale), numbered("5", 1, live), numbered("6", 9, stale), numbered("5", 2, live)},
+			[]*contract.Snapshot{numbered("6", 9, stale), numbered("5", 1, live), numbered("6", 9, stale), numbered("5", 2, live)},
 			[]string{"6/9 stale", "5/1 live", "5/2 live"},
 		},
 		"a later epoch, and stale as all": {
-			[]*snapshot.Snapshot{numbered("5", 9, stale), numbered("6", 3, stale), numbered("5", 9, stale)},
+			[]*contract.Snapshot{numbered("5", 9, stale), numbered("6", 3, stale), numbered("5", 9, stale)},
 			[]string{"5/9 stale", "6/3 stale"},
 		},
 		"an edge that has missed the epoch": {
-			[]*snapshot.Snapshot{numbered("6", 1, live), numbered("5", 9, stale), numbered("6", 2, live)},
+			[]*contract.Snapshot{numbered("6", 1, live), numbered("5", 9, stale), numbered("6", 2, live)},
 			[]string{"6/1 live", "6/2 live"},
 		},
 	} {
@@ -108,7 +108,7 @@ func TestLatest_StaleAfterSilence(t *testing.T) {
 		first.Price = 5300
 		l.offer(first)
 		expect("5/10 live")
-		time.Sleep(snapshot.StaleAfter - time.Millisecond)
+		time.Sleep(contract.StaleAfter - time.Millisecond)
 		l.offer(numbered("5", 9, live)) // no news
 		expect()
 		time.Sleep(time.Millisecond)
@@ -121,7 +121,7 @@ func TestLatest_StaleAfterSilence(t *testing.T) {
 		expect()
 		l.offer(numbered("5", 11, live))
 		expect("5/11 live")
-		time.Sleep(snapshot.StaleAfter)
+		time.Sleep(contract.StaleAfter)
 		expect("5/11 stale")
 	})
 }
@@ -175,7 +175,7 @@ func TestLatest_NothingIsDeliveredAfterTheContext(t *testing.T) {
 		l, calls := newLatest(), 0
 		ctx, cancel := context.WithCancel(t.Context())
 		l.offer(numbered("5", 10, live))
-		l.deliver(ctx, func(*snapshot.Snapshot) {
+		l.deliver(ctx, func(*contract.Snapshot) {
 			calls++
 			l.offer(numbered("5", 11, live))
 			cancel()

@@ -10,8 +10,8 @@ import { PROTOCOL, Replica, StreamClient, backoff, streamURL } from "../../../ed
 /** @typedef {import("../../../edge/web/static/client.js").Snapshot} Snapshot */
 /** @typedef {import("../../../edge/web/static/client.js").Point} Point */
 
-/** @param {string} name one of the files that the Go tests write, see shared/snapshot */
-const golden = (name) => JSON.parse(readFileSync(new URL(`../../../shared/snapshot/testdata/${name}`, import.meta.url), "utf8"));
+/** @param {string} name one of the files that the Go tests write, see shared/contract */
+const golden = (name) => JSON.parse(readFileSync(new URL(`../../../shared/contract/testdata/${name}`, import.meta.url), "utf8"));
 
 /** Numbers from 0 to 1 that are the same in each run. @param {number} seed */
 function random(seed) {

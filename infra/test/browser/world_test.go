@@ -9,7 +9,7 @@ import (
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A world is everything from the node's socket to an edge, each as a process that a script can have ended and started.
@@ -66,8 +66,8 @@ func settled(addr string) bool {
 	if err != nil {
 		return false
 	}
-	s, err := snapshot.Decode(body)
-	return err == nil && s.Confidence > 0.9 && len(s.Transactions) == snapshot.MaxTransactions
+	s, err := contract.DecodeSnapshot(body)
+	return err == nil && s.Confidence > 0.9 && len(s.Transactions) == contract.MaxTransactions
 }
 
 func (w *world) startIngester() {

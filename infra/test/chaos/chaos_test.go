@@ -14,7 +14,7 @@ import (
 
 	"sightglass/infra/test/clientsim"
 	"sightglass/infra/test/internal/programs"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 func TestMain(m *testing.M) {
@@ -176,7 +176,7 @@ func (w *world) goroutines() map[string]int {
 // awaitCurrent waits until every client is connected and has a snapshot that was not there before.
 func (w *world) awaitCurrent(clients *clientsim.Clients) {
 	w.t.Helper()
-	var goal *snapshot.Snapshot
+	var goal *contract.Snapshot
 	programs.Until(w.t, "every client to be current", func() bool {
 		if goal == nil {
 			goal = w.redis.Snapshot()

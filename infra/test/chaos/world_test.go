@@ -17,7 +17,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester/testblock"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A part is one process of the fleet, which may be killed and started again at the same place.
@@ -175,7 +175,7 @@ func (w *world) memory(parts ...*part) (sum int) {
 }
 
 // isCurrent reports whether every client is connected, and has the newest snapshot or a newer one.
-func (w *world) isCurrent(clients *clientsim.Clients, than *snapshot.Snapshot) bool {
+func (w *world) isCurrent(clients *clientsim.Clients, than *contract.Snapshot) bool {
 	return clients.CaughtUp(than) == clients.Summary().Clients
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/shared/client"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A simulated client stands for one person's dashboard.
@@ -23,10 +23,10 @@ type simulated struct {
 
 	mu        sync.Mutex
 	seen      Seen
-	last      *snapshot.Snapshot // the newest received
+	last      *contract.Snapshot // the newest received
 	lastAt    time.Time          // when last was received
 	lostAt    time.Time          // when the connection was lost; zero while there is one, and before the first
-	delivered *snapshot.Snapshot // the last that the client package delivered
+	delivered *contract.Snapshot // the last that the client package delivered
 }
 
 func newSimulated(url string, from netip.Addr, ended func(string)) *simulated {
@@ -48,7 +48,7 @@ func (c *simulated) run(ctx context.Context) {
 }
 
 // received measures what edges send, including what the client package does not deliver.
-func (c *simulated) received(s *snapshot.Snapshot) {
+func (c *simulated) received(s *contract.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
@@ -70,7 +70,7 @@ func (c *simulated) received(s *snapshot.Snapshot) {
 }
 
 // deliver checks that the client package keeps to the order within an epoch, whatever edges send.
-func (c *simulated) deliver(s *snapshot.Snapshot) {
+func (c *simulated) deliver(s *contract.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.delivered != nil && s.Epoch == c.delivered.Epoch && s.Seq < c.delivered.Seq {
@@ -100,7 +100,7 @@ func describe(reason error) string {
 	}
 	code := websocket.CloseStatus(reason)
 	switch {
-	case errors.Is(reason, snapshot.ErrInvalid):
+	case errors.Is(reason, contract.ErrInvalidSnapshot):
 		return "not as the protocol has it"
 	case code < 0:
 		return "broken off"

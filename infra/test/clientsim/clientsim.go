@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"sightglass/infra/fanout"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // Options say how many clients connect, and from where.
@@ -73,7 +73,7 @@ func (c *Clients) ended(reason string) {
 // Seen is what one client has measured.
 type Seen struct {
 	Connected  bool // has received a snapshot by its present connection
-	Epoch      snapshot.Epoch
+	Epoch      contract.Epoch
 	Seq        uint64        // of the last snapshot received
 	Older      int           // snapshots received that were older than one before, by epoch and seq
 	Disordered int           // snapshots that shared/client delivered against the order of their epoch
@@ -131,9 +131,9 @@ func (s Summary) String() string {
 }
 
 // CaughtUp returns how many clients are connected and have this snapshot or a newer one.
-func (c *Clients) CaughtUp(with *snapshot.Snapshot) (n int) {
+func (c *Clients) CaughtUp(with *contract.Snapshot) (n int) {
 	for _, one := range c.Seen() {
-		has := &snapshot.Snapshot{Epoch: one.Epoch, Seq: one.Seq}
+		has := &contract.Snapshot{Epoch: one.Epoch, Seq: one.Seq}
 		if one.Connected && !with.NewerThan(has) {
 			n++
 		}

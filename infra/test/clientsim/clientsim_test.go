@@ -12,15 +12,15 @@ import (
 
 	"sightglass/infra/test/clientsim"
 	"sightglass/infra/test/internal/programs"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func keyframe(epoch snapshot.Epoch, seq uint64) []byte {
-	s := snapshot.Snapshot{Status: snapshot.Live, Epoch: epoch, Seq: seq}
+func keyframe(epoch contract.Epoch, seq uint64) []byte {
+	s := contract.Snapshot{Status: contract.Live, Epoch: epoch, Seq: seq}
 	return s.AppendKeyframe(nil)
 }
 
@@ -92,7 +92,7 @@ func TestClients_Measure(t *testing.T) {
 
 // TestClients_MeasureAWrongDelta, which ends the connection; the next one begins with a keyframe.
 func TestClients_MeasureAWrongDelta(t *testing.T) {
-	gap := (&snapshot.Delta{Seq: 12, Status: snapshot.Live}).AppendJSON(nil)
+	gap := (&contract.Delta{Seq: 12, Status: contract.Live}).AppendJSON(nil)
 	clients := follow(t, serve(t, say(t, websocket.StatusGoingAway, keyframe("5", 10), gap),
 		say(t, websocket.StatusPolicyViolation, keyframe("5", 13))))
 	if one := clients.Seen()[0]; one.Seq != 13 || one.Older != 0 || clients.Summary().Ends["not as the protocol has it"] != 1 {

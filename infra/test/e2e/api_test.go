@@ -16,8 +16,7 @@ import (
 	"sightglass/edge"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A response is an answer with its body as it came.
@@ -147,8 +146,8 @@ func TestConditionalAndCompressed(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	s := priced(float64(time.Now().Unix()), 5313.57)
-	s.Transactions = make([]snapshot.Point, 100)
-	if err := client.Set(t.Context(), keys.Latest, s.AppendJSON(nil), 0).Err(); err != nil {
+	s.Transactions = make([]contract.Point, 100)
+	if err := client.Set(t.Context(), contract.KeyLatest, s.AppendJSON(nil), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	fill(t, client, began, 1000)
@@ -269,7 +268,7 @@ func TestCORS(t *testing.T) {
 // TestMethods: HEAD wherever there is a GET, 405 that says what may be, 404 for what is not there, always in our shape.
 func TestMethods(t *testing.T) {
 	server := redistest.Start(t)
-	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	e := edgeWith(t, server, unchanged)

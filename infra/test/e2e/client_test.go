@@ -14,7 +14,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/wstest"
 	"sightglass/shared/client"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // source is the n-th address of the loopback network that clients come from.
@@ -35,7 +35,7 @@ func view(t testing.TB, e *edge.Edge, from net.IP) *wstest.Viewer {
 // A follower is a client as other programs have it: shared/client, which reconnects. It fails the test if an edge sends
 // anything older than before.
 type follower struct {
-	newest  atomic.Pointer[snapshot.Snapshot] // that was delivered; nil before the first
+	newest  atomic.Pointer[contract.Snapshot] // that was delivered; nil before the first
 	reasons chan error                        // why connections ended, and attempts to connect failed
 }
 
@@ -52,7 +52,7 @@ func followStream(t *testing.T, from net.IP, addrs ...string) *follower {
 		}
 		return nil, err
 	}
-	var received *snapshot.Snapshot
+	var received *contract.Snapshot
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
 	go func() {
@@ -60,7 +60,7 @@ func followStream(t *testing.T, from net.IP, addrs ...string) *follower {
 		err := client.Run(ctx, client.Options{
 			URL:        wstest.URL(addrs[0]),
 			HTTPClient: &http.Client{Transport: &http.Transport{DialContext: first}},
-			Received: func(s *snapshot.Snapshot) {
+			Received: func(s *contract.Snapshot) {
 				if received != nil && received.NewerThan(s) {
 					t.Errorf("%v was sent epoch %s seq %d after epoch %s seq %d", from, s.Epoch, s.Seq, received.Epoch, received.Seq)
 				}
@@ -84,7 +84,7 @@ func (f *follower) disconnected(t *testing.T) error {
 }
 
 // await waits until the newest snapshot is as wanted, and returns it.
-func (f *follower) await(t *testing.T, what string, met func(*snapshot.Snapshot) bool) (s *snapshot.Snapshot) {
+func (f *follower) await(t *testing.T, what string, met func(*contract.Snapshot) bool) (s *contract.Snapshot) {
 	t.Helper()
 	programs.Until(t, "a client to have "+what, func() bool {
 		s = f.newest.Load()
@@ -94,7 +94,7 @@ func (f *follower) await(t *testing.T, what string, met func(*snapshot.Snapshot)
 }
 
 // awaitNewer waits until the newest snapshot is live, and newer than an old one, which may be nil.
-func (f *follower) awaitNewer(t *testing.T, old *snapshot.Snapshot) *snapshot.Snapshot {
+func (f *follower) awaitNewer(t *testing.T, old *contract.Snapshot) *contract.Snapshot {
 	t.Helper()
-	return f.await(t, "a newer snapshot", func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Live && s.NewerThan(old) })
+	return f.await(t, "a newer snapshot", func(s *contract.Snapshot) bool { return s.Status == contract.Live && s.NewerThan(old) })
 }

@@ -16,13 +16,13 @@ import (
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester/testblock"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 // TestSIGTERMDrainsAnEdge: the real program tells its clients to go elsewhere and exits with 0.
 func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	server := redistest.Start(t)
-	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	addr := programs.FreeAddr(t)

@@ -17,15 +17,14 @@ import (
 	"sightglass/edge/hub"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestFramesAreWhatWasAgreedOn: for each offer of permessage-deflate, good or bad, the answer's header and the frames that
 // follow say the same. The package ws has more offers; here it is the socket that matters, in both protocols.
 func TestFramesAreWhatWasAgreedOn(t *testing.T) {
 	server := redistest.Start(t)
-	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	e := edgeWith(t, server, func(o *edge.Options) { o.MaxPerAddress = 1000 })
@@ -64,7 +63,7 @@ func TestFramesAreWhatWasAgreedOn(t *testing.T) {
 		"a quote over lines": {[]string{`foo; a="b`, `permessage-deflate, c"`}, none},
 		"no list":            {[]string{"permessage-deflate, foo bar"}, none},
 	} {
-		for protocol, decode := range map[string]func([]byte) (*snapshot.Snapshot, error){"": snapshot.Decode, hub.DeltaProtocol: new(snapshot.Replica).Take} {
+		for protocol, decode := range map[string]func([]byte) (*contract.Snapshot, error){"": contract.DecodeSnapshot, hub.DeltaProtocol: new(contract.Replica).Take} {
 			t.Run(fmt.Sprintf("%s %s", name, protocol), func(t *testing.T) {
 				answer, in := offer(t, e, protocol, c.lines)
 				if got := strings.Join(answer.Header.Values("Sec-WebSocket-Extensions"), " | "); got != c.want {

@@ -13,7 +13,7 @@ import (
 	"sightglass/infra/demo"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/ingester/testblock"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 func demoOptions(t *testing.T, out *bytes.Buffer) demo.Options {
@@ -53,8 +53,8 @@ func awaitPrice(t *testing.T, url string, truth float64) {
 		if err != nil {
 			return false // not up yet
 		}
-		s, err := snapshot.Decode(body)
-		return err == nil && s.Status == snapshot.Live && s.Confidence > 0.9 && math.Abs(s.Price/truth-1) < 0.01
+		s, err := contract.DecodeSnapshot(body)
+		return err == nil && s.Status == contract.Live && s.Confidence > 0.9 && math.Abs(s.Price/truth-1) < 0.01
 	})
 }
 

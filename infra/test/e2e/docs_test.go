@@ -16,7 +16,7 @@ import (
 
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 // A runner gives the command that runs a snippet in dir, or says what is missing for it.
@@ -79,7 +79,7 @@ func awaitHistory(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	client := server.Client()
 	programs.Until(t, "an entry with the price in the history", func() bool {
-		newest, err := client.ZRange(t.Context(), keys.History, -1, -1).Result()
+		newest, err := client.ZRange(t.Context(), contract.KeyHistory, -1, -1).Result()
 		return err == nil && len(newest) == 1 && strings.Contains(newest[0], ",5")
 	})
 }
@@ -88,7 +88,7 @@ func awaitPoints(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	client := server.Client()
 	programs.Until(t, "points with their amounts", func() bool {
-		return strings.HasPrefix(client.Get(t.Context(), keys.Points).Val(), "[[")
+		return strings.HasPrefix(client.Get(t.Context(), contract.KeyPoints).Val(), "[[")
 	})
 }
 

@@ -20,8 +20,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/infra/test/internal/wstest"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestDeltaIsThePlainStream: on real transactions, a client of the delta protocol has at each seq the very bytes of the
@@ -29,14 +28,14 @@ import (
 func TestDeltaIsThePlainStream(t *testing.T) {
 	w := start(t, 1)
 	plain, delta := dial(t, w.edges[0], source(0)), dialDelta(t, w.edges[0])
-	want, replica := make(map[uint64]string), new(snapshot.Replica)
+	want, replica := make(map[uint64]string), new(contract.Replica)
 	compared, deltas := 0, 0
 	for compared < 10 {
 		data, err := wstest.Read(t.Context(), plain)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := snapshot.Decode(data)
+		s, err := contract.DecodeSnapshot(data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,7 +83,7 @@ func TestARedisThatHangsIsStale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Status != snapshot.Stale || s.Seq != 10 {
+	if s.Status != contract.Stale || s.Seq != 10 {
 		t.Errorf("got seq %d, %s, want the last one, stale", s.Seq, s.Status)
 	}
 	programs.Until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
@@ -107,7 +106,7 @@ func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq 
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			client.Publish(ctx, keys.Channel, encode("5", seq)) // and again if it fails
+			client.Publish(ctx, contract.Channel, encode("5", seq)) // and again if it fails
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -115,7 +114,7 @@ func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq 
 			}
 		}
 	}()
-	if err := v.Until(t.Context(), time.Minute, func(s *snapshot.Snapshot) bool { return s.Seq == seq && s.Status == snapshot.Live }); err != nil {
+	if err := v.Until(t.Context(), time.Minute, func(s *contract.Snapshot) bool { return s.Seq == seq && s.Status == contract.Live }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -13,13 +13,12 @@ import (
 	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 	"sightglass/shared/redisurl"
-	"sightglass/shared/snapshot"
 )
 
-func encode(epoch snapshot.Epoch, seq uint64) string {
-	s := snapshot.Snapshot{Price: 5313.57, Status: snapshot.Live, Timestamp: 4e9, Epoch: epoch, Seq: seq}
+func encode(epoch contract.Epoch, seq uint64) string {
+	s := contract.Snapshot{Price: 5313.57, Status: contract.Live, Timestamp: 4e9, Epoch: epoch, Seq: seq}
 	return string(s.AppendJSON(nil))
 }
 
@@ -42,12 +41,12 @@ func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Update, *prometh
 
 func publish(t *testing.T, client *redis.Client, payload string) {
 	t.Helper()
-	if err := client.Publish(t.Context(), keys.Channel, payload).Err(); err != nil {
+	if err := client.Publish(t.Context(), contract.Channel, payload).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func expectSeq(t *testing.T, frames <-chan *feed.Update, epoch snapshot.Epoch, seq uint64) {
+func expectSeq(t *testing.T, frames <-chan *feed.Update, epoch contract.Epoch, seq uint64) {
 	t.Helper()
 	if s := (<-frames).Snapshot; s.Epoch != epoch || s.Seq != seq {
 		t.Fatalf("got epoch %s seq %d, want epoch %s seq %d", s.Epoch, s.Seq, epoch, seq)
@@ -91,7 +90,7 @@ sightglass_feed_rejected_total{reason="old"} 2
 // TestALateEdgeHasTheLatestAtOnce: nothing is published while it is there, and still it has a snapshot.
 func TestALateEdgeHasTheLatestAtOnce(t *testing.T) {
 	server := redistest.Start(t)
-	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, frames, _ := follow(t, server.URL())
@@ -101,13 +100,13 @@ func TestALateEdgeHasTheLatestAtOnce(t *testing.T) {
 // TestAnOldSnapshotInRedisIsStale: an edge that starts when the ingester is long gone says so at once.
 func TestAnOldSnapshotInRedisIsStale(t *testing.T) {
 	server := redistest.Start(t)
-	old := snapshot.Snapshot{Price: 5313.57, Status: snapshot.Live, Timestamp: 1556771671, Epoch: "5", Seq: 10}
-	if err := server.Client().Set(t.Context(), keys.Latest, old.AppendJSON(nil), 0).Err(); err != nil {
+	old := contract.Snapshot{Price: 5313.57, Status: contract.Live, Timestamp: 1556771671, Epoch: "5", Seq: 10}
+	if err := server.Client().Set(t.Context(), contract.KeyLatest, old.AppendJSON(nil), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, frames, _ := follow(t, server.URL())
 	<-frames
-	if s := (<-frames).Snapshot; s.Status != snapshot.Stale || s.Price != old.Price {
+	if s := (<-frames).Snapshot; s.Status != contract.Stale || s.Price != old.Price {
 		t.Errorf("got %+v, want the same, stale", s)
 	}
 }
@@ -121,7 +120,7 @@ func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
 	publish(t, client, encode("5", 10))
 	expectSeq(t, frames, "5", 10)
 
-	if err := client.Set(t.Context(), keys.Latest, encode("5", 11), 0).Err(); err != nil { // missed
+	if err := client.Set(t.Context(), contract.KeyLatest, encode("5", 11), 0).Err(); err != nil { // missed
 		t.Fatal(err)
 	}
 	if err := client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Err(); err != nil {

@@ -15,13 +15,13 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/infra/test/internal/wstest"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 // fleet runs edges that count over all of them. There is a snapshot in Redis, so who joins is sent one.
 func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options)) []*edge.Edge {
 	t.Helper()
-	if err := server.Client().Set(t.Context(), keys.Latest, encode("5", 10), 0).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	edges := make([]*edge.Edge, n)
@@ -45,7 +45,7 @@ func TestTheEleventhOnAnyEdge(t *testing.T) {
 	wstest.MustJoin(t, 1, source(1), a)
 
 	// Renewed, the leases outlast the time for which they are given.
-	client, key := server.Client(), keys.LimitPrefix+source(0).String()
+	client, key := server.Client(), contract.KeyLimitPrefix+source(0).String()
 	given := client.ZRangeWithScores(t.Context(), key, 0, -1).Val()
 	programs.Until(t, "all leases to be renewed", func() bool {
 		last := given[len(given)-1].Score
@@ -80,7 +80,7 @@ func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 			d.Signal(t, signal)
 			d.Wait()
 			client := server.Client()
-			if signal == syscall.SIGTERM && client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() != 0 {
+			if signal == syscall.SIGTERM && client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() != 0 {
 				t.Error("an edge that stopped has left its leases behind")
 			}
 			programs.Until(t, "a place on the other edge", func() bool {
@@ -88,7 +88,7 @@ func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 				conn.CloseNow()
 				return code == 0
 			})
-			programs.Until(t, "it to be free again", func() bool { return client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 0 })
+			programs.Until(t, "it to be free again", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
 		})
 	}
 }
@@ -107,7 +107,7 @@ func TestWithoutRedisEachEdgeCountsAlone(t *testing.T) {
 	server.Start()
 	client := server.Client()
 	programs.Until(t, "redis to know of all", func() bool {
-		return client.ZCard(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 2*perAddress
+		return client.ZCard(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 2*perAddress
 	})
 	wstest.MustJoin(t, perAddress, source(1), a)
 	wstest.MustNotJoin(t, source(1), b)
@@ -144,7 +144,7 @@ func TestTheRightsThatAClusterLimitNeeds(t *testing.T) {
 	for _, conn := range conns {
 		conn.CloseNow()
 	}
-	programs.Until(t, "the leases to be given back", func() bool { return client.Exists(t.Context(), keys.LimitPrefix+source(0).String()).Val() == 0 })
+	programs.Until(t, "the leases to be given back", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
 	denied, err := client.Do(t.Context(), "ACL", "LOG").Slice()
 	if err != nil || len(denied) != 0 {
 		t.Errorf("redis denied something: %v %v", denied, err)

@@ -14,7 +14,7 @@ import (
 	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/client"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestClient_FollowsARealEdge through the loss of Redis, a restart of the edge and its crash.
@@ -28,15 +28,15 @@ func TestClient_FollowsARealEdge(t *testing.T) {
 	}
 	edge := launch()
 	f := followStream(t, source(0), addr)
-	s := f.await(t, "a price", func(s *snapshot.Snapshot) bool {
-		return s.Status == snapshot.Live && math.Abs(s.Price/testblock.Price574200-1) < 0.01
+	s := f.await(t, "a price", func(s *contract.Snapshot) bool {
+		return s.Status == contract.Live && math.Abs(s.Price/testblock.Price574200-1) < 0.01
 	})
 	if len(f.reasons) > 0 {
 		t.Fatalf("disconnected by %v", <-f.reasons)
 	}
 
 	w.redis.Kill()
-	s = f.await(t, "a stale snapshot", func(now *snapshot.Snapshot) bool { return now.Status == snapshot.Stale && !s.NewerThan(now) })
+	s = f.await(t, "a stale snapshot", func(now *contract.Snapshot) bool { return now.Status == contract.Stale && !s.NewerThan(now) })
 	w.redis.Start()
 	s = f.awaitNewer(t, s)
 	if len(f.reasons) > 0 {
@@ -47,7 +47,7 @@ func TestClient_FollowsARealEdge(t *testing.T) {
 	if reason := f.disconnected(t); websocket.CloseStatus(reason) != websocket.StatusGoingAway {
 		t.Errorf("the edge stopped: disconnected by %v, want the close code 1001", reason)
 	}
-	f.await(t, "a stale snapshot", func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Stale })
+	f.await(t, "a stale snapshot", func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
 	edge = launch()
 	s = f.awaitNewer(t, s)
 
@@ -73,7 +73,7 @@ func TestClient_WaitsAMinuteForAPlace(t *testing.T) {
 		URL:          wstest.URL(w.edges[0].Addr().String()),
 		HTTPClient:   &http.Client{Transport: wstest.From(source(0))},
 		Disconnected: func(err error, retryIn time.Duration) { reason, wait = err, retryIn; stop() },
-	}, func(s *snapshot.Snapshot) { t.Errorf("the eleventh connection got a snapshot, seq %d", s.Seq) })
+	}, func(s *contract.Snapshot) { t.Errorf("the eleventh connection got a snapshot, seq %d", s.Seq) })
 	if websocket.CloseStatus(reason) != wstest.TooMany || wait != time.Minute || ctx.Err() == nil {
 		t.Errorf("disconnected by %v, retries in %v, Run returned %v; want 4029 and a minute", reason, wait, err)
 	}

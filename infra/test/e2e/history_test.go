@@ -23,10 +23,8 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	redispublish "sightglass/ingester/publish"
-	"sightglass/shared/history"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 	"sightglass/shared/redisurl"
-	"sightglass/shared/snapshot"
 )
 
 // began is the first second of a slot, long ago.
@@ -35,7 +33,7 @@ const began = 1556771670
 // publisher runs an ingester's publisher, and its ticks, until stop is called.
 func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher, *prometheus.Registry, func()) {
 	t.Helper()
-	p, reg, stop := publisherWith(t, server.URL(), snapshot.Lease, slog.New(slog.DiscardHandler))
+	p, reg, stop := publisherWith(t, server.URL(), contract.Lease, slog.New(slog.DiscardHandler))
 	stop = ticking(p, stop)
 	awaitElection(t, reg)
 	return p, reg, stop
@@ -82,26 +80,26 @@ func publisherWith(t *testing.T, url string, lease time.Duration, log *slog.Logg
 }
 
 // tick hands over a snapshot as an ingester does at each tick, whether it is the leader or not.
-func tick(p *redispublish.Publisher) { record(p, &snapshot.Snapshot{Status: snapshot.Warming}) }
+func tick(p *redispublish.Publisher) { record(p, &contract.Snapshot{Status: contract.Warming}) }
 
 // record hands over a snapshot for the history.
-func record(p *redispublish.Publisher, s *snapshot.Snapshot) { p.Put(&redispublish.Tick{Snapshot: *s}) }
+func record(p *redispublish.Publisher, s *contract.Snapshot) { p.Put(&redispublish.Tick{Snapshot: *s}) }
 
-func priced(at, price float64) *snapshot.Snapshot {
-	return &snapshot.Snapshot{
-		Timestamp: at, Price: price, Low: price * 0.9, High: price * 1.1, Confidence: 0.9, Status: snapshot.Live, Seq: 1, Epoch: "5",
+func priced(at, price float64) *contract.Snapshot {
+	return &contract.Snapshot{
+		Timestamp: at, Price: price, Low: price * 0.9, High: price * 1.1, Confidence: 0.9, Status: contract.Live, Seq: 1, Epoch: "5",
 	}
 }
 
 // stored gives the history's prices, in the order of their times.
 func stored(t *testing.T, client *redis.Client) (prices []float64) {
 	t.Helper()
-	members, err := client.ZRange(t.Context(), keys.History, 0, -1).Result()
+	members, err := client.ZRange(t.Context(), contract.KeyHistory, 0, -1).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, member := range members {
-		e, err := history.Decode([]byte(member))
+		e, err := contract.DecodeHistoryEntry([]byte(member))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,16 +119,16 @@ func TestOneEntryASlot(t *testing.T) {
 	client := server.Client()
 	first, _, stop := publisher(t, server)
 	warming := priced(began-10, 90)
-	warming.Status = snapshot.Warming
+	warming.Status = contract.Warming
 	record(first, warming)
 	for _, after := range []float64{0, 0.5, 9.999, 10, 10.5, 20} { // ticks
 		record(first, priced(began+after, 100+after))
 	}
 	expectStored(t, client, 100, 110, 120)
-	if got := client.ZRange(t.Context(), keys.History, 0, 0).Val()[0]; got != "[1556771670,100.00,90.00,110.00,0.900]" {
+	if got := client.ZRange(t.Context(), contract.KeyHistory, 0, 0).Val()[0]; got != "[1556771670,100.00,90.00,110.00,0.900]" {
 		t.Errorf("redis-cli shows %s", got)
 	}
-	if score := client.ZRangeWithScores(t.Context(), keys.History, 0, 0).Val()[0].Score; score != began {
+	if score := client.ZRangeWithScores(t.Context(), contract.KeyHistory, 0, 0).Val()[0].Score; score != began {
 		t.Errorf("the score is %v, want the time", score)
 	}
 
@@ -153,7 +151,7 @@ func TestTheCourseIsTheLeaders(t *testing.T) {
 	old, reg, stopOld := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler)) // it ticks when we say so
 	defer stopOld()
 	awaitElection(t, reg)
-	if err := client.Del(t.Context(), keys.Leader).Err(); err != nil { // its lease ran out
+	if err := client.Del(t.Context(), contract.KeyLeader).Err(); err != nil { // its lease ran out
 		t.Fatal(err)
 	}
 	successor, _, stop := publisher(t, server)
@@ -172,15 +170,15 @@ func TestTheCourseIsTheLeaders(t *testing.T) {
 func TestTheHistoryIsBounded(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	fill(t, client, began, history.MaxEntries)
+	fill(t, client, began, contract.MaxHistoryEntries)
 	p, _, stop := publisher(t, server)
 	defer stop()
-	record(p, priced(began+history.MaxEntries*history.Slot, 7))
+	record(p, priced(began+contract.MaxHistoryEntries*contract.HistorySlot, 7))
 	programs.Until(t, "the new entry", func() bool {
 		prices := stored(t, client)
-		return len(prices) == history.MaxEntries && prices[len(prices)-1] == 7
+		return len(prices) == contract.MaxHistoryEntries && prices[len(prices)-1] == 7
 	})
-	if oldest := client.ZRangeWithScores(t.Context(), keys.History, 0, 0).Val()[0].Score; oldest != began+history.Slot {
+	if oldest := client.ZRangeWithScores(t.Context(), contract.KeyHistory, 0, 0).Val()[0].Score; oldest != began+contract.HistorySlot {
 		t.Errorf("the oldest is of %v, want the first to have left", oldest)
 	}
 }
@@ -190,10 +188,10 @@ func fill(t testing.TB, client *redis.Client, from int64, n int) {
 	t.Helper()
 	members := make([]redis.Z, n)
 	for i := range members {
-		e := history.Entry{Timestamp: from + int64(i)*history.Slot, Price: float64(i + 1)}
+		e := contract.HistoryEntry{Timestamp: from + int64(i)*contract.HistorySlot, Price: float64(i + 1)}
 		members[i] = redis.Z{Score: float64(e.Timestamp), Member: e.AppendJSON(nil)}
 	}
-	if err := client.ZAdd(t.Context(), keys.History, members...).Err(); err != nil {
+	if err := client.ZAdd(t.Context(), contract.KeyHistory, members...).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -207,7 +205,7 @@ func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
 	server.Kill()
 	const missed, hour = 400, 360
 	for i := range missed {
-		record(p, priced(float64(began+i*history.Slot), float64(i+1)))
+		record(p, priced(float64(began+i*contract.HistorySlot), float64(i+1)))
 	}
 	programs.Until(t, "a snapshot that Redis did not take", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
 	server.Start()
@@ -244,7 +242,7 @@ func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	if err := client.Set(t.Context(), keys.History, "mine", 0).Err(); err != nil {
+	if err := client.Set(t.Context(), contract.KeyHistory, "mine", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	p, reg, stop := publisher(t, server)
@@ -255,7 +253,7 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 {
 		t.Errorf("%v snapshots failed", n)
 	}
-	if err := client.Del(t.Context(), keys.History).Err(); err != nil {
+	if err := client.Del(t.Context(), contract.KeyHistory).Err(); err != nil {
 		t.Fatal(err)
 	}
 	record(p, priced(began+10, 110))
@@ -278,7 +276,7 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 		}
 	}
 	setUser(base)
-	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), snapshot.Lease, slog.New(slog.DiscardHandler))
+	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), contract.Lease, slog.New(slog.DiscardHandler))
 	defer ticking(p, stop)()
 	awaitElection(t, reg)
 	record(p, priced(began, 100))
@@ -390,7 +388,7 @@ func TestHistory_SkipsInvalidEntries(t *testing.T) {
 		began + 25:   "[1556771670,9.00,9.00,9.00,0.900]", // of another time than its score
 		began + 1000: strings.Repeat("x", 1<<20),
 	} {
-		if err := client.ZAdd(t.Context(), keys.History, redis.Z{Score: score, Member: member}).Err(); err != nil {
+		if err := client.ZAdd(t.Context(), contract.KeyHistory, redis.Z{Score: score, Member: member}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 func TestHTTP(t *testing.T) {
@@ -48,8 +48,8 @@ func TestHTTP(t *testing.T) {
 		defer w.redis.Start()
 		programs.Until(t, "the edge to say stale", func() bool {
 			code, body := get(t, e, "/api/v1/snapshot")
-			s, err := snapshot.Decode(body)
-			return code == http.StatusOK && err == nil && s.Status == snapshot.Stale
+			s, err := contract.DecodeSnapshot(body)
+			return code == http.StatusOK && err == nil && s.Status == contract.Stale
 		})
 		first := request(t, "GET", e, "/api/v1/snapshot", nil)
 		again := request(t, "GET", e, "/api/v1/snapshot", http.Header{"If-None-Match": {first.Header.Get("ETag")}})

@@ -7,7 +7,7 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/infra/test/internal/programs"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestAnEdgeIsKilled: kill -9 of an edge costs its clients a reconnect elsewhere, and no more: they have the current
@@ -18,7 +18,7 @@ func TestAnEdgeIsKilled(t *testing.T) {
 	doomed := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", w.redis.URL())
 	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 	followers := make([]*follower, 5)
-	before := make([]*snapshot.Snapshot, len(followers))
+	before := make([]*contract.Snapshot, len(followers))
 	for i := range followers {
 		followers[i] = followStream(t, source(i), addr, w.edges[0].Addr().String())
 		before[i] = followers[i].awaitNewer(t, nil)

@@ -16,7 +16,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/infra/test/internal/wstest"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 const (
@@ -118,7 +118,7 @@ func TestCountsEndAtZero(t *testing.T) {
 			}
 			programs.Until(t, "all counts to be zero", func() bool { return e.Clients() == 0 && allZero(t, metrics) })
 			client := server.Client()
-			programs.Until(t, "redis to count nobody", func() bool { return len(client.Keys(t.Context(), keys.LimitPrefix+"*").Val()) == 0 })
+			programs.Until(t, "redis to count nobody", func() bool { return len(client.Keys(t.Context(), contract.KeyLimitPrefix+"*").Val()) == 0 })
 			for n := range sources {
 				wstest.MustJoin(t, perAddress, source(n), e.Addr())
 				wstest.MustNotJoin(t, source(n), e.Addr())

@@ -23,19 +23,18 @@ import (
 	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester"
 	"sightglass/ingester/testblock"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A screen is what a client shows: every snapshot that it was sent, in whichever protocol.
 type screen struct {
 	mu    sync.Mutex
-	shown []snapshot.Snapshot
+	shown []contract.Snapshot
 	types []string // of the message that made each: keyframe, delta; empty in the plain protocol
 }
 
 // last gives the newest that is shown, the zero value before the first.
-func (s *screen) last() (last snapshot.Snapshot) {
+func (s *screen) last() (last contract.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n := len(s.shown); n > 0 {
@@ -55,19 +54,19 @@ func watch(t *testing.T, addr string, delta bool) *screen {
 	s, ctx, over := new(screen), t.Context(), make(chan struct{})
 	go func() {
 		defer close(over)
-		var replica snapshot.Replica
+		var replica contract.Replica
 		for {
 			message, err := wstest.Read(ctx, conn)
 			if ctx.Err() != nil {
 				return
 			}
-			var shown *snapshot.Snapshot
+			var shown *contract.Snapshot
 			kind := ""
 			if err == nil && delta {
 				shown, err = replica.Take(message)
 				kind, _, _ = strings.Cut(strings.TrimPrefix(string(message), `{"type":"`), `"`)
 			} else if err == nil {
-				shown, err = snapshot.Decode(message)
+				shown, err = contract.DecodeSnapshot(message)
 			}
 			if err != nil {
 				t.Errorf("delta %v: %v", delta, err)
@@ -83,10 +82,10 @@ func watch(t *testing.T, addr string, delta bool) *screen {
 }
 
 // setEpochAhead makes Redis grant epochs that are a day ahead of the clock, as one whose clock was ahead would have.
-func setEpochAhead(t *testing.T, server *redistest.Server) (ahead snapshot.Epoch) {
+func setEpochAhead(t *testing.T, server *redistest.Server) (ahead contract.Epoch) {
 	t.Helper()
-	ahead = snapshot.EpochAt(time.Now().Add(24 * time.Hour))
-	if err := server.Client().Set(t.Context(), keys.Epoch, string(ahead), 0).Err(); err != nil {
+	ahead = contract.EpochAt(time.Now().Add(24 * time.Hour))
+	if err := server.Client().Set(t.Context(), contract.KeyEpoch, string(ahead), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	return ahead
@@ -113,10 +112,10 @@ func TestEdge_ComesBackToALowerEpoch(t *testing.T) {
 	programs.Launch(t, edge, "run", "--redis", server.URL(), "--listen", addr, "--internal-listen", edgeMetrics)
 	programs.Until(t, "the edge to be ready", func() bool { return programs.Ready(addr) })
 	screens := []*screen{watch(t, addr, false), watch(t, addr, true)}
-	shows := func(met func(snapshot.Snapshot) bool) func() bool {
+	shows := func(met func(contract.Snapshot) bool) func() bool {
 		return func() bool { return met(screens[0].last()) && met(screens[1].last()) }
 	}
-	programs.Until(t, "the higher epoch", shows(func(s snapshot.Snapshot) bool { return s.Epoch.After(ahead) }))
+	programs.Until(t, "the higher epoch", shows(func(s contract.Snapshot) bool { return s.Epoch.After(ahead) }))
 	if behind := gaugeAt(internal, "sightglass_clock_behind_seconds"); behind < 80_000 {
 		t.Errorf("sightglass_clock_behind_seconds is %v, want about a day", behind)
 	}
@@ -126,25 +125,25 @@ func TestEdge_ComesBackToALowerEpoch(t *testing.T) {
 	}
 	flush(t, server)
 	second := run()
-	programs.Until(t, "the lower epoch", shows(func(s snapshot.Snapshot) bool { return ahead.After(s.Epoch) && s.Epoch != "" }))
+	programs.Until(t, "the lower epoch", shows(func(s contract.Snapshot) bool { return ahead.After(s.Epoch) && s.Epoch != "" }))
 	programs.Until(t, "the edge to be ready again", func() bool { return programs.Ready(addr) })
 	programs.Until(t, "deltas of the lower epoch", func() bool {
 		s := screens[1].last()
-		return s.Status != snapshot.Stale && ahead.After(s.Epoch) && s.Seq > 22
+		return s.Status != contract.Stale && ahead.After(s.Epoch) && s.Seq > 22
 	})
 	for _, s := range screens {
 		s.mu.Lock()
 		stale, back := false, 0
 		for i := range s.shown[1:] {
 			before, now := s.shown[i], s.shown[i+1]
-			stale = stale || before.Status == snapshot.Stale
+			stale = stale || before.Status == contract.Stale
 			switch {
 			case before.Epoch.After(now.Epoch):
 				back++
 				if kind := s.types[i+1]; kind != "" && kind != "keyframe" {
 					t.Errorf("the lower epoch begins with a %s, want a keyframe", kind)
 				}
-			case now.Status != snapshot.Stale && !now.NewerThan(&before) && before.Status != snapshot.Stale:
+			case now.Status != contract.Stale && !now.NewerThan(&before) && before.Status != contract.Stale:
 				t.Errorf("epoch %s seq %d came after epoch %s seq %d", now.Epoch, now.Seq, before.Epoch, before.Seq)
 			}
 		}
@@ -194,11 +193,11 @@ func TestEdge_WaitsForAHigherEpochThatLives(t *testing.T) {
 func TestIngester_RedisLosesTheEpoch(t *testing.T) {
 	server := redistest.Start(t)
 	var said bytes.Buffer
-	p, reg, stop := publisherWith(t, server.URL(), snapshot.Lease, slog.New(slog.NewTextHandler(&said, nil)))
+	p, reg, stop := publisherWith(t, server.URL(), contract.Lease, slog.New(slog.NewTextHandler(&said, nil)))
 	stop = ticking(p, stop)
 	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
 	epoch := latest(t, server).Epoch
-	if err := server.Client().Del(t.Context(), keys.Epoch).Err(); err != nil {
+	if err := server.Client().Del(t.Context(), contract.KeyEpoch).Err(); err != nil {
 		t.Fatal(err)
 	}
 	programs.Until(t, "a higher epoch", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
@@ -250,13 +249,13 @@ func TestIngester_EvictingRedis(t *testing.T) {
 	expectProbe(server.URL(), ingester.Poor, "maxmemory-policy is allkeys-lru")
 
 	var said bytes.Buffer
-	p, reg, stop := publisherWith(t, server.URL(), snapshot.Lease, slog.New(slog.NewTextHandler(&said, nil)))
+	p, reg, stop := publisherWith(t, server.URL(), contract.Lease, slog.New(slog.NewTextHandler(&said, nil)))
 	stop = ticking(p, stop)
 	awaitElection(t, reg)
 	record(p, priced(began, 100))
 	expectStored(t, client, 100)
 	programs.Until(t, "the warning", func() bool { return value(t, reg, "sightglass_redis_evicts") == 1 })
-	for n := 0; client.Exists(t.Context(), keys.History).Val() == 1; n++ {
+	for n := 0; client.Exists(t.Context(), contract.KeyHistory).Val() == 1; n++ {
 		if err := client.Set(t.Context(), "other:"+strconv.Itoa(n), strings.Repeat("x", 50_000), 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -346,7 +345,7 @@ func TestIngester_RedisThatRefusesWrites(t *testing.T) {
 	s := watch(t, addr, true)
 
 	server.refuse()
-	programs.Until(t, "the price to be stale", func() bool { return s.last().Status == snapshot.Stale })
+	programs.Until(t, "the price to be stale", func() bool { return s.last().Status == contract.Stale })
 	epoch := s.last().Epoch
 	programs.Until(t, "the ingester not to lead", func() bool { return gaugeAt(internal, "sightglass_leader") == 0 })
 	programs.Until(t, "readiness to say why", func() bool {
@@ -369,7 +368,7 @@ func TestIngester_RedisThatRefusesWrites(t *testing.T) {
 	}
 
 	server.mend()
-	programs.Until(t, "snapshots of the same epoch", func() bool { last := s.last(); return last.Status != snapshot.Stale && last.Epoch == epoch })
+	programs.Until(t, "snapshots of the same epoch", func() bool { last := s.last(); return last.Status != contract.Stale && last.Epoch == epoch })
 	programs.Until(t, "both to be ready again", ready)
 	in.Stop(t)
 	for _, text := range []string{"redis answers: MISCONF", "stop-writes-on-bgsave-error no", "redis accepts snapshots again"} {

@@ -15,16 +15,14 @@ import (
 	redispublish "sightglass/ingester/publish"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
-	"sightglass/shared/keys"
-	"sightglass/shared/rounds"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // pointsOf reads an answer of /api/v1/points.
-func pointsOf(t *testing.T, body []byte) []rounds.Point {
+func pointsOf(t *testing.T, body []byte) []contract.PointAmount {
 	t.Helper()
 	text := strings.TrimSuffix(strings.TrimPrefix(string(body), `{"points":`), "}")
-	points, err := rounds.Decode([]byte(text))
+	points, err := contract.DecodePointAmounts([]byte(text))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,16 +43,16 @@ func TestAmountsAreWhatWasPaid(t *testing.T) {
 		}
 	}
 	for _, e := range w.edges {
-		var points []rounds.Point
+		var points []contract.PointAmount
 		programs.Until(t, "the points of the snapshot", func() bool { // the block is over, so they soon stay what they are
 			points = pointsOf(t, ask(t, "GET", e, "/api/v1/points", nil).body)
 			_, body := get(t, e, "/api/v1/snapshot")
-			s, err := snapshot.Decode(body)
-			return err == nil && slices.EqualFunc(s.Transactions, points, func(a snapshot.Point, b rounds.Point) bool {
-				return a == snapshot.Point{Timestamp: b.Timestamp, Price: b.Price}
+			s, err := contract.DecodeSnapshot(body)
+			return err == nil && slices.EqualFunc(s.Transactions, points, func(a contract.Point, b contract.PointAmount) bool {
+				return a == contract.Point{Timestamp: b.Timestamp, Price: b.Price}
 			})
 		})
-		if len(points) != snapshot.MaxTransactions {
+		if len(points) != contract.MaxTransactions {
 			t.Errorf("%d points", len(points))
 		}
 		for _, p := range points {
@@ -63,13 +61,13 @@ func TestAmountsAreWhatWasPaid(t *testing.T) {
 			}
 		}
 	}
-	if ttl := w.redis.Client().TTL(t.Context(), keys.Points).Val(); ttl <= 0 {
+	if ttl := w.redis.Client().TTL(t.Context(), contract.KeyPoints).Val(); ttl <= 0 {
 		t.Errorf("the points of an ingester that is gone stay for ever: their TTL is %v", ttl)
 	}
 }
 
 // isPaid reports whether an output has the worth that a point tells, as far as cents do: they leave some satoshi open.
-func isPaid(paid map[int64]bool, p rounds.Point) bool {
+func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	least, most := 1e8*p.Amount/(p.Price+0.005), 1e8*p.Amount/(p.Price-0.005)
 	for satoshi := int64(math.Floor(least)); satoshi <= int64(math.Ceil(most)); satoshi++ {
 		if paid[satoshi] {
@@ -82,11 +80,11 @@ func isPaid(paid map[int64]bool, p rounds.Point) bool {
 // storePoints puts n points into Redis, a quarter of a second apart, of 1, 2, ... dollars.
 func storePoints(t *testing.T, client *redis.Client, n int) {
 	t.Helper()
-	points := make([]rounds.Point, n)
+	points := make([]contract.PointAmount, n)
 	for i := range points {
-		points[i] = rounds.Point{Timestamp: began + float64(i)/4, Price: 5000, Amount: float64(i + 1)}
+		points[i] = contract.PointAmount{Timestamp: began + float64(i)/4, Price: 5000, Amount: float64(i + 1)}
 	}
-	if err := client.Set(t.Context(), keys.Points, rounds.AppendJSON(nil, points), 0).Err(); err != nil {
+	if err := client.Set(t.Context(), contract.KeyPoints, contract.AppendPointAmounts(nil, points), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -154,7 +152,7 @@ func TestPointsCache_KeepsTheLastGoodPoints(t *testing.T) {
 	}
 	storePoints(t, client, 3)
 	programs.Until(t, "three points", func() bool { return pointsIn() == 3 })
-	if err := client.Set(t.Context(), keys.Points, "nonsense", 0).Err(); err != nil {
+	if err := client.Set(t.Context(), contract.KeyPoints, "nonsense", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	untilFailures(1, "nonsense")
@@ -180,12 +178,12 @@ func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	set("on >secret ~" + keys.Latest + " ~" + keys.Leader + " ~" + keys.Epoch + " &sightglass:* +@all")
-	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), snapshot.Lease, slog.New(slog.DiscardHandler))
+	set("on >secret ~" + contract.KeyLatest + " ~" + contract.KeyLeader + " ~" + contract.KeyEpoch + " &sightglass:* +@all")
+	p, reg, stop := publisherWith(t, strings.Replace(server.URL(), "//", "//ingester:secret@", 1), contract.Lease, slog.New(slog.DiscardHandler))
 	defer stop()
 	put := func(seq uint64) {
 		p.Put(&redispublish.Tick{
-			Snapshot: snapshot.Snapshot{Status: snapshot.Warming}, Points: []rounds.Point{{Timestamp: 1, Price: 2, Amount: float64(seq)}},
+			Snapshot: contract.Snapshot{Status: contract.Warming}, Points: []contract.PointAmount{{Timestamp: 1, Price: 2, Amount: float64(seq)}},
 		})
 	}
 	programs.Until(t, "the refusal", func() bool {
@@ -195,13 +193,13 @@ func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 || latest(t, server) == nil {
 		t.Errorf("%v snapshots failed", n)
 	}
-	set("~" + keys.Points)
+	set("~" + contract.KeyPoints)
 	put(2)
-	programs.Until(t, "the points", func() bool { return client.Get(t.Context(), keys.Points).Val() == "[[1.000,2.00,2]]" })
+	programs.Until(t, "the points", func() bool { return client.Get(t.Context(), contract.KeyPoints).Val() == "[[1.000,2.00,2]]" })
 	before := latest(t, server)
 	tick(p) // without points
 	programs.Until(t, "the next snapshot", func() bool { return latest(t, server).NewerThan(before) })
-	if got := client.Get(t.Context(), keys.Points).Val(); got != "[[1.000,2.00,2]]" {
+	if got := client.Get(t.Context(), contract.KeyPoints).Val(); got != "[[1.000,2.00,2]]" {
 		t.Errorf("then they are %s", got)
 	}
 }

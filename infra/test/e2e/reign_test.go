@@ -18,8 +18,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester/testblock"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A rival is one of the ingesters of a fleet: the real program.
@@ -70,13 +69,13 @@ func (f *court) launch(t *testing.T) *rival {
 
 // A crowd is its clients. They check that nothing older follows something newer, and are never disconnected.
 type crowd struct {
-	epochs  []atomic.Pointer[snapshot.Epoch]
+	epochs  []atomic.Pointer[contract.Epoch]
 	silence atomic.Int64 // the longest that the first client had to wait for a snapshot of another reign, in ms
 }
 
 func (f *court) crowd(t *testing.T, n int) *crowd {
 	t.Helper()
-	c := &crowd{epochs: make([]atomic.Pointer[snapshot.Epoch], n)}
+	c := &crowd{epochs: make([]atomic.Pointer[contract.Epoch], n)}
 	ctx, cancel := context.WithCancel(t.Context())
 	var g errgroup.Group
 	for i := range n {
@@ -108,7 +107,7 @@ func (f *court) crowd(t *testing.T, n int) *crowd {
 }
 
 // await waits until every client has a snapshot of a later reign than old, and gives its epoch.
-func (c *crowd) await(t *testing.T, old snapshot.Epoch) (now snapshot.Epoch) {
+func (c *crowd) await(t *testing.T, old contract.Epoch) (now contract.Epoch) {
 	t.Helper()
 	programs.Until(t, "every client to see a later reign than "+string(old), func() bool {
 		for i := range c.epochs {
@@ -127,16 +126,16 @@ func (c *crowd) await(t *testing.T, old snapshot.Epoch) (now snapshot.Epoch) {
 // before any edge looks.
 func (f *court) watchChannel(t *testing.T) {
 	t.Helper()
-	sub := f.redis.Client().Subscribe(t.Context(), keys.Channel)
+	sub := f.redis.Client().Subscribe(t.Context(), contract.Channel)
 	if _, err := sub.Receive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var done sync.WaitGroup
 	messages := sub.Channel()
 	done.Go(func() {
-		var last *snapshot.Snapshot
+		var last *contract.Snapshot
 		for m := range messages {
-			s, err := snapshot.Decode([]byte(m.Payload))
+			s, err := contract.DecodeSnapshot([]byte(m.Payload))
 			if err != nil {
 				t.Error(err)
 				return
@@ -223,14 +222,14 @@ func TestRedisForgetsAGrant(t *testing.T) {
 	defer stopFirst()
 	awaitElection(t, firstReg)
 	old := epochIn(t, server)
-	forget(keys.Leader) // it is cut off, and its lease runs out
+	forget(contract.KeyLeader) // it is cut off, and its lease runs out
 	second, secondReg, stopSecond := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
 	defer stopSecond()
 	awaitElection(t, secondReg)
 	seen := epochIn(t, server)
 
-	forget(keys.Leader)
-	if err := client.Set(t.Context(), keys.Epoch, string(old), 0).Err(); err != nil {
+	forget(contract.KeyLeader)
+	if err := client.Set(t.Context(), contract.KeyEpoch, string(old), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	programs.Until(t, "the first to publish again", func() bool {
@@ -252,24 +251,24 @@ func TestRedisForgetsAGrant(t *testing.T) {
 func TestAnEpochThatIsNoneIsNamed(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	if err := client.Set(t.Context(), keys.Epoch, "99999999999999999999999999", 0).Err(); err != nil {
+	if err := client.Set(t.Context(), contract.KeyEpoch, "99999999999999999999999999", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
 	p, reg, stop := publisherWith(t, server.URL(), time.Second, slog.New(slog.NewTextHandler(&said, nil)))
 	programs.Until(t, "the failure", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
-	if err := client.Del(t.Context(), keys.Epoch).Err(); err != nil {
+	if err := client.Del(t.Context(), contract.KeyEpoch).Err(); err != nil {
 		t.Fatal(err)
 	}
 	programs.Until(t, "the election", func() bool { tick(p); return value(t, reg, "sightglass_leader_elections_total") == 1 })
 	stop()
-	if text := said.String(); !strings.Contains(text, keys.Epoch) || !strings.Contains(text, "DEL") {
+	if text := said.String(); !strings.Contains(text, contract.KeyEpoch) || !strings.Contains(text, "DEL") {
 		t.Errorf("it says %q, want the key and what to do", text)
 	}
 }
 
 // epochIn is the epoch of the latest election, as Redis has it.
-func epochIn(t *testing.T, server *redistest.Server) snapshot.Epoch {
+func epochIn(t *testing.T, server *redistest.Server) contract.Epoch {
 	t.Helper()
-	return snapshot.Epoch(server.Client().Get(t.Context(), keys.Epoch).Val())
+	return contract.Epoch(server.Client().Get(t.Context(), contract.KeyEpoch).Val())
 }

@@ -17,12 +17,11 @@ import (
 	"sightglass/ingester/price"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // latest reads the newest snapshot from Redis, nil if there is none.
-func latest(t *testing.T, server *redistest.Server) *snapshot.Snapshot {
+func latest(t *testing.T, server *redistest.Server) *contract.Snapshot {
 	t.Helper()
 	return server.Snapshot()
 }
@@ -53,22 +52,22 @@ func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger, near float64) 
 func TestARestartResumes(t *testing.T) {
 	server, log, zmq := redistest.Start(t), quiet(t), "tcp://"+programs.FreeAddr(t) // nobody publishes there
 	client, state := server.Client(), stateOfTheBlock(t)
-	if err := client.Set(t.Context(), keys.Engine, state, 0).Err(); err != nil {
+	if err := client.Set(t.Context(), contract.KeyEngine, state, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	epoch := snapshot.Epoch("1")
+	epoch := contract.Epoch("1")
 	for range 2 {
 		stop := ingest(t, zmq, server.URL(), log, 0)
 		programs.Until(t, "a snapshot of its own", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
 		s := latest(t, server)
 		epoch = s.Epoch
-		if s.Status != snapshot.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
+		if s.Status != contract.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
 			t.Errorf("resumed at %v (%s, confidence %v)", s.Price, s.Status, s.Confidence)
 		}
-		if err := client.Del(t.Context(), keys.Engine).Err(); err != nil {
+		if err := client.Del(t.Context(), contract.KeyEngine).Err(); err != nil {
 			t.Fatal(err)
 		}
-		programs.Until(t, "it to keep a state of its own", func() bool { return client.Exists(t.Context(), keys.Engine).Val() == 1 })
+		programs.Until(t, "it to keep a state of its own", func() bool { return client.Exists(t.Context(), contract.KeyEngine).Val() == 1 })
 		stop()
 	}
 }
@@ -77,7 +76,7 @@ func TestARestartResumes(t *testing.T) {
 func TestAClockSetBackEndsNoReign(t *testing.T) {
 	server := redistest.Start(t)
 	const ahead = "9999999999999"
-	if err := server.Client().Set(t.Context(), keys.Latest, encode(ahead, 10), 0).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode(ahead, 10), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	_, frames, _ := follow(t, server.URL())
@@ -89,12 +88,12 @@ func TestAClockSetBackEndsNoReign(t *testing.T) {
 // TestAHintBeatsTheState: an operator who knows better gets away from a wrong state.
 func TestAHintBeatsTheState(t *testing.T) {
 	server := redistest.Start(t)
-	if err := server.Client().Set(t.Context(), keys.Engine, stateOfTheBlock(t), 0).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), contract.KeyEngine, stateOfTheBlock(t), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), quiet(t), 9000)
 	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
-	if s := latest(t, server); s.Price != 0 || s.Status != snapshot.Warming {
+	if s := latest(t, server); s.Price != 0 || s.Status != contract.Warming {
 		t.Errorf("it starts at %v (%s), want no price before the first transaction", s.Price, s.Status)
 	}
 }
@@ -122,13 +121,13 @@ func stateOfTheBlock(t *testing.T) []byte {
 // TestAStateThatCannotBeUsedIsRefused: the ingester says why, and starts cold.
 func TestAStateThatCannotBeUsedIsRefused(t *testing.T) {
 	server := redistest.Start(t)
-	if err := server.Client().Set(t.Context(), keys.Engine, "something else", 0).Err(); err != nil {
+	if err := server.Client().Set(t.Context(), contract.KeyEngine, "something else", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	var said bytes.Buffer
 	stop := ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&said, nil)), 0)
 	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
-	if s := latest(t, server); s.Status != snapshot.Warming || s.Price != 0 {
+	if s := latest(t, server); s.Status != contract.Warming || s.Price != 0 {
 		t.Errorf("got %+v, want no price", s)
 	}
 	stop()

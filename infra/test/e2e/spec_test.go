@@ -359,13 +359,13 @@ func TestTheDocumentsAgree(t *testing.T) {
 func TestTheGoldenFilesAreAsDescribed(t *testing.T) {
 	doc := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, strictly)
 	for schema, path := range map[string]string{
-		"Snapshot": "snapshot/testdata/snapshot.json", "HistoryPoint": "history/testdata/entry.json",
+		"Snapshot": "contract/testdata/snapshot.json", "HistoryPoint": "contract/testdata/entry.json",
 	} {
 		if err := doc.valid(t, "#/components/schemas/"+schema, parse(t, golden(t, path))); err != nil {
 			t.Error(err)
 		}
 	}
-	points := fmt.Appendf(nil, `{"points":%s}`, golden(t, "rounds/testdata/points.json")) // as edges hand them on
+	points := fmt.Appendf(nil, `{"points":%s}`, golden(t, "contract/testdata/points.json")) // as edges hand them on
 	if err := doc.valid(t, "#/components/schemas/Points", parse(t, points)); err != nil {
 		t.Error(err)
 	}

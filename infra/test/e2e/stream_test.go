@@ -14,7 +14,7 @@ import (
 
 	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester/testblock"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 const (
@@ -59,12 +59,12 @@ func TestAHundredViewersThroughALossOfRedis(t *testing.T) {
 
 	w.redis.Kill()
 	each(t, all, func(ctx context.Context, v *wstest.Viewer) error {
-		return v.Until(ctx, time.Minute, func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Stale })
+		return v.Until(ctx, time.Minute, func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
 	})
 	w.redis.Start()
 	each(t, all, func(ctx context.Context, v *wstest.Viewer) error {
 		seq := v.Last.Seq
-		return v.Until(ctx, time.Minute, func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Live && s.Seq > seq+2 })
+		return v.Until(ctx, time.Minute, func(s *contract.Snapshot) bool { return s.Status == contract.Live && s.Seq > seq+2 })
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestTimesOfTheContractInTexts: what documents and scripts say about the contract's times is what package snapshot has.
@@ -16,10 +16,10 @@ func TestTimesOfTheContractInTexts(t *testing.T) {
 	in := func(d time.Duration, unit time.Duration, name string) string {
 		return fmt.Sprintf("%g %s", float64(d)/float64(unit), name)
 	}
-	interval := in(snapshot.Interval, time.Millisecond, "ms")
-	stale, ready, lease := in(snapshot.StaleAfter, time.Second, "s"), in(snapshot.ReadyWithin, time.Second, "s"), in(snapshot.Lease, time.Second, "s")
-	window := in(snapshot.Window, time.Hour, "h")
-	back := in(snapshot.StepBackAfter, time.Second, "s")
+	interval := in(contract.Interval, time.Millisecond, "ms")
+	stale, ready, lease := in(contract.StaleAfter, time.Second, "s"), in(contract.ReadyWithin, time.Second, "s"), in(contract.Lease, time.Second, "s")
+	window := in(contract.Window, time.Hour, "h")
+	back := in(contract.StepBackAfter, time.Second, "s")
 	for file, texts := range map[string][]string{
 		"README.md":         {"Every " + interval, "last " + window},
 		"docs/clients.md":   {"every " + interval, "nothing new for " + stale, "received for " + back, "younger than " + ready},
@@ -28,7 +28,7 @@ func TestTimesOfTheContractInTexts(t *testing.T) {
 		"docs/alerts.md":    {"snapshot for over " + ready},
 		"infra/systemd/sightglass-.service.d/hardening.conf": {"every " + stale},
 		"edge/web/static/state.js": {
-			fmt.Sprintf("SILENT_AFTER = %d", snapshot.StaleAfter.Milliseconds()), "every " + interval,
+			fmt.Sprintf("SILENT_AFTER = %d", contract.StaleAfter.Milliseconds()), "every " + interval,
 		},
 	} {
 		text, err := os.ReadFile(filepath.Join("..", "..", "..", file))

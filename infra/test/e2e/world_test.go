@@ -14,7 +14,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // quiet keeps the daemons' logs for when a test fails.
@@ -69,11 +69,11 @@ func awaitLive(t testing.TB, e *edge.Edge) {
 		if code != http.StatusOK {
 			return false
 		}
-		s, err := snapshot.Decode(body)
+		s, err := contract.DecodeSnapshot(body)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s.Status == snapshot.Live && s.Stats.TotalReceived == daemons.BlockTransactions
+		return s.Status == contract.Live && s.Stats.TotalReceived == daemons.BlockTransactions
 	})
 }
 

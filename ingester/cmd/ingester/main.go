@@ -8,8 +8,8 @@ import (
 	"os"
 
 	"sightglass/ingester"
+	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
-	"sightglass/shared/snapshot"
 )
 
 const description = `Reads bitcoin's dollar price from a node's own transactions, asking no exchange, and puts it on Redis.
@@ -36,8 +36,8 @@ var program = daemon.Program{
 	OldVariables: []daemon.OldVariable{
 		{Name: "SIGHTGLASS_NEAR", New: "SIGHTGLASS_PRICE_HINT"},
 		{Name: "SIGHTGLASS_QUIET", New: "SIGHTGLASS_ZMQ_IDLE_TIMEOUT"},
-		{Name: "SIGHTGLASS_INTERVAL", Instead: fmt.Sprintf("a snapshot comes every %v", snapshot.Interval)},
-		{Name: "SIGHTGLASS_WINDOW", Instead: fmt.Sprintf("a transaction counts for %v", snapshot.Window)},
+		{Name: "SIGHTGLASS_INTERVAL", Instead: fmt.Sprintf("a snapshot comes every %v", contract.Interval)},
+		{Name: "SIGHTGLASS_WINDOW", Instead: fmt.Sprintf("a transaction counts for %v", contract.Window)},
 	},
 }
 

@@ -195,7 +195,7 @@ func (n newcomer) tests(suite string) {
 		infra = "-run 'TestTheSnippetsForClients/^(curl-client|curl-snapshot|python-websockets|redis-get)$' ./infra/test/e2e"
 	}
 	n.Must(user, clone+"make web")
-	for _, test := range []string{"-race ./shared/history", "./ingester/txfile", "./edge/realip", infra} {
+	for _, test := range []string{"-race ./shared/contract", "./ingester/txfile", "./edge/realip", infra} {
 		out := n.Must(user, clone+"go test -count=1 -v "+test)
 		if !strings.Contains(out, "--- PASS: ") || strings.Contains(out, "--- SKIP: ") {
 			n.t.Errorf("go test %s has not run everything:\n%s", test, out)

@@ -14,12 +14,12 @@ import (
 	"github.com/coder/websocket"
 
 	"sightglass/shared/client"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A follower is a client as other programs have it: shared/client, which reconnects.
 type follower struct {
-	newest atomic.Pointer[snapshot.Snapshot] // that was delivered; nil before the first
+	newest atomic.Pointer[contract.Snapshot] // that was delivered; nil before the first
 
 	mu    sync.Mutex
 	ended []websocket.StatusCode // how its connections did
@@ -58,7 +58,7 @@ func (f *follower) disconnected(reason error) {
 // sees reports whether the newest snapshot has the block's price, and was made after a time.
 func (f *follower) sees(after time.Time) bool {
 	s := f.newest.Load()
-	return s != nil && s.Status == snapshot.Live && s.Price > 5200 && s.Price < 5400 && time.UnixMilli(int64(s.Timestamp*1000)).After(after)
+	return s != nil && s.Status == contract.Live && s.Price > 5200 && s.Price < 5400 && time.UnixMilli(int64(s.Timestamp*1000)).After(after)
 }
 
 // allSee is for programs.Until.

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"sightglass/infra/test/internal/programs"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 // A deployment is docker-compose.yml, up.
@@ -249,7 +249,7 @@ func (d *deployment) checkRedisRestart(t *testing.T, clients []*follower) {
 func (d *deployment) historyLen(t *testing.T) int {
 	t.Helper()
 	return d.number(t, "exec", d.containers(t, "redis")[0], "redis-cli", "--user", "watcher", "--pass", "change-me-watcher", "--no-auth-warning",
-		"zcard", keys.History)
+		"zcard", contract.KeyHistory)
 }
 
 // checkUpgrade does what docs/docker.md says: new edges beside the old ones, which then stop one after another. Their

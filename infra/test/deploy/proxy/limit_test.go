@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"sightglass/infra/test/internal/wstest"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 const perAddress = 10
@@ -31,7 +31,7 @@ func TestTheEleventhOfAPerson(t *testing.T) {
 				t.Errorf("one too many with %v was closed with %d, want %d", header, code, wstest.TooMany)
 			}
 		}
-		if n := w.client.ZCard(t.Context(), keys.LimitPrefix+person(0).String()).Val(); n != perAddress {
+		if n := w.client.ZCard(t.Context(), contract.KeyLimitPrefix+person(0).String()).Val(); n != perAddress {
 			t.Errorf("the edges count %d of the address, want %d", n, perAddress)
 		}
 		// Who says to be the one who has all places has his own all the same.
@@ -39,7 +39,7 @@ func TestTheEleventhOfAPerson(t *testing.T) {
 		if code := join(t, url, person(1), said); code != 0 {
 			t.Errorf("another person was closed with %d", code)
 		}
-		if n := w.client.ZCard(t.Context(), keys.LimitPrefix+person(1).String()).Val(); n != 1 {
+		if n := w.client.ZCard(t.Context(), contract.KeyLimitPrefix+person(1).String()).Val(); n != 1 {
 			t.Errorf("the edges count %d of the other person's address, want 1", n)
 		}
 	})

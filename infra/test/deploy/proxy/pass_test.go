@@ -14,7 +14,7 @@ import (
 
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/wstest"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestHTTPPassesAsItIs: what a browser gets by way of the balancer is what the edge sends, to the byte.
@@ -133,9 +133,9 @@ const delta = "sightglass.delta.v1"
 // follow reads some snapshots, which must follow one another.
 func follow(t *testing.T, conn *websocket.Conn, deltas bool) {
 	t.Helper()
-	var replica snapshot.Replica
-	var last *snapshot.Snapshot
-	take := snapshot.Decode
+	var replica contract.Replica
+	var last *contract.Snapshot
+	take := contract.DecodeSnapshot
 	if deltas {
 		take = replica.Take
 	}
@@ -148,7 +148,7 @@ func follow(t *testing.T, conn *websocket.Conn, deltas bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !s.NewerThan(last) || len(s.Transactions) != snapshot.MaxTransactions {
+		if !s.NewerThan(last) || len(s.Transactions) != contract.MaxTransactions {
 			t.Fatalf("seq %d with %d points after %+v", s.Seq, len(s.Transactions), last)
 		}
 		last = s

@@ -15,7 +15,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 // startCluster starts three nodes as docs/redis.md says, and gives the directory of the users' passwords.
@@ -72,7 +72,7 @@ func TestACluster(t *testing.T) {
 	}
 
 	v := view(t, edges[0].Addr().String())
-	move(t, nodes, dir, keys.Latest)
+	move(t, nodes, dir, contract.KeyLatest)
 	published := metric(t, internal, "sightglass_publish_snapshots_total")
 	v.goesOn(t, 5)
 	if metric(t, internal, "sightglass_publish_snapshots_total") <= published {

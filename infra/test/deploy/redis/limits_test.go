@@ -17,8 +17,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // TestAnEdgeThatDoesNotRead is dropped by Redis before it costs much, and comes back by itself; its client stays.
@@ -27,15 +26,15 @@ func TestAnEdgeThatDoesNotRead(t *testing.T) {
 	server, inspector := startShipped(t)
 	addr := programs.FreeAddr(t)
 	paused := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", as("edge", server))
-	large := snapshot.Snapshot{Price: 5313.57, Status: snapshot.Live, Epoch: "5", Stats: snapshot.Stats{TotalReceived: 3315}}
+	large := contract.Snapshot{Price: 5313.57, Status: contract.Live, Epoch: "5", Stats: contract.Stats{TotalReceived: 3315}}
 	for range 1000 {
-		large.Transactions = append(large.Transactions, snapshot.Point{Timestamp: 1556771671.25, Price: 5310})
+		large.Transactions = append(large.Transactions, contract.Point{Timestamp: 1556771671.25, Price: 5310})
 	}
 	publish := func() {
 		t.Helper()
 		large.Seq++
 		large.Timestamp = float64(time.Now().UnixMilli()) / 1000
-		if err := inspector.Publish(t.Context(), keys.Channel, large.AppendJSON(nil)).Err(); err != nil {
+		if err := inspector.Publish(t.Context(), contract.Channel, large.AppendJSON(nil)).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -56,7 +55,7 @@ func TestAnEdgeThatDoesNotRead(t *testing.T) {
 	programs.Until(t, "the edge to be back", func() bool { publish(); return subscribers() == 1 })
 	last := large.Seq
 	publish()
-	v.until(t, "what is new", func(s *snapshot.Snapshot) bool { return s.Seq > last })
+	v.until(t, "what is new", func(s *contract.Snapshot) bool { return s.Seq > last })
 }
 
 // TestAFullRedis refuses what is written. The ingester goes on, counts it and tells it as it begins; edges show that it is stale.
@@ -80,9 +79,9 @@ func TestAFullRedis(t *testing.T) {
 	if !redis.IsOOMError(err) {
 		t.Fatal(err)
 	}
-	v.until(t, "that it is stale", func(s *snapshot.Snapshot) bool { return s.Status == snapshot.Stale })
+	v.until(t, "that it is stale", func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
 	programs.Until(t, "three failures", func() bool { return metric(t, internal, "sightglass_publish_failures_total") >= 3 })
-	if n := inspector.Exists(t.Context(), keys.Latest, keys.History).Val(); n != 2 {
+	if n := inspector.Exists(t.Context(), contract.KeyLatest, contract.KeyHistory).Val(); n != 2 {
 		t.Errorf("%d keys are left, want that nothing was thrown away", n)
 	}
 	if err := inspector.Del(t.Context(), "junk").Err(); err != nil {
@@ -124,14 +123,14 @@ func TestARestartKeepsTheHistory(t *testing.T) {
 	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
 	e, _ := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
 	v := view(t, e.Addr().String())
-	programs.Until(t, "a history", func() bool { return inspector.ZCard(t.Context(), keys.History).Val() > 0 })
-	before := inspector.ZRange(t.Context(), keys.History, 0, 0).Val()
+	programs.Until(t, "a history", func() bool { return inspector.ZCard(t.Context(), contract.KeyHistory).Val() > 0 })
+	before := inspector.ZRange(t.Context(), contract.KeyHistory, 0, 0).Val()
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	server.Start()
 	v.goesOn(t, 3)
-	if after := inspector.ZRange(t.Context(), keys.History, 0, 0).Val(); len(after) != 1 || after[0] != before[0] {
+	if after := inspector.ZRange(t.Context(), contract.KeyHistory, 0, 0).Val(); len(after) != 1 || after[0] != before[0] {
 		t.Errorf("the oldest entry is %v, want %v", after, before)
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 )
 
 // inspector is a user that the tests alone have.
@@ -88,7 +88,7 @@ func TestTheShippedUsers(t *testing.T) {
 func TestWhatUsersMayNot(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
-	for _, key := range []string{keys.Latest, keys.Engine, "other"} {
+	for _, key := range []string{contract.KeyLatest, contract.KeyEngine, "other"} {
 		if err := inspector.Set(t.Context(), key, "x", 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -98,13 +98,13 @@ func TestWhatUsersMayNot(t *testing.T) {
 		"SHUTDOWN NOSAVE", "REPLICAOF NO ONE", "MONITOR", "CLIENT LIST", "SCRIPT FLUSH", "FUNCTION FLUSH", "SELECT 0", "SWAPDB 0 0",
 	}
 	reader := append([]string{
-		"SET " + keys.Latest + " x", "DEL " + keys.Latest, "PUBLISH " + keys.Channel + " x", "ZADD " + keys.History + " 1 x", "GET " + keys.Engine,
+		"SET " + contract.KeyLatest + " x", "DEL " + contract.KeyLatest, "PUBLISH " + contract.Channel + " x", "ZADD " + contract.KeyHistory + " 1 x", "GET " + contract.KeyEngine,
 	}, everyone...)
 	for user, commands := range map[string][]string{
 		"ingester":    everyone,
-		"edge":        append([]string{"EVAL return(1) 0", "ZADD " + keys.LimitPrefix + "192.0.2.1 1 x"}, reader...),
-		"edge-limits": append([]string{"ZRANGE other 0 -1", "ZREM " + keys.History + " x"}, reader...),
-		"watcher":     append([]string{"ZRANGE " + keys.LimitPrefix + "192.0.2.1 0 -1", "EVAL return(1) 0"}, reader...),
+		"edge":        append([]string{"EVAL return(1) 0", "ZADD " + contract.KeyLimitPrefix + "192.0.2.1 1 x"}, reader...),
+		"edge-limits": append([]string{"ZRANGE other 0 -1", "ZREM " + contract.KeyHistory + " x"}, reader...),
+		"watcher":     append([]string{"ZRANGE " + contract.KeyLimitPrefix + "192.0.2.1 0 -1", "EVAL return(1) 0"}, reader...),
 	} {
 		t.Run(user, func(t *testing.T) {
 			client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: user, Password: "change-me-" + user, Protocol: 2})
@@ -134,17 +134,17 @@ func TestAWatcherSees(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	for _, err := range []error{
-		inspector.Set(t.Context(), keys.Latest, "newest", 0).Err(),
-		inspector.ZAdd(t.Context(), keys.History, redis.Z{Score: 1, Member: "entry"}).Err(),
+		inspector.Set(t.Context(), contract.KeyLatest, "newest", 0).Err(),
+		inspector.ZAdd(t.Context(), contract.KeyHistory, redis.Z{Score: 1, Member: "entry"}).Err(),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	for command, want := range map[string]string{
-		"GET " + keys.Latest: "newest", "ZRANGE " + keys.History + " 0 -1": "entry", "ZCARD " + keys.History: "1",
-		"TTL " + keys.Latest: "-1", "INFO server": "redis_version:", "PING": "PONG",
-		"PTTL sightglass:leader:{sightglass:latest}": "-2", "PUBSUB NUMSUB " + keys.Channel: keys.Channel,
+		"GET " + contract.KeyLatest: "newest", "ZRANGE " + contract.KeyHistory + " 0 -1": "entry", "ZCARD " + contract.KeyHistory: "1",
+		"TTL " + contract.KeyLatest: "-1", "INFO server": "redis_version:", "PING": "PONG",
+		"PTTL sightglass:leader:{sightglass:latest}": "-2", "PUBSUB NUMSUB " + contract.Channel: contract.Channel,
 	} {
 		args := append([]string{"-u", as("watcher", server), "--no-auth-warning"}, strings.Fields(command)...)
 		if got := output(t, nil, "redis-cli", args...); !strings.Contains(got, want) {

@@ -23,9 +23,8 @@ import (
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/infra/test/internal/wstest"
 	"sightglass/ingester"
-	"sightglass/shared/keys"
+	"sightglass/shared/contract"
 	"sightglass/shared/redisurl"
-	"sightglass/shared/snapshot"
 )
 
 // shipped is where the files for operators are.
@@ -126,14 +125,14 @@ func view(t *testing.T, addr string) *viewer {
 		v.Conn = conn
 		return err == nil
 	})
-	v.until(t, "the price", func(s *snapshot.Snapshot) bool {
-		return s.Status == snapshot.Live && s.Stats.TotalReceived == daemons.BlockTransactions
+	v.until(t, "the price", func(s *contract.Snapshot) bool {
+		return s.Status == contract.Live && s.Stats.TotalReceived == daemons.BlockTransactions
 	})
 	return v
 }
 
 // until reads on until a snapshot is as wanted.
-func (v *viewer) until(t *testing.T, what string, met func(*snapshot.Snapshot) bool) {
+func (v *viewer) until(t *testing.T, what string, met func(*contract.Snapshot) bool) {
 	t.Helper()
 	if err := v.Until(t.Context(), 2*time.Minute, met); err != nil {
 		t.Fatalf("waiting for %s: %v", what, err)
@@ -144,8 +143,8 @@ func (v *viewer) until(t *testing.T, what string, met func(*snapshot.Snapshot) b
 func (v *viewer) goesOn(t *testing.T, n int) {
 	t.Helper()
 	from := float64(time.Now().UnixMilli()) / 1000
-	v.until(t, "the next snapshots", func(s *snapshot.Snapshot) bool {
-		if s.Status == snapshot.Live && s.Timestamp > from {
+	v.until(t, "the next snapshots", func(s *contract.Snapshot) bool {
+		if s.Status == contract.Live && s.Timestamp > from {
 			n--
 		}
 		return n <= 0
@@ -160,10 +159,10 @@ func keepState(t *testing.T, o ingester.Options) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := client.Set(t.Context(), keys.Engine, "", 0).Err(); err != nil {
+	if err := client.Set(t.Context(), contract.KeyEngine, "", 0).Err(); err != nil {
 		t.Error(err)
 	}
-	if err := client.Get(t.Context(), keys.Engine).Err(); err != nil {
+	if err := client.Get(t.Context(), contract.KeyEngine).Err(); err != nil {
 		t.Error(err)
 	}
 }

@@ -8,8 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/infra/internal/redisproc"
-	"sightglass/shared/keys"
-	"sightglass/shared/snapshot"
+	"sightglass/shared/contract"
 )
 
 // A Server is a redis-server on a port of its own, without persistence. It ends with the test.
@@ -67,15 +66,15 @@ func (s *Server) Kill() {
 }
 
 // Snapshot is the newest that was published; nil if there is none.
-func (s *Server) Snapshot() *snapshot.Snapshot {
+func (s *Server) Snapshot() *contract.Snapshot {
 	s.t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr()})
 	defer client.Close()
-	data, err := client.Get(s.t.Context(), keys.Latest).Bytes()
+	data, err := client.Get(s.t.Context(), contract.KeyLatest).Bytes()
 	if err != nil {
 		return nil
 	}
-	latest, err := snapshot.Decode(data)
+	latest, err := contract.DecodeSnapshot(data)
 	if err != nil {
 		s.t.Fatal(err)
 	}

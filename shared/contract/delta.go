@@ -1,4 +1,4 @@
-package snapshot
+package contract
 
 import (
 	"encoding/json"
@@ -57,10 +57,10 @@ func dropped(old, points []Point) (k int) {
 // Apply makes the next snapshot out of s, which does not change. It fails if the delta belongs to another.
 func (d *Delta) Apply(s *Snapshot) (*Snapshot, error) {
 	if d.Seq != s.Seq+1 {
-		return nil, fmt.Errorf("%w: a delta to seq %d cannot follow seq %d", ErrInvalid, d.Seq, s.Seq)
+		return nil, fmt.Errorf("%w: a delta to seq %d cannot follow seq %d", ErrInvalidSnapshot, d.Seq, s.Seq)
 	}
 	if d.Drop < 0 || d.Drop > len(s.Transactions) {
-		return nil, fmt.Errorf("%w: drop: %d of %d transactions", ErrInvalid, d.Drop, len(s.Transactions))
+		return nil, fmt.Errorf("%w: drop: %d of %d transactions", ErrInvalidSnapshot, d.Drop, len(s.Transactions))
 	}
 	next := &Snapshot{
 		Price: d.Price, Confidence: d.Confidence, Stats: d.Stats, Timestamp: d.Timestamp,
@@ -68,7 +68,7 @@ func (d *Delta) Apply(s *Snapshot) (*Snapshot, error) {
 		Transactions: slices.Concat(s.Transactions[d.Drop:], d.Add),
 	}
 	if err := next.validate(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalidSnapshot, err)
 	}
 	return next, nil
 }
@@ -133,11 +133,11 @@ func (r *Replica) next(message []byte) (*Snapshot, error) {
 	}
 	switch {
 	case w.Type == typeKeyframe:
-		return Decode(message)
+		return DecodeSnapshot(message)
 	case w.Type != typeDelta:
-		return nil, fmt.Errorf("%w: type: %q is neither keyframe nor delta", ErrInvalid, clip(w.Type))
+		return nil, fmt.Errorf("%w: type: %q is neither keyframe nor delta", ErrInvalidSnapshot, clip(w.Type))
 	case r.last == nil:
-		return nil, fmt.Errorf("%w: a delta before the first keyframe", ErrInvalid)
+		return nil, fmt.Errorf("%w: a delta before the first keyframe", ErrInvalidSnapshot)
 	}
 	d, err := w.delta()
 	if err != nil {
@@ -168,7 +168,7 @@ func (w *wireDelta) delta() (*Delta, error) {
 	}
 	for i, p := range w.Add {
 		if len(p) != 2 {
-			return nil, fmt.Errorf("%w: add: number %d is no [timestamp, price]", ErrInvalid, i)
+			return nil, fmt.Errorf("%w: add: number %d is no [timestamp, price]", ErrInvalidSnapshot, i)
 		}
 		d.Add = append(d.Add, Point{Timestamp: p[0], Price: p[1]})
 	}

@@ -1,66 +1,54 @@
-package rounds_test
+package contract
 
 import (
 	"bytes"
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-
-	"sightglass/shared/rounds"
 )
 
-// example is what testdata/points.json holds, the golden file of the contract.
-var example = []rounds.Point{
+// exampleAmounts is what testdata/points.json holds, the golden file of the contract.
+var exampleAmounts = []PointAmount{
 	{Timestamp: 1556771671.25, Price: 5310, Amount: 20},
 	{Timestamp: 1556771671.25, Price: 5313.57, Amount: 2.5},
 	{Timestamp: 1556771672, Price: 5298.4, Amount: 10000},
 }
 
-func golden(t testing.TB) []byte {
-	t.Helper()
-	data, err := os.ReadFile("testdata/points.json")
-	if err != nil {
-		t.Fatal(err)
+func TestPointAmounts_EncodingIsTheGoldenFile(t *testing.T) {
+	if got := AppendPointAmounts(nil, exampleAmounts); !bytes.Equal(got, goldenMessage(t, "points.json")) {
+		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, goldenMessage(t, "points.json"))
 	}
-	return bytes.TrimSpace(data)
-}
-
-func TestEncodingIsTheGoldenFile(t *testing.T) {
-	if got := rounds.AppendJSON(nil, example); !bytes.Equal(got, golden(t)) {
-		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, golden(t))
-	}
-	if got := rounds.AppendJSON([]byte("x"), nil); string(got) != "x[]" {
+	if got := AppendPointAmounts([]byte("x"), nil); string(got) != "x[]" {
 		t.Errorf("none is encoded as %s", got)
 	}
 }
 
-func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
-	if got, err := rounds.Decode(golden(t)); err != nil || !slices.Equal(got, example) {
-		t.Errorf("got %+v, %v, want %+v", got, err, example)
+func TestPointAmounts_DecodeGivesBackWhatWasEncoded(t *testing.T) {
+	if got, err := DecodePointAmounts(goldenMessage(t, "points.json")); err != nil || !slices.Equal(got, exampleAmounts) {
+		t.Errorf("got %+v, %v, want %+v", got, err, exampleAmounts)
 	}
 }
 
-func TestDecodeTakes(t *testing.T) {
+func TestPointAmounts_DecodeTakes(t *testing.T) {
 	for name, c := range map[string]struct {
 		data string
-		want []rounds.Point
+		want []PointAmount
 	}{
 		"none":                        {`[]`, nil},
-		"more fields, of any kind":    {`[[1.5,2,3,"new",{"a":[1]}]]`, []rounds.Point{{1.5, 2, 3}}},
-		"spaces":                      {" [ [ 1.5 ,\t2 , 3 ] ]\n", []rounds.Point{{1.5, 2, 3}}},
-		"other spellings of a number": {`[[15e-1,2.00,0.3e1]]`, []rounds.Point{{1.5, 2, 3}}},
+		"more fields, of any kind":    {`[[1.5,2,3,"new",{"a":[1]}]]`, []PointAmount{{1.5, 2, 3}}},
+		"spaces":                      {" [ [ 1.5 ,\t2 , 3 ] ]\n", []PointAmount{{1.5, 2, 3}}},
+		"other spellings of a number": {`[[15e-1,2.00,0.3e1]]`, []PointAmount{{1.5, 2, 3}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := rounds.Decode([]byte(c.data)); err != nil || !slices.Equal(got, c.want) {
+			if got, err := DecodePointAmounts([]byte(c.data)); err != nil || !slices.Equal(got, c.want) {
 				t.Errorf("got %+v, %v, want %+v", got, err, c.want)
 			}
 		})
 	}
 }
 
-func TestDecodeNamesWhatIsWrong(t *testing.T) {
+func TestPointAmounts_DecodeNamesWhatIsWrong(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
 		"nothing":          {``, "not a JSON array of arrays"},
 		"an object":        {`{"points":[]}`, "not a JSON array of arrays"},
@@ -79,27 +67,27 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		"too many":         {"[" + strings.Repeat("[1,2,3],", 1000) + "[1,2,3]]", "1001 of them"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := rounds.Decode([]byte(c.data))
-			if !errors.Is(err, rounds.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			_, err := DecodePointAmounts([]byte(c.data))
+			if !errors.Is(err, ErrInvalidPoints) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
 			}
 		})
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	f.Add(golden(f))
+func FuzzPointAmounts_Decode(f *testing.F) {
+	f.Add(goldenMessage(f, "points.json"))
 	f.Add([]byte(`[[1,2,3,"x"]]`))
 	f.Add([]byte(`[[1,[2]],3]`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		points, err := rounds.Decode(data)
+		points, err := DecodePointAmounts(data)
 		if err != nil {
-			if !errors.Is(err, rounds.ErrInvalid) {
+			if !errors.Is(err, ErrInvalidPoints) {
 				t.Fatalf("an error of another kind: %v", err)
 			}
 			return
 		}
-		again, err := rounds.Decode(rounds.AppendJSON(nil, points))
+		again, err := DecodePointAmounts(AppendPointAmounts(nil, points))
 		if err != nil || len(again) != len(points) {
 			t.Fatalf("decoded once, but its own encoding does not decode: %v", err)
 		}

@@ -1,4 +1,4 @@
-package snapshot
+package contract
 
 import (
 	"fmt"
@@ -41,7 +41,7 @@ func (e Epoch) Ahead(t time.Time) time.Duration {
 	return time.Duration(min(ms-uint64(now), most)) * time.Millisecond
 }
 
-// After reports whether e is a later reign than old. Both must be valid; invalid ones are refused by Decode.
+// After reports whether e is a later reign than old. Both must be valid; invalid ones are refused by DecodeSnapshot.
 func (e Epoch) After(old Epoch) bool {
 	if len(e) != len(old) {
 		return len(e) > len(old)

@@ -1,61 +1,49 @@
-package history_test
+package contract
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"testing"
-
-	"sightglass/shared/history"
 )
 
-// example is the entry in testdata/entry.json, the golden file of the contract.
-var example = history.Entry{Timestamp: 1556771672, Price: 5313.57, Low: 5301.1, High: 5325.9, Confidence: 0.987}
+// exampleEntry is the entry in testdata/entry.json, the golden file of the contract.
+var exampleEntry = HistoryEntry{Timestamp: 1556771672, Price: 5313.57, Low: 5301.1, High: 5325.9, Confidence: 0.987}
 
-func golden(t testing.TB) []byte {
-	t.Helper()
-	data, err := os.ReadFile("testdata/entry.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bytes.TrimSpace(data)
-}
-
-func TestEncodingIsTheGoldenFile(t *testing.T) {
-	if got := example.AppendJSON(nil); !bytes.Equal(got, golden(t)) {
-		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, golden(t))
+func TestHistoryEntry_EncodingIsTheGoldenFile(t *testing.T) {
+	if got := exampleEntry.AppendJSON(nil); !bytes.Equal(got, goldenMessage(t, "entry.json")) {
+		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, goldenMessage(t, "entry.json"))
 	}
 }
 
-func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
-	if got, err := history.Decode(golden(t)); err != nil || got != example {
-		t.Errorf("got %+v, %v, want %+v", got, err, example)
+func TestHistoryEntry_DecodeGivesBackWhatWasEncoded(t *testing.T) {
+	if got, err := DecodeHistoryEntry(goldenMessage(t, "entry.json")); err != nil || got != exampleEntry {
+		t.Errorf("got %+v, %v, want %+v", got, err, exampleEntry)
 	}
 }
 
-func TestSlot(t *testing.T) {
-	if got := example.Slot(); got != 1556771670 {
+func TestHistoryEntry_Slot(t *testing.T) {
+	if got := exampleEntry.Slot(); got != 1556771670 {
 		t.Errorf("got %d, want the ten seconds that began at 1556771670", got)
 	}
 }
 
-func TestDecodeTakes(t *testing.T) {
+func TestHistoryEntry_DecodeTakes(t *testing.T) {
 	for name, data := range map[string]string{
 		"more fields, of whatever kind": `[1556771672,5313.57,5301.10,5325.90,0.987,"new",{"a":[1,2]}]`,
 		"spaces":                        " [ 1556771672 , 5313.57,\t5301.1, 5325.9, 0.987 ]\n",
 		"other spellings of a number":   `[1556771672,5.31357e3,53011e-1,5325.90,0.9870]`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got, err := history.Decode([]byte(data)); err != nil || got != example {
-				t.Errorf("got %+v, %v, want %+v", got, err, example)
+			if got, err := DecodeHistoryEntry([]byte(data)); err != nil || got != exampleEntry {
+				t.Errorf("got %+v, %v, want %+v", got, err, exampleEntry)
 			}
 		})
 	}
 }
 
-func TestDecodeNamesWhatIsWrong(t *testing.T) {
+func TestHistoryEntry_DecodeNamesWhatIsWrong(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
 		"nothing":              {``, "not a JSON array"},
 		"not JSON":             {`[1,2,3,4,5`, "not a JSON array"},
@@ -75,23 +63,23 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		"a number no JSON has": {`[1,0x2,3,4,0]`, "not a JSON array"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := history.Decode([]byte(c.data))
-			if !errors.Is(err, history.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			_, err := DecodeHistoryEntry([]byte(c.data))
+			if !errors.Is(err, ErrInvalidHistory) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
 			}
 		})
 	}
 }
 
-func FuzzDecode(f *testing.F) {
-	f.Add(golden(f))
+func FuzzHistoryEntry_Decode(f *testing.F) {
+	f.Add(goldenMessage(f, "entry.json"))
 	f.Add([]byte(`[1,2,3,4,0.5,"x"]`))
 	f.Add([]byte(`[1,[2,3],4,5]`))
 	f.Add([]byte(`nonsense`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e, err := history.Decode(data)
+		e, err := DecodeHistoryEntry(data)
 		if err != nil {
-			if !errors.Is(err, history.ErrInvalid) {
+			if !errors.Is(err, ErrInvalidHistory) {
 				t.Fatalf("an error of another kind: %v", err)
 			}
 			return
@@ -100,17 +88,17 @@ func FuzzDecode(f *testing.F) {
 		if err := json.Unmarshal(data, &numbers); err != nil || numbers[1] != e.Price || numbers[4] != e.Confidence {
 			t.Fatalf("%s is %+v, but encoding/json reads %v, %v", data, e, numbers, err)
 		}
-		if _, err := history.Decode(e.AppendJSON(nil)); err != nil {
+		if _, err := DecodeHistoryEntry(e.AppendJSON(nil)); err != nil {
 			t.Fatalf("decoded once, but its own encoding does not decode: %v", err)
 		}
 	})
 }
 
-func BenchmarkDecode(b *testing.B) {
-	data := golden(b)
+func BenchmarkHistoryEntry_Decode(b *testing.B) {
+	data := goldenMessage(b, "entry.json")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := history.Decode(data); err != nil {
+		if _, err := DecodeHistoryEntry(data); err != nil {
 			b.Fatal(err)
 		}
 	}

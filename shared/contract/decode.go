@@ -1,4 +1,4 @@
-package snapshot
+package contract
 
 import (
 	"encoding/json"
@@ -7,19 +7,19 @@ import (
 	"reflect"
 )
 
-// ErrInvalid is wrapped by every error of Decode. The error's text names the key that is wrong.
-var ErrInvalid = errors.New("invalid snapshot")
+// ErrInvalidSnapshot is wrapped by every error of DecodeSnapshot. The error's text names the key that is wrong.
+var ErrInvalidSnapshot = errors.New("invalid snapshot")
 
-// Decode reads one snapshot. A key that it does not know is ignored, so that an ingester may be newer than an edge;
+// DecodeSnapshot reads one snapshot. A key that it does not know is ignored, so that an ingester may be newer than an edge;
 // a key that is missing, of the wrong type or out of range is an error that names it.
-func Decode(data []byte) (*Snapshot, error) {
+func DecodeSnapshot(data []byte) (*Snapshot, error) {
 	var w wire
 	if err := json.Unmarshal(data, &w); err != nil {
 		return nil, describe(err)
 	}
 	s, err := w.snapshot()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return nil, fmt.Errorf("%w: %w", ErrInvalidSnapshot, err)
 	}
 	return s, nil
 }
@@ -99,22 +99,17 @@ func (s *Snapshot) checkRanges() error {
 		{"price", s.Price, maxUSD}, {"low", s.Low, maxUSD}, {"high", s.High, maxUSD},
 		{"confidence", s.Confidence, 1}, {"timestamp", s.Timestamp, maxSeconds},
 	} {
-		if n.value < 0 || n.value > n.most {
-			return fmt.Errorf("%s: %v is not between 0 and %v", n.key, n.value, n.most)
+		if err := checkRange(n.key, n.value, n.most); err != nil {
+			return err
 		}
 	}
 	for i, p := range s.Transactions {
-		if p.Price < 0 || p.Price > maxUSD || p.Timestamp < 0 || p.Timestamp > maxSeconds {
-			return fmt.Errorf("transactions: number %d is out of range: %+v", i, p)
+		if err := checkPrice(p.Timestamp, p.Price); err != nil {
+			return fmt.Errorf("transactions: number %d: %w", i, err)
 		}
 	}
 	return nil
 }
-
-const (
-	maxUSD     = 1e12    // no bitcoin will cost this; beyond it two decimals no longer fit a float64 well
-	maxSeconds = 1 << 40 // unix seconds for 35,000 years
-)
 
 // describe turns encoding/json's errors into ones that name our keys.
 func describe(err error) error {
@@ -124,9 +119,9 @@ func describe(err error) error {
 			key = "the whole"
 		}
 		return fmt.Errorf("%w: %s: a JSON %s where %s belongs (at byte %d)",
-			ErrInvalid, key, clip(wrong.Value), jsonName(wrong.Type), wrong.Offset)
+			ErrInvalidSnapshot, key, clip(wrong.Value), jsonName(wrong.Type), wrong.Offset)
 	}
-	return fmt.Errorf("%w: not JSON: %w", ErrInvalid, err)
+	return fmt.Errorf("%w: not JSON: %w", ErrInvalidSnapshot, err)
 }
 
 func jsonName(t reflect.Type) string {

@@ -1,4 +1,4 @@
-package snapshot_test
+package contract
 
 import (
 	"bytes"
@@ -9,17 +9,15 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"sightglass/shared/snapshot"
 )
 
 // example is the snapshot in testdata/snapshot.json, the golden file of the contract.
-func example() *snapshot.Snapshot {
-	return &snapshot.Snapshot{
+func example() *Snapshot {
+	return &Snapshot{
 		Price: 5313.57, Confidence: 0.987,
-		Transactions: []snapshot.Point{{Timestamp: 1556771671.25, Price: 5310}, {Timestamp: 1556771672, Price: 5320.12}},
-		Stats:        snapshot.Stats{TotalReceived: 3315, TotalFiltered: 812, ActiveInWindow: 2503, UptimeSeconds: 61},
-		Timestamp:    1556771672.5, Low: 5301.1, High: 5325.9, Status: snapshot.Live, Seq: 123, Epoch: "1556771611000",
+		Transactions: []Point{{Timestamp: 1556771671.25, Price: 5310}, {Timestamp: 1556771672, Price: 5320.12}},
+		Stats:        Stats{TotalReceived: 3315, TotalFiltered: 812, ActiveInWindow: 2503, UptimeSeconds: 61},
+		Timestamp:    1556771672.5, Low: 5301.1, High: 5325.9, Status: Live, Seq: 123, Epoch: "1556771611000",
 	}
 }
 
@@ -39,7 +37,7 @@ func TestEncodingIsTheGoldenFile(t *testing.T) {
 }
 
 func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
-	got, err := snapshot.Decode(golden(t))
+	got, err := DecodeSnapshot(golden(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,26 +47,26 @@ func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
 }
 
 func TestNoPriceYet(t *testing.T) {
-	s := &snapshot.Snapshot{Status: snapshot.Warming, Seq: 1, Epoch: snapshot.EpochAt(time.UnixMilli(1556771611000))}
+	s := &Snapshot{Status: Warming, Seq: 1, Epoch: EpochAt(time.UnixMilli(1556771611000))}
 	data := s.AppendJSON(nil)
 	if !bytes.Contains(data, []byte(`"transactions":[]`)) {
 		t.Errorf("an empty list must be [], never null: %s", data)
 	}
-	if _, err := snapshot.Decode(data); err != nil {
+	if _, err := DecodeSnapshot(data); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestDecodeIgnoresUnknownKeys(t *testing.T) {
 	data := strings.Replace(string(golden(t)), `{"price"`, `{"mood":{"now":"good"},"price"`, 1)
-	if _, err := snapshot.Decode([]byte(data)); err != nil {
+	if _, err := DecodeSnapshot([]byte(data)); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestDecodeNamesWhatIsWrong(t *testing.T) {
 	whole := string(golden(t))
-	many := strings.Repeat(`{"timestamp":1,"price":1},`, snapshot.MaxTransactions) + `{"timestamp":1,"price":1}`
+	many := strings.Repeat(`{"timestamp":1,"price":1},`, MaxTransactions) + `{"timestamp":1,"price":1}`
 	for name, c := range map[string]struct{ old, new, want string }{
 		"not JSON":               {`{"price"`, `<html>`, "not JSON"},
 		"an array":               {whole, `[1]`, "the whole: a JSON array where an object belongs"},
@@ -81,7 +79,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		"transactions an object": {`[{"timestamp":1556771671.250,"price":5310.00},{"timestamp":1556771672.000,"price":5320.12}]`, `{}`, "transactions: a JSON object where an array belongs"},
 		"too many transactions":  {`{"timestamp":1556771672.000,"price":5320.12}`, many, "transactions: 1002 of them"},
 		"a point of strings":     {`{"timestamp":1556771671.250,"price":5310.00}`, `{"timestamp":"x","price":1}`, "transactions.timestamp: a JSON string"},
-		"a point below zero":     {`5310.00`, `-5310.00`, "transactions: number 0 is out of range"},
+		"a point below zero":     {`5310.00`, `-5310.00`, "transactions: number 0: price"},
 		"stats missing":          {`"stats":{`, `"state":{`, "stats: missing"},
 		"stats negative":         {`3315`, `-3315`, "stats.total_received: a JSON number -3315 where a whole number from 0 belongs"},
 		"timestamp missing":      {`"timestamp":1556771672.500,`, ``, "timestamp: missing"},
@@ -102,8 +100,8 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 			if data == whole {
 				t.Fatalf("the case changes nothing: %q is not in the golden file", c.old)
 			}
-			_, err := snapshot.Decode([]byte(data))
-			if !errors.Is(err, snapshot.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			_, err := DecodeSnapshot([]byte(data))
+			if !errors.Is(err, ErrInvalidSnapshot) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
 			}
 		})
@@ -111,11 +109,11 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 }
 
 func TestNewerThan(t *testing.T) {
-	at := func(epoch snapshot.Epoch, seq uint64) *snapshot.Snapshot {
-		return &snapshot.Snapshot{Epoch: epoch, Seq: seq}
+	at := func(epoch Epoch, seq uint64) *Snapshot {
+		return &Snapshot{Epoch: epoch, Seq: seq}
 	}
 	for name, c := range map[string]struct {
-		a, b *snapshot.Snapshot
+		a, b *Snapshot
 		want bool
 	}{
 		"anything after nothing":           {at("1", 1), nil, true},
@@ -138,7 +136,7 @@ func TestNewerThan(t *testing.T) {
 
 func TestEpochAfter(t *testing.T) {
 	now := time.UnixMilli(1_556_771_611_000)
-	for name, c := range map[string]struct{ old, want snapshot.Epoch }{
+	for name, c := range map[string]struct{ old, want Epoch }{
 		"nothing before":           {"", "1556771611000"},
 		"an older one":             {"1556771610999", "1556771611000"},
 		"the clock was set back":   {"1656771611000", "1656771611001"},
@@ -148,7 +146,7 @@ func TestEpochAfter(t *testing.T) {
 		"more than there can ever": {"99999999999999999999", "1556771611000"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := snapshot.EpochAfter(c.old, now); got != c.want {
+			if got := EpochAfter(c.old, now); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})
@@ -157,7 +155,7 @@ func TestEpochAfter(t *testing.T) {
 
 func TestAppendJSONAllocatesNothing(t *testing.T) {
 	s := example()
-	s.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
+	s.Transactions = make([]Point, MaxTransactions)
 	buf := s.AppendJSON(nil)
 	if n := testing.AllocsPerRun(10, func() { buf = s.AppendJSON(buf[:0]) }); n != 0 {
 		t.Errorf("%v allocations for each encoding, want none", n)
@@ -173,14 +171,14 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"price":"1"}`))
 	f.Add([]byte(`nonsense`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := snapshot.Decode(data)
+		s, err := DecodeSnapshot(data)
 		if err != nil {
-			if !errors.Is(err, snapshot.ErrInvalid) {
+			if !errors.Is(err, ErrInvalidSnapshot) {
 				t.Fatalf("an error of another kind: %v", err)
 			}
 			return
 		}
-		if _, err := snapshot.Decode(s.AppendJSON(nil)); err != nil {
+		if _, err := DecodeSnapshot(s.AppendJSON(nil)); err != nil {
 			t.Fatalf("decoded once, but its own encoding does not decode: %v", err)
 		}
 	})
@@ -188,9 +186,9 @@ func FuzzDecode(f *testing.F) {
 
 func BenchmarkAppendJSON(b *testing.B) {
 	s := example()
-	s.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
+	s.Transactions = make([]Point, MaxTransactions)
 	for i := range s.Transactions {
-		s.Transactions[i] = snapshot.Point{Timestamp: 1556771671.25 + float64(i), Price: 5313.57}
+		s.Transactions[i] = Point{Timestamp: 1556771671.25 + float64(i), Price: 5313.57}
 	}
 	var buf []byte
 	b.ReportAllocs()
@@ -202,11 +200,11 @@ func BenchmarkAppendJSON(b *testing.B) {
 
 func BenchmarkDecode(b *testing.B) {
 	s := example()
-	s.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
+	s.Transactions = make([]Point, MaxTransactions)
 	data := s.AppendJSON(nil)
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		if _, err := snapshot.Decode(data); err != nil {
+		if _, err := DecodeSnapshot(data); err != nil {
 			b.Fatal(err)
 		}
 	}

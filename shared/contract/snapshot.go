@@ -1,6 +1,7 @@
-// Package snapshot is the contract between the ingester and everyone who reads its price: what one tick's answer
-// holds, and its one encoding, JSON in UTF-8. The same bytes go through Redis and to every client.
-package snapshot
+// Package contract is what the ingester, the edges and all readers of the price agree on: snapshots and their deltas, the
+// history, the points' amounts, each with its one encoding, the keys in Redis, and the times. The same bytes go through
+// Redis and to every client.
+package contract
 
 // MaxTransactions bounds Snapshot.Transactions: a promise to clients, who size their buffers by it.
 const MaxTransactions = 1000

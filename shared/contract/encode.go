@@ -1,10 +1,10 @@
-package snapshot
+package contract
 
 import "strconv"
 
 // AppendJSON appends the snapshot's encoding to dst and returns the extended buffer. It is written out by hand, not
 // reflected over, for two reasons: decimals are fixed by the contract, and a tick allocates nothing once dst is large
-// enough. The caller vouches for finite numbers; Decode is the check.
+// enough. The caller vouches for finite numbers; DecodeSnapshot is the check.
 func (s *Snapshot) AppendJSON(dst []byte) []byte {
 	return s.appendMembers(append(dst, '{'))
 }

@@ -1,4 +1,4 @@
-package snapshot_test
+package contract
 
 import (
 	"bytes"
@@ -7,18 +7,16 @@ import (
 	"os"
 	"strings"
 	"testing"
-
-	"sightglass/shared/snapshot"
 )
 
 // successor is what follows example: one point went, two came. testdata/delta.json makes it.
-func successor() *snapshot.Snapshot {
+func successor() *Snapshot {
 	s := example()
 	s.Seq++
 	s.Price, s.Confidence, s.Low, s.High, s.Timestamp = 5313.6, 0.988, 5301.2, 5326, 1556771673
-	s.Stats = snapshot.Stats{TotalReceived: 3319, TotalFiltered: 813, ActiveInWindow: 2506, UptimeSeconds: 62}
+	s.Stats = Stats{TotalReceived: 3319, TotalFiltered: 813, ActiveInWindow: 2506, UptimeSeconds: 62}
 	s.Transactions = append(s.Transactions[1:len(s.Transactions):len(s.Transactions)],
-		snapshot.Point{Timestamp: 1556771672.75, Price: 5315}, snapshot.Point{Timestamp: 1556771672.9, Price: 5312.3})
+		Point{Timestamp: 1556771672.75, Price: 5315}, Point{Timestamp: 1556771672.9, Price: 5312.3})
 	return s
 }
 
@@ -31,9 +29,9 @@ func goldenMessage(t testing.TB, name string) []byte {
 	return bytes.TrimSpace(data)
 }
 
-func delta(t testing.TB, old, s *snapshot.Snapshot) []byte {
+func delta(t testing.TB, old, s *Snapshot) []byte {
 	t.Helper()
-	d, ok := snapshot.DeltaBetween(old, s)
+	d, ok := DeltaBetween(old, s)
 	if !ok {
 		t.Fatalf("no delta from seq %d to seq %d", old.Seq, s.Seq)
 	}
@@ -52,12 +50,12 @@ func TestDeltaProtocolIsTheGoldenFiles(t *testing.T) {
 }
 
 func TestReplicaRebuildsTheSnapshot(t *testing.T) {
-	var r snapshot.Replica
+	var r Replica
 	expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
 	expectReplica(t, &r, goldenMessage(t, "delta.json"), successor())
 }
 
-func expectReplica(t testing.TB, r *snapshot.Replica, message []byte, want *snapshot.Snapshot) {
+func expectReplica(t testing.TB, r *Replica, message []byte, want *Snapshot) {
 	t.Helper()
 	got, err := r.Take(message)
 	if err != nil {
@@ -73,13 +71,13 @@ func expectReplica(t testing.TB, r *snapshot.Replica, message []byte, want *snap
 func TestAnyReignIsRebuilt(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		var r snapshot.Replica
+		var r Replica
 		s, deltas := example(), 0
 		expectReplica(t, &r, s.AppendKeyframe(nil), s)
 		for range 50 {
 			old := s
 			s = follow(rng, old)
-			d, ok := snapshot.DeltaBetween(old, s)
+			d, ok := DeltaBetween(old, s)
 			if !ok {
 				expectReplica(t, &r, s.AppendKeyframe(nil), s)
 				continue
@@ -94,17 +92,17 @@ func TestAnyReignIsRebuilt(t *testing.T) {
 }
 
 // follow makes up a next snapshot: some points go, some come, now and then one in the middle goes.
-func follow(rng *rand.Rand, old *snapshot.Snapshot) *snapshot.Snapshot {
+func follow(rng *rand.Rand, old *Snapshot) *Snapshot {
 	s := *old
 	s.Seq++
 	s.Price, s.Timestamp = cents(rng), old.Timestamp+0.5
 	kept := old.Transactions[rng.IntN(len(old.Transactions)+1):]
-	s.Transactions = append([]snapshot.Point(nil), kept...)
+	s.Transactions = append([]Point(nil), kept...)
 	if n := len(s.Transactions); n > 2 && rng.IntN(10) == 0 {
 		s.Transactions = append(s.Transactions[:n/2], s.Transactions[n/2+1:]...)
 	}
 	for range rng.IntN(5) {
-		s.Transactions = append(s.Transactions, snapshot.Point{Timestamp: s.Timestamp, Price: cents(rng)})
+		s.Transactions = append(s.Transactions, Point{Timestamp: s.Timestamp, Price: cents(rng)})
 	}
 	return &s
 }
@@ -112,21 +110,21 @@ func follow(rng *rand.Rand, old *snapshot.Snapshot) *snapshot.Snapshot {
 func cents(rng *rand.Rand) float64 { return float64(rng.IntN(10_000_000)) / 100 }
 
 func TestNoDeltaWhereNoneApplies(t *testing.T) {
-	for name, change := range map[string]func(*snapshot.Snapshot){
-		"another epoch":     func(s *snapshot.Snapshot) { s.Epoch = "1556771611001" },
-		"a seq was skipped": func(s *snapshot.Snapshot) { s.Seq++ },
-		"the same seq":      func(s *snapshot.Snapshot) { s.Seq-- },
-		"nothing in common": func(s *snapshot.Snapshot) { s.Transactions = s.Transactions[1:] },
-		"all points went":   func(s *snapshot.Snapshot) { s.Transactions = nil },
-		"the newest went":   func(s *snapshot.Snapshot) { s.Transactions = example().Transactions[:1] },
-		"the order is other": func(s *snapshot.Snapshot) {
+	for name, change := range map[string]func(*Snapshot){
+		"another epoch":     func(s *Snapshot) { s.Epoch = "1556771611001" },
+		"a seq was skipped": func(s *Snapshot) { s.Seq++ },
+		"the same seq":      func(s *Snapshot) { s.Seq-- },
+		"nothing in common": func(s *Snapshot) { s.Transactions = s.Transactions[1:] },
+		"all points went":   func(s *Snapshot) { s.Transactions = nil },
+		"the newest went":   func(s *Snapshot) { s.Transactions = example().Transactions[:1] },
+		"the order is other": func(s *Snapshot) {
 			s.Transactions[0], s.Transactions[1] = s.Transactions[1], s.Transactions[0]
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := successor()
 			change(s)
-			if d, ok := snapshot.DeltaBetween(example(), s); ok {
+			if d, ok := DeltaBetween(example(), s); ok {
 				t.Errorf("got %+v, want none", d)
 			}
 		})
@@ -135,14 +133,14 @@ func TestNoDeltaWhereNoneApplies(t *testing.T) {
 
 func TestDeltaFitsOneSegment(t *testing.T) {
 	old := example()
-	old.Transactions = make([]snapshot.Point, snapshot.MaxTransactions)
+	old.Transactions = make([]Point, MaxTransactions)
 	for i := range old.Transactions {
-		old.Transactions[i] = snapshot.Point{Timestamp: 1795439823.5 + float64(i), Price: 100000.25}
+		old.Transactions[i] = Point{Timestamp: 1795439823.5 + float64(i), Price: 100000.25}
 	}
 	s := *old
 	s.Seq++
 	for i := range 8 { // what comes in half a second
-		s.Transactions = append(s.Transactions[1:], snapshot.Point{Timestamp: 1795449823.5 + float64(i), Price: 100000.25})
+		s.Transactions = append(s.Transactions[1:], Point{Timestamp: 1795449823.5 + float64(i), Price: 100000.25})
 	}
 	if got := len(delta(t, old, &s)); got > 650 {
 		t.Errorf("%d bytes, want at most 650", got)
@@ -165,15 +163,15 @@ func TestReplicaNamesWhatIsWrong(t *testing.T) {
 		"a keyframe cut short": {`{"type":"keyframe","price":1}`, "missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var r snapshot.Replica
+			var r Replica
 			expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
-			if _, err := r.Take([]byte(c.message)); !errors.Is(err, snapshot.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
+			if _, err := r.Take([]byte(c.message)); !errors.Is(err, ErrInvalidSnapshot) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
 			}
 			expectReplica(t, &r, []byte(whole), successor()) // what was wrong has changed nothing
 		})
 	}
-	var fresh snapshot.Replica
+	var fresh Replica
 	if _, err := fresh.Take([]byte(whole)); err == nil {
 		t.Error("a delta before the first keyframe was taken")
 	}
