@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// An Epoch names one ingester's reign: a decimal number that rises from reign to reign, so that everyone agrees
-// which of two snapshots is newer even when seq has started again. It is a string on the wire because a JavaScript
-// number would not keep 64 bits.
+// An Epoch identifies one ingester's term as leader: a decimal number that rises from term to term, so that everyone agrees
+// which of two snapshots is newer even when seq has started again. It is a string on the wire because a JavaScript number
+// does not have 64 bits.
 type Epoch string
 
 // EpochAt is the epoch of an ingester that starts at t: the unix time in milliseconds. See EpochAfter for a
@@ -41,7 +41,7 @@ func (e Epoch) Ahead(t time.Time) time.Duration {
 	return time.Duration(min(ms-uint64(now), most)) * time.Millisecond
 }
 
-// After reports whether e is a later reign than old. Both must be valid; invalid ones are refused by DecodeSnapshot.
+// After reports whether e is a later term than old. Both must be valid; DecodeSnapshot rejects invalid ones.
 func (e Epoch) After(old Epoch) bool {
 	if len(e) != len(old) {
 		return len(e) > len(old)

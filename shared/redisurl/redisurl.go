@@ -98,7 +98,7 @@ func (t *target) parts() (secure **tls.Config, user, password *string) {
 
 // tune sets what we decide, not the URL. Nothing is retried, but that a Cluster's redirections are followed (three in
 // a row, the library's default), as they are how a client learns where a key has gone; through Sentinel a connection
-// made anew finds the new master. CLIENT SETINFO, CLIENT MAINT_NOTIFICATIONS and COMMAND are not sent: they would need
+// made again finds the new master. CLIENT SETINFO, CLIENT MAINT_NOTIFICATIONS and COMMAND are not sent: they would need
 // rights of their own, and Redis 7.0 does not know the first two.
 func (t *target) tune(name string, dial dialFunc, credentials credentialFunc) {
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

@@ -271,7 +271,7 @@ for (const [name, message] of Object.entries({
   "no JSON": "{",
   "a binary message": new ArrayBuffer(8),
 })) {
-  test(`after ${name} it starts anew, and is whole again`, (t) => {
+  test(`after ${name} it starts again, and is whole`, (t) => {
     const stage = new Stage(t);
     const { client } = stage;
     client.start();

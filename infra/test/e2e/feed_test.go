@@ -69,7 +69,7 @@ func TestBadSnapshotsHarmNoOthers(t *testing.T) {
 		publish(t, client, bad)
 	}
 	publish(t, client, encode("5", 9))  // older
-	publish(t, client, encode("4", 99)) // of an older reign
+	publish(t, client, encode("4", 99)) // of an older epoch
 	publish(t, client, encode("5", 10)) // again
 	publish(t, client, encode("5", 11))
 	publish(t, client, encode("6", 1))
@@ -111,7 +111,7 @@ func TestAnOldSnapshotInRedisIsStale(t *testing.T) {
 	}
 }
 
-// TestALinkThatRedisCutIsMadeAgain: after CLIENT KILL the feed subscribes anew and reads what it missed.
+// TestALinkThatRedisCutIsMadeAgain: after CLIENT KILL the feed subscribes again and reads what it missed.
 func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()

@@ -167,15 +167,15 @@ func TestEdge_ComesBackToALowerEpoch(t *testing.T) {
 // TestEdge_WaitsForAHigherEpochThatLives: Redis is emptied while the leader hangs. Another ingester begins with a lower
 // epoch. When the first goes on, it claims a higher one than both, and no edge has shown the lower.
 func TestEdge_WaitsForAHigherEpochThatLives(t *testing.T) {
-	f := startCourt(t)
+	f := startElectorate(t)
 	ahead := setEpochAhead(t, f.redis)
 	first := f.launch(t)
-	clients := f.crowd(t, 2) // they fail the test if anything lower follows something higher
+	clients := f.watchers(t, 2) // they fail the test if anything lower follows something higher
 	epoch := clients.await(t, ahead)
 
 	first.Signal(t, syscall.SIGSTOP)
 	flush(t, f.redis)
-	second := &rival{metrics: programs.FreeAddr(t)}
+	second := &candidate{metrics: programs.FreeAddr(t)}
 	second.Process = programs.Launch(t, f.ingester, "run", "--zmq", f.zmq, "--redis", f.redis.URL(), "--internal-listen", second.metrics)
 	programs.Until(t, "the second to publish under a lower epoch", func() bool {
 		s := latest(t, f.redis)

@@ -82,7 +82,7 @@ func TestAClockSetBackEndsNoReign(t *testing.T) {
 	_, frames, _ := follow(t, server.URL())
 	expectSeq(t, frames, ahead, 10)
 	ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), quiet(t), 0)
-	programs.Until(t, "an edge to take the new reign's", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
+	programs.Until(t, "an edge to accept the new leader's", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
 }
 
 // TestAHintBeatsTheState: an operator who knows better gets away from a wrong state.

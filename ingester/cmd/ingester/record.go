@@ -18,7 +18,7 @@ type recordCmd struct {
 	RPCCookie   string      `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory."`
 	RPCUser     string      `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
 	RPCPassword string      `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
-	MaxSize     record.Size `default:"1GB" placeholder:"SIZE" help:"Most that is on disk, such as 500MB, 2GB or 1GiB: at half of it the file becomes OUT.1, in place of an older one, and is begun anew."`
+	MaxSize     record.Size `default:"1GB" placeholder:"SIZE" help:"Most that is on disk, such as 500MB, 2GB or 1GiB: at half of it the file becomes OUT.1, replacing an older one, and a new file is started."`
 	Out         string      `arg:"" name:"out" help:"File to write, which must not exist yet."`
 	daemon.LogOptions
 }

@@ -72,7 +72,7 @@ func start(t *testing.T) *world {
 	redis, theirs := redistest.Start(t), startNode(t)
 	w := &world{}
 	ingester := programs.Build(t, "ingester", "ingester")
-	for range 2 { // one reigns, one stands by
+	for range 2 { // one is the leader, one is on standby
 		w.ingesters = append(w.ingesters, launch(t, jobIngester, ingester, "run", "--zmq", theirs.Endpoint(), "--rpc", theirs.RPCURL(),
 			"--rpc-user", "user", "--rpc-password", secret, "--redis", redis.URL()))
 	}

@@ -21,14 +21,14 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A rival is one of the ingesters of a fleet: the real program.
-type rival struct {
+// A candidate is one of the ingesters of a fleet: the real program.
+type candidate struct {
 	*programs.Process
 	metrics string // where they are
 }
 
 // leads reports whether the ingester says that its snapshots are the ones published.
-func (r *rival) leads() bool { return gaugeAt(r.metrics, "sightglass_leader") == 1 }
+func (r *candidate) leads() bool { return gaugeAt(r.metrics, "sightglass_leader") == 1 }
 
 // gaugeAt gives a metric without labels; -1 if it cannot be had.
 func gaugeAt(addr, name string) float64 {
@@ -39,16 +39,16 @@ func gaugeAt(addr, name string) float64 {
 	return value
 }
 
-// A court is several ingesters behind one Redis, the node that they hear, an edge and its clients.
-type court struct {
+// An electorate is several ingesters behind one Redis, their node, an edge and its clients.
+type electorate struct {
 	ingester, zmq string
 	redis         *redistest.Server
 	edge          *edge.Edge
 }
 
-func startCourt(t *testing.T) *court {
+func startElectorate(t *testing.T) *electorate {
 	t.Helper()
-	f := &court{
+	f := &electorate{
 		ingester: programs.Build(t, "ingester", "ingester"),
 		zmq:      "tcp://" + programs.FreeAddr(t),
 		redis:    redistest.Start(t),
@@ -58,24 +58,24 @@ func startCourt(t *testing.T) *court {
 	return f
 }
 
-func (f *court) launch(t *testing.T) *rival {
+func (f *electorate) launch(t *testing.T) *candidate {
 	t.Helper()
 	metrics := programs.FreeAddr(t)
-	r := &rival{metrics: metrics}
+	r := &candidate{metrics: metrics}
 	r.Process = programs.Launch(t, f.ingester, "run", "--zmq", f.zmq, "--redis", f.redis.URL(), "--internal-listen", metrics)
 	programs.Until(t, "the ingester to have a price", func() bool { return gaugeAt(metrics, "sightglass_price_usd") > 0 })
 	return r
 }
 
-// A crowd is its clients. They check that nothing older follows something newer, and are never disconnected.
-type crowd struct {
+// Watchers are its clients. They check that nothing older follows something newer, and are never disconnected.
+type watchers struct {
 	epochs  []atomic.Pointer[contract.Epoch]
-	silence atomic.Int64 // the longest that the first client had to wait for a snapshot of another reign, in ms
+	silence atomic.Int64 // the longest that the first client had to wait for a snapshot of another leader, in ms
 }
 
-func (f *court) crowd(t *testing.T, n int) *crowd {
+func (f *electorate) watchers(t *testing.T, n int) *watchers {
 	t.Helper()
-	c := &crowd{epochs: make([]atomic.Pointer[contract.Epoch], n)}
+	c := &watchers{epochs: make([]atomic.Pointer[contract.Epoch], n)}
 	ctx, cancel := context.WithCancel(t.Context())
 	var g errgroup.Group
 	for i := range n {
@@ -106,10 +106,10 @@ func (f *court) crowd(t *testing.T, n int) *crowd {
 	return c
 }
 
-// await waits until every client has a snapshot of a later reign than old, and gives its epoch.
-func (c *crowd) await(t *testing.T, old contract.Epoch) (now contract.Epoch) {
+// await waits until every client has a snapshot of a later epoch than old, and gives its epoch.
+func (c *watchers) await(t *testing.T, old contract.Epoch) (now contract.Epoch) {
 	t.Helper()
-	programs.Until(t, "every client to see a later reign than "+string(old), func() bool {
+	programs.Until(t, "every client to see a later epoch than "+string(old), func() bool {
 		for i := range c.epochs {
 			epoch := c.epochs[i].Load()
 			if epoch == nil || !epoch.After(old) {
@@ -124,7 +124,7 @@ func (c *crowd) await(t *testing.T, old contract.Epoch) (now contract.Epoch) {
 
 // watchChannel fails the test if anything on the channel is older than what came before: that is Redis's own doing,
 // before any edge looks.
-func (f *court) watchChannel(t *testing.T) {
+func (f *electorate) watchChannel(t *testing.T) {
 	t.Helper()
 	sub := f.redis.Client().Subscribe(t.Context(), contract.Channel)
 	if _, err := sub.Receive(t.Context()); err != nil {
@@ -144,7 +144,7 @@ func (f *court) watchChannel(t *testing.T) {
 				t.Errorf("epoch %s seq %d on the channel after epoch %s seq %d", s.Epoch, s.Seq, last.Epoch, last.Seq)
 			}
 			if last != nil && s.Epoch != last.Epoch && s.Seq != 1 {
-				t.Errorf("the reign %s begins with seq %d", s.Epoch, s.Seq)
+				t.Errorf("epoch %s begins with seq %d", s.Epoch, s.Seq)
 			}
 			last = s
 		}
@@ -155,14 +155,14 @@ func (f *court) watchChannel(t *testing.T) {
 // TestTheLeaderGoes: kill -9 of the ingester that publishes, then one that hangs and wakes up again, then one that is
 // stopped. Each time another goes on, no client is disconnected, and nothing older comes after something newer.
 func TestTheLeaderGoes(t *testing.T) {
-	f := startCourt(t)
+	f := startElectorate(t)
 	first := f.launch(t)
 	second := f.launch(t)
 	if !first.leads() || second.leads() {
 		t.Fatalf("the first to come leads: %v, the second: %v", first.leads(), second.leads())
 	}
 	f.watchChannel(t)
-	clients := f.crowd(t, 5)
+	clients := f.watchers(t, 5)
 	epoch := clients.await(t, "0")
 
 	first.Signal(t, syscall.SIGKILL)
@@ -190,15 +190,15 @@ func TestTheLeaderGoes(t *testing.T) {
 	if !second.leads() {
 		t.Error("the second does not lead again")
 	}
-	t.Logf("the longest silence while the reign changed: %d ms", clients.silence.Load())
+	t.Logf("the longest silence while the leader changed: %d ms", clients.silence.Load())
 }
 
-// TestRedisLosesTheReign: started anew and empty, it has forgotten who reigned. Of two ingesters one goes on, under a
+// TestLeader_RedisRestartsEmpty: it has forgotten the leader. Of two ingesters one goes on, under a
 // later epoch than before.
-func TestRedisLosesTheReign(t *testing.T) {
-	f := startCourt(t)
+func TestLeader_RedisRestartsEmpty(t *testing.T) {
+	f := startElectorate(t)
 	a, b := f.launch(t), f.launch(t)
-	clients := f.crowd(t, 2)
+	clients := f.watchers(t, 2)
 	epoch := clients.await(t, "0")
 	f.redis.Kill()
 	f.redis.Start()
@@ -206,10 +206,10 @@ func TestRedisLosesTheReign(t *testing.T) {
 	programs.Until(t, "one to lead", func() bool { return a.leads() != b.leads() })
 }
 
-// TestRedisForgetsAGrant: a failover to a replica that was behind, or a start from an old copy, takes Redis back to before
-// the last reign began. The one who reigned before finds its epoch there again; edges have seen a later one and would
-// refuse it for good. Whoever knows of the later reign puts an end to that.
-func TestRedisForgetsAGrant(t *testing.T) {
+// TestLeader_RedisLosesAnElection: a failover to a replica that was behind, or a start from an old copy, takes Redis back to before
+// the last election. The earlier leader finds its epoch there again; edges have seen a later one and reject it. The later
+// leader ends that.
+func TestLeader_RedisLosesAnElection(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	forget := func(key string) {
@@ -237,7 +237,7 @@ func TestRedisForgetsAGrant(t *testing.T) {
 		s := latest(t, server)
 		return s != nil && s.Epoch == old
 	})
-	programs.Until(t, "the second to reign, later than what was seen", func() bool {
+	programs.Until(t, "the second to be elected, under a later epoch", func() bool {
 		tick(second)
 		return epochIn(t, server).After(seen)
 	})
