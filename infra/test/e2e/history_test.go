@@ -301,7 +301,7 @@ func newAPI(t *testing.T, server *redistest.Server) (get func(path string) (stat
 	app.Get("/history", api.History)
 	app.Get("/points", api.Points)
 	return func(path string) (int, string) {
-		answer, err := app.Test(httptest.NewRequest("GET", path, nil), -1)
+		answer, err := app.Test(httptest.NewRequest(http.MethodGet, path, nil), -1)
 		if err != nil {
 			t.Error(err)
 			return 0, ""
