@@ -96,3 +96,29 @@ test("the API's document says where the API is", async () => {
   const { status } = await fetch(new URL(`.${Object.keys(paths).find((path) => path.endsWith("/snapshot"))}`, server));
   assert.equal(status, 200);
 });
+
+for (const [query, names] of [["", ["snapshot"]], ["?form=delta", ["keyframe", "delta"]]]) {
+  test(`EventSource${query} gets newer and newer snapshots`, async (t) => {
+    const page = await open(t, { url: `${UNDER}/` });
+    await state(page, LIVE);
+    const events = await page.evaluate(([url, names]) => new Promise((resolve, reject) => {
+      const stream = new EventSource(url), events = [];
+      stream.onerror = () => reject(new Error(`the stream failed after ${events.length} events`));
+      for (const name of names) {
+        stream.addEventListener(name, ({ data, lastEventId }) => {
+          const { seq, status } = JSON.parse(data);
+          if (status !== "stale") events.push({ name, id: lastEventId, seq }); // else a repetition, on a machine that stalls
+          if (events.length < 5) return;
+          stream.close();
+          resolve(events);
+        });
+      }
+    }), [`${UNDER}/api/v1/stream${query}`, names]);
+    assert.equal(events[0].name, names[0]);
+    assert.ok(events.some((e) => e.name === names.at(-1)), `got only ${events.map((e) => e.name)}`);
+    for (const [i, { id, seq }] of events.entries()) {
+      assert.match(id, new RegExp(`^\\d+-${seq}$`));
+      if (i > 0) assert.ok(seq > events[i - 1].seq, `seq ${seq} after ${events[i - 1].seq}`);
+    }
+  });
+}
