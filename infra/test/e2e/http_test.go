@@ -36,7 +36,7 @@ func TestHTTP(t *testing.T) {
 	t.Run("the snapshot has the contract's keys", func(t *testing.T) {
 		var got, golden map[string]any
 		getJSON(t, e, "/api/v1/snapshot", &got)
-		data, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "snapshot", "testdata", "snapshot.json"))
+		data, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", "contract", "testdata", "snapshot.json"))
 		if err != nil {
 			t.Fatal(err)
 		}

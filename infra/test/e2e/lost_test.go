@@ -282,7 +282,7 @@ func TestIngester_EvictingRedis(t *testing.T) {
 	if err := client.Do(t.Context(), "ACL", "SETUSER", "ingester", "on", ">secret", "~*", "&*", "+@all", "-info", "-config").Err(); err != nil {
 		t.Fatal(err)
 	}
-	expectProbe(strings.Replace(server.URL(), "//", "//ingester:secret@", 1), ingester.Poor, "cannot be known")
+	expectProbe(strings.Replace(server.URL(), "//", "//ingester:secret@", 1), ingester.Poor, "cannot check whether it evicts keys")
 }
 
 // An unsavable is a Redis that takes no writes while it cannot save its data.
