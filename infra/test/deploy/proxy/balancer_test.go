@@ -72,7 +72,8 @@ func launch(t *testing.T, b *balancer, program string, args ...string) *balancer
 			t.Log(said)
 		}
 	})
-	programs.Until(t, "the balancer to be there", func() bool { return listens(b.addr) })
+	// HAProxy listens at one address after the other.
+	programs.Until(t, "the balancer to listen", func() bool { return listens(b.addr) && (b.ops == "" || listens(b.ops)) })
 	return b
 }
 
