@@ -78,7 +78,7 @@ func (n *Node) fetchStep(ctx context.Context, hash chainhash.Hash, wanted part, 
 		if s.block, err = n.rpc.Block(ctx, hash); err == nil {
 			s.ids = idsOf(s.block)
 		} else if bitcoind.AboutOne(err) {
-			s.ids, _ = n.rpc.BlockIDs(ctx, hash)
+			s.ids, _ = n.rpc.BlockIDs(ctx, hash) // nil if this fails too; skipBlock decides what follows from that
 		}
 	}
 	return s, err
