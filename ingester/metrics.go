@@ -102,7 +102,7 @@ func (in *Ingester) internalRoutes() http.Handler {
 type mempoolAnswer struct {
 	TxIDs    []string `json:"txids"`
 	Sequence uint64   `json:"mempool_sequence"`
-	InStep   bool     `json:"in_step"`
+	InSync   bool     `json:"in_sync"`
 }
 
 func (in *Ingester) serveMempool(w http.ResponseWriter, r *http.Request) {
@@ -111,13 +111,13 @@ func (in *Ingester) serveMempool(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	answer := mempoolAnswer{TxIDs: make([]string, len(view.IDs)), Sequence: view.Sequence, InStep: view.InSync}
+	answer := mempoolAnswer{TxIDs: make([]string, len(view.IDs)), Sequence: view.Sequence, InSync: view.InSync}
 	for i, id := range view.IDs {
 		answer.TxIDs[i] = id.String()
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if err := json.NewEncoder(w).Encode(answer); err != nil {
-		in.log.Debug("GET /mempool was not taken", "err", err)
+		in.log.Debug("GET /mempool failed", "err", err)
 	}
 }
 

@@ -1,14 +1,10 @@
 package node
 
 import (
-	"context"
-	"errors"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
-
-	"sightglass/ingester/bitcoind"
 )
 
 // backfill fetches the bodies of missing transactions: all of the mempool after a start, a few after a gap.
@@ -141,31 +137,27 @@ func (f *backfill) add(id chainhash.Hash) {
 }
 
 // requestBodies requests the next batches. The walk's first block goes first: it gives a price soonest.
-func (n *Node) requestBodies(now time.Time) {
-	f := &n.backfill
+func (t *tracker) requestBodies(now time.Time) {
+	f := &t.backfill
 	f.startRetries(now)
 	for len(f.wanted) > 0 && f.inFlight < maxInFlight && len(f.backlog) < maxBacklog && !now.Before(f.retryAt) {
-		if n.sync.rpc.defers() || n.chain.walk.active && n.chain.walk.steps == 0 && n.chain.walk.retry.IsZero() {
+		if w := t.chain.walk; t.sync.rpc.defers() || w != nil && w.steps == 0 && w.retry.IsZero() {
 			return
 		}
-		ids, list := n.nextBatch(), f.list
 		f.inFlight++
-		n.async(func(ctx context.Context) func() {
-			b, err := n.fetchBodies(ctx, ids, now)
-			return func() { n.applyBodies(ids, list, b, err) }
-		})
+		t.request(bodiesRequest{ids: t.nextBatch(), list: f.list, oldest: now.Add(-t.opts.Window)})
 	}
 }
 
 // nextBatch takes the next transactions that are still missing.
-func (n *Node) nextBatch() []chainhash.Hash {
-	f := &n.backfill
+func (t *tracker) nextBatch() []chainhash.Hash {
+	f := &t.backfill
 	var ids []chainhash.Hash
 	for len(f.wanted) > 0 && len(ids) < bodiesPerRequest {
 		last := len(f.wanted) - 1
 		id := f.wanted[last]
 		f.wanted = f.wanted[:last]
-		if n.pool.isMissing(id) {
+		if t.pool.isMissing(id) {
 			ids = append(ids, id)
 		} else {
 			f.done++
@@ -174,138 +166,85 @@ func (n *Node) nextBatch() []chainhash.Hash {
 	return ids
 }
 
-// bodies is the result of a request for some transactions.
-type bodies struct {
-	received []fetched
-	old      []chainhash.Hash // older than the window, so their bodies were not fetched
-	failed   map[chainhash.Hash]error
-}
-
-// fetchBodies fetches the entry times first, and then the bodies of those within the window.
-func (n *Node) fetchBodies(ctx context.Context, ids []chainhash.Hash, now time.Time) (b bodies, err error) {
-	times, err := n.rpc.EntryTimes(ctx, ids)
-	if err := b.collectFailed(ids, err); err != nil {
-		return b, err
-	}
-	var recent []chainhash.Hash
-	var at []time.Time
-	for i, t := range times {
-		switch {
-		case t.IsZero(): // it has left the mempool, which a message reports; or it failed
-		case now.Sub(t) > n.opts.Window:
-			b.old = append(b.old, ids[i])
-		default:
-			recent, at = append(recent, ids[i]), append(at, t)
-		}
-	}
-	txs, err := n.rpc.Transactions(ctx, recent)
-	if err := b.collectFailed(recent, err); err != nil {
-		return b, err
-	}
-	for i, tx := range txs {
-		if tx != nil {
-			b.received = append(b.received, fetched{tx: tx, at: at[i], pooled: true})
-		}
-	}
-	return b, nil
-}
-
-// collectFailed collects the single IDs that could not be fetched. It returns an error of any other kind: that is about
-// the node.
-func (b *bodies) collectFailed(ids []chainhash.Hash, err error) error {
-	partial, ok := errors.AsType[*bitcoind.PartialError](err)
-	if !ok {
-		return err
-	}
-	if b.failed == nil {
-		b.failed = make(map[chainhash.Hash]error)
-	}
-	for i, why := range partial.Failed {
-		b.failed[ids[i]] = why
-	}
-	return nil
-}
-
 // applyBodies applies a response, which is valid even if a newer list has come meanwhile; but that list includes all
 // that is still missing.
-func (n *Node) applyBodies(requested []chainhash.Hash, list int, b bodies, err error) {
-	f := &n.backfill
+func (t *tracker) applyBodies(r bodiesRequest, b bodies, err error, now time.Time) {
+	f := &t.backfill
 	f.inFlight--
-	noteFetch(&n.sync.rpc.bodiesFailingSince, err, time.Now())
+	noteFetch(&t.sync.rpc.bodiesFailingSince, err, now)
 	if err != nil {
-		n.logOnce(err)
-		if list == f.list {
-			f.wanted = append(f.wanted, requested...)
+		t.logOnce(err)
+		if r.list == f.list {
+			f.wanted = append(f.wanted, r.ids...)
 		}
-		f.retryAt = retryTime(time.Now())
+		f.retryAt = retryTime(now)
 		return
 	}
-	if list == f.list {
-		f.done += len(requested)
+	if r.list == f.list {
+		f.done += len(r.ids)
 	}
 	f.backlog = append(f.backlog, b.received...)
 	for _, id := range b.old {
-		if n.pool.isMissing(id) {
-			n.pool.markReceived(id) // it is not wanted
+		if t.pool.isMissing(id) {
+			t.pool.markReceived(id) // it is not wanted
 		}
 	}
 	for id, why := range b.failed {
-		if n.pool.isMissing(id) {
-			n.handleFailed(id, list, why)
+		if t.pool.isMissing(id) {
+			t.handleFailed(id, r.list, why)
 		}
 	}
 }
 
-func (n *Node) handleFailed(id chainhash.Hash, list int, why error) {
-	if times := n.backfill.fail(id, list); times == triesPerBackfill {
-		n.metrics.skipped.Inc()
-		n.logLimit.Do(func() {
-			n.log.Warn("skipped a transaction that could not be fetched", "id", id, "tries", times, "err", why)
+func (t *tracker) handleFailed(id chainhash.Hash, list int, why error) {
+	if times := t.backfill.fail(id, list); times == triesPerBackfill {
+		t.metrics.skipped.Inc()
+		t.logLimit.Do(func() {
+			t.log.Warn("skipped a transaction that could not be fetched", "id", id, "tries", times, "err", why)
 		})
 	}
 }
 
 // deliverBacklog delivers some of the backlog, and reports whether there is more.
-func (n *Node) deliverBacklog() bool {
-	f := &n.backfill
+func (t *tracker) deliverBacklog(now time.Time) bool {
+	f := &t.backfill
 	for range deliverBatch {
 		if f.delivered == len(f.backlog) {
 			f.backlog, f.delivered = f.backlog[:0], 0
 			return false
 		}
-		n.deliverFetched(&f.backlog[f.delivered])
+		t.deliverFetched(&f.backlog[f.delivered], now)
 		f.backlog[f.delivered] = fetched{} // release the transaction
 		f.delivered++
 	}
 	return true
 }
 
-func (n *Node) deliverFetched(g *fetched) {
+func (t *tracker) deliverFetched(g *fetched, now time.Time) {
 	id := g.tx.TxHash()
 	if g.pooled {
-		if !n.pool.isMissing(id) {
+		if !t.pool.isMissing(id) {
 			return // it left the mempool, or came over ZMQ
 		}
-		n.pool.markReceived(id)
+		t.pool.markReceived(id)
 	}
-	n.metrics.backfilled.Inc()
-	now := time.Now()
+	t.metrics.backfilled.Inc()
 	if g.at.After(now) {
 		g.at = now
 	}
-	n.emit(Event{Kind: Seen, ID: id, Tx: g.tx, At: g.at})
+	t.emit(Event{Kind: Seen, ID: id, Tx: g.tx, At: g.at})
 }
 
 // logProgress logs the progress of a long backfill, and its end.
-func (n *Node) logProgress(now time.Time) {
-	f := &n.backfill
+func (t *tracker) logProgress(now time.Time) {
+	f := &t.backfill
 	if f.started.IsZero() {
 		return
 	}
 	took := now.Sub(f.started)
-	if f.idle() && !n.chain.walk.active {
+	if f.idle() && t.chain.walk == nil {
 		if f.total > 0 || f.blocks > 0 {
-			n.log.Info("backfill complete", "transactions", f.total, "skipped", f.skipped, "blocks", f.blocks, "took", took.Round(time.Millisecond))
+			t.log.Info("backfill complete", "transactions", f.total, "skipped", f.skipped, "blocks", f.blocks, "took", took.Round(time.Millisecond))
 		}
 		f.started, f.total, f.done = time.Time{}, 0, 0
 		return
@@ -316,6 +255,6 @@ func (n *Node) logProgress(now time.Time) {
 	f.lastLogged = now
 	perSecond := float64(f.done) / took.Seconds()
 	left := time.Duration(float64(f.total-f.done) / perSecond * float64(time.Second))
-	n.log.Info("backfilling the window", "done", f.done, "total", f.total, "blocks", f.blocks,
+	t.log.Info("backfilling the window", "done", f.done, "total", f.total, "blocks", f.blocks,
 		"per_second", int(perSecond), "left", left.Round(time.Second))
 }

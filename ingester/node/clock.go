@@ -16,22 +16,22 @@ func clockStep(shown, passed time.Duration) time.Duration {
 }
 
 // checkClock detects that the machine's clock was set.
-func (n *Node) checkClock(now time.Time) {
-	before := n.lastTick
-	n.lastTick = now
+func (t *tracker) checkClock(now time.Time) {
+	before := t.lastTick
+	t.lastTick = now
 	if before.IsZero() {
 		return
 	}
 	if step := clockStep(now.Round(0).Sub(before.Round(0)), now.Sub(before)); step != 0 { // Round strips the monotonic reading
-		n.handleClockStep(step, now)
+		t.handleClockStep(step, now)
 	}
 }
 
 // handleClockStep fetches the mempool and the blocks of the window again: by the wrong clock they had another age.
-func (n *Node) handleClockStep(step time.Duration, now time.Time) {
-	n.log.Warn("this machine's clock was set: fetching the node's mempool and blocks again", "by", step.Round(time.Second))
-	clear(n.chain.processed)
-	n.pool.markAllMissing()
-	n.chain.walk = walk{}
-	n.resync(whyClock, now)
+func (t *tracker) handleClockStep(step time.Duration, now time.Time) {
+	t.log.Warn("this machine's clock was set: fetching the node's mempool and blocks again", "by", step.Round(time.Second))
+	clear(t.chain.processed)
+	t.pool.markAllMissing()
+	t.chain.walk = nil
+	t.resync(whyClock, now)
 }

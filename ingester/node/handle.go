@@ -23,194 +23,194 @@ type link struct {
 	withoutAdd  int // rawtx's in a row without their A
 }
 
-func (n *Node) handle(m zmqsub.Message) {
+func (t *tracker) handle(m zmqsub.Message) {
 	switch m.Kind {
 	case zmqsub.Up:
-		n.link.up++
-		n.setConnected(true)
-		n.log.Info("connected to bitcoind", "endpoint", m.Endpoint, "address", m.Address)
-		if n.rpc != nil { // the node may have just started and send its old mempool
-			n.sync.rpc.connected(m.At, n.counters[TopicRawTx].started || n.counters[TopicSequence].started)
+		t.link.up++
+		t.log.Info("connected to bitcoind", "endpoint", m.Endpoint, "address", m.Address)
+		if t.withRPC { // the node may have just started and send its old mempool
+			t.sync.rpc.connected(m.At, t.counters[TopicRawTx].started || t.counters[TopicSequence].started)
 		}
-		n.resync(whyConnected, m.At)
+		t.resync(whyConnected, m.At)
 	case zmqsub.Down:
-		n.link.up = max(0, n.link.up-1)
-		if n.link.up == 0 {
-			n.setConnected(false)
-		}
-		n.sync.inSync = false
-		n.assembler.finish()
-		n.log.Warn("lost the connection to bitcoind; reconnecting", "endpoint", m.Endpoint, "address", m.Address)
+		t.link.up = max(0, t.link.up-1)
+		t.sync.inSync = false
+		t.assembler.finish()
+		t.log.Warn("lost the connection to bitcoind; reconnecting", "endpoint", m.Endpoint, "address", m.Address)
 	case zmqsub.Data:
-		n.handleNotification(m)
+		t.handleNotification(m)
 	}
 }
 
 // handleNotification handles a notification. A malformed one is counted and skipped.
-func (n *Node) handleNotification(raw zmqsub.Message) {
+func (t *tracker) handleNotification(raw zmqsub.Message) {
 	m, err := decode(raw.Frames)
 	m.at = raw.At
-	if m.topic != "" && !n.checkCounter(&m, raw.Frames[1]) { // of a malformed one too: it did arrive
-		n.metrics.repeated.WithLabelValues(m.topic).Inc()
+	if m.topic != "" && !t.checkCounter(&m, raw.Frames[1]) { // of a malformed one too: it did arrive
+		t.metrics.repeated.WithLabelValues(m.topic).Inc()
 		return
 	}
 	if err != nil {
-		n.metrics.badMessages.WithLabelValues(reason(err)).Inc()
+		t.metrics.badMessages.WithLabelValues(reason(err)).Inc()
 		if m.topic == TopicRawTx { // it may belong to a block, or be its coinbase: treated as lost
-			n.assembler.complete = false
-			n.assembler.ambiguous = n.rpc != nil && n.hasSequence()
+			t.assembler.complete = false
+			t.assembler.ambiguous = t.withRPC && t.hasSequence()
 		}
-		n.logLimit.Do(func() { n.log.Warn("skipped a malformed message", "err", err) })
+		t.logLimit.Do(func() { t.log.Warn("skipped a malformed message", "err", err) })
 		return
 	}
-	n.metrics.messages.WithLabelValues(m.topic).Inc()
-	n.metrics.lastMessage[m.topic].Set(float64(m.at.UnixMilli()) / 1000)
-	n.noteActivity(&m)
+	t.metrics.messages.WithLabelValues(m.topic).Inc()
+	t.metrics.lastMessage[m.topic].Set(float64(m.at.UnixMilli()) / 1000)
+	t.noteActivity(&m)
 	if m.topic == TopicSequence {
-		n.assembler.ambiguous = false
+		t.assembler.ambiguous = false
 	}
 	switch m.letter {
 	case 0:
-		n.handleTransaction(&m)
+		t.handleTransaction(&m)
 	case transcript.Added:
-		n.handleAdded(&m)
+		t.handleAdded(&m)
 	case transcript.Removed:
-		n.handleRemoved(&m)
+		t.handleRemoved(&m)
 	case transcript.Connected:
-		n.handleConnected(&m)
+		t.handleConnected(&m)
 	case transcript.Disconnected:
-		n.handleDisconnected(&m)
+		t.handleDisconnected(&m)
 	}
 }
 
 // checkCounter tracks a topic's counter. It returns false for a repeated message.
-func (n *Node) checkCounter(m *message, body []byte) bool {
-	if c := n.counters[m.topic]; m.topic == TopicSequence && !c.started {
-		n.resync(whyConnected, m.at) // no counter shows blocks that were lost before the first message of this topic
+func (t *tracker) checkCounter(m *message, body []byte) bool {
+	if c := t.counters[m.topic]; m.topic == TopicSequence && !c.started {
+		t.resync(whyConnected, m.at) // no counter shows blocks that were lost before the first message of this topic
 	}
-	verdict, missing := n.counters[m.topic].check(m.counter, body)
+	verdict, missing := t.counters[m.topic].check(m.counter, body)
 	switch verdict {
 	case repeated:
 		return false
 	case restarted:
-		n.handleRestart(m)
+		t.handleRestart(m)
 	case gap:
-		n.metrics.missed.WithLabelValues(m.topic).Add(float64(missing))
-		n.logLimit.Do(func() {
-			n.log.Warn("messages from bitcoind were lost", "topic", m.topic, "missed", missing)
+		t.metrics.missed.WithLabelValues(m.topic).Add(float64(missing))
+		t.logLimit.Do(func() {
+			t.log.Warn("messages from bitcoind were lost", "topic", m.topic, "missed", missing)
 		})
-		n.handleGap(m)
+		t.handleGap(m)
 	}
 	return true
 }
 
 // handleGap recovers from lost messages before m. The A of a lost transaction shows that its body is missing. A block
 // lost as a whole shows only in the node's chain, so the chain is fetched with the list.
-func (n *Node) handleGap(m *message) {
-	n.assembler.complete = false
-	n.assembler.ambiguous = m.topic == TopicRawTx && n.hasRPC() && n.hasSequence()
-	if m.topic == TopicSequence || !n.hasSequence() {
-		n.sync.inSync = false
+func (t *tracker) handleGap(m *message) {
+	t.assembler.complete = false
+	t.assembler.ambiguous = m.topic == TopicRawTx && t.hasRPC() && t.hasSequence()
+	if m.topic == TopicSequence || !t.hasSequence() {
+		t.sync.inSync = false
 	}
-	n.resync(whyGap, m.at)
+	t.resync(whyGap, m.at)
 }
 
 // handleRestart handles the first message of a restarted node. The node loads its mempool from a file and publishes all
 // of it as new, so no transaction counts as new until RPC says that the load is complete.
-func (n *Node) handleRestart(m *message) {
-	n.log.Info("bitcoind restarted", "topic", m.topic)
-	n.metrics.restarts.Inc()
-	for topic, c := range n.counters {
+func (t *tracker) handleRestart(m *message) {
+	t.log.Info("bitcoind restarted", "topic", m.topic)
+	t.metrics.restarts.Inc()
+	for topic, c := range t.counters {
 		if topic != m.topic {
 			*c = counter{}
 		}
 	}
-	n.assembler.finish()
-	n.sync.cancel()
-	n.sync.restarted = true
-	if n.rpc == nil {
-		n.pool.reset()
+	t.assembler.finish()
+	t.sync.cancel()
+	t.sync.restarted = true
+	if !t.withRPC {
+		t.pool.reset()
 		return
 	}
-	n.pool.next = 0
-	n.sync.rpc.restarted(m.at)
-	n.resync(whyRestart, m.at)
+	t.pool.next = 0
+	t.sync.rpc.restarted(m.at)
+	t.resync(whyRestart, m.at)
 }
 
 // hasSequence reports whether the node publishes the topic sequence, as far as known.
-func (n *Node) hasSequence() bool {
-	return n.counters[TopicSequence].started || n.publishes(TopicSequence)
+func (t *tracker) hasSequence() bool {
+	return t.counters[TopicSequence].started || t.publishes(TopicSequence)
 }
 
 // handleTransaction handles a rawtx: of the mempool, or of a block.
-func (n *Node) handleTransaction(m *message) {
+func (t *tracker) handleTransaction(m *message) {
 	switch {
-	case rawtx.IsCoinbase(m.tx) && n.hasSequence():
-		n.abandonBlock(m.at)
-		n.assembler.start(m)
-	case n.assembler.open:
-		if n.assembler.add(m); len(n.assembler.ids) > maxBlockTransactions {
-			n.abandonBlock(m.at)
+	case rawtx.IsCoinbase(m.tx) && t.hasSequence():
+		t.abandonBlock(m.at)
+		t.assembler.start(m)
+	case t.assembler.open:
+		if t.assembler.add(m); len(t.assembler.ids) > maxBlockTransactions {
+			t.abandonBlock(m.at)
 		}
 	default:
-		n.deliverUnconfirmed(m.id, m.tx, m.at)
+		t.deliverUnconfirmed(m.id, m.tx, m.at)
 	}
 }
 
 // deliverUnconfirmed delivers a transaction that is not part of a block.
-func (n *Node) deliverUnconfirmed(id chainhash.Hash, tx *wire.MsgTx, at time.Time) {
-	if n.sync.rpc.defers() || n.hasRPC() && (n.chain.initialDownload || n.assembler.ambiguous) {
-		n.metrics.deferred.Inc() // if it is in the mempool, the backfill fetches it with its entry time
+func (t *tracker) deliverUnconfirmed(id chainhash.Hash, tx *wire.MsgTx, at time.Time) {
+	if t.sync.rpc.defers() || t.hasRPC() && (t.chain.initialDownload || t.assembler.ambiguous) {
+		t.metrics.deferred.Inc() // if it is in the mempool, the backfill fetches it with its entry time
 		return
 	}
-	n.link.withoutAdd++
-	n.pool.markReceived(id)
-	n.emit(Event{Kind: Seen, ID: id, Tx: tx, At: at, Received: at})
+	t.link.withoutAdd++
+	t.pool.markReceived(id)
+	t.emit(Event{Kind: Seen, ID: id, Tx: tx, At: at, Received: at})
 }
 
-func (n *Node) handleAdded(m *message) {
-	if n.assembler.open { // no A comes inside a block: its C was lost
-		tx := n.assembler.removeLast(m.id)
-		n.abandonBlock(m.at)
+func (t *tracker) handleAdded(m *message) {
+	if t.assembler.open { // no A comes inside a block: its C was lost
+		tx := t.assembler.removeLast(m.id)
+		t.abandonBlock(m.at)
 		if tx != nil {
-			n.deliverUnconfirmed(m.id, tx, m.at)
+			t.deliverUnconfirmed(m.id, tx, m.at)
 		}
 	}
-	delete(n.chain.orphans, m.id)
-	delete(n.chain.vanished, m.id)
-	n.sync.record(m, nil)
-	n.sync.highest = max(n.sync.highest, m.number)
-	n.link.withoutAdd = 0
-	if !n.pool.add(m.id, m.number) {
-		n.handleStaleChange(m)
+	delete(t.chain.orphans, m.id)
+	delete(t.chain.vanished, m.id)
+	t.sync.record(m, nil)
+	t.sync.highest = max(t.sync.highest, m.number)
+	t.link.withoutAdd = 0
+	if !t.pool.add(m.id, m.number) {
+		t.handleStaleChange(m)
 		return
 	}
-	if !n.pool.isMissing(m.id) {
-		n.link.withoutBody = 0
+	if !t.pool.isMissing(m.id) {
+		t.link.withoutBody = 0
 		return
 	}
-	if !n.sync.rpc.defers() {
-		n.link.withoutBody++
+	if !t.sync.rpc.defers() {
+		t.link.withoutBody++
 	}
-	if n.hasRPC() { // otherwise the next list shows that it is missing
-		n.backfill.add(m.id)
+	if t.hasRPC() { // otherwise the next list shows that it is missing
+		t.backfill.add(m.id)
 	}
 }
 
-func (n *Node) handleRemoved(m *message) {
-	delete(n.chain.vanished, m.id)
-	n.sync.record(m, nil)
-	n.sync.highest = max(n.sync.highest, m.number)
-	if !n.pool.remove(m.id, m.number) {
-		n.handleStaleChange(m)
+func (t *tracker) handleRemoved(m *message) {
+	delete(t.chain.vanished, m.id)
+	t.sync.record(m, nil)
+	t.sync.highest = max(t.sync.highest, m.number)
+	if !t.pool.remove(m.id, m.number) {
+		t.handleStaleChange(m)
+		if t.pool.entries[m.id].pooled {
+			return // it has entered the mempool again since; with two endpoints its second rawtx may have come before
+		}
+		t.pool.delete(m.id) // if it enters again, its body is fetched
 	}
-	n.emit(Event{Kind: Gone, ID: m.id, At: m.at, Received: m.at})
+	t.emit(Event{Kind: Gone, ID: m.id, At: m.at, Received: m.at})
 }
 
 // checkBlockTimeout abandons a block whose C or D does not come.
-func (n *Node) checkBlockTimeout(now time.Time) {
-	if n.assembler.open && now.Sub(n.assembler.lastReceived) > assemblerTimeout {
-		n.abandonBlock(now)
+func (t *tracker) checkBlockTimeout(now time.Time) {
+	if t.assembler.open && now.Sub(t.assembler.lastReceived) > assemblerTimeout {
+		t.abandonBlock(now)
 	}
 }
 
@@ -220,16 +220,16 @@ const assemblerTimeout = 2 * time.Second
 // abandonBlock closes a block whose C or D was lost, or comes by another endpoint and is still to come. With RPC the
 // block is fetched: the loss of its C may show in no counter. Without RPC, or if the topic sequence does not come at
 // all, its transactions are treated as unconfirmed.
-func (n *Node) abandonBlock(now time.Time) {
-	if !n.assembler.open {
+func (t *tracker) abandonBlock(now time.Time) {
+	if !t.assembler.open {
 		return
 	}
-	ids, txs, _ := n.assembler.finish()
-	n.resync(whyBlocks, now)
-	if n.hasRPC() && n.counters[TopicSequence].started {
+	ids, txs, _ := t.assembler.finish()
+	t.resync(whyBlocks, now)
+	if t.hasRPC() && t.counters[TopicSequence].started {
 		return
 	}
 	for i, tx := range txs {
-		n.deliverUnconfirmed(ids[i], tx, n.assembler.lastReceived)
+		t.deliverUnconfirmed(ids[i], tx, t.assembler.lastReceived)
 	}
 }

@@ -16,33 +16,33 @@ type advice struct {
 }
 
 // applyNodeInfo applies what was fetched with the node's list.
-func (n *Node) applyNodeInfo(l list, now time.Time) {
-	clear(n.sync.logged)
-	n.markRPCUsable()
-	c := &n.chain
+func (t *tracker) applyNodeInfo(l list, now time.Time) {
+	clear(t.sync.logged)
+	t.markRPCUsable()
+	c := &t.chain
 	if l.published != nil {
 		c.published = l.published
-		n.warnOfTopics(now)
+		t.warnOfTopics(now)
 	}
 	switch {
 	case l.networkErr != nil:
-		n.logOnce(l.networkErr) // only advice depends on it
+		t.logOnce(l.networkErr) // only advice depends on it
 	case l.network != nil:
-		n.warnOfRelay(l.network.Relay)
+		t.warnOfRelay(l.network.Relay)
 	}
 	if c.network != l.chain.Network {
 		c.network = l.chain.Network
-		n.log.Info("the node's chain", "network", c.network, "blocks", l.chain.Blocks)
+		t.log.Info("the node's chain", "network", c.network, "blocks", l.chain.Blocks)
 		if c.network != mainnet {
-			n.log.Warn("the price is meaningful on mainnet only: coins of this network have no value", "network", c.network)
+			t.log.Warn("the price is meaningful on mainnet only: coins of this network have no value", "network", c.network)
 		}
 	}
 	if behind := l.chain.InitialBlockDownload; behind != c.initialDownload {
 		c.initialDownload = behind
-		n.log.Info("initial block download", "running", behind, "blocks", l.chain.Blocks, "headers", l.chain.Headers)
+		t.log.Info("initial block download", "running", behind, "blocks", l.chain.Blocks, "headers", l.chain.Headers)
 	}
 	if c.initialDownload {
-		n.sync.schedule(now.Add(downloadPollInterval))
+		t.sync.schedule(now.Add(downloadPollInterval))
 	}
 }
 
@@ -86,24 +86,24 @@ func PlaceOf(topic string, published []bitcoind.Notification, endpoints []string
 
 // publishes reports whether the node says that it publishes a topic at an endpoint of ours. False proves nothing: see
 // Unclear.
-func (n *Node) publishes(topic string) bool {
-	place, _ := PlaceOf(topic, n.chain.published, n.opts.ZMQ)
+func (t *tracker) publishes(topic string) bool {
+	place, _ := PlaceOf(topic, t.chain.published, t.opts.ZMQ)
 	return place == Here
 }
 
 // warnOfTopics logs which setting of the node, or which endpoint of ours, is missing.
-func (n *Node) warnOfTopics(now time.Time) {
-	n.advice.unclear = nil
+func (t *tracker) warnOfTopics(now time.Time) {
+	t.advice.unclear = nil
 	for _, topic := range []string{TopicRawTx, TopicSequence} {
-		switch place, address := PlaceOf(topic, n.chain.published, n.opts.ZMQ); place {
+		switch place, address := PlaceOf(topic, t.chain.published, t.opts.ZMQ); place {
 		case Nowhere:
-			n.log.Warn("bitcoind does not publish a topic: add the setting to bitcoin.conf and restart bitcoind",
-				"missing", topic, "setting", "zmqpub"+topic+"="+n.opts.ZMQ[0])
+			t.log.Warn("bitcoind does not publish a topic: add the setting to bitcoin.conf and restart bitcoind",
+				"missing", topic, "setting", "zmqpub"+topic+"="+t.opts.ZMQ[0])
 		case Elsewhere:
-			n.log.Warn("bitcoind publishes a topic at an address that is not in --zmq: add the address", "missing", topic, "address", address)
+			t.log.Warn("bitcoind publishes a topic at an address that is not in --zmq: add the address", "missing", topic, "address", address)
 		case Unclear:
-			n.advice.unclear = append(n.advice.unclear, topic)
-			n.advice.since = now
+			t.advice.unclear = append(t.advice.unclear, topic)
+			t.advice.since = now
 		case Here:
 		}
 	}
@@ -114,35 +114,25 @@ func (n *Node) warnOfTopics(now time.Time) {
 const unclearTimeout = time.Minute
 
 // checkTopics warns of Unclear topics that do not come while the other one does: they are published elsewhere.
-func (n *Node) checkTopics(now time.Time) {
-	if len(n.advice.unclear) == 0 || len(n.link.topics) == 0 || now.Sub(n.advice.since) < unclearTimeout {
+func (t *tracker) checkTopics(now time.Time) {
+	if len(t.advice.unclear) == 0 || len(t.link.topics) == 0 || now.Sub(t.advice.since) < unclearTimeout {
 		return
 	}
-	for _, topic := range n.advice.unclear {
-		if _, received := n.link.topics[topic]; received {
+	for _, topic := range t.advice.unclear {
+		if _, received := t.link.topics[topic]; received {
 			continue
 		}
-		_, address := PlaceOf(topic, n.chain.published, n.opts.ZMQ)
-		n.log.Warn("no messages of a topic that bitcoind publishes at a port that is not in --zmq: add its address, or the port that is mapped to it",
+		_, address := PlaceOf(topic, t.chain.published, t.opts.ZMQ)
+		t.log.Warn("no messages of a topic that bitcoind publishes at a port that is not in --zmq: add its address, or the port that is mapped to it",
 			"missing", topic, "address", address)
 	}
-	n.advice.unclear = nil
+	t.advice.unclear = nil
 }
 
 // warnOfRelay warns of a node that relays no transactions: its mempool stays empty.
-func (n *Node) warnOfRelay(relay bool) {
-	if !relay && !n.advice.blocksOnly {
-		n.log.Warn("bitcoind accepts no transactions from its peers, so its mempool stays empty and there is no live price: remove blocksonly=1 from bitcoin.conf and restart bitcoind")
+func (t *tracker) warnOfRelay(relay bool) {
+	if !relay && !t.advice.blocksOnly {
+		t.log.Warn("bitcoind accepts no transactions from its peers, so its mempool stays empty and there is no live price: remove blocksonly=1 from bitcoin.conf and restart bitcoind")
 	}
-	n.advice.blocksOnly = !relay
+	t.advice.blocksOnly = !relay
 }
-
-// reportLinks updates the metric of the endpoints.
-func (n *Node) reportLinks() {
-	for _, link := range n.listener.Links() {
-		n.metrics.endpoints.WithLabelValues(link.Endpoint).Set(oneIf(link.Up))
-	}
-}
-
-// Links returns the state of the connection to each endpoint. It is safe for concurrent use.
-func (n *Node) Links() []zmqsub.Link { return n.listener.Links() }

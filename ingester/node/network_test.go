@@ -51,7 +51,7 @@ func TestPlaceOf(t *testing.T) {
 // watchAt watches a node at other endpoints than the one that it reports.
 func watchAt(t *testing.T, lines []transcript.Line, endpoints func(theirs string) []string, log io.Writer) *watch {
 	t.Helper()
-	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
+	w := &watch{t: t, lines: lines, blocks: blocks{mined: make(map[chainhash.Hash]bool)}, held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	var err error
 	w.theirs, err = replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", RPCListen: "127.0.0.1:0", Log: logger}, lines)

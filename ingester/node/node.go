@@ -2,9 +2,10 @@
 // transactions that leave its mempool without a block. It listens over ZMQ. With RPC it also loads what the node knew
 // before the ingester started, and fetches messages that were lost.
 //
-// Two goroutines share the work: package zmqsub's owns the socket, the loop owns all other state. RPC requests run
-// beside the loop, and their results are applied in the loop. So the state needs no lock, and a slow response delays no
-// message.
+// A tracker holds all state, and decides. It has no clock and no I/O: messages, RPC responses and ticks go in; events
+// and requests come out. A Node owns the tracker, and runs it in one loop between the ZMQ socket, which a goroutine of
+// package zmqsub owns, RPC and the caller. RPC requests run beside the loop, so a slow response delays no message, and
+// the state needs no lock.
 package node
 
 import (
@@ -18,7 +19,6 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/zmqsub"
@@ -56,31 +56,19 @@ type Options struct {
 
 // A Node follows one bitcoind. Run may be called once.
 type Node struct {
-	opts     Options
 	rpc      *bitcoind.Client
-	log      *slog.Logger
-	logLimit rate.Sometimes // limits log lines that may come often
 	metrics  *Metrics
 	listener *zmqsub.Listener
+	tracker  *tracker
+	state    state // of the tracker, as published
 
-	messages    chan zmqsub.Message
-	completions chan func() // results of RPC requests, to be applied in the loop
-	requests    sync.WaitGroup
-	ctx         context.Context // of Run
-	events      chan<- Event
+	messages chan zmqsub.Message
+	calls    chan func(*tracker, time.Time) // to be run in the loop: RPC responses, and View
+	requests sync.WaitGroup
+	ctx      context.Context // of Run
+	events   chan<- Event
 
-	isConnected atomic.Bool // whether the ZMQ connection is up, for other goroutines
-	isZMQOnly   atomic.Bool // sync.rpc.zmqOnly or fetchFails, for other goroutines
-	fetchFails  bool        // RPC does not return what is on its lists
-	lastTick    time.Time   // of the last call of tick
-	link        link
-	counters    map[string]*counter
-	pool        pool
-	assembler   assembler
-	sync        syncer
-	backfill    backfill
-	chain       chain
-	advice      advice
+	connected, zmqOnly atomic.Bool // for other goroutines
 }
 
 // messageQueue is how many messages may wait for the loop before the socket's queue is used, which is much longer.
@@ -105,19 +93,12 @@ func New(o Options, metrics *Metrics) (*Node, error) {
 		metrics.endpoints.WithLabelValues(endpoint)
 	}
 	return &Node{
-		opts:        o,
-		rpc:         o.RPC,
-		log:         o.Log.With("zmq", o.ZMQ),
-		logLimit:    rate.Sometimes{Interval: time.Second},
-		metrics:     metrics,
-		listener:    listener,
-		messages:    make(chan zmqsub.Message, messageQueue),
-		completions: make(chan func()),
-		counters:    map[string]*counter{TopicRawTx: {}, TopicSequence: {}},
-		link:        link{topics: make(map[string]struct{})},
-		pool:        newPool(),
-		sync:        syncer{logged: make(map[string]struct{})},
-		chain:       newChain(),
+		rpc:      o.RPC,
+		metrics:  metrics,
+		listener: listener,
+		tracker:  newTracker(o, metrics),
+		messages: make(chan zmqsub.Message, messageQueue),
+		calls:    make(chan func(*tracker, time.Time)),
 	}, nil
 }
 
@@ -140,26 +121,34 @@ const (
 )
 
 func (n *Node) loop() {
-	n.start(time.Now())
+	t := n.tracker
+	t.start(time.Now())
 	ticker := time.NewTicker(tickInterval)
 	defer ticker.Stop()
 	for n.ctx.Err() == nil {
 		n.drainMessages()
-		n.startRequests()
+		now := time.Now()
+		t.startRequests(now)
 		var backlog chan struct{}
-		if n.deliverBacklog() {
+		if t.deliverBacklog(now) {
 			backlog = always
 		}
+		n.perform()
 		select {
 		case <-n.ctx.Done():
+			return
 		case m := <-n.messages:
-			n.handle(m)
-		case done := <-n.completions:
-			done()
+			t.handle(m)
+		case call := <-n.calls:
+			call(t, time.Now())
 		case now := <-ticker.C:
-			n.tick(now)
+			for _, link := range n.listener.Links() {
+				n.metrics.endpoints.WithLabelValues(link.Endpoint).Set(oneIf(link.Up))
+			}
+			t.tick(now)
 		case <-backlog:
 		}
+		n.perform()
 	}
 }
 
@@ -171,66 +160,48 @@ func (n *Node) drainMessages() {
 	for range messageBatch {
 		select {
 		case m := <-n.messages:
-			n.handle(m)
+			n.tracker.handle(m)
+			n.perform()
 		default:
 			return
 		}
 	}
 }
 
-func (n *Node) start(now time.Time) {
-	n.link.lastMessage = now
-	if n.rpc == nil {
-		n.log.Warn("no --rpc: the window starts empty, and lost messages are not recovered; set --rpc http://127.0.0.1:8332 --rpc-cookie PATH")
-		return
-	}
-	n.sync.rpc.request(now)
-	n.sync.rpc.deferringSince = now
-	n.sync.due = now.Add(connectWait) // or when ZMQ is connected
-}
-
-// connectWait is how long the ZMQ socket may take to connect before RPC is used without it.
-const connectWait = 2 * time.Second
-
-func (n *Node) tick(now time.Time) {
-	n.reportLinks()
-	n.checkTopics(now)
-	n.checkClock(now)
-	n.checkRPC(now)
-	n.checkIdle(now)
-	n.checkSequence(now)
-	n.checkBlockTimeout(now)
-	n.resolveOrphans(now)
-	n.pool.trim()
-	n.logProgress(now)
-	n.metrics.mempool.Set(float64(n.pool.size))
-}
-
-// async runs request beside the loop. The function that request returns is run in the loop.
-func (n *Node) async(request func(context.Context) (done func())) {
-	n.requests.Go(func() {
-		done := request(n.ctx)
+// perform does what the tracker wants, and publishes its state.
+func (n *Node) perform() {
+	out := &n.tracker.out
+	for i, ev := range out.events {
 		select {
-		case n.completions <- done:
+		case n.events <- ev:
 		case <-n.ctx.Done():
 		}
-	})
-}
-
-func (n *Node) emit(ev Event) {
-	select {
-	case n.events <- ev:
-	case <-n.ctx.Done():
+		out.events[i] = Event{} // release the transaction
 	}
-}
-
-// ZMQOnly reports whether RPC is configured but has failed for Options.ZMQOnlyAfter, so that the Node works with ZMQ
-// alone. It is safe for concurrent use.
-func (n *Node) ZMQOnly() bool { return n.isZMQOnly.Load() }
-
-func (n *Node) setZMQOnly(zmqOnly bool) {
-	n.isZMQOnly.Store(zmqOnly)
-	n.metrics.zmqOnly.Set(oneIf(zmqOnly))
+	for _, r := range out.requests {
+		n.requests.Go(func() {
+			apply := r.fetch(n.ctx, n.rpc)
+			if n.ctx.Err() != nil {
+				return // an error may be about ctx
+			}
+			select {
+			case n.calls <- apply:
+			case <-n.ctx.Done():
+			}
+		})
+	}
+	if out.reconnect {
+		n.listener.Reconnect()
+	}
+	*out = output{events: out.events[:0]}
+	if s := n.tracker.state(); s != n.state {
+		n.state = s
+		n.connected.Store(s.connected)
+		n.zmqOnly.Store(s.zmqOnly)
+		n.metrics.connected.Set(oneIf(s.connected))
+		n.metrics.zmqOnly.Set(oneIf(s.zmqOnly))
+		n.metrics.inSync.Set(oneIf(s.inSync))
+	}
 }
 
 func oneIf(b bool) float64 {
@@ -241,12 +212,14 @@ func oneIf(b bool) float64 {
 }
 
 // Connected reports whether a ZMQ connection is up. It is safe for concurrent use.
-func (n *Node) Connected() bool { return n.isConnected.Load() }
+func (n *Node) Connected() bool { return n.connected.Load() }
 
-func (n *Node) setConnected(up bool) {
-	n.isConnected.Store(up)
-	n.metrics.connected.Set(oneIf(up))
-}
+// ZMQOnly reports whether RPC is configured but has failed for Options.ZMQOnlyAfter, so that the Node works with ZMQ
+// alone. It is safe for concurrent use.
+func (n *Node) ZMQOnly() bool { return n.zmqOnly.Load() }
+
+// Links returns the state of the connection to each endpoint. It is safe for concurrent use.
+func (n *Node) Links() []zmqsub.Link { return n.listener.Links() }
 
 // A View is the node's mempool as the ingester knows it.
 type View struct {
@@ -261,17 +234,8 @@ var errEnded = errors.New("the ingester does not listen to the node")
 // View copies the mempool. It works only while Run does. It is safe for concurrent use.
 func (n *Node) View(ctx context.Context) (View, error) {
 	view := make(chan View, 1)
-	done := func() {
-		v := View{Sequence: n.pool.next, InSync: n.sync.inSync}
-		for id, m := range n.pool.entries {
-			if m.pooled {
-				v.IDs = append(v.IDs, id)
-			}
-		}
-		view <- v
-	}
 	select {
-	case n.completions <- done:
+	case n.calls <- func(t *tracker, _ time.Time) { view <- t.view() }:
 		return <-view, nil
 	case <-ctx.Done():
 		return View{}, errors.Join(errEnded, ctx.Err())

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -50,18 +49,18 @@ const (
 )
 
 // resync schedules a request for the node's list.
-func (n *Node) resync(why string, now time.Time) {
-	if n.rpc == nil {
+func (t *tracker) resync(why string, now time.Time) {
+	if !t.withRPC {
 		return
 	}
-	n.metrics.resyncs.WithLabelValues(why).Inc()
-	n.sync.rpc.request(now)
-	n.sync.schedule(now)
+	t.metrics.resyncs.WithLabelValues(why).Inc()
+	t.sync.rpc.request(now)
+	t.sync.schedule(now)
 }
 
 // hasRPC reports whether RPC is configured and works. While it does not, the Node behaves as without --rpc, except that
 // it goes on requesting the list.
-func (n *Node) hasRPC() bool { return n.rpc != nil && !n.sync.rpc.zmqOnly }
+func (t *tracker) hasRPC() bool { return t.withRPC && !t.sync.rpc.zmqOnly }
 
 func (s *syncer) schedule(at time.Time) {
 	if at.Before(s.lastList.Add(minListInterval)) {
@@ -93,118 +92,75 @@ func (s *syncer) record(m *message, confirmed []chainhash.Hash) {
 }
 
 // startRequests starts the requests that are due, one of each kind at a time.
-func (n *Node) startRequests() {
-	if n.rpc == nil {
+func (t *tracker) startRequests(now time.Time) {
+	if !t.withRPC {
 		return
 	}
-	now := time.Now()
-	if s := &n.sync; !s.fetching && !s.due.IsZero() && !now.Before(s.due) {
-		n.requestList(now)
+	if s := &t.sync; !s.fetching && !s.due.IsZero() && !now.Before(s.due) {
+		t.requestList(now)
 	}
-	n.requestWalkStep(now)
-	n.requestBodies(now)
+	t.requestWalkStep(now)
+	t.requestBodies(now)
 }
 
-// list is the node's mempool, and what else is needed with it.
-type list struct {
-	bitcoind.Mempool
-	loaded    bool
-	chain     bitcoind.Chain
-	published []bitcoind.Notification
-
-	network    *bitcoind.Network // nil if it was not fetched
-	networkErr error
-}
-
-func (n *Node) requestList(now time.Time) {
-	s := &n.sync
+func (t *tracker) requestList(now time.Time) {
+	s := &t.sync
 	s.request++
 	s.fetching, s.due, s.changes = true, time.Time{}, nil
 	s.rpc.request(now)
-	request, withSettings := s.request, n.chain.published == nil || s.rpc.defers()
-	s.before = n.pool.position()
-	n.pool.startSnapshot()
-	n.async(func(ctx context.Context) func() {
-		l, err := n.fetchList(ctx, withSettings)
-		return func() {
-			if request == n.sync.request {
-				n.applyList(l, err)
-			}
-		}
-	})
-}
-
-// fetchList fetches the chain last, so that the tip is no older than the list.
-func (n *Node) fetchList(ctx context.Context, withSettings bool) (l list, err error) {
-	if l.loaded, err = n.rpc.MempoolLoaded(ctx); err != nil || !l.loaded {
-		return l, err // an incomplete list is of no use
-	}
-	if l.Mempool, err = n.rpc.Mempool(ctx); err != nil {
-		return l, err
-	}
-	if l.chain, err = n.rpc.Chain(ctx); err != nil {
-		return l, err
-	}
-	if withSettings {
-		l.published, err = n.rpc.Notifications(ctx)
-		l.published = append([]bitcoind.Notification{}, l.published...) // an empty list is a result, too
-		var network bitcoind.Network
-		if network, l.networkErr = n.rpc.Network(ctx); l.networkErr == nil { // only advice depends on it
-			l.network = &network
-		}
-	}
-	return l, err
+	s.before = t.pool.position()
+	t.pool.startSnapshot()
+	t.request(listRequest{number: s.request, withSettings: t.chain.published == nil || s.rpc.defers()})
 }
 
 // applyList sets the pool to the node's list and applies what came since.
-func (n *Node) applyList(l list, err error) {
-	s, now := &n.sync, time.Now()
+func (t *tracker) applyList(l list, err error, now time.Time) {
+	s := &t.sync
 	changes := s.changes
 	s.fetching, s.changes, s.lastList = false, nil, now
 	if !s.due.IsZero() {
 		s.schedule(s.due) // not sooner than minListInterval from now
 	}
 	if err != nil {
-		n.logOnce(err)
+		t.logOnce(err)
 		if errors.Is(err, bitcoind.ErrWarmingUp) {
-			n.markRPCUsable()
+			t.markRPCUsable()
 			s.rpc.starting(now)
 		}
 		s.schedule(retryTime(now))
 		return
 	}
 	if !l.loaded {
-		n.markRPCUsable()
+		t.markRPCUsable()
 		s.rpc.starting(now)
 		s.schedule(now.Add(retryDelay))
 		return
 	}
-	n.applyNodeInfo(l, now)
+	t.applyNodeInfo(l, now)
 	s.listSequence = l.Sequence
-	unlisted, d := n.pool.replace(l.IDs, l.Sequence)
+	unlisted, d := t.pool.replace(l.IDs, l.Sequence)
 	if !s.restarted && s.before.contradicts(l.Sequence, d, changes) {
-		n.log.Info("bitcoind restarted while disconnected")
-		n.metrics.restarts.Inc()
+		t.log.Info("bitcoind restarted while disconnected")
+		t.metrics.restarts.Inc()
 		s.restarted, s.highest = true, 0
-		for _, c := range n.counters {
+		for _, c := range t.counters {
 			*c = counter{}
 		}
 	}
-	n.pool.apply(newerThan(changes, l.Sequence))
-	if removed := n.pool.removeAbsent(unlisted); !s.restarted {
+	t.pool.apply(newerThan(changes, l.Sequence))
+	if removed := t.pool.removeAbsent(unlisted); !s.restarted {
 		for _, id := range removed {
-			n.chain.vanished[id] = struct{}{}
+			t.chain.vanished[id] = struct{}{}
 		}
 	}
 	s.restarted = false
-	missing := n.backfill.start(&n.pool, now)
-	n.chain.walk = walk{next: l.chain.Best, active: true}
+	missing := t.backfill.start(&t.pool, now)
+	t.chain.walk = &walk{next: l.chain.Best}
 	first := !s.inSync
 	s.inSync, s.unexplainedSince = true, time.Time{}
-	n.metrics.inSync.Set(1)
 	if first || missing > 0 {
-		n.log.Info("in sync with the node's mempool", "transactions", n.pool.size, "sequence", n.pool.next,
-			"missing", missing, "vanished", len(n.chain.vanished))
+		t.log.Info("in sync with the node's mempool", "transactions", t.pool.size, "sequence", t.pool.next,
+			"missing", missing, "vanished", len(t.chain.vanished))
 	}
 }
 
@@ -239,31 +195,28 @@ func (s *syncer) caughtUp() bool { return s.highest+1 >= s.listSequence }
 
 // handleStaleChange handles a change with an outdated number: one before the list, which is normal, or one after it,
 // which means that our count of the numbers that blocks took is wrong.
-func (n *Node) handleStaleChange(m *message) {
-	if n.sync.inSync && m.number >= n.sync.listSequence {
-		n.log.Warn("the mempool's sequence went back: fetching the mempool again", "number", m.number, "expected", n.pool.next)
-		n.sync.inSync = false
-		n.resync(whyDrift, m.at)
+func (t *tracker) handleStaleChange(m *message) {
+	if t.sync.inSync && m.number >= t.sync.listSequence {
+		t.log.Warn("the mempool's sequence went back: fetching the mempool again", "number", m.number, "expected", t.pool.next)
+		t.sync.inSync = false
+		t.resync(whyDrift, m.at)
 	}
 }
 
 // checkSequence allows numbers of the mempool that no message had some time to be explained by a block, and then takes
 // them for lost.
-func (n *Node) checkSequence(now time.Time) {
-	s := &n.sync
+func (t *tracker) checkSequence(now time.Time) {
+	s := &t.sync
 	switch {
-	case !s.inSync || s.fetching || len(n.chain.changes) > 0 || n.pool.unexplained == 0:
+	case !s.inSync || s.fetching || len(t.chain.changes) > 0 || t.pool.unexplained == 0:
 		s.unexplainedSince = time.Time{}
 	case s.unexplainedSince.IsZero():
 		s.unexplainedSince = now
 	case now.Sub(s.unexplainedSince) > explainTimeout:
-		n.log.Warn("messages about changes of the mempool were lost", "missed", n.pool.unexplained)
-		n.metrics.missed.WithLabelValues(missedChanges).Add(float64(n.pool.unexplained))
+		t.log.Warn("messages about changes of the mempool were lost", "missed", t.pool.unexplained)
+		t.metrics.missed.WithLabelValues(missedChanges).Add(float64(t.pool.unexplained))
 		s.inSync = false
-		n.resync(whyMempool, now)
-	}
-	if !s.inSync {
-		n.metrics.inSync.Set(0)
+		t.resync(whyMempool, now)
 	}
 }
 
@@ -271,51 +224,49 @@ func (n *Node) checkSequence(now time.Time) {
 const explainTimeout = time.Second
 
 // checkRPC continues with ZMQ alone if RPC has failed for too long.
-func (n *Node) checkRPC(now time.Time) {
-	if n.rpc == nil {
+func (t *tracker) checkRPC(now time.Time) {
+	if !t.withRPC {
 		return
 	}
-	r := &n.sync.rpc
-	if n.backfill.idle() {
+	r := &t.sync.rpc
+	if t.backfill.idle() {
 		r.bodiesFailingSince = time.Time{} // none are needed
 	}
-	if !n.chain.walk.active {
+	if t.chain.walk == nil {
 		r.blocksFailingSince = time.Time{}
 	}
-	failed, failedBefore := r.tick(now, n.opts.ZMQOnlyAfter), n.fetchFails
-	n.fetchFails = r.fetchFails(now, n.opts.ZMQOnlyAfter)
-	n.setZMQOnly(r.zmqOnly || n.fetchFails)
+	failed, failedBefore := r.tick(now, t.opts.ZMQOnlyAfter), t.fetchFails
+	t.fetchFails = r.fetchFails(now, t.opts.ZMQOnlyAfter)
 	switch {
-	case n.fetchFails && !failedBefore:
-		n.log.Warn("bitcoind's RPC does not return the transactions or blocks that are needed: continuing with what comes over ZMQ until it does; checkconfig --probe tries every call",
-			"after", n.opts.ZMQOnlyAfter)
-	case failedBefore && !n.fetchFails && !r.zmqOnly && r.requestedSince.IsZero():
-		n.log.Info("bitcoind's RPC returns transactions and blocks again")
+	case t.fetchFails && !failedBefore:
+		t.log.Warn("bitcoind's RPC does not return the transactions or blocks that are needed: continuing with what comes over ZMQ until it does; checkconfig --probe tries every call",
+			"after", t.opts.ZMQOnlyAfter)
+	case failedBefore && !t.fetchFails && !r.zmqOnly && r.requestedSince.IsZero():
+		t.log.Info("bitcoind's RPC returns transactions and blocks again")
 	}
 	if failed {
-		n.log.Warn("bitcoind's RPC is not usable: continuing with ZMQ alone, as without --rpc, until it works; checkconfig --probe tries every call",
-			"after", n.opts.ZMQOnlyAfter)
+		t.log.Warn("bitcoind's RPC is not usable: continuing with ZMQ alone, as without --rpc, until it works; checkconfig --probe tries every call",
+			"after", t.opts.ZMQOnlyAfter)
 	}
 }
 
 // markRPCUsable records that RPC returned the mempool's list.
-func (n *Node) markRPCUsable() {
-	if n.sync.rpc.zmqOnly {
-		n.log.Info("bitcoind's RPC works again")
+func (t *tracker) markRPCUsable() {
+	if t.sync.rpc.zmqOnly {
+		t.log.Info("bitcoind's RPC works again")
 	}
-	n.sync.rpc.answered()
-	n.setZMQOnly(n.fetchFails)
+	t.sync.rpc.answered()
 }
 
 // logOnce logs an error of RPC, each text once until RPC works again.
-func (n *Node) logOnce(err error) {
-	n.metrics.failures.Inc()
+func (t *tracker) logOnce(err error) {
+	t.metrics.failures.Inc()
 	text := err.Error()
-	if _, logged := n.sync.logged[text]; logged || n.ctx.Err() != nil || len(n.sync.logged) >= maxLoggedErrors {
+	if _, logged := t.sync.logged[text]; logged || len(t.sync.logged) >= maxLoggedErrors {
 		return
 	}
-	n.sync.logged[text] = struct{}{}
-	n.log.Warn("an RPC request to bitcoind failed", "err", err)
+	t.sync.logged[text] = struct{}{}
+	t.log.Warn("an RPC request to bitcoind failed", "err", err)
 }
 
 // maxLoggedErrors bounds what is logged of one outage.

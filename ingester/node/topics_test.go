@@ -31,10 +31,9 @@ func TestNode_WarnsOfTopicAtAnotherPort(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
 			start := time.Unix(1e9, 0)
-			n := &Node{opts: Options{ZMQ: []string{mapped}}, log: slog.New(slog.NewTextHandler(&log, nil)), chain: newChain()}
+			n := newTracker(Options{ZMQ: []string{mapped}, Log: slog.New(slog.NewTextHandler(&log, nil))}, nil)
 			n.chain.published = published
 			n.warnOfTopics(start)
-			n.link.topics = make(map[string]struct{})
 			for _, topic := range c.received {
 				n.link.topics[topic] = struct{}{}
 			}

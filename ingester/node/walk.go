@@ -1,23 +1,19 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
-	"github.com/btcsuite/btcd/wire"
 
 	"sightglass/ingester/bitcoind"
 )
 
 // walk goes back from the tip through the blocks of the window.
 type walk struct {
-	next     chainhash.Hash
-	active   bool
-	fetching bool
-	steps    int
-	retry    time.Time
+	next  chainhash.Hash
+	steps int
+	retry time.Time
 }
 
 // maxSteps bounds a walk: the blocks of the window, about 18, many times over.
@@ -25,124 +21,84 @@ const maxSteps = 500
 
 // requestWalkStep requests the next block back from the tip: all of a block that was not processed yet, the header of
 // another.
-func (n *Node) requestWalkStep(now time.Time) {
-	w := &n.chain.walk
-	if !w.active || w.fetching || len(n.backfill.backlog) > maxBacklog || now.Before(w.retry) {
+func (t *tracker) requestWalkStep(now time.Time) {
+	w := t.chain.walk
+	if w == nil || t.chain.walkFetching || len(t.backfill.backlog) > maxBacklog || now.Before(w.retry) {
 		return
 	}
-	w.fetching = true
-	hash, oldest := w.next, now.Add(-n.opts.Window)
-	part := all
-	if _, processed := n.chain.processed[hash]; processed {
-		part = nothing
-		if len(n.chain.vanished) > 0 {
-			part = onlyIDs
+	t.chain.walkFetching = true
+	wanted := all
+	if _, processed := t.chain.processed[w.next]; processed {
+		wanted = nothing
+		if len(t.chain.vanished) > 0 {
+			wanted = onlyIDs
 		}
 	}
-	n.async(func(ctx context.Context) func() {
-		s, err := n.fetchStep(ctx, hash, part, oldest)
-		return func() { n.applyStep(hash, s, err) }
-	})
+	t.request(walkRequest{walk: w, blockRequest: blockRequest{hash: w.next, wanted: wanted, oldest: now.Add(-t.opts.Window)}})
 }
 
-// step is what a walk learns of one block.
-type step struct {
-	previous chainhash.Hash
-	at       time.Time
-	block    *wire.MsgBlock // nil if it is not wanted, or too old
-	ids      []chainhash.Hash
-}
-
-// part is how much of a block is wanted, besides its header.
-type part uint8
-
-const (
-	nothing part = iota
-	onlyIDs      // the IDs of its transactions
-	all
-)
-
-// fetchStep fetches a block's header, and the wanted part of the block unless the block is older than oldest. With an
-// error about the block itself the step has its header, and its IDs if they could be fetched.
-func (n *Node) fetchStep(ctx context.Context, hash chainhash.Hash, wanted part, oldest time.Time) (s step, err error) {
-	h, err := n.rpc.Header(ctx, hash)
-	if err != nil {
-		return s, err
+func (t *tracker) applyWalk(r walkRequest, b block, err error, now time.Time) {
+	w := r.walk
+	t.chain.walkFetching = false
+	noteFetch(&t.sync.rpc.blocksFailingSince, err, now)
+	if _, processed := t.chain.processed[r.hash]; !processed && err == nil && b.txs != nil {
+		t.chain.markProcessed(r.hash, b.ids)
+		t.queueBlockTransactions(b.txs, b.at, now)
+		t.backfill.blocks++
 	}
-	s.previous, s.at = h.Previous, h.Time
 	switch {
-	case h.Time.Before(oldest):
-	case wanted == onlyIDs:
-		s.ids, err = n.rpc.BlockIDs(ctx, hash)
-	case wanted == all:
-		if s.block, err = n.rpc.Block(ctx, hash); err == nil {
-			s.ids = idsOf(s.block)
-		} else if bitcoind.AboutOne(err) {
-			s.ids, _ = n.rpc.BlockIDs(ctx, hash) // nil if this fails too; skipBlock decides what follows from that
-		}
-	}
-	return s, err
-}
-
-func (n *Node) applyStep(hash chainhash.Hash, s step, err error) {
-	w, now := &n.chain.walk, time.Now()
-	w.fetching = false
-	noteFetch(&n.sync.rpc.blocksFailingSince, err, now)
-	switch {
-	case w.next != hash: // a newer walk has started
+	case t.chain.walk != w: // a newer walk has started: it looks for other transactions
 		return
 	case errors.Is(err, bitcoind.ErrPruned):
-		n.logOnce(err)
-		n.chain.walk = walk{}
-		clear(n.chain.vanished) // they may have been mined there, so they remain evidence
+		t.logOnce(err)
+		t.chain.walk = nil
+		clear(t.chain.vanished) // they may have been mined there, so they remain evidence
 		return
-	case errors.Is(err, bitcoind.ErrNotFound) && s.at.IsZero(): // the chain has changed
-		n.chain.walk = walk{}
-		n.sync.schedule(retryTime(now))
+	case errors.Is(err, bitcoind.ErrNotFound) && b.at.IsZero(): // the chain has changed
+		t.chain.walk = nil
+		t.sync.schedule(retryTime(now))
 		return
 	case err != nil:
-		n.logOnce(err)
+		t.logOnce(err)
 		// Without its header the step cannot continue. Headers are in the node's memory: an error about one is about
 		// the node.
-		if s.at.IsZero() || !bitcoind.AboutOne(err) || !n.backfill.failBlock(hash) {
+		if b.at.IsZero() || !bitcoind.AboutOne(err) || !t.backfill.failBlock(r.hash) {
 			w.retry = retryTime(now)
 			return
 		}
-		n.skipBlock(hash, s.ids, err)
-	default:
-		n.chain.markProcessed(hash, s.ids) // one that is too old, too: it is known
+		t.skipBlock(r.hash, b.ids, err)
+	case r.wanted == all:
+		t.chain.markProcessed(r.hash, b.ids) // one that is too old, too: it is known
+	default: // it was processed at the request; if it has turned out to be incomplete since, the next walk fetches it
+		t.chain.markMined(b.ids)
 	}
-	if s.block != nil {
-		n.queueBlockTransactions(s.block.Transactions, s.at)
-		n.backfill.blocks++
-	}
-	w.next, w.steps = s.previous, w.steps+1
-	if now.Sub(s.at) > n.opts.Window || s.previous == (chainhash.Hash{}) || w.steps >= maxSteps {
-		n.endWalk(now)
+	w.next, w.steps = b.previous, w.steps+1
+	if now.Sub(b.at) > t.opts.Window || b.previous == (chainhash.Hash{}) || w.steps >= maxSteps {
+		t.endWalk(now)
 	}
 }
 
 // skipBlock continues without a block that RPC does not return, or returns as bytes that are no block. It is not
 // fetched again. Payments that came only with this block are lost. If its IDs are unknown too, so is which of the
 // vanished transactions were mined; those remain evidence.
-func (n *Node) skipBlock(hash chainhash.Hash, ids []chainhash.Hash, err error) {
-	n.metrics.unread.Inc()
-	n.log.Warn("skipped a block that could not be fetched", "block", hash, "tries", triesPerBackfill, "err", err)
-	n.chain.markProcessed(hash, ids)
+func (t *tracker) skipBlock(hash chainhash.Hash, ids []chainhash.Hash, err error) {
+	t.metrics.unread.Inc()
+	t.log.Warn("skipped a block that could not be fetched", "block", hash, "tries", triesPerBackfill, "err", err)
+	t.chain.markProcessed(hash, ids)
 	if ids == nil {
-		clear(n.chain.vanished)
+		clear(t.chain.vanished)
 	}
 }
 
 // endWalk removes what vanished and is in none of the window's blocks: it was removed from the mempool, or is too old
 // to matter.
-func (n *Node) endWalk(now time.Time) {
-	n.chain.walk = walk{}
-	for id := range n.chain.vanished {
-		if n.pool.entries[id].pooled {
+func (t *tracker) endWalk(now time.Time) {
+	t.chain.walk = nil
+	for id := range t.chain.vanished {
+		if t.pool.entries[id].pooled {
 			continue // a later list has it again
 		}
-		n.emit(Event{Kind: Gone, ID: id, At: now})
+		t.emit(Event{Kind: Gone, ID: id, At: now})
 	}
-	clear(n.chain.vanished)
+	clear(t.chain.vanished)
 }

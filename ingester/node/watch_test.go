@@ -33,14 +33,52 @@ const quiet = 250 * time.Millisecond
 type watch struct {
 	t      *testing.T
 	lines  []transcript.Line
-	block  []chainhash.Hash        // since the last coinbase
-	mined  map[chainhash.Hash]bool // false: and disconnected
 	theirs *replay.Node
 	ours   *node.Node
 	reg    *prometheus.Registry
 
+	blocks
 	mu   sync.Mutex
 	held map[chainhash.Hash]bool // evidence: Seen and not Gone
+}
+
+// blocks collects the blocks' transactions from a recording.
+type blocks struct {
+	block []chainhash.Hash        // since the last coinbase
+	mined map[chainhash.Hash]bool // false: and disconnected
+}
+
+// note adds a line.
+func (b *blocks) note(t *testing.T, line transcript.Line) {
+	t.Helper()
+	switch line.Topic {
+	case node.TopicRawTx:
+		tx := transaction(t, line.Body)
+		if tx.TxIn[0].PreviousOutPoint.Index == wire.MaxPrevOutIndex {
+			b.block = nil
+		}
+		b.block = append(b.block, tx.TxHash())
+	case node.TopicSequence:
+		s, err := transcript.ParseSequence(line.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Letter == transcript.Connected || s.Letter == transcript.Disconnected {
+			for _, id := range b.block {
+				b.mined[id] = s.Letter == transcript.Connected
+			}
+		}
+	}
+}
+
+// evidence returns the transactions that are to be evidence: in the mempool, or mined.
+func (b *blocks) evidence(pooled []chainhash.Hash) map[chainhash.Hash]bool {
+	want := maps.Clone(b.mined)
+	for _, id := range pooled {
+		want[id] = true
+	}
+	maps.DeleteFunc(want, func(_ chainhash.Hash, paid bool) bool { return !paid })
+	return want
 }
 
 func newWatch(t *testing.T, lines []transcript.Line, withRPC bool, log io.Writer) *watch {
@@ -63,7 +101,7 @@ func watchNode(t *testing.T, lines []transcript.Line, o replay.NodeOptions, with
 // watchThrough uses the RPC at the URL that proxy returns for the replayed node's.
 func watchThrough(t *testing.T, proxy func(string) string, lines []transcript.Line, o replay.NodeOptions, withRPC bool, log io.Writer, change ...func(*watch, *node.Options)) *watch {
 	t.Helper()
-	w := &watch{t: t, lines: lines, mined: make(map[chainhash.Hash]bool), held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
+	w := &watch{t: t, lines: lines, blocks: blocks{mined: make(map[chainhash.Hash]bool)}, held: make(map[chainhash.Hash]bool), reg: prometheus.NewRegistry()}
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o.Endpoint, o.Log = "tcp://127.0.0.1:*", logger
 	if withRPC {
@@ -162,24 +200,7 @@ func (w *watch) step(f replay.Fault) (line transcript.Line, ok bool) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	switch line.Topic {
-	case node.TopicRawTx:
-		tx := transaction(w.t, line.Body)
-		if tx.TxIn[0].PreviousOutPoint.Index == wire.MaxPrevOutIndex {
-			w.block = nil
-		}
-		w.block = append(w.block, tx.TxHash())
-	case node.TopicSequence:
-		s, err := transcript.ParseSequence(line.Body)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		if s.Letter == transcript.Connected || s.Letter == transcript.Disconnected {
-			for _, id := range w.block {
-				w.mined[id] = s.Letter == transcript.Connected
-			}
-		}
-	}
+	w.note(w.t, line)
 	return line, ok
 }
 
@@ -224,11 +245,7 @@ func (w *watch) compare(where string) {
 func (w *watch) awaitEvidence(exact bool) {
 	w.t.Helper()
 	pooled, _ := w.theirs.Mempool()
-	want := maps.Clone(w.mined)
-	for _, id := range pooled {
-		want[id] = true
-	}
-	maps.DeleteFunc(want, func(_ chainhash.Hash, paid bool) bool { return !paid })
+	want := w.evidence(pooled)
 	w.eventually(func() string {
 		missing, surplus := w.difference(want)
 		if len(missing) == 0 && (len(surplus) == 0 || !exact) {
@@ -236,21 +253,22 @@ func (w *watch) awaitEvidence(exact bool) {
 		}
 		problem := "no evidence:"
 		for _, id := range missing {
-			problem += fmt.Sprintf("\n%v %v", id, w.story(id))
+			problem += fmt.Sprintf("\n%v %v", id, story(w.t, w.lines, id))
 		}
 		problem += "\nevidence that should not be:"
 		for _, id := range surplus {
-			problem += fmt.Sprintf("\n%v %v", id, w.story(id))
+			problem += fmt.Sprintf("\n%v %v", id, story(w.t, w.lines, id))
 		}
 		return problem
 	})
 }
 
 // story returns what the recording has about a transaction, for debugging.
-func (w *watch) story(id chainhash.Hash) (events []string) {
-	for n, line := range w.lines {
+func story(t *testing.T, lines []transcript.Line, id chainhash.Hash) (events []string) {
+	t.Helper()
+	for n, line := range lines {
 		switch {
-		case line.Topic == node.TopicRawTx && transaction(w.t, line.Body).TxHash() == id:
+		case line.Topic == node.TopicRawTx && transaction(t, line.Body).TxHash() == id:
 			events = append(events, fmt.Sprintf("%d: rawtx", n))
 		case line.Topic == node.TopicSequence:
 			if s, err := transcript.ParseSequence(line.Body); err == nil && s.Hash == id {
@@ -265,12 +283,16 @@ func (w *watch) story(id chainhash.Hash) (events []string) {
 func (w *watch) difference(want map[chainhash.Hash]bool) (missing, surplus []chainhash.Hash) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return difference(w.held, want)
+}
+
+func difference(have, want map[chainhash.Hash]bool) (missing, surplus []chainhash.Hash) {
 	for id := range want {
-		if !w.held[id] {
+		if !have[id] {
 			missing = append(missing, id)
 		}
 	}
-	for id, held := range w.held {
+	for id, held := range have {
 		if held && !want[id] {
 			surplus = append(surplus, id)
 		}
