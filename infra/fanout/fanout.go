@@ -1,6 +1,6 @@
-// Package fanout measures how one snapshot reaches many WebSocket clients, and what that costs: an edge's figures, and
-// beside them, in the same run, those of a bare loop that does the least a server can do (see Floor). What counts is
-// the ratio: absolute figures move with the machine. Linux only, and loopback only.
+// Package fanout measures an edge's fan-out to many WebSocket clients: latency, CPU time and memory. The same run measures
+// a baseline, the Floor, because absolute figures depend on the machine and only ratios are comparable. It runs on Linux
+// only, and uses the loopback network only.
 package fanout
 
 import (
@@ -17,39 +17,39 @@ import (
 	"sightglass/infra/internal/redisproc"
 )
 
-// Options are the settings of a comparison. The tags hold the defaults and the help.
+// Options are the settings of a comparison. Their tags hold the defaults and the help.
 type Options struct {
-	Edge     string        `default:"bin/edge" help:"The edge's program. It takes its settings from the environment: SIGHTGLASS_MAX_CLIENTS=..." type:"existingfile"`
-	Clients  int           `default:"2000" env:"CLIENTS" help:"WebSockets that stay, 1 to 19000."`
-	Duration time.Duration `default:"10s" env:"DURATION" help:"Time that is measured, for each server and protocol."`
-	Protocol []string      `default:"plain,deflate,delta" env:"PROTOCOL" help:"Some of plain, deflate, delta, delta-deflate."`
+	Edge     string        `default:"bin/edge" help:"The edge program. It reads its settings from the environment, for example SIGHTGLASS_MAX_CLIENTS." type:"existingfile"`
+	Clients  int           `default:"2000" env:"CLIENTS" help:"Clients that stay connected, 1 to 19000."`
+	Duration time.Duration `default:"10s" env:"DURATION" help:"Measured time for each server and protocol."`
+	Protocol []string      `default:"plain,deflate,delta" env:"PROTOCOL" help:"Any of plain, deflate, delta, delta-deflate."`
 	Rate     float64       `default:"2" env:"RATE" help:"Snapshots a second, 0.1 to 100."`
-	Points   int           `default:"8" env:"POINTS" help:"New points in a snapshot, on average, 0 to 500. Mainnet has about 8."`
-	Churn    int           `default:"0" env:"CHURN" help:"Clients a minute that come and go beside the others; also shows what the edge holds meanwhile."`
-	Stalled  int           `default:"0" env:"STALLED" help:"Of the clients, so many stop reading, and the others are measured once more."`
-	Grow     int           `default:"0" env:"GROW" help:"After each stretch so many more clients, until p99 is over 100 ms: what a core can carry."`
-	Rounds   int           `default:"1" env:"ROUNDS" help:"Measure so often and keep the best, 1 to 20: for a machine that has other work."`
-	Floor    bool          `default:"true" negatable:"" env:"FLOOR" help:"Measure the floor, too."`
+	Points   int           `default:"8" env:"POINTS" help:"Average number of new points in a snapshot, 0 to 500. Mainnet has about 8."`
+	Churn    int           `default:"0" env:"CHURN" help:"Additional clients a minute that connect and leave, 0 to 10000. Also prints the edge's resource usage."`
+	Stalled  int           `default:"0" env:"STALLED" help:"Number of clients that stop reading after the measurement. The others are then measured again."`
+	Grow     int           `default:"0" env:"GROW" help:"Clients to add after each measurement, until the p99 latency reaches 100 ms: the capacity of a core."`
+	Rounds   int           `default:"1" env:"ROUNDS" help:"Number of measurements, 1 to 20, of which the best is kept: for a busy machine."`
+	Floor    bool          `default:"true" negatable:"" env:"FLOOR" help:"Measure the floor too."`
 
-	Progress func(fmt.Stringer) `kong:"-"` // is told of what is done, and of each look during churn; nil: nobody
+	Progress func(fmt.Stringer) `kong:"-"` // called with each step and with each sample during churn; may be nil
 }
 
-// mostClients is what fits under the usual hard limit of 20,000 open files, with a server's other ones.
-const mostClients = 19_000
+// maxClients is the number of clients that the usual hard limit of 20,000 open files allows, with a margin for other files.
+const maxClients = 19_000
 
-// Validate names every setting that is wrong and what it may be.
+// Validate returns an error that names every invalid setting and its valid values.
 func (o Options) Validate() error {
 	var errs []error
-	check := func(name string, value, least, most float64) {
-		if !(value >= least && value <= most) {
-			errs = append(errs, fmt.Errorf("--%s %v: want %v to %v", name, value, least, most))
+	check := func(name string, value, minimum, maximum float64) {
+		if !(value >= minimum && value <= maximum) {
+			errs = append(errs, fmt.Errorf("--%s %v: want %v to %v", name, value, minimum, maximum))
 		}
 	}
-	check("clients", float64(o.Clients), 1, mostClients)
+	check("clients", float64(o.Clients), 1, maxClients)
 	check("rate", o.Rate, 0.1, 100)
 	check("points", float64(o.Points), 0, 500)
 	check("churn", float64(o.Churn), 0, 10_000)
-	check("grow", float64(o.Grow), 0, mostClients)
+	check("grow", float64(o.Grow), 0, maxClients)
 	check("rounds", float64(o.Rounds), 1, 20)
 	check("stalled", float64(o.Stalled), 0, float64(max(o.Clients-1, 0)))
 	if o.Duration <= 0 {
@@ -57,7 +57,7 @@ func (o Options) Validate() error {
 	}
 	for _, name := range o.Protocol {
 		if _, ok := Protocols[name]; !ok {
-			errs = append(errs, fmt.Errorf("--protocol %s: want some of plain, deflate, delta, delta-deflate", name))
+			errs = append(errs, fmt.Errorf("--protocol %s: want any of plain, deflate, delta, delta-deflate", name))
 		}
 	}
 	return errors.Join(errs...)
@@ -65,19 +65,20 @@ func (o Options) Validate() error {
 
 func (o Options) load(protocol string) Load {
 	return Load{
-		Clients: o.Clients, Grow: o.Grow, Stalled: o.Stalled, Churn: o.Churn, Stay: Stay, Rate: o.Rate, Points: o.Points,
+		Clients: o.Clients, Grow: o.Grow, Stalled: o.Stalled, Churn: o.Churn, Stay: ChurnStay, Rate: o.Rate, Points: o.Points,
 		Duration: o.Duration, Protocol: Protocols[protocol], Progress: o.Progress,
 	}
 }
 
-// A comparison is what its runs share.
+// A comparison measures several servers with the same options.
 type comparison struct {
 	opts  Options
-	core  int // the servers'
+	core  int // that the servers are pinned to
 	redis *redisproc.Server
 }
 
-// Compare measures the floor and the edge in each protocol, in turn.
+// Compare measures the edge and the floor with each protocol. It returns an error if the options are invalid, a program is
+// missing or fails, or clients cannot connect. It pins this process to all cores but the server's.
 func Compare(ctx context.Context, o Options) (report *Report, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -97,17 +98,21 @@ func Compare(ctx context.Context, o Options) (report *Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, c.redis.Kill()) }()
-	report = newReport(o, core, others.IsSet(core))
+	report = &Report{
+		Clients: o.Clients, Rate: o.Rate, Points: o.Points, Seconds: o.Duration.Seconds(),
+		Core: core, Shared: others.IsSet(core),
+	}
 	for _, protocol := range o.Protocol {
-		measured, err := c.compare(ctx, protocol)
+		result, err := c.compare(ctx, protocol)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", protocol, err)
 		}
-		report.Protocols = append(report.Protocols, measured)
+		report.Protocols = append(report.Protocols, result)
 	}
 	return report, nil
 }
 
+// compare measures the edge and the floor with one protocol, as many rounds as the options say.
 func (c *comparison) compare(ctx context.Context, protocol string) (Comparison, error) {
 	result := Comparison{Protocol: protocol}
 	for range c.opts.Rounds {
@@ -119,7 +124,7 @@ func (c *comparison) compare(ctx context.Context, protocol string) (Comparison, 
 		if err != nil {
 			return result, fmt.Errorf("edge: %w", err)
 		}
-		result.Edge = better(result.Edge, edge)
+		result.Edge = betterRun(result.Edge, edge)
 		if !c.opts.Floor {
 			continue
 		}
@@ -127,14 +132,15 @@ func (c *comparison) compare(ctx context.Context, protocol string) (Comparison, 
 		if err != nil {
 			return result, fmt.Errorf("floor: %w", err)
 		}
-		result.Floor = better(result.Floor, floor)
+		result.Floor = betterRun(result.Floor, floor)
 	}
 	return result, nil
 }
 
-func (c *comparison) say(protocol, what string) {
+// progress reports that the measurement of a server starts.
+func (c *comparison) progress(protocol, server string) {
 	if c.opts.Progress != nil {
-		c.opts.Progress(step("measuring " + protocol + ": " + what))
+		c.opts.Progress(step("measuring " + protocol + ": " + server))
 	}
 }
 
@@ -144,7 +150,7 @@ type step string
 func (s step) String() string { return string(s) }
 
 func (c *comparison) measureEdge(ctx context.Context, protocol string) (run *Run, err error) {
-	c.say(protocol, "the edge")
+	c.progress(protocol, "the edge")
 	addr, metrics, err := freeAddrs()
 	if err != nil {
 		return nil, err
@@ -166,11 +172,11 @@ func (c *comparison) measureEdge(ctx context.Context, protocol string) (run *Run
 	}, c.opts.load(protocol))
 }
 
-// FloorCommand is this program's argument that makes it a floor; the address to listen on follows.
+// FloorCommand is the argument with which Compare starts its own program as a floor. The listening address follows it.
 const FloorCommand = "floor"
 
 func (c *comparison) measureFloor(ctx context.Context, protocol string) (run *Run, err error) {
-	c.say(protocol, "the floor")
+	c.progress(protocol, "the floor")
 	addr, _, err := freeAddrs()
 	if err != nil {
 		return nil, err
@@ -188,14 +194,14 @@ func (c *comparison) measureFloor(ctx context.Context, protocol string) (run *Ru
 		return nil, err
 	}
 	load := c.opts.load(protocol)
-	load.Churn, load.Stalled = 0, 0 // the edge's figures are compared with the floor at its best
+	load.Churn, load.Stalled = 0, 0 // the floor is the baseline without them
 	return Measure(ctx, Server{
 		Addr: addr, Process: child.process(), Core: c.core,
-		Sink: &FloorSink{Feed: child.feed, Protocol: load.Protocol},
+		Sink: &FloorSink{Feed: child.stdin, Protocol: load.Protocol},
 	}, load)
 }
 
-// ServeFloor is what a process does that was started with FloorCommand.
+// ServeFloor runs a floor whose feed is the standard input. It returns when the input ends.
 func ServeFloor(listen string) error {
 	addr, err := netip.ParseAddrPort(listen)
 	if err != nil {
@@ -208,12 +214,12 @@ func ServeFloor(listen string) error {
 	return f.Run()
 }
 
-// freeAddrs gives two addresses that nobody listens on right now.
-func freeAddrs() (one, two netip.AddrPort, err error) {
+// freeAddrs returns two loopback addresses with currently unused ports.
+func freeAddrs() (first, second netip.AddrPort, err error) {
 	var listeners [2]net.Listener
 	for i := range listeners {
 		if listeners[i], err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return one, two, err
+			return first, second, err
 		}
 		defer listeners[i].Close()
 	}
@@ -221,17 +227,17 @@ func freeAddrs() (one, two netip.AddrPort, err error) {
 	return addrOf(listeners[0]), addrOf(listeners[1]), nil
 }
 
-// awaitListener waits until a server has started.
+// awaitListener waits until a server accepts connections, at most startTimeout.
 func awaitListener(ctx context.Context, addr netip.AddrPort) error {
-	ctx, cancel := context.WithTimeout(ctx, stopWithin)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	for {
 		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr.String())
 		if err == nil {
 			return conn.Close()
 		}
-		if pause(ctx, patience) != nil {
-			return fmt.Errorf("the server does not listen on %s: %w", addr, err)
+		if sleep(ctx, pollInterval) != nil {
+			return fmt.Errorf("the server does not accept connections on %s: %w", addr, err)
 		}
 	}
 }

@@ -15,10 +15,11 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A Sink takes snapshots to a server: to an edge by way of Redis, to the floor directly.
+// A Sink delivers snapshots to a server: to an edge through Redis, to the floor directly.
 type Sink interface {
-	// Prepare builds what Send sends for the source's newest snapshot. What it builds is good until the next call.
+	// Prepare encodes the source's newest snapshot for Send, so that encoding is not part of the latency.
 	Prepare(s *Source) error
+	// Send sends what Prepare encoded last.
 	Send(ctx context.Context) error
 }
 
@@ -27,7 +28,7 @@ var (
 	_ Sink = (*FloorSink)(nil)
 )
 
-// A RedisSink publishes as an ingester does.
+// A RedisSink publishes to Redis as an ingester does.
 type RedisSink struct {
 	Client *redis.Client
 	json   []byte
@@ -35,7 +36,7 @@ type RedisSink struct {
 
 // Prepare implements Sink.
 func (r *RedisSink) Prepare(s *Source) error {
-	r.json = s.now.AppendJSON(r.json[:0])
+	r.json = s.latest.AppendJSON(r.json[:0])
 	return nil
 }
 
@@ -49,35 +50,34 @@ func (r *RedisSink) Send(ctx context.Context) error {
 	return err
 }
 
-// A FloorSink builds the frame that a server of the protocol would send, and hands it to a Floor.
+// A FloorSink builds the frame that a server of the protocol sends, and writes it to a Floor's feed.
 type FloorSink struct {
 	Feed     io.Writer
 	Protocol Protocol
-	deflater *deflater
 	text     []byte
-	out      []byte
+	out      []byte // length and frame
 }
 
 // Prepare implements Sink.
-func (f *FloorSink) Prepare(s *Source) (err error) {
-	deflate := f.Protocol.Deflate && f.Protocol.Subprotocol == "" // a delta is too small for it to pay
+func (f *FloorSink) Prepare(s *Source) error {
+	deflate := f.Protocol.Deflate && f.Protocol.Subprotocol == "" // edges do not deflate deltas, which are too small
 	if f.Protocol.Subprotocol == "" {
-		f.text = s.now.AppendJSON(f.text[:0])
+		f.text = s.latest.AppendJSON(f.text[:0])
 	} else {
 		f.text = s.appendDelta(f.text[:0])
 	}
 	payload := f.text
 	if deflate {
-		if f.deflater == nil {
-			f.deflater = newDeflater()
-		}
-		if payload, err = f.deflater.deflate(f.text); err != nil {
-			return err
-		}
+		payload = ws.Deflate(f.text)
 	}
-	f.out = ws.AppendFrame(append(f.out[:0], 0, 0, 0, 0), opText, deflate, payload)
-	binary.BigEndian.PutUint32(f.out, uint32(len(f.out)-lengthSize))
+	f.setFrame(payload, deflate)
 	return nil
+}
+
+// setFrame builds a text frame, preceded by its length.
+func (f *FloorSink) setFrame(payload []byte, deflated bool) {
+	f.out = ws.AppendFrame(append(f.out[:0], 0, 0, 0, 0), ws.Text, deflated, payload)
+	binary.BigEndian.PutUint32(f.out, uint32(len(f.out)-lengthSize))
 }
 
 // Send implements Sink.
@@ -86,23 +86,23 @@ func (f *FloorSink) Send(context.Context) error {
 	return err
 }
 
-// A Feeder sends a snapshot on every tick, as long as it runs.
+// A Feeder sends a snapshot at a fixed rate.
 type Feeder struct {
-	source  *Source
-	sink    Sink
-	tally   *Tally
-	every   time.Duration
-	stretch atomic.Pointer[stretch]
+	source     *Source
+	sink       Sink
+	deliveries *Deliveries
+	period     time.Duration // between snapshots
+	interval   atomic.Pointer[interval]
 }
 
-// NewFeeder makes a feeder that sends rate snapshots a second.
-func NewFeeder(source *Source, sink Sink, tally *Tally, rate float64) *Feeder {
-	return &Feeder{source: source, sink: sink, tally: tally, every: time.Duration(float64(time.Second) / rate)}
+// NewFeeder returns a feeder that sends rate snapshots a second. deliveries may be nil if Measure is not called.
+func NewFeeder(source *Source, sink Sink, deliveries *Deliveries, rate float64) *Feeder {
+	return &Feeder{source: source, sink: sink, deliveries: deliveries, period: time.Duration(float64(time.Second) / rate)}
 }
 
-// Run feeds until ctx ends. Its error is the sink's.
+// Run sends snapshots until ctx ends, or until the sink fails: then it returns the sink's error.
 func (f *Feeder) Run(ctx context.Context) error {
-	ticker := time.NewTicker(f.every)
+	ticker := time.NewTicker(f.period)
 	defer ticker.Stop()
 	for {
 		select {
@@ -110,61 +110,66 @@ func (f *Feeder) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		s := f.stretch.Load()
-		counted := s.tick()
-		if !counted {
-			f.stretch.CompareAndSwap(s, nil)
+		i := f.interval.Load()
+		measured := i.next()
+		if !measured {
+			f.interval.CompareAndSwap(i, nil)
 		}
-		if err := f.send(ctx, counted); err != nil && ctx.Err() == nil {
+		if err := f.send(ctx, measured); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("sending a snapshot: %w", err)
 		}
 	}
 }
 
-func (f *Feeder) send(ctx context.Context, counted bool) error {
-	made := f.source.Next(time.Now(), f.every)
+func (f *Feeder) send(ctx context.Context, measured bool) error {
+	snapshot := f.source.Next(time.Now(), f.period)
 	if err := f.sink.Prepare(f.source); err != nil {
 		return err
 	}
-	if counted {
-		f.tally.Sent(int64(math.Round(made.Timestamp*1000)), time.Now())
+	if measured {
+		f.deliveries.Sent(timestampMillis(snapshot), time.Now())
 	}
 	return f.sink.Send(ctx)
 }
 
-// Stretch counts on the arrivals of the next n snapshots. It calls begin right before the first of them is sent, and
-// end right before the one after the last, so that what lies between has cost them all and no other; then it returns.
-func (f *Feeder) Stretch(ctx context.Context, n int, begin, end func()) error {
-	s := &stretch{left: n, begin: begin, end: end, done: make(chan struct{})}
-	f.stretch.Store(s)
+// timestampMillis returns the snapshot's timestamp in Unix milliseconds.
+func timestampMillis(s *contract.Snapshot) int64 { return int64(math.Round(s.Timestamp * 1000)) }
+
+// Measure records the deliveries of the next n snapshots. It calls begin immediately before the first of them is sent and
+// end immediately before the snapshot after the last, so that the time between covers the cost of exactly n snapshots.
+// Then it returns, or with ctx's error when ctx ends. Run must be running.
+func (f *Feeder) Measure(ctx context.Context, n int, begin, end func()) error {
+	i := &interval{left: n, begin: begin, end: end, done: make(chan struct{})}
+	f.interval.Store(i)
 	select {
-	case <-s.done:
+	case <-i.done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-type stretch struct {
+// An interval is a number of consecutive snapshots that are measured.
+type interval struct {
 	left       int
 	begun      bool
 	begin, end func()
 	done       chan struct{}
 }
 
-// tick reports whether the next snapshot belongs to the stretch.
-func (s *stretch) tick() bool {
+// next reports whether the next snapshot belongs to the interval, which may be nil.
+func (i *interval) next() bool {
 	switch {
-	case s == nil:
+	case i == nil:
 		return false
-	case s.left == 0:
-		s.end()
-		close(s.done)
+	case i.left == 0:
+		i.end()
+		close(i.done)
 		return false
-	case !s.begun:
-		s.begun = true
-		s.begin()
+	case !i.begun:
+		i.begun = true
+		i.begin()
 	}
-	s.left--
+	i.left--
 	return true
 }

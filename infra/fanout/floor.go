@@ -12,36 +12,37 @@ import (
 )
 
 const (
-	// floorSendBuffer is the edge's, so that the kernel works the same for both.
+	// floorSendBuffer is the size of the edge's send buffers in bytes, so that the kernel does the same work for both.
 	floorSendBuffer = 64 << 10
-	backlog         = 4096 // connections that wait to be accepted: the kernel's own limit
-	eventBatch      = 512  // sockets that one look at epoll tells of
-	lengthSize      = 4    // before each frame that comes from the feeder
+	backlog         = 4096 // maximum connections to accept; the kernel's default limit
+	eventBatch      = 512  // maximum events of one epoll_wait
+	lengthSize      = 4    // bytes of the length before each frame from the feeder
 )
 
-// A Floor is the least that a fan-out server can do, for others to be compared with: one thread, one epoll, and for
-// each client one system call that writes a frame which somebody else has built. Like an edge it gives a client that
-// is slow the newest frame next. It checks nothing: it is a yardstick, no server.
+// A Floor is a fan-out server that does the minimum, as a baseline for an edge: one thread, one epoll instance, and one
+// system call per client that writes a frame built by the feeder. As on an edge, a slow client skips to the newest frame.
+// It validates nothing, so it must not serve real clients.
 type Floor struct {
 	epoll, listener, feed int
 
 	clients map[int32]*floorClient
 	open    []*floorClient
 	latest  []byte
-	coming  []byte // what has come from the feeder of a frame that is not whole
+	partial []byte // received part of the next frame, with its length
 	buf     []byte
 }
 
 type floorClient struct {
 	fd      int
-	place   int // in Floor.open; -1 during the handshake
-	request []byte
-	rest    []byte // of the frame that is being sent
+	index   int    // in Floor.open; -1 during the handshake
+	request []byte // handshake request so far
+	unsent  []byte // rest of the current frame
 	behind  bool   // there is a newer frame
-	waiting bool   // epoll will tell when it takes more
+	waiting bool   // epoll reports when the socket is writable
 }
 
-// NewFloor listens on addr. It sends on what is written to feed: frames, each after its length in 4 bytes.
+// NewFloor listens on addr. The floor broadcasts the frames that it reads from the file descriptor feed; each frame is
+// preceded by its length in 4 bytes, big-endian.
 func NewFloor(addr netip.AddrPort, feed int) (*Floor, error) {
 	f := &Floor{feed: feed, clients: make(map[int32]*floorClient), buf: make([]byte, 64<<10)}
 	var err error
@@ -69,7 +70,7 @@ func (f *Floor) bind(addr netip.AddrPort) (err error) {
 	)
 }
 
-// Addr is where it listens.
+// Addr returns the listening address.
 func (f *Floor) Addr() (netip.AddrPort, error) {
 	name, err := unix.Getsockname(f.listener)
 	if err != nil {
@@ -83,10 +84,9 @@ func (f *Floor) watch(op, fd int, events uint32) error {
 	return unix.EpollCtl(f.epoll, op, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)})
 }
 
-// errFed is the end of the feed.
-var errFed = errors.New("the feed has ended")
+var errFeedEnded = errors.New("the feed has ended")
 
-// Run works until the feed ends.
+// Run serves until the feed ends. It returns an error if epoll, accepting or reading the feed fails.
 func (f *Floor) Run() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -98,7 +98,7 @@ func (f *Floor) Run() error {
 			return err
 		}
 		for _, e := range events[:max(n, 0)] {
-			if err := f.handle(e); errors.Is(err, errFed) {
+			if err := f.handle(e); errors.Is(err, errFeedEnded) {
 				return nil
 			} else if err != nil {
 				return err
@@ -120,7 +120,7 @@ func (f *Floor) handle(e unix.EpollEvent) error {
 	case f.listener:
 		return f.accept()
 	case f.feed:
-		return f.takeFeed()
+		return f.readFeed()
 	}
 	c := f.clients[e.Fd]
 	if c != nil && e.Events&unix.EPOLLOUT != 0 {
@@ -141,7 +141,7 @@ func (f *Floor) accept() error {
 		if err != nil {
 			return fmt.Errorf("accepting client %d: %w", len(f.clients)+1, err)
 		}
-		f.clients[int32(fd)] = &floorClient{fd: fd, place: -1}
+		f.clients[int32(fd)] = &floorClient{fd: fd, index: -1}
 		if err := errors.Join(
 			unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1),
 			f.watch(unix.EPOLL_CTL_ADD, fd, unix.EPOLLIN),
@@ -151,7 +151,8 @@ func (f *Floor) accept() error {
 	}
 }
 
-// read takes the handshake. What a client says later means nothing here, but that it has left.
+// read reads the handshake request. After the handshake it discards what the client sends, and drops a client that has
+// disconnected.
 func (f *Floor) read(c *floorClient) {
 	n, err := unix.Read(c.fd, f.buf)
 	switch {
@@ -160,7 +161,7 @@ func (f *Floor) read(c *floorClient) {
 	case err != nil || n == 0:
 		f.drop(c)
 		return
-	case c.place >= 0:
+	case c.index >= 0:
 		return
 	}
 	c.request = append(c.request, f.buf[:n]...)
@@ -170,75 +171,76 @@ func (f *Floor) read(c *floorClient) {
 		}
 		return
 	}
-	if _, err := write(c.fd, answer(string(c.request))); err != nil {
+	if _, err := write(c.fd, acceptResponse(string(c.request))); err != nil {
 		f.drop(c)
 		return
 	}
-	c.request, c.place = nil, len(f.open)
+	c.request, c.index = nil, len(f.open)
 	f.open = append(f.open, c)
 }
 
-func (f *Floor) takeFeed() error {
+func (f *Floor) readFeed() error {
 	n, err := unix.Read(f.feed, f.buf)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return nil
 	case err != nil:
-		return fmt.Errorf("the feed: %w", err)
+		return fmt.Errorf("reading the feed: %w", err)
 	case n == 0:
-		return errFed
+		return errFeedEnded
 	}
-	f.coming = append(f.coming, f.buf[:n]...)
-	for len(f.coming) >= lengthSize {
-		end := lengthSize + int(binary.BigEndian.Uint32(f.coming))
-		if len(f.coming) < end {
+	f.partial = append(f.partial, f.buf[:n]...)
+	for len(f.partial) >= lengthSize {
+		end := lengthSize + int(binary.BigEndian.Uint32(f.partial))
+		if len(f.partial) < end {
 			return nil
 		}
-		f.broadcast(f.coming[lengthSize:end:end])
-		f.coming = append([]byte(nil), f.coming[end:]...) // clients may still be sent the old array
+		f.broadcast(f.partial[lengthSize:end:end])
+		f.partial = append([]byte(nil), f.partial[end:]...) // clients may still have unsent bytes of the old array
 	}
 	return nil
 }
 
 func (f *Floor) broadcast(frame []byte) {
 	f.latest = frame
-	for i := len(f.open) - 1; i >= 0; i-- { // drop puts the last one, who has had it, in the place of another
+	for i := len(f.open) - 1; i >= 0; i-- { // in reverse: drop moves the last client, which is done, to the index of the dropped one
 		c := f.open[i]
-		if len(c.rest) > 0 {
+		if len(c.unsent) > 0 {
 			c.behind = true
 			continue
 		}
-		c.rest = frame
+		c.unsent = frame
 		f.flush(c)
 	}
 }
 
-// flush sends until all is sent or the socket takes no more.
+// flush writes until everything is sent or the socket is full.
 func (f *Floor) flush(c *floorClient) {
-	for len(c.rest) > 0 {
-		n, err := write(c.fd, c.rest)
+	for len(c.unsent) > 0 {
+		n, err := write(c.fd, c.unsent)
 		if errors.Is(err, unix.EAGAIN) {
-			f.await(c, true)
+			f.setWaiting(c, true)
 			return
 		}
 		if err != nil {
 			f.drop(c)
 			return
 		}
-		if c.rest = c.rest[n:]; len(c.rest) == 0 && c.behind {
-			c.rest, c.behind = f.latest, false
+		if c.unsent = c.unsent[n:]; len(c.unsent) == 0 && c.behind {
+			c.unsent, c.behind = f.latest, false
 		}
 	}
-	f.await(c, false)
+	f.setWaiting(c, false)
 }
 
-func (f *Floor) await(c *floorClient, room bool) {
-	if c.waiting == room {
+// setWaiting sets whether epoll reports that the socket is writable.
+func (f *Floor) setWaiting(c *floorClient, waiting bool) {
+	if c.waiting == waiting {
 		return
 	}
-	c.waiting = room
+	c.waiting = waiting
 	events := uint32(unix.EPOLLIN)
-	if room {
+	if waiting {
 		events |= unix.EPOLLOUT
 	}
 	if f.watch(unix.EPOLL_CTL_MOD, c.fd, events) != nil {
@@ -247,9 +249,9 @@ func (f *Floor) await(c *floorClient, room bool) {
 }
 
 func (f *Floor) drop(c *floorClient) {
-	if c.place >= 0 {
+	if c.index >= 0 {
 		last := f.open[len(f.open)-1]
-		f.open[c.place], last.place = last, c.place
+		f.open[c.index], last.index = last, c.index
 		f.open = f.open[:len(f.open)-1]
 	}
 	delete(f.clients, int32(c.fd))

@@ -4,91 +4,90 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"sightglass/edge/ws"
 )
 
-// Opcodes of WebSocket frames (RFC 6455, 5.2).
+// WebSocket frame headers (RFC 6455, 5.2).
 const (
-	opContinuation = 0x0
-	opText         = 0x1
-	opBinary       = 0x2
-	opClose        = 0x8
-	opPing         = 0x9
-	opPong         = 0xA
+	fin        = 0x80 // first byte: the last frame of its message
+	rsv1       = 0x40 // first byte: the message is deflated (RFC 7692)
+	rsv23      = 0x30 // first byte
+	opcodeBits = 0x0f // first byte
+	masked     = 0x80 // second byte
+	length16   = 126  // second byte: the length is in the next two bytes
+	length64   = 127  // second byte: the length is in the next eight bytes
+	maxHeader  = 10   // bytes of a server's frame header, which has no mask
 )
 
 const (
-	fin         = 0x80 // first byte: the last frame of its message
-	rsv1        = 0x40 // first byte: the message is deflated (RFC 7692)
-	masked      = 0x80 // second byte
-	length16    = 126  // second byte: the length is in the next two bytes
-	length64    = 127  // second byte: the length is in the next eight
-	maxHeader   = 10   // of a frame from a server, which has no mask
-	maxControl  = 125  // payload of a control frame
-	maxPayload  = 1 << 24
-	closeNoCode = 1005 // what stands for a close frame without a code
+	// maxPayload is the maximum payload of a frame in bytes.
+	maxPayload = 1 << 24
+	// tailSize is the number of bytes kept from the end of a message. A snapshot's timestamp is in its last 200 bytes; that
+	// of a delta may be anywhere in up to 1,400 bytes, at mainnet's rate.
+	tailSize = 4 << 10
 )
 
-// tailSize is how much of a message's end is kept. A snapshot's time stands within its last 200 bytes; a delta may have
-// it anywhere, and has up to 1,400 bytes at mainnet's rate.
-const tailSize = 4 << 10
-
-// A parser follows the frames that a server sends on one connection. It holds no more of a message than its end, and
-// can be told of bytes that were thrown away unread.
+// A parser parses the frames that a server sends on one connection. It keeps only the end of a message, and accepts that
+// bytes were discarded unread.
 type parser struct {
-	keep  int // most bytes of a message's end to hold; all of it for a connection that inflates
-	tails *tails
+	maxTail int // maximum bytes kept of a message; maxPayload on a connection that inflates messages
+	tails   *tailPool
 
-	header  [maxHeader]byte
-	held    int // bytes of the header that are there
-	inFrame bool
-	opcode  byte
-	left    uint64 // payload bytes of the frame still to come
+	header       [maxHeader]byte
+	headerLength int // bytes of the header so far
+	inFrame      bool
+	opcode       byte
+	left         uint64 // remaining payload bytes of the frame
 
-	inMessage bool // between the frames of a message
+	inMessage bool // a message has started and its last frame has not ended
 	deflated  bool
 	size      uint64 // payload bytes of the message so far
-	tail      []byte // the message's end so far
+	tail      []byte // last payload bytes of the message so far
 
-	control     [maxControl]byte
+	control     [ws.MaxControl]byte
 	controlSize int
 }
 
-// An event is what a parser has come to.
+// An event is the result of parser.next.
 type event int
 
 const (
-	gotNothing event = iota
-	gotMessage       // size, deflated and tail tell of it; done must be called
-	gotControl       // opcode and payload tell of it
+	incomplete event = iota
+	messageEnd       // size, deflated and tail describe the message; release must be called
+	controlEnd       // opcode and payload describe the control frame
 )
 
-// next takes bytes from b, up to the end of a frame at most, and returns those that are left.
-func (p *parser) next(b []byte) (rest []byte, got event, err error) {
+// next parses b up to the end of a frame and returns the remaining bytes. An error means that the server violates the
+// protocol.
+func (p *parser) next(b []byte) (rest []byte, parsed event, err error) {
 	if !p.inFrame {
-		if b, err = p.takeHeader(b); err != nil || !p.inFrame {
-			return nil, gotNothing, err
+		if b, err = p.readHeader(b); err != nil || !p.inFrame {
+			return nil, incomplete, err
 		}
 	}
 	n := min(uint64(len(b)), p.left)
-	p.takePayload(b[:n])
+	p.readPayload(b[:n])
 	if p.left > 0 {
-		return nil, gotNothing, nil
+		return nil, incomplete, nil
 	}
 	return b[n:], p.endFrame(), nil
 }
 
-func (p *parser) takeHeader(b []byte) ([]byte, error) {
+// readHeader reads a frame header, which may arrive in parts, and returns the bytes after it.
+func (p *parser) readHeader(b []byte) ([]byte, error) {
 	for i, c := range b {
-		p.header[p.held] = c
-		p.held++
-		if p.held >= 2 && p.held == headerSize(p.header[1]) {
-			p.held = 0
+		p.header[p.headerLength] = c
+		p.headerLength++
+		if p.headerLength >= 2 && p.headerLength == headerSize(p.header[1]) {
+			p.headerLength = 0
 			return b[i+1:], p.startFrame()
 		}
 	}
 	return nil, nil
 }
 
+// headerSize returns the size of a frame header in bytes, from its second byte.
 func headerSize(second byte) int {
 	switch second &^ masked {
 	case length16:
@@ -100,17 +99,17 @@ func headerSize(second byte) int {
 }
 
 var (
-	errMasked       = errors.New("a masked frame from a server")
-	errReserved     = errors.New("a frame with reserved bits")
-	errBadControl   = errors.New("a control frame that is fragmented or over 125 bytes")
-	errFragments    = errors.New("frames of two messages, mixed")
-	errPayloadLarge = fmt.Errorf("a frame over %d bytes", maxPayload)
+	errMasked          = errors.New("masked frame from the server")
+	errReservedBits    = errors.New("frame with reserved bits")
+	errInvalidControl  = errors.New("control frame that is fragmented, deflated or over 125 bytes")
+	errFragmentOrder   = errors.New("fragments of messages out of order")
+	errPayloadTooLarge = fmt.Errorf("frame over %d bytes", maxPayload)
 )
 
-// startFrame takes in a header that is whole.
+// startFrame decodes and checks a complete header.
 func (p *parser) startFrame() error {
 	first, second := p.header[0], p.header[1]
-	p.opcode = first & 0x0f
+	p.opcode = first & opcodeBits
 	switch left := second &^ masked; left {
 	case length16:
 		p.left = uint64(binary.BigEndian.Uint16(p.header[2:]))
@@ -122,40 +121,41 @@ func (p *parser) startFrame() error {
 	switch {
 	case second&masked != 0:
 		return errMasked
-	case first&0x30 != 0:
-		return errReserved
+	case first&rsv23 != 0:
+		return errReservedBits
 	case p.left > maxPayload:
-		return errPayloadLarge
+		return errPayloadTooLarge
 	}
 	p.inFrame = true
 	return p.startOpcode(first)
 }
 
+// startOpcode checks that a frame of this opcode may start now.
 func (p *parser) startOpcode(first byte) error {
 	switch p.opcode {
-	case opClose, opPing, opPong:
-		if first&fin == 0 || first&rsv1 != 0 || p.left > maxControl {
-			return errBadControl
+	case ws.Close, ws.Ping, ws.Pong:
+		if first&fin == 0 || first&rsv1 != 0 || p.left > ws.MaxControl {
+			return errInvalidControl
 		}
 		p.controlSize = 0
-	case opContinuation:
+	case ws.Continuation:
 		if !p.inMessage || first&rsv1 != 0 {
-			return errFragments
+			return errFragmentOrder
 		}
-	case opText, opBinary:
+	case ws.Text, ws.Binary:
 		if p.inMessage {
-			return errFragments
+			return errFragmentOrder
 		}
 		p.inMessage, p.deflated, p.size = true, first&rsv1 != 0, 0
 	default:
-		return fmt.Errorf("a frame of the unknown opcode %d", p.opcode)
+		return fmt.Errorf("frame with the unknown opcode %d", p.opcode)
 	}
 	return nil
 }
 
-func (p *parser) takePayload(b []byte) {
+func (p *parser) readPayload(b []byte) {
 	p.left -= uint64(len(b))
-	if p.opcode >= opClose {
+	if p.opcode >= ws.Close {
 		p.controlSize += copy(p.control[p.controlSize:], b)
 		return
 	}
@@ -163,57 +163,57 @@ func (p *parser) takePayload(b []byte) {
 	if p.tail == nil {
 		p.tail = p.tails.get()
 	}
-	p.tail = appendTail(p.tail, b, p.keep)
+	p.tail = appendTail(p.tail, b, p.maxTail)
 }
 
-// appendTail appends b and forgets what comes before the last keep bytes.
-func appendTail(tail, b []byte, keep int) []byte {
-	b = b[max(len(b)-keep, 0):]
-	over := max(len(tail)+len(b)-keep, 0)
-	return append(append(tail[:0], tail[over:]...), b...)
+// appendTail appends b and removes all but the last limit bytes.
+func appendTail(tail, b []byte, limit int) []byte {
+	b = b[max(len(b)-limit, 0):]
+	excess := max(len(tail)+len(b)-limit, 0)
+	return append(append(tail[:0], tail[excess:]...), b...)
 }
 
 func (p *parser) endFrame() event {
 	p.inFrame = false
-	if p.opcode >= opClose {
-		return gotControl
+	if p.opcode >= ws.Close {
+		return controlEnd
 	}
 	if p.header[0]&fin == 0 {
-		return gotNothing
+		return incomplete
 	}
 	p.inMessage = false
-	return gotMessage
+	return messageEnd
 }
 
-// payload is a control frame's.
+// payload returns the payload of the control frame that ended last.
 func (p *parser) payload() []byte { return p.control[:p.controlSize] }
 
-// done gives back what a message took.
-func (p *parser) done() {
+// release returns the buffer of the message to the pool.
+func (p *parser) release() {
 	p.tails.put(p.tail)
 	p.tail = nil
 }
 
-// skippable is how many of the next bytes may be thrown away unread, by skip.
+// skippable returns how many of the next bytes may be discarded, because the message's tail comes after them.
 func (p *parser) skippable() uint64 {
-	last := p.inFrame && p.opcode < opClose && p.header[0]&fin != 0
-	if !last || p.left <= uint64(p.keep) {
+	last := p.inFrame && p.opcode < ws.Close && p.header[0]&fin != 0
+	if !last || p.left <= uint64(p.maxTail) {
 		return 0
 	}
-	return p.left - uint64(p.keep)
+	return p.left - uint64(p.maxTail)
 }
 
-// skip tells of n bytes, at most skippable, that nobody will see.
+// skip accounts for n discarded bytes, at most skippable.
 func (p *parser) skip(n uint64) {
 	p.left -= n
 	p.size += n
 	p.tail = p.tail[:0]
 }
 
-// tails are buffers for the ends of messages that are on their way, so that a connection between two messages has none.
-type tails struct{ free [][]byte }
+// A tailPool holds buffers for message tails, so that an idle connection has no buffer.
+type tailPool struct{ free [][]byte }
 
-func (t *tails) get() []byte {
+func (t *tailPool) get() []byte {
 	if n := len(t.free); n > 0 {
 		tail := t.free[n-1]
 		t.free = t.free[:n-1]
@@ -222,14 +222,13 @@ func (t *tails) get() []byte {
 	return make([]byte, 0, tailSize)
 }
 
-func (t *tails) put(tail []byte) {
+func (t *tailPool) put(tail []byte) {
 	if cap(tail) == tailSize {
 		t.free = append(t.free, tail[:0])
 	}
 }
 
-// appendControl appends a control frame, as a client sends it. Its mask is zero: that hides nothing, but the mask is
-// there for proxies, and here are none.
+// appendControl appends a client's control frame. Its mask is zero: masking protects proxies, and there are none here.
 func appendControl(dst []byte, opcode byte, payload []byte) []byte {
 	dst = append(dst, fin|opcode, masked|byte(len(payload)), 0, 0, 0, 0)
 	return append(dst, payload...)

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -14,54 +15,56 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sightglass/edge/ws"
 )
 
 const (
-	// connectRate is how many clients connect in a second: quick, and an edge on one core still serves the others.
+	// connectRate is the number of clients that connect in a second. An edge on one core still serves the others meanwhile.
 	connectRate = 2000
-	// maxConnecting bounds the handshakes under way, far below the listeners' backlogs.
+	// maxConnecting bounds the concurrent handshakes, far below the listeners' backlogs.
 	maxConnecting = 256
-	// handshakeWithin is how long one may take, on a machine that has other things to do.
-	handshakeWithin = 20 * time.Second
-	// perAddress is an edge's default limit, so that it can be measured as it is.
-	perAddress = 10
-	// patience is how long the generator sleeps if no socket has anything: the grain of its clock.
-	patience = 10 * time.Millisecond
+	// handshakeTimeout is the maximum duration of a handshake, on a busy machine too.
+	handshakeTimeout = 20 * time.Second
+	// clientsPerAddress is an edge's default connection limit, so that an edge is measured with its default settings.
+	clientsPerAddress = 10
+	// pollInterval is the maximum time that the generator waits for socket events before it runs commands and timers.
+	pollInterval = 10 * time.Millisecond
 )
 
-// A Generator holds many WebSocket clients of one server. One thread follows all of them by epoll: a client has
-// neither a goroutine nor a buffer.
+// A Generator holds many WebSocket clients of one server. One thread serves all of them by epoll: a client has neither a
+// goroutine nor a buffer.
 type Generator struct {
-	server  netip.AddrPort
-	request []byte
-	proto   Protocol
-	tally   *Tally
+	server     netip.AddrPort
+	request    []byte
+	protocol   Protocol
+	deliveries *Deliveries
 
-	commands chan func() // run by the loop
-	ended    chan error
+	commands chan func() // executed by the loop
+	done     chan error  // the loop's result
 
-	// The loop's own.
+	// Only the loop uses these.
 	epoll      int
-	clients    map[int]*client
-	namers     int // clients that inflate, if they are deflated
-	names      *names
-	tails      tails
+	clients    map[int]*client // by file descriptor
+	inflaters  int             // clients that inflate deflated messages
+	index      *deflateIndex
+	tails      tailPool
 	batch      batch
-	crowd      crowd
-	connecting int
-	swept      time.Time
-	ends       map[string]int // connections that have failed or ended, by why
+	churn      churn
+	connecting int // handshakes in progress
+	expired    time.Time
+	ends       map[string]int // failed and ended connections, by reason
 	stopped    bool
 	buf        []byte
 
 	counts counts
 }
 
-// counts are written by the loop and read by anyone.
+// counts are written by the loop and may be read by any goroutine.
 type counts struct {
-	steady                  atomic.Int64 // clients that are open, stay, and read
-	lost                    atomic.Int64 // of these, those that have failed or ended
-	messages, payload, wire atomic.Int64 // of all clients
+	steady                  atomic.Int64 // steady clients that are connected and read
+	lost                    atomic.Int64 // steady clients whose connection failed or ended
+	messages, payload, wire atomic.Int64 // messages, payload bytes and bytes received by all clients
 }
 
 type state int
@@ -70,65 +73,67 @@ const (
 	connecting state = iota
 	upgrading
 	open
-	stalled // open, and reads no more
+	stalled // open, but no longer reading
 )
 
 type role int
 
 const (
-	steady   role = iota
-	passing       // comes and goes
-	stalling      // stops reading as soon as it is open
+	steady   role = iota // stays connected
+	churning             // connects and leaves
+	stalling             // stops reading as soon as it is open
 )
 
 type client struct {
-	fd      int
-	role    role
-	state   state
-	leaving bool
-	namer   bool // holds whole messages, to name those that nobody has named yet
-	since   time.Time
-	head    []byte // the handshake's answer so far
-	unsent  []byte // what the socket would not take
-	parser  parser
+	fd       int
+	role     role
+	state    state
+	closing  bool      // has started to disconnect
+	inflates bool      // keeps whole messages and inflates those that the index lacks
+	since    time.Time // start of the handshake, or of disconnecting
+	response []byte    // the server's handshake response so far
+	unsent   []byte    // bytes that the socket has not accepted yet
+	parser   parser
 }
 
-// NewGenerator makes clients for a server that speaks the protocol. Their messages are noted in tally.
-func NewGenerator(server netip.AddrPort, p Protocol, tally *Tally) (*Generator, error) {
+// NewGenerator starts a generator without clients for a server. It records the clients' messages in deliveries. It returns
+// an error if the process cannot open an epoll instance.
+func NewGenerator(server netip.AddrPort, p Protocol, deliveries *Deliveries) (*Generator, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, err
 	}
 	g := &Generator{
-		server: server, request: p.request(server), proto: p, tally: tally,
-		commands: make(chan func()), ended: make(chan error, 1),
-		epoll: epoll, clients: make(map[int]*client), names: newNames(),
+		server: server, request: p.request(server), protocol: p, deliveries: deliveries,
+		commands: make(chan func()), done: make(chan error, 1),
+		epoll: epoll, clients: make(map[int]*client), index: newDeflateIndex(),
 		ends: make(map[string]int), buf: make([]byte, 64<<10),
 	}
-	go func() { g.ended <- g.loop() }()
+	go func() { g.done <- g.loop() }()
 	return g, nil
 }
 
-// do runs f in the loop, if that still runs.
+// do runs f in the loop and waits for it. It returns an error if the loop has ended.
 func (g *Generator) do(f func()) error {
-	done := make(chan struct{})
+	executed := make(chan struct{})
 	select {
-	case g.commands <- func() { f(); close(done) }:
-		<-done
+	case g.commands <- func() { f(); close(executed) }:
+		<-executed
 		return nil
-	case err := <-g.ended:
-		g.ended <- err
-		return errors.Join(errors.New("the generator has ended"), err)
+	case err := <-g.done:
+		g.done <- err
+		return errors.Join(errors.New("the generator has stopped"), err)
 	}
 }
 
-// Connect adds n steady clients, and returns when all have got through the handshake.
+// Connect adds n steady clients and returns when all of them have completed the handshake. It returns ErrNotOffered if the
+// server does not offer the protocol, and another error if a steady connection fails.
 func (g *Generator) Connect(ctx context.Context, n int) error {
 	want, lost := g.counts.steady.Load()+int64(n), g.counts.lost.Load()
-	if err := g.do(func() { g.batch.begin(n) }); err != nil {
+	if err := g.do(func() { g.batch.start(n) }); err != nil {
 		return err
 	}
-	poll := time.NewTicker(patience)
+	poll := time.NewTicker(pollInterval)
 	defer poll.Stop()
 	for g.counts.steady.Load() < want {
 		select {
@@ -137,13 +142,14 @@ func (g *Generator) Connect(ctx context.Context, n int) error {
 		case <-poll.C:
 		}
 		if g.counts.lost.Load() > lost {
-			return g.whyLost()
+			return g.connectFailure()
 		}
 	}
 	return nil
 }
 
-func (g *Generator) whyLost() error {
+// connectFailure returns the reasons for which connections have failed.
+func (g *Generator) connectFailure() error {
 	ends, err := g.Ends()
 	if err != nil {
 		return err
@@ -151,60 +157,58 @@ func (g *Generator) whyLost() error {
 	if ends[ErrNotOffered.Error()] > 0 {
 		return ErrNotOffered
 	}
-	return fmt.Errorf("not every client could connect: %s", strings.Join(slices.Sorted(maps.Keys(ends)), "; "))
+	return fmt.Errorf("some clients could not connect: %s", strings.Join(slices.Sorted(maps.Keys(ends)), "; "))
 }
 
-// Steady is how many clients are there to stay, and read.
+// Steady returns the number of steady clients that are connected and read.
 func (g *Generator) Steady() int { return int(g.counts.steady.Load()) }
 
-// Ends tell how many connections have failed, or ended otherwise than by a passing client's leave, by why.
-func (g *Generator) Ends() (why map[string]int, err error) {
-	err = g.do(func() { why = maps.Clone(g.ends) })
-	return why, err
+// Ends returns the number of connections that failed or that ended without the client closing them, by reason.
+func (g *Generator) Ends() (byReason map[string]int, err error) {
+	err = g.do(func() { byReason = maps.Clone(g.ends) })
+	return byReason, err
 }
 
-// Close ends all connections. It must be called once.
+// Close resets all connections and returns the loop's error. It must be called once.
 func (g *Generator) Close() error {
 	if err := g.do(func() { g.stopped = true }); err != nil {
 		return err
 	}
-	return <-g.ended
+	return <-g.done
 }
 
-// loop owns the clients.
+// loop owns the clients. It runs until Close or an epoll error.
 func (g *Generator) loop() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	defer g.close()
+	defer func() {
+		for fd := range g.clients {
+			reset(fd)
+		}
+		unix.Close(g.epoll)
+	}()
 	events := make([]unix.EpollEvent, eventBatch)
 	for !g.stopped {
-		g.obey()
+		g.runCommands()
 		now := time.Now()
 		g.openBatch(now)
-		g.moveCrowd(now)
-		n, err := unix.EpollWait(g.epoll, events, int(patience/time.Millisecond))
+		g.updateChurn(now)
+		n, err := unix.EpollWait(g.epoll, events, int(pollInterval/time.Millisecond))
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return err
 		}
 		for _, e := range events[:max(n, 0)] {
 			if c := g.clients[int(e.Fd)]; c != nil {
-				g.ready(c, e.Events)
+				g.handle(c, e.Events)
 			}
 		}
-		g.expire(now)
+		g.expireHandshakes(now)
 	}
 	return nil
 }
 
-func (g *Generator) close() {
-	for fd := range g.clients {
-		reset(fd)
-	}
-	unix.Close(g.epoll)
-}
-
-// obey runs the commands that wait.
-func (g *Generator) obey() {
+// runCommands runs the commands that are waiting.
+func (g *Generator) runCommands() {
 	for {
 		select {
 		case f := <-g.commands:
@@ -215,60 +219,58 @@ func (g *Generator) obey() {
 	}
 }
 
-// A batch is the steady clients that connect together. They take turns with their addresses.
+// A batch is a group of steady clients that connect at the same time. Their source addresses rotate.
 type batch struct {
-	left, opened     int
-	addresses, first int // how many addresses, and the number of the first
-	pace             pace
+	left, opened            int
+	addresses, firstAddress int // number of source addresses, and index of the first
+	pacer                   pacer
 }
 
-func (b *batch) begin(n int) {
-	b.first += b.addresses
-	b.addresses = (n + perAddress - 1) / perAddress
-	b.left, b.opened, b.pace = n, 0, pace{perSecond: connectRate}
+func (b *batch) start(n int) {
+	b.firstAddress += b.addresses
+	b.addresses = (n + clientsPerAddress - 1) / clientsPerAddress
+	b.left, b.opened, b.pacer = n, 0, pacer{perSecond: connectRate}
 }
 
-func (b *batch) nextAddress() netip.Addr {
-	i := b.first + b.opened%b.addresses
-	b.opened++
-	return SourceAddress(i)
-}
-
-// openBatch begins as many connections as are due.
+// openBatch starts the connections of the batch that are due.
 func (g *Generator) openBatch(now time.Time) {
 	b := &g.batch
-	for range min(b.left, b.pace.take(now, maxConnecting-g.connecting)) {
+	for range min(b.left, b.pacer.due(now, maxConnecting-g.connecting)) {
 		b.left--
-		g.open(steady, b.nextAddress(), now)
+		from := SourceAddress(b.firstAddress + b.opened%b.addresses)
+		b.opened++
+		g.open(steady, from, now)
 	}
 }
 
+// open starts a client's connection.
 func (g *Generator) open(as role, from netip.Addr, now time.Time) {
 	fd, err := connect(g.server, from)
 	if err != nil {
-		g.count(as, err)
+		g.countEnd(as, err)
 		return
 	}
-	c := &client{fd: fd, role: as, since: now, parser: parser{keep: tailSize, tails: &g.tails}}
+	c := &client{fd: fd, role: as, since: now, parser: parser{maxTail: tailSize, tails: &g.tails}}
 	g.clients[fd] = c
 	g.connecting++
-	if as == passing {
-		g.crowd.here = append(g.crowd.here, c)
+	if as == churning {
+		g.churn.clients = append(g.churn.clients, c)
 	}
 	g.watch(unix.EPOLL_CTL_ADD, c, unix.EPOLLOUT)
 }
 
 func (g *Generator) watch(op int, c *client, events uint32) {
 	if err := unix.EpollCtl(g.epoll, op, c.fd, &unix.EpollEvent{Events: events, Fd: int32(c.fd)}); err != nil {
-		g.lose(c, err)
+		g.drop(c, err)
 	}
 }
 
-func (g *Generator) ready(c *client, events uint32) {
+// handle handles the socket events of a client.
+func (g *Generator) handle(c *client, events uint32) {
 	switch {
 	case c.state == connecting:
 		if err := connectError(c.fd); err != nil {
-			g.lose(c, err)
+			g.drop(c, err)
 			return
 		}
 		c.state = upgrading
@@ -276,7 +278,7 @@ func (g *Generator) ready(c *client, events uint32) {
 		g.send(c, g.request)
 		return
 	case c.state == stalled:
-		g.lose(c, errDropped)
+		g.drop(c, errStalledDropped)
 		return
 	case events&unix.EPOLLOUT != 0 && len(c.unsent) > 0:
 		unsent := c.unsent
@@ -289,11 +291,12 @@ func (g *Generator) ready(c *client, events uint32) {
 	}
 }
 
+// send writes b, and keeps what the socket does not accept until it is writable.
 func (g *Generator) send(c *client, b []byte) {
 	if len(c.unsent) == 0 {
 		n, err := write(c.fd, b)
 		if err != nil && !errors.Is(err, unix.EAGAIN) {
-			g.lose(c, err)
+			g.drop(c, err)
 			return
 		}
 		if b = b[n:]; len(b) == 0 {
@@ -304,8 +307,8 @@ func (g *Generator) send(c *client, b []byte) {
 	g.watch(unix.EPOLL_CTL_MOD, c, unix.EPOLLIN|unix.EPOLLOUT)
 }
 
-// lose forgets a client whose connection is over.
-func (g *Generator) lose(c *client, why error) {
+// drop resets a client's connection and counts its end, unless the client was closing. A stalled client is replaced.
+func (g *Generator) drop(c *client, reason error) {
 	if g.clients[c.fd] != c {
 		return
 	}
@@ -315,51 +318,51 @@ func (g *Generator) lose(c *client, why error) {
 	case c.state == open && c.role == steady:
 		g.counts.steady.Add(-1)
 	}
-	if !c.leaving {
-		g.count(c.role, why)
+	if !c.closing {
+		g.countEnd(c.role, reason)
 	}
-	if c.namer {
-		g.namers--
+	if c.inflates {
+		g.inflaters--
 	}
 	delete(g.clients, c.fd)
-	c.parser.done()
+	c.parser.release()
 	reset(c.fd)
 	if c.state == stalled {
-		g.open(stalling, g.crowd.nextAddress(), time.Now())
+		g.open(stalling, g.churn.nextAddress(), time.Now())
 	}
 }
 
-func (g *Generator) count(as role, why error) {
-	g.ends[why.Error()]++
+func (g *Generator) countEnd(as role, reason error) {
+	g.ends[reason.Error()]++
 	if as == steady {
 		g.counts.lost.Add(1)
 	}
 }
 
-// expire gives up on handshakes that take too long.
-func (g *Generator) expire(now time.Time) {
-	if g.connecting == 0 || now.Sub(g.swept) < time.Second {
+// expireHandshakes drops clients whose handshake takes too long. It checks once a second.
+func (g *Generator) expireHandshakes(now time.Time) {
+	if g.connecting == 0 || now.Sub(g.expired) < time.Second {
 		return
 	}
-	g.swept = now
+	g.expired = now
 	for _, c := range g.clients {
-		if c.state < open && now.Sub(c.since) > handshakeWithin {
-			g.lose(c, errNoAnswer)
+		if c.state < open && now.Sub(c.since) > handshakeTimeout {
+			g.drop(c, errHandshakeTimeout)
 		}
 	}
 }
 
 var (
-	errNoAnswer = errors.New("no answer to the handshake in " + handshakeWithin.String())
-	// errDropped is how a client that reads nothing ends: the server's reason is behind what it has not read.
-	errDropped = errors.New("dropped while not reading")
+	errHandshakeTimeout = errors.New("no handshake response within " + handshakeTimeout.String())
+	// errStalledDropped is how a stalled client ends: the server's close frame is behind unread data.
+	errStalledDropped = errors.New("dropped by the server while stalled")
 )
 
-// closeReason describes a close frame.
-func closeReason(payload []byte) error {
-	code := closeNoCode
+// closeError returns the error for a close frame with this payload.
+func closeError(payload []byte) error {
+	code := ws.CloseNoCode
 	if len(payload) >= 2 {
-		code = int(payload[0])<<8 | int(payload[1])
+		code = int(binary.BigEndian.Uint16(payload))
 	}
-	return errors.New("closed with " + strconv.Itoa(code))
+	return errors.New("closed with code " + strconv.Itoa(code))
 }

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-func TestQuantilesAreWithinOnePercent(t *testing.T) {
+func TestHistogram_QuantilesWithinOnePercent(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var h Histogram
 	values := make([]time.Duration, 10_000)
 	for i := range values {
-		values[i] = time.Duration(math.Exp(rng.Float64()*25)) - 1 // 0 to 72 s, as many of each size
+		values[i] = time.Duration(math.Exp(rng.Float64()*25)) - 1 // 0 to 72 s, log-uniform
 		h.Add(values[i])
 	}
 	slices.Sort(values)
@@ -28,10 +28,10 @@ func TestQuantilesAreWithinOnePercent(t *testing.T) {
 	}
 }
 
-func TestHistogramAtItsEnds(t *testing.T) {
+func TestHistogram_ExtremeValues(t *testing.T) {
 	var h Histogram
 	if h.Quantile(0.5) != 0 {
-		t.Error("an empty histogram has no quantile but 0")
+		t.Error("a quantile of an empty histogram is not 0")
 	}
 	h.Add(-time.Second) // the clock was set back
 	if h.Quantile(1) != 0 {
@@ -43,13 +43,13 @@ func TestHistogramAtItsEnds(t *testing.T) {
 	}
 }
 
-func TestEachBinEndsWhereTheNextBegins(t *testing.T) {
+func TestHistogram_BinsAreContiguous(t *testing.T) {
 	var h Histogram
 	for bin := range len(h.bins) - 1 {
-		if top := topOf(bin); binOf(top) != bin || binOf(top+1) != bin+1 {
-			t.Fatalf("bin %d ends at %d, which lies in %d, and the next in %d", bin, top, binOf(top), binOf(top+1))
+		if last := binMax(bin); binOf(last) != bin || binOf(last+1) != bin+1 {
+			t.Fatalf("bin %d ends at %d, which is in bin %d; the next duration is in bin %d", bin, last, binOf(last), binOf(last+1))
 		}
-		if topOf(bin+1) < 0 {
+		if binMax(bin+1) < 0 {
 			break
 		}
 	}

@@ -7,13 +7,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the package if a goroutine outlives the tests that should have ended it.
+// TestMain fails the package if the tests leak goroutines.
 func TestMain(m *testing.M) {
 	logging.Disable()
 	goleak.VerifyTestMain(m,
-		// fasthttp keeps one clock for the process, Fiber another, and Go's HTTP client its idle connections.
+		// Process-wide clocks of fasthttp and Fiber, and idle connections of Go's HTTP client.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"), // looks whether it was stopped each 10 s
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"), // checks every 10 s whether it was stopped
 		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/utils.StartTimeStampUpdater.func1.1"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),

@@ -17,29 +17,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// clockTick is the unit of /proc's times: USER_HZ, which is 100 on every Linux.
+// clockTick is the unit of times in /proc: USER_HZ, which is 100 on Linux.
 const clockTick = time.Second / 100
 
-// A Process is looked at from outside, by its /proc.
+// A Process is a process ID, whose resource usage is read from /proc.
 type Process int
 
-// CPU is what the process has used so far.
+// CPU returns the user and system time that the process has used.
 func (p Process) CPU() (time.Duration, error) {
 	stat, err := os.ReadFile(p.path("stat"))
 	if err != nil {
 		return 0, err
 	}
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // the name may hold anything
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])) // the name may contain any bytes
 	const utime, stime = 11, 12                                               // after the name; see proc(5)
 	if len(fields) <= stime {
-		return 0, fmt.Errorf("%s is short", p.path("stat"))
+		return 0, fmt.Errorf("%s: too few fields", p.path("stat"))
 	}
 	user, err := strconv.ParseInt(fields[utime], 10, 64)
 	system, err2 := strconv.ParseInt(fields[stime], 10, 64)
 	return time.Duration(user+system) * clockTick, errors.Join(err, err2)
 }
 
-// RSS is the memory that the process has in RAM, in bytes. The kernel's buffers for its sockets are not in it.
+// RSS returns the process's resident memory in bytes. It excludes the kernel's socket buffers.
 func (p Process) RSS() (int64, error) {
 	statm, err := os.ReadFile(p.path("statm"))
 	if err != nil {
@@ -52,7 +52,7 @@ func (p Process) RSS() (int64, error) {
 	return resident * int64(os.Getpagesize()), nil
 }
 
-// Descriptors is how many files and sockets it has open.
+// Descriptors returns the number of open file descriptors.
 func (p Process) Descriptors() (int, error) {
 	entries, err := os.ReadDir(p.path("fd"))
 	return len(entries), err
@@ -60,8 +60,8 @@ func (p Process) Descriptors() (int, error) {
 
 func (p Process) path(name string) string { return filepath.Join("/proc", strconv.Itoa(int(p)), name) }
 
-// coreBusy is the time that a core has worked so far, for whomever.
-func coreBusy(core int) (time.Duration, error) {
+// coreCPU returns the time that a core has been busy since boot, for all processes and interrupts.
+func coreCPU(core int) (time.Duration, error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0, err
@@ -77,11 +77,11 @@ func coreBusy(core int) (time.Duration, error) {
 		}
 		return time.Duration(user+nice+system+irq+softirq) * clockTick, nil
 	}
-	return 0, fmt.Errorf("/proc/stat knows no core %d", core)
+	return 0, fmt.Errorf("/proc/stat has no core %d", core)
 }
 
-// Cores splits the cores that this process may use: the first for the server, the others for everything else. With
-// one core there is nothing to split, and both work on that.
+// Cores splits the cores that this process may use: the first for the server, the others for everything else. With one
+// core, both share it.
 func Cores() (server int, others unix.CPUSet, err error) {
 	var all unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &all); err != nil {
@@ -97,33 +97,33 @@ func Cores() (server int, others unix.CPUSet, err error) {
 	return server, others, nil
 }
 
-// pinSelf moves every thread of this process to cores. Threads that come later are started by these, and stay there.
+// pinSelf pins all threads of this process to cores. Later threads inherit the affinity.
 func pinSelf(cores *unix.CPUSet) error {
 	threads, err := os.ReadDir("/proc/self/task")
 	for _, thread := range threads {
-		id, notNumber := strconv.Atoi(thread.Name())
-		err = errors.Join(err, notNumber)
-		if failed := unix.SchedSetaffinity(id, cores); failed != nil && !errors.Is(failed, unix.ESRCH) {
-			err = errors.Join(err, failed)
+		id, parseErr := strconv.Atoi(thread.Name())
+		err = errors.Join(err, parseErr)
+		if pinErr := unix.SchedSetaffinity(id, cores); pinErr != nil && !errors.Is(pinErr, unix.ESRCH) { // it may have exited
+			err = errors.Join(err, pinErr)
 		}
 	}
 	return err
 }
 
-// A child is a server under measurement, on one core, as one thread's worth of Go.
+// A child is a server process that is measured. It is pinned to one core, with GOMAXPROCS=1.
 type child struct {
 	cmd    *exec.Cmd
-	feed   io.WriteCloser
+	stdin  io.WriteCloser
 	output bytes.Buffer
 }
 
-// launch starts a program on one core.
+// launch starts a program pinned to a core.
 func launch(core int, program string, args ...string) (*child, error) {
 	c := &child{cmd: exec.Command(program, args...)}
 	c.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
 	c.cmd.Stdout, c.cmd.Stderr = &c.output, &c.output
 	var err error
-	if c.feed, err = c.cmd.StdinPipe(); err != nil {
+	if c.stdin, err = c.cmd.StdinPipe(); err != nil {
 		return nil, err
 	}
 	if err := onCore(core, c.cmd.Start); err != nil {
@@ -132,7 +132,7 @@ func launch(core int, program string, args ...string) (*child, error) {
 	return c, nil
 }
 
-// onCore calls f on one core. A process that f starts inherits that.
+// onCore calls f in a thread that is pinned to a core. A process that f starts inherits the affinity.
 func onCore(core int, f func() error) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -149,16 +149,18 @@ func onCore(core int, f func() error) error {
 
 func (c *child) process() Process { return Process(c.cmd.Process.Pid) }
 
-// stopWithin is how long a server may take to end: the edge gives its clients 5 s.
-const stopWithin = 15 * time.Second
+const (
+	startTimeout = 15 * time.Second
+	stopTimeout  = 15 * time.Second // an edge waits up to 5 s for its clients
+)
 
-// stop ends the program as an operator would, and shows what it said if that goes wrong.
+// stop sends SIGTERM and waits for the exit. Its error contains the program's output.
 func (c *child) stop() error {
-	c.feed.Close()
+	c.stdin.Close()
 	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	kill := time.AfterFunc(stopWithin, func() { c.cmd.Process.Kill() }) //nolint:errcheck // then it has ended by itself
+	kill := time.AfterFunc(stopTimeout, func() { c.cmd.Process.Kill() }) //nolint:errcheck // then it has already exited
 	defer kill.Stop()
 	if err := c.cmd.Wait(); err != nil {
 		return fmt.Errorf("%s: %w\n%s", filepath.Base(c.cmd.Path), err, c.output.String())

@@ -7,22 +7,25 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"sightglass/edge/ws"
 )
 
 const (
-	// firstRead is enough for a delta whole; of a large message it shows the header, and the rest can be discarded.
+	// firstRead is the read size in bytes between messages. It holds a whole delta, or the header of a larger message, whose
+	// payload can then be discarded.
 	firstRead = 4 << 10
-	// worthSkipping is how much must be left of a message for another system call to cost less than copying it.
-	worthSkipping = 8 << 10
-	// mostNamers is how many clients can name a deflated message: one that is slow skips some that others get.
-	mostNamers = 16
+	// minDiscard is the number of bytes from which another system call that discards them costs less than copying them.
+	minDiscard = 8 << 10
+	// maxInflaters is the number of clients that inflate messages. One is not enough: a slow client skips messages.
+	maxInflaters = 16
 )
 
-// read takes what a client's socket has.
+// read reads from a client's socket until it is empty.
 func (g *Generator) read(c *client) {
 	for g.clients[c.fd] == c && c.state != stalled {
 		skip := c.parser.skippable()
-		discard := skip >= worthSkipping
+		discard := skip >= minDiscard
 		size := min(uint64(len(g.buf)), max(c.parser.left, firstRead))
 		if discard {
 			size = skip
@@ -33,7 +36,7 @@ func (g *Generator) read(c *client) {
 		}
 		if err != nil {
 			if !errors.Is(err, unix.EAGAIN) {
-				g.lose(c, err)
+				g.drop(c, err)
 			}
 			return
 		}
@@ -41,116 +44,114 @@ func (g *Generator) read(c *client) {
 		if discard {
 			c.parser.skip(uint64(n))
 		} else {
-			g.take(c, g.buf[:n], time.Now())
+			g.process(c, g.buf[:n], time.Now())
 		}
 		if uint64(n) < size {
-			return // the socket is empty; epoll tells when it is not
+			return // the socket is empty; epoll reports when it is readable again
 		}
 	}
 }
 
-func (g *Generator) take(c *client, b []byte, now time.Time) {
+// process handles bytes that a client received.
+func (g *Generator) process(c *client, b []byte, now time.Time) {
 	if c.state == upgrading {
-		b = g.takeHandshake(c, b)
+		b = g.processHandshake(c, b)
 	}
 	for len(b) > 0 && g.clients[c.fd] == c && c.state != stalled {
-		rest, got, err := c.parser.next(b)
+		rest, parsed, err := c.parser.next(b)
 		if err != nil {
-			g.lose(c, err)
+			g.drop(c, err)
 			return
 		}
-		switch got {
-		case gotMessage:
-			g.takeMessage(c, now.UnixNano())
-			c.parser.done()
-		case gotControl:
-			g.takeControl(c)
+		switch parsed {
+		case messageEnd:
+			g.recordMessage(c, now.UnixNano())
+			c.parser.release()
+		case controlEnd:
+			g.handleControl(c)
 		}
 		b = rest
 	}
 }
 
-// takeHandshake gives what comes after the handshake's answer.
-func (g *Generator) takeHandshake(c *client, b []byte) []byte {
-	c.head = append(c.head, b...)
-	head, rest, whole := strings.Cut(string(c.head), headersEnd)
-	if !whole {
-		if len(c.head) > maxHandshake {
-			g.lose(c, errors.New("endless headers"))
+// processHandshake handles bytes of the handshake response and returns those after it.
+func (g *Generator) processHandshake(c *client, b []byte) []byte {
+	c.response = append(c.response, b...)
+	headers, rest, complete := strings.Cut(string(c.response), headersEnd)
+	if !complete {
+		if len(c.response) > maxHandshake {
+			g.drop(c, errors.New("handshake response too large"))
 		}
 		return nil
 	}
-	if err := g.proto.check(head); err != nil {
-		g.lose(c, err)
+	if err := g.protocol.checkResponse(headers); err != nil {
+		g.drop(c, err)
 		return nil
 	}
 	g.opened(c)
 	return []byte(rest)
 }
 
+// opened completes a client's handshake.
 func (g *Generator) opened(c *client) {
-	c.state, c.head = open, nil
+	c.state, c.response = open, nil
 	g.connecting--
 	switch c.role {
 	case stalling:
 		g.stall(c)
 	case steady:
 		g.counts.steady.Add(1)
-		if g.proto.Deflate && g.namers < mostNamers {
-			g.namers++
-			c.namer, c.parser.keep = true, maxPayload
+		if g.protocol.Deflate && g.inflaters < maxInflaters {
+			g.inflaters++
+			c.inflates, c.parser.maxTail = true, maxPayload
 		}
 	}
 }
 
-func (g *Generator) takeControl(c *client) {
+func (g *Generator) handleControl(c *client) {
 	switch c.parser.opcode {
-	case opPing:
-		g.send(c, appendControl(nil, opPong, c.parser.payload()))
-	case opClose:
-		g.lose(c, closeReason(c.parser.payload()))
+	case ws.Ping:
+		g.send(c, appendControl(nil, ws.Pong, c.parser.payload()))
+	case ws.Close:
+		g.drop(c, closeError(c.parser.payload()))
 	}
 }
 
-// takeMessage notes an arrival. What a passing client gets first is as old as the last snapshot, so its arrivals are
-// counted and not timed.
-func (g *Generator) takeMessage(c *client, at int64) {
+// recordMessage records the arrival of a message at a time in Unix nanoseconds. Messages of churning clients are counted
+// but not timed, because the first message of a connection carries an older snapshot.
+func (g *Generator) recordMessage(c *client, at int64) {
 	p := &c.parser
 	g.counts.messages.Add(1)
 	g.counts.payload.Add(int64(p.size))
 	switch {
-	case c.role == passing:
+	case c.role == churning:
 	case p.deflated:
-		g.takeDeflated(c, at)
+		g.recordDeflated(c, at)
 	default:
-		g.takeTimestamp(p.tail, at)
+		timestamp, ok := parseTimestamp(p.tail)
+		if !ok {
+			g.deliveries.countUntimed()
+			return
+		}
+		g.deliveries.received(timestamp, at)
 	}
 }
 
-func (g *Generator) takeTimestamp(tail []byte, at int64) {
-	timestamp, ok := timestampOf(tail)
-	if !ok {
-		g.tally.unknown()
-		return
-	}
-	g.tally.arrived(timestamp, at)
-}
-
-func (g *Generator) takeDeflated(c *client, at int64) {
-	timestamp, ok := g.names.arrived(c.parser.tail, at)
+func (g *Generator) recordDeflated(c *client, at int64) {
+	timestamp, ok := g.index.lookup(c.parser.tail, at)
 	if ok {
-		g.tally.arrived(timestamp, at)
+		g.deliveries.received(timestamp, at)
 		return
 	}
-	if !c.namer {
+	if !c.inflates {
 		return
 	}
-	timestamp, waited, err := g.names.name(c.parser.tail)
+	timestamp, waiting, err := g.index.add(c.parser.tail)
 	if err != nil {
-		g.tally.unknown()
+		g.deliveries.countUntimed()
 		return
 	}
-	for _, at := range waited {
-		g.tally.arrived(timestamp, at)
+	for _, at := range waiting {
+		g.deliveries.received(timestamp, at)
 	}
 }

@@ -17,11 +17,11 @@ type Report struct {
 	Points    int          `json:"new_points"`
 	Seconds   float64      `json:"seconds"`
 	Core      int          `json:"server_core"`
-	Shared    bool         `json:"core_shared"` // there is one core for all: only ratios mean something
+	Shared    bool         `json:"core_shared"` // server and clients share one core: only ratios are meaningful
 	Protocols []Comparison `json:"protocols"`
 }
 
-// A Comparison is one protocol's part.
+// A Comparison is the result for one protocol.
 type Comparison struct {
 	Protocol   string `json:"protocol"`
 	NotOffered bool   `json:"not_offered,omitempty"`
@@ -29,25 +29,19 @@ type Comparison struct {
 	Edge       *Run   `json:"edge,omitempty"`
 }
 
-func newReport(o Options, core int, shared bool) *Report {
-	return &Report{
-		Clients: o.Clients, Rate: o.Rate, Points: o.Points, Seconds: o.Duration.Seconds(), Core: core, Shared: shared,
-	}
-}
-
-// WriteJSON writes the report for programs.
+// WriteJSON writes the report as JSON.
 func (r *Report) WriteJSON(w io.Writer) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(r)
 }
 
-// WriteText writes the report for people.
+// WriteText writes the report as a table, followed by warnings.
 func (r *Report) WriteText(w io.Writer) {
-	fmt.Fprintf(w, "\n%d clients, %v snapshots a second of %d new points, %v s each; servers alone on core %d\n",
+	fmt.Fprintf(w, "\n%d clients, %v snapshots a second with %d new points, %v s each; servers pinned to core %d\n",
 		r.Clients, r.Rate, r.Points, r.Seconds, r.Core)
 	if r.Shared {
-		fmt.Fprintln(w, "there is only one core, which the servers share with their clients: only the ratios mean something")
+		fmt.Fprintln(w, "servers and clients share the only core: only the ratios are meaningful")
 	}
 	fmt.Fprintln(w)
 	fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf(row, "", "", "", "message", "client", "CPU s per", "latency ms", "", "", "spread ms", "", "memory", "deli-"), " "))
@@ -66,40 +60,40 @@ func (c Comparison) write(w io.Writer) {
 		return
 	}
 	if c.Floor != nil {
-		for _, f := range c.Floor.Stretches {
+		for _, f := range c.Floor.Intervals {
 			writeRow(w, c.Protocol, "floor", f)
 		}
 	}
-	for _, f := range c.Edge.Stretches {
+	for _, f := range c.Edge.Intervals {
 		writeRow(w, c.Protocol, strings.TrimSuffix("edge, "+f.Phase, ", "), f)
 		if f.Phase != "" {
-			writeRatio(w, "to before", f, c.Edge.Stretches[0])
+			writeRatio(w, "to before", f, c.Edge.Intervals[0])
 		} else if floor := c.floorWith(f.Clients); floor != nil {
 			writeRatio(w, "to the floor", f, *floor)
 		}
 	}
-	if len(c.Edge.Stretches) > 1 && c.Edge.last().Phase == "" {
+	if len(c.Edge.Intervals) > 1 && c.Edge.last().Phase == "" {
 		c.writeCapacity(w)
 	}
 }
 
-// floorWith is the floor's stretch with so many clients, or nil.
+// floorWith returns the floor's figures with this number of clients, or nil.
 func (c Comparison) floorWith(clients int) *Figures {
 	if c.Floor == nil {
 		return nil
 	}
-	i := slices.IndexFunc(c.Floor.Stretches, func(f Figures) bool { return f.Clients == clients })
+	i := slices.IndexFunc(c.Floor.Intervals, func(f Figures) bool { return f.Clients == clients })
 	if i < 0 {
 		return nil
 	}
-	return &c.Floor.Stretches[i]
+	return &c.Floor.Intervals[i]
 }
 
-// writeCapacity compares how many clients were served well.
+// writeCapacity compares the numbers of clients with which the servers met the target.
 func (c Comparison) writeCapacity(w io.Writer) {
-	fmt.Fprintf(w, "%-14s clients with p99 under %d ms: edge %d", c.Protocol, goodLatency, c.Edge.Carries())
-	if c.Floor != nil && c.Floor.Carries() > 0 {
-		fmt.Fprintf(w, ", floor %d, x %.2f", c.Floor.Carries(), float64(c.Edge.Carries())/float64(c.Floor.Carries()))
+	fmt.Fprintf(w, "%-14s clients with p99 under %d ms: edge %d", c.Protocol, targetLatency, c.Edge.Capacity())
+	if c.Floor != nil && c.Floor.Capacity() > 0 {
+		fmt.Fprintf(w, ", floor %d, x %.2f", c.Floor.Capacity(), float64(c.Edge.Capacity())/float64(c.Floor.Capacity()))
 	}
 	fmt.Fprintln(w)
 }
@@ -118,13 +112,13 @@ func writeRatio(w io.Writer, name string, f, to Figures) {
 }
 
 const (
-	// busyGenerator is the share of a core above which the generator's own queue shows in the latencies.
-	busyGenerator = 0.7
-	// busyOthers is the share of the server's core that others may take before the figures suffer from it.
-	busyOthers = 0.1
+	// maxGeneratorShare is the share of a core above which the generator's own queue increases the latencies.
+	maxGeneratorShare = 0.7
+	// maxOthersShare is the share of the server's core above which other processes distort the figures.
+	maxOthersShare = 0.1
 )
 
-// warn tells what makes figures doubtful, and which connections did not last.
+// warn writes a line for each reason to doubt the figures, and for connections that ended.
 func (r *Report) warn(w io.Writer) {
 	for _, c := range r.Protocols {
 		for name, run := range map[string]*Run{"floor": c.Floor, "edge": c.Edge} {
@@ -136,34 +130,35 @@ func (r *Report) warn(w io.Writer) {
 }
 
 func (r *Run) warn(w io.Writer, prefix string) {
-	for _, f := range r.Stretches {
-		if f.Generator > busyGenerator {
-			fmt.Fprintf(w, "%sthe generator used %.0f %% of a core: it is measured, too\n", prefix, 100*f.Generator)
+	for _, f := range r.Intervals {
+		if f.Generator > maxGeneratorShare {
+			fmt.Fprintf(w, "%sthe generator used %.0f %% of a core, which increases the latencies\n", prefix, 100*f.Generator)
 		}
-		if f.Others > busyOthers {
-			fmt.Fprintf(w, "%sothers (and interrupts) used %.0f %% of the server's core: latencies are theirs, too; ROUNDS=5 helps\n", prefix, 100*f.Others)
+		if f.Others > maxOthersShare {
+			fmt.Fprintf(w, "%sother processes and interrupts used %.0f %% of the server's core, which increases the latencies; try ROUNDS=5\n", prefix, 100*f.Others)
 		}
 		if f.Untimed > 0 {
-			fmt.Fprintf(w, "%s%d messages were no snapshot that was sent\n", prefix, f.Untimed)
+			fmt.Fprintf(w, "%s%d messages with an unknown snapshot\n", prefix, f.Untimed)
 		}
 	}
-	for _, why := range slices.Sorted(maps.Keys(r.Ends)) {
-		fmt.Fprintf(w, "%s%d connections: %s\n", prefix, r.Ends[why], why)
+	for _, reason := range slices.Sorted(maps.Keys(r.Ends)) {
+		fmt.Fprintf(w, "%s%d connections: %s\n", prefix, r.Ends[reason], reason)
 	}
-	r.warnOfLeaks(w, prefix)
+	r.writeSoak(w, prefix)
 }
 
-// warnOfLeaks compares the server before the first client and after the last.
-func (r *Run) warnOfLeaks(w io.Writer, prefix string) {
+// writeSoak writes the server's resource usage before the first client and after the last.
+func (r *Run) writeSoak(w io.Writer, prefix string) {
 	if len(r.Soak) < 2 {
 		return
 	}
 	first, last := r.Soak[0], r.Soak[len(r.Soak)-1]
-	fmt.Fprintf(w, "%s%d clients came and went; before them and after all: %d and %d goroutines, %d and %d descriptors, "+
-		"RSS %d and %d KiB\n", prefix, r.Passed, first.Goroutines, last.Goroutines, first.Descriptors, last.Descriptors,
+	fmt.Fprintf(w, "%s%d clients connected and left; without clients, before and after: %d and %d goroutines, "+
+		"%d and %d descriptors, RSS %d and %d KiB\n", prefix, r.Churned, first.Goroutines, last.Goroutines, first.Descriptors, last.Descriptors,
 		first.RSS, last.RSS)
 }
 
+// String returns the sample as a line of progress.
 func (s Sample) String() string {
 	return fmt.Sprintf("%6.0f s %7d clients %9d KiB %7d goroutines %6d descriptors", s.Seconds, s.Clients, s.RSS, s.Goroutines, s.Descriptors)
 }

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// sampleEvery is the time between looks at a server whose clients come and go: sixty in ten minutes.
-const sampleEvery = 10 * time.Second
+// sampleInterval is the time between samples of a server with churn.
+const sampleInterval = 10 * time.Second
 
-// A Sample is what a server holds at one moment. Whatever grows from one sample to the next leaks.
+// A Sample is a server's resource usage at one time. A value that keeps growing indicates a leak.
 type Sample struct {
-	Seconds     float64 `json:"seconds"` // since the run began
+	Seconds     float64 `json:"seconds"` // since the start of the run
 	Clients     int     `json:"clients"`
 	RSS         int64   `json:"rss_kib"`
 	Goroutines  int     `json:"goroutines"`
 	Descriptors int     `json:"descriptors"`
 }
 
-// sample adds a look at the server to the result, if the load has clients that come and go.
+// sample adds a sample of the server to the result and reports it, if the load has churn.
 func (r *run) sample() error {
 	if r.load.Churn == 0 {
 		return nil
@@ -31,13 +31,13 @@ func (r *run) sample() error {
 	if err != nil {
 		return err
 	}
-	s := Sample{Seconds: time.Since(r.began).Seconds(), RSS: rss / 1024}
+	s := Sample{Seconds: time.Since(r.start).Seconds(), RSS: rss / 1024}
 	if r.server.Metrics != "" {
 		if err := s.scrape(r.server.Metrics); err != nil {
 			return err
 		}
 	}
-	// After scraping: that leaves a connection open, from the first time on.
+	// After scraping, which keeps a connection open from the first sample on.
 	if s.Descriptors, err = r.server.Process.Descriptors(); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func (r *run) sample() error {
 
 // sampleUntil takes samples until ctx ends.
 func (r *run) sampleUntil(ctx context.Context) error {
-	for pause(ctx, sampleEvery) == nil {
+	for sleep(ctx, sampleInterval) == nil {
 		if err := r.sample(); err != nil {
 			return err
 		}
@@ -58,31 +58,31 @@ func (r *run) sampleUntil(ctx context.Context) error {
 	return nil
 }
 
-// scrape reads what only the server itself knows.
+// scrape reads the numbers of goroutines and clients from the server's metrics.
 func (s *Sample) scrape(url string) error {
-	answer, err := http.Get(url)
+	response, err := http.Get(url)
 	if err != nil {
 		return err
 	}
-	defer answer.Body.Close()
+	defer response.Body.Close()
 	wanted := map[string]*int{"go_goroutines": &s.Goroutines, "sightglass_clients": &s.Clients}
 	s.Goroutines, s.Clients = 0, 0
 	found := make(map[string]bool)
-	lines := bufio.NewScanner(answer.Body)
+	lines := bufio.NewScanner(response.Body)
 	for lines.Scan() {
 		series, value, _ := strings.Cut(lines.Text(), " ")
-		name, _, _ := strings.Cut(series, "{") // clients are counted by protocol
-		if into := wanted[name]; into != nil {
+		name, _, _ := strings.Cut(series, "{") // there is a series of clients for each protocol
+		if target := wanted[name]; target != nil {
 			n, err := strconv.ParseFloat(value, 64)
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			*into += int(n)
+			*target += int(n)
 			found[name] = true
 		}
 	}
 	if len(found) < len(wanted) {
-		return fmt.Errorf("%s has not all of go_goroutines and sightglass_clients", url)
+		return fmt.Errorf("%s lacks go_goroutines or sightglass_clients", url)
 	}
 	return lines.Err()
 }

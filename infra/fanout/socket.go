@@ -9,20 +9,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spareFiles is what a process has open beside its clients: far under a hundred.
-const spareFiles = 100
+// otherFiles is an upper bound of a process's open files without its client connections.
+const otherFiles = 100
 
-// RaiseFiles makes room for so many connections in this process, or says why it cannot.
-func RaiseFiles(connections int) error {
-	need := uint64(connections + spareFiles)
+// RaiseFileLimit raises this process's limit of open files so that it can hold this many connections. It returns an error
+// if the hard limit is lower and the process may not raise it.
+func RaiseFileLimit(connections int) error {
+	need := uint64(connections + otherFiles)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= need {
 		return err
 	}
 	hard := limit.Max
-	limit.Cur, limit.Max = need, max(hard, need) // the hard one can be raised only by root
+	limit.Cur, limit.Max = need, max(hard, need) // only root may raise the hard limit
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("%d connections need %d open files and the limit is %d: raise it with ulimit -Hn: %w",
+		return fmt.Errorf("%d connections need %d open files, but the limit is %d: raise it with ulimit -Hn: %w",
 			connections, need, hard, err)
 	}
 	return nil
@@ -36,14 +37,14 @@ func sockaddr(addr netip.AddrPort) *unix.SockaddrInet4 {
 	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
 }
 
-// connect begins to connect to server from one of our addresses.
+// connect starts a non-blocking connection from a source address to server.
 func connect(server netip.AddrPort, from netip.Addr) (int, error) {
 	fd, err := newSocket()
 	if err != nil {
 		return 0, err
 	}
 	err = errors.Join(
-		// Without it a bound socket takes its port before it is known where to, and ports run out.
+		// Otherwise bind reserves a port for all destinations, and ports run out.
 		unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1),
 		unix.Bind(fd, sockaddr(netip.AddrPortFrom(from, 0))),
 	)
@@ -56,13 +57,13 @@ func connect(server netip.AddrPort, from netip.Addr) (int, error) {
 	return fd, nil
 }
 
-// reset ends a connection without a farewell, so that thousands leave no TIME_WAIT behind.
+// reset closes a connection with a TCP reset, so that thousands of connections do not remain in TIME_WAIT.
 func reset(fd int) {
-	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) //nolint:errcheck // then it lingers
+	unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) //nolint:errcheck // then it only remains in TIME_WAIT
 	unix.Close(fd)
 }
 
-// connectError is why a connection did not come about, or nil.
+// connectError returns the error of a non-blocking connect, or nil if it succeeded.
 func connectError(fd int) error {
 	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && code != 0 {
@@ -71,8 +72,7 @@ func connectError(fd int) error {
 	return err
 }
 
-// receive reads at most size bytes, into buf or, with discard, nowhere. It goes around unix.Recvfrom, which wants a
-// buffer as large as what is discarded.
+// receive reads at most size bytes into buf, or discards them. unix.Recvfrom would need a buffer of the discarded size.
 func receive(fd int, buf []byte, size uint64, discard bool) (int, error) {
 	flags := unix.MSG_DONTWAIT
 	if discard {
@@ -86,7 +86,7 @@ func receive(fd int, buf []byte, size uint64, discard bool) (int, error) {
 	return int(n), nil
 }
 
-// write is a write that tells the scheduler nothing: it does not block, and telling costs a tenth of it.
+// write writes to a non-blocking socket without notifying the Go scheduler, which would cost another 10 % of the time.
 func write(fd int, b []byte) (int, error) {
 	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	if errno != 0 {
@@ -95,7 +95,7 @@ func write(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// SourceAddress is the i-th of the loopback addresses that clients come from: 127.0.1.1 to 127.0.1.254, 127.0.2.1 and on.
+// SourceAddress returns the i-th loopback source address for clients: 127.0.1.1 to 127.0.1.254, 127.0.2.1 and so on.
 func SourceAddress(i int) netip.Addr {
 	const hosts = 254
 	return netip.AddrFrom4([4]byte{127, 0, byte(1 + i/hosts%hosts), byte(1 + i%hosts)})

@@ -131,7 +131,7 @@ func asShipped(config string) string { return config }
 // feed publishes snapshots until the test ends or it is stopped.
 func feed(t *testing.T, client *redis.Client) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
-	feeder := fanout.NewFeeder(fanout.NewSource(8, time.Now()), &fanout.RedisSink{Client: client}, fanout.NewTally(), 2)
+	feeder := fanout.NewFeeder(fanout.NewSource(8, time.Now()), &fanout.RedisSink{Client: client}, nil, 2)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
