@@ -1,6 +1,11 @@
 // Package fanout measures an edge's fan-out to many WebSocket clients: latency, CPU time and memory. The same run measures
 // a baseline, the Floor, because absolute figures depend on the machine and only ratios are comparable. It runs on Linux
 // only, and uses the loopback network only.
+//
+// The Generator has its own clients instead of those of shared/client, which decode and keep every snapshot. Per message,
+// those take 35 µs of CPU time for deltas and 670 µs for keyframes, instead of 6 and 8; per client, 85 to 115 KiB of memory
+// instead of 3 to 5 (BenchmarkClients, 1,000 clients on one core). The last of 1,000 clients would receive a keyframe after
+// 0.7 s instead of 9 ms, so the latencies would be those of the clients.
 package fanout
 
 import (
