@@ -1,5 +1,5 @@
-// Package demo runs the whole of Sightglass in one process: a replay of real transactions in the node's place, an
-// ingester, a Redis, two edges.
+// Package demo runs all parts of Sightglass in one process: a replay of real transactions in place of a node, an ingester,
+// a Redis and two edges.
 package demo
 
 import (
@@ -24,21 +24,21 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// Options are the demo's settings.
+// Options are the demo's settings. Their tags hold the defaults and the help.
 type Options struct {
-	EdgePort int      `default:"8080" env:"EDGE_PORT" help:"Port of the first edge, on 127.0.0.1; the second takes the next. 0: free ones."`
-	Redis    string   `default:"" env:"REDIS_URL" help:"A Redis to use. Empty: one inside this process."`
-	Rate     float64  `default:"100" env:"RATE" help:"Transactions a second. Mainnet sees about 7; the demo is in a hurry."`
-	Files    []string `arg:"" name:"file" help:"Blocks, or text with one transaction in hex a line."`
+	EdgePort int      `default:"8080" env:"EDGE_PORT" help:"Port of the first edge on 127.0.0.1. The second edge uses the next port. 0: any free ports."`
+	Redis    string   `default:"" env:"REDIS_URL" help:"URL of a Redis server. Empty: one inside this process."`
+	Rate     float64  `default:"100" env:"RATE" help:"Transactions a second. Mainnet has about 7; a higher rate shows a price sooner."`
+	Files    []string `arg:"" name:"file" help:"A block, or a text file with one hex-encoded transaction per line."`
 
-	Out io.Writer    `kong:"-"` // the URLs and the status line
+	Out io.Writer    `kong:"-"` // for the URLs and the status line
 	Log *slog.Logger `kong:"-"`
 }
 
-// A Demo is everything bound and ready to run.
+// A Demo has all its components, listening and ready to run.
 type Demo struct {
 	opts     Options
-	mini     *miniredis.Miniredis // nil with a Redis from outside
+	mini     *miniredis.Miniredis // nil with an external Redis
 	redisURL string
 	redis    redis.UniversalClient
 	node     *replay.Publisher
@@ -47,13 +47,14 @@ type Demo struct {
 	edges    []*edge.Edge
 }
 
-// edges is how many edges there are: two show that any number works.
-const edges = 2
+// edgeCount is the number of edges. Two show that several edges work together.
+const edgeCount = 2
 
-// New reads the files and binds everything, or says what is in the way.
+// New reads the files and starts to listen. It returns an error if an option is invalid, a file is unreadable, Redis does
+// not respond, or a port is in use.
 func New(ctx context.Context, o Options) (*Demo, error) {
-	if o.EdgePort < 0 || o.EdgePort > 65535-edges+1 {
-		return nil, fmt.Errorf("EDGE_PORT %d: want a port from 1 to %d, or 0", o.EdgePort, 65535-edges+1)
+	if o.EdgePort < 0 || o.EdgePort > 65535-edgeCount+1 {
+		return nil, fmt.Errorf("EDGE_PORT %d: want a port from 1 to %d, or 0", o.EdgePort, 65535-edgeCount+1)
 	}
 	d := &Demo{opts: o}
 	notice, err := d.read()
@@ -66,48 +67,49 @@ func New(ctx context.Context, o Options) (*Demo, error) {
 	if d.node, err = replay.New(replay.Options{
 		Endpoint: "tcp://127.0.0.1:*", Rate: o.Rate, Loop: true, Log: o.Log,
 	}); err != nil {
-		return nil, d.abandon(err)
+		return nil, d.cleanup(err)
 	}
-	io := ingester.Defaults()
-	io.ZMQ, io.Redis, io.Log = []string{d.node.Endpoint()}, d.redisURL, o.Log
-	if d.ingester, err = ingester.New(io); err != nil {
-		return nil, d.abandon(err)
+	in := ingester.Defaults()
+	in.ZMQ, in.Redis, in.Log = []string{d.node.Endpoint()}, d.redisURL, o.Log
+	if d.ingester, err = ingester.New(in); err != nil {
+		return nil, d.cleanup(err)
 	}
-	for i := range edges {
+	for i := range edgeCount {
 		if err := d.addEdge(i, notice); err != nil {
-			return nil, d.abandon(err)
+			return nil, d.cleanup(err)
 		}
 	}
 	return d, nil
 }
 
-// read loads the files and gives the dashboard's notice.
+// read reads the files and returns the dashboard's notice, with the date of the largest block.
 func (d *Demo) read() (notice string, err error) {
 	var mined time.Time
-	most := 0
+	largest := 0 // transactions
 	for _, name := range d.opts.Files {
 		f, err := txfile.Read(name, nil)
 		if err != nil {
 			return "", err
 		}
 		d.txs = append(d.txs, f.Transactions...)
-		if len(f.Transactions) > most {
-			most, mined = len(f.Transactions), f.Mined
+		if len(f.Transactions) > largest {
+			largest, mined = len(f.Transactions), f.Mined
 		}
 	}
 	if mined.IsZero() {
-		return "Demo: transactions from a file, not today's.", nil
+		return "Demo: transactions from a file. The price is not today's.", nil
 	}
 	return fmt.Sprintf("Demo: real transactions of a block of %s, replayed. The price is that day's, not today's.",
 		mined.UTC().Format("2 January 2006")), nil
 }
 
+// startRedis starts the internal Redis, unless REDIS_URL names another, and checks that it responds within 3 s.
 func (d *Demo) startRedis(ctx context.Context) error {
 	d.redisURL = d.opts.Redis
 	if d.redisURL == "" {
 		mini, err := miniredis.Run()
 		if err != nil {
-			return fmt.Errorf("starting a redis inside: %w", err)
+			return fmt.Errorf("starting the internal Redis: %w", err)
 		}
 		d.mini, d.redisURL = mini, "redis://"+mini.Addr()
 	}
@@ -119,11 +121,12 @@ func (d *Demo) startRedis(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	if err := d.redis.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("REDIS_URL: no redis answers: %w", err)
+		return fmt.Errorf("REDIS_URL: Redis does not respond: %w", err)
 	}
 	return nil
 }
 
+// addEdge creates the i-th edge, from 0.
 func (d *Demo) addEdge(i int, notice string) error {
 	o := edge.Defaults()
 	port := d.opts.EdgePort
@@ -132,24 +135,24 @@ func (d *Demo) addEdge(i int, notice string) error {
 	}
 	o.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	o.Redis, o.Log, o.Notice = d.redisURL, d.opts.Log, notice
-	o.DrainDelay, o.DrainWindow, o.Grace = 0, 0, time.Second // Ctrl-C should feel like one
+	o.DrainDelay, o.DrainWindow, o.Grace = 0, 0, time.Second // stop at once on Ctrl-C
 	e, err := edge.New(o)
 	if err != nil {
-		return fmt.Errorf("edge %d: %w; is the port taken? EDGE_PORT=9090 sets another", i+1, err)
+		return fmt.Errorf("edge %d: %w; if the port is in use, set another with EDGE_PORT=9090", i+1, err)
 	}
 	d.edges = append(d.edges, e)
 	return nil
 }
 
-// abandon frees what New has bound so far, as far as it holds more than the process's end would free.
-func (d *Demo) abandon(err error) error {
+// cleanup closes the Redis server and client after a failed New, and returns err joined with the error of closing.
+func (d *Demo) cleanup(err error) error {
 	if d.mini != nil {
 		d.mini.Close()
 	}
 	return errors.Join(err, d.redis.Close())
 }
 
-// URLs are the edges' dashboards.
+// URLs returns the URLs of the edges' dashboards.
 func (d *Demo) URLs() []string {
 	var urls []string
 	for _, e := range d.edges {
@@ -158,7 +161,7 @@ func (d *Demo) URLs() []string {
 	return urls
 }
 
-// Run works until ctx ends.
+// Run runs all components until ctx ends or one of them fails, and returns the first error.
 func (d *Demo) Run(ctx context.Context) error {
 	if d.mini != nil {
 		defer d.mini.Close()

@@ -13,20 +13,20 @@ import (
 	"sightglass/shared/contract"
 )
 
-// report prints where to look, and then how it goes: on a terminal in one line that changes, else a line every 5 s.
+// report prints the URLs, and then a status line until ctx ends: on a terminal every 500 ms in place, otherwise every 5 s.
 func (d *Demo) report(ctx context.Context) {
 	out := d.opts.Out
 	fmt.Fprintln(out, "Sightglass demo: real transactions, replayed; no exchange is asked.")
 	for _, url := range d.URLs() {
 		fmt.Fprintf(out, "  dashboard  %s   stream  ws%s/ws/mempool\n", url, url[len("http"):len(url)-1])
 	}
-	fmt.Fprintf(out, "  redis      redis-cli -u %s SUBSCRIBE %s\nCtrl-C ends it.\n", redacted(d.redisURL), contract.Channel)
+	fmt.Fprintf(out, "  redis      redis-cli -u %s SUBSCRIBE %s\nCtrl-C stops the demo.\n", redacted(d.redisURL), contract.Channel)
 
-	every, start, end := 5*time.Second, "", "\n"
+	interval, start, end := 5*time.Second, "", "\n"
 	if isTerminal(out) {
-		every, start, end = 500*time.Millisecond, "\r\x1b[K", ""
+		interval, start, end = 500*time.Millisecond, "\r\x1b[K", ""
 	}
-	ticker := time.NewTicker(every)
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -39,7 +39,7 @@ func (d *Demo) report(ctx context.Context) {
 	}
 }
 
-// redacted is a URL without its password, nor parameters, one of which may be another.
+// redacted returns a URL without its password and its parameters, which may contain one too.
 func redacted(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -54,6 +54,7 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// status returns the status line.
 func (d *Demo) status(ctx context.Context) string {
 	clients := 0
 	for _, e := range d.edges {

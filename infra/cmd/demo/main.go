@@ -1,4 +1,4 @@
-// Command demo runs the whole of Sightglass in one process, on transactions from files. See package demo.
+// Command demo runs all parts of Sightglass in one process, with transactions from files. See package demo.
 package main
 
 import (
@@ -16,10 +16,10 @@ import (
 )
 
 func main() {
-	logging.Disable() // what go-redis says, we say in better words
+	logging.Disable() // the components log the same errors
 	var o demo.Options
 	kong.Parse(&o, kong.Name("demo"), kong.ShortUsageOnError(),
-		kong.Description("Runs the whole of Sightglass in one process: a replay, an ingester, a Redis, two edges."))
+		kong.Description("Runs all parts of Sightglass in one process: a replay, an ingester, a Redis and two edges."))
 	o.Out = os.Stdout
 	o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if err := run(o); err != nil {

@@ -1,4 +1,4 @@
-// Command loadtest measures an edge with thousands of clients, beside the floor. See package fanout.
+// Command loadtest measures an edge with thousands of clients, and compares it with the floor. See package fanout.
 package main
 
 import (
@@ -15,12 +15,12 @@ import (
 )
 
 type cli struct {
-	Run   runCmd   `cmd:"" default:"withargs" help:"Measure."`
+	Run   runCmd   `cmd:"" default:"withargs" help:"Measure an edge and the floor."`
 	Floor floorCmd `cmd:"" hidden:""`
 }
 
 func main() {
-	logging.Disable() // what go-redis says comes back as an error, too
+	logging.Disable() // its errors are also returned
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "loadtest:", err)
 		os.Exit(1)
@@ -31,13 +31,13 @@ func run() error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	k := kong.Parse(&cli{}, kong.Name("loadtest"), kong.ShortUsageOnError(), kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Description("Measures how snapshots reach an edge's clients and what that costs, beside the least that it could cost."))
+		kong.Description("Measures the latency, CPU time and memory of an edge's fan-out, and compares them with a minimal server, the floor."))
 	return k.Run()
 }
 
 type runCmd struct {
 	fanout.Options
-	Format string `default:"table" enum:"table,json" help:"table or json."`
+	Format string `default:"table" enum:"table,json" help:"Output format: table or json."`
 }
 
 func (c *runCmd) Run(ctx context.Context) error {

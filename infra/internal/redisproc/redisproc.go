@@ -1,4 +1,4 @@
-// Package redisproc runs real redis-server processes, for tests and for measurements.
+// Package redisproc runs redis-server processes for tests and measurements.
 package redisproc
 
 import (
@@ -17,20 +17,20 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// startWithin is far more than an empty redis-server needs on a busy machine.
-const startWithin = 20 * time.Second
+// startTimeout is far longer than an empty redis-server takes to start on a busy machine.
+const startTimeout = 20 * time.Second
 
-// A Server is a redis-server on a port of its own, without persistence unless it is configured.
+// A Server is a redis-server process on its own port. It has no persistence, unless Config enables it.
 type Server struct {
-	Config string   // file of settings; empty: none. To be set before Start, like the next
-	Args   []string // further settings, as on redis-server's command line; they win
+	Config string   // path of a configuration file; "": none. Set Config and Args before Start
+	Args   []string // further command-line arguments, which override Config
 
 	port   int
-	cmd    *exec.Cmd // nil while it does not run
+	cmd    *exec.Cmd // nil while the process is not running
 	output bytes.Buffer
 }
 
-// New picks a port that is free now. Start starts the server.
+// New returns a server, not started, on a currently unused port. It returns an error if redis-server is not installed.
 func New() (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errors.New("redis-server is not installed: `make test` and `make bench` install it")
@@ -43,16 +43,17 @@ func New() (*Server, error) {
 	return &Server{port: ln.Addr().(*net.TCPAddr).Port}, nil
 }
 
-// Port is the server's.
+// Port returns the server's port.
 func (s *Server) Port() string { return strconv.Itoa(s.port) }
 
-// Addr is host and port.
+// Addr returns host and port.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", s.Port()) }
 
-// URL is what the daemons take.
+// URL returns the server's redis:// URL.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
-// Start starts the server, empty, and waits until it answers. After Kill it may be started again, on the same port.
+// Start starts the server and waits until it responds, at most 20 s. After Kill or Stop, Start starts it again on the same
+// port.
 func (s *Server) Start(ctx context.Context) error {
 	cmd := exec.Command("redis-server", s.arguments()...)
 	cmd.Stdout, cmd.Stderr = &s.output, &s.output
@@ -60,7 +61,7 @@ func (s *Server) Start(ctx context.Context) error {
 		return err
 	}
 	s.cmd = cmd
-	if err := s.awaitAnswer(ctx); err != nil {
+	if err := s.awaitResponse(ctx); err != nil {
 		return errors.Join(err, s.Kill())
 	}
 	return nil
@@ -76,28 +77,28 @@ func (s *Server) arguments() []string {
 	return append(args, s.Args...)
 }
 
-func (s *Server) awaitAnswer(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, startWithin)
+func (s *Server) awaitResponse(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
 	for {
 		switch err := client.Ping(ctx).Err(); {
-		case err == nil, redis.IsAuthError(err), errors.Is(err, io.EOF): // it wants a password, or TLS
+		case err == nil, redis.IsAuthError(err), errors.Is(err, io.EOF): // it requires a password, or TLS
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("redis-server does not answer on %s", s.Addr())
+			return fmt.Errorf("redis-server does not respond on %s", s.Addr())
 		}
 	}
 }
 
-// Output is what the server has said. It must not be asked for while the server runs.
+// Output returns what the server has printed. It must not be called while the server is running.
 func (s *Server) Output() string { return s.output.String() }
 
-// Running reports whether the server was started and not killed since.
+// Running reports whether the server was started, and neither killed nor stopped since.
 func (s *Server) Running() bool { return s.cmd != nil }
 
-// Kill ends the server as a crash would. It must run.
+// Kill kills the server with SIGKILL, like a crash. The server must be running.
 func (s *Server) Kill() error {
 	err := s.cmd.Process.Kill()
 	s.cmd.Wait() //nolint:errcheck // it was killed
@@ -105,12 +106,13 @@ func (s *Server) Kill() error {
 	return err
 }
 
-// Stop ends the server as systemd does: it writes down its data if it is configured to. It must run.
+// Stop stops the server with SIGTERM, as systemd does, so that a server with persistence saves its data. The server must
+// be running.
 func (s *Server) Stop() error {
 	err := errors.Join(s.Signal(syscall.SIGTERM), s.cmd.Wait())
 	s.cmd = nil
 	return err
 }
 
-// Signal sends the server a signal. It must run.
+// Signal sends the server a signal. The server must be running.
 func (s *Server) Signal(sig os.Signal) error { return s.cmd.Process.Signal(sig) }
