@@ -16,23 +16,23 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A simulated client stands for one person's dashboard.
-type simulated struct {
+// A simulatedClient is one client of the delta protocol, such as a dashboard.
+type simulatedClient struct {
 	options client.Options
-	ended   func(reason string)
+	onEnd   func(reason string) // called when a connection, or an attempt to connect, has ended
 
 	mu        sync.Mutex
 	seen      Seen
-	last      *contract.Snapshot // the newest received
-	lastAt    time.Time          // when last was received
-	lostAt    time.Time          // when the connection was lost; zero while there is one, and before the first
-	delivered *contract.Snapshot // the last that the client package delivered
+	newest    *contract.Snapshot // newest snapshot received
+	newestAt  time.Time          // time of its arrival
+	lostAt    time.Time          // time of the connection's loss; zero while connected and before the first connection
+	delivered *contract.Snapshot // last snapshot that shared/client delivered
 }
 
-func newSimulated(url string, from netip.Addr, ended func(string)) *simulated {
+func newSimulatedClient(url string, from netip.Addr, onEnd func(string)) *simulatedClient {
 	dialer := &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
 	transport := &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}
-	c := &simulated{ended: ended}
+	c := &simulatedClient{onEnd: onEnd}
 	c.options = client.Options{
 		URL: url, HTTPClient: &http.Client{Transport: transport}, Received: c.received,
 		Disconnected: func(reason error, _ time.Duration) { c.disconnected(reason, false) },
@@ -40,26 +40,26 @@ func newSimulated(url string, from netip.Addr, ended func(string)) *simulated {
 	return c
 }
 
-// run follows the stream until ctx ends or an edge asks the client not to reconnect.
-func (c *simulated) run(ctx context.Context) {
+// run follows the stream until ctx ends or an edge closes the connection with a code that forbids reconnecting.
+func (c *simulatedClient) run(ctx context.Context) {
 	if err := client.Run(ctx, c.options, c.deliver); ctx.Err() == nil {
 		c.disconnected(err, true)
 	}
 }
 
-// received measures what edges send, including what the client package does not deliver.
-func (c *simulated) received(s *contract.Snapshot) {
+// received records a snapshot that an edge sent, including those that shared/client does not deliver.
+func (c *simulatedClient) received(s *contract.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := time.Now()
-	if c.last != nil && c.last.NewerThan(s) {
+	if c.newest != nil && c.newest.NewerThan(s) {
 		c.seen.Older++
 	}
-	if s.NewerThan(c.last) { // and not the same again, marked stale
-		if c.last != nil {
-			c.seen.Silence = max(c.seen.Silence, now.Sub(c.lastAt))
+	if s.NewerThan(c.newest) { // not the same snapshot with status stale
+		if c.newest != nil {
+			c.seen.Silence = max(c.seen.Silence, now.Sub(c.newestAt))
 		}
-		c.last, c.lastAt = s, now
+		c.newest, c.newestAt = s, now
 	}
 	if !c.lostAt.IsZero() {
 		c.seen.Gap = max(c.seen.Gap, now.Sub(c.lostAt))
@@ -69,8 +69,8 @@ func (c *simulated) received(s *contract.Snapshot) {
 	c.seen.Epoch, c.seen.Seq, c.seen.Connected = s.Epoch, s.Seq, true
 }
 
-// deliver checks that the client package keeps to the order within an epoch, whatever edges send.
-func (c *simulated) deliver(s *contract.Snapshot) {
+// deliver checks that shared/client delivers snapshots in the order of their epoch.
+func (c *simulatedClient) deliver(s *contract.Snapshot) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.delivered != nil && s.Epoch == c.delivered.Epoch && s.Seq < c.delivered.Seq {
@@ -79,9 +79,9 @@ func (c *simulated) deliver(s *contract.Snapshot) {
 	c.delivered = s
 }
 
-// disconnected notes the end of a connection, or of an attempt to connect.
-func (c *simulated) disconnected(reason error, final bool) {
-	c.ended(describe(reason))
+// disconnected records the end of a connection, or of an attempt to connect.
+func (c *simulatedClient) disconnected(reason error, final bool) {
+	c.onEnd(describe(reason))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.seen.Connected {
@@ -90,31 +90,31 @@ func (c *simulated) disconnected(reason error, final bool) {
 	c.seen.Connected, c.seen.GivenUp = false, final
 }
 
-// describe gives ends that are alike one name.
+// describe returns a short description, which is the same for similar reasons.
 func describe(reason error) string {
 	if handshake, ok := errors.AsType[*client.HandshakeError](reason); ok {
 		if handshake.Status == 0 {
-			return "not answered"
+			return "no handshake response"
 		}
 		return fmt.Sprintf("answered %d", handshake.Status)
 	}
 	code := websocket.CloseStatus(reason)
 	switch {
 	case errors.Is(reason, contract.ErrInvalidSnapshot):
-		return "not as the protocol has it"
+		return "invalid message"
 	case code < 0:
-		return "broken off"
+		return "connection lost"
 	}
 	return fmt.Sprintf("closed with %d", code)
 }
 
-// now is what the client has seen, including a gap and a silence that last.
-func (c *simulated) now() Seen {
+// current returns what the client has measured, including a gap and a silence that have not ended.
+func (c *simulatedClient) current() Seen {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s, now := c.seen, time.Now()
-	if c.last != nil {
-		s.Silence = max(s.Silence, now.Sub(c.lastAt))
+	if c.newest != nil {
+		s.Silence = max(s.Silence, now.Sub(c.newestAt))
 	}
 	if !c.lostAt.IsZero() {
 		s.Gap = max(s.Gap, now.Sub(c.lostAt))

@@ -1,5 +1,5 @@
-// Package clientsim simulates many people with the dashboard open: clients of the delta protocol that reconnect, and
-// measure what they are sent.
+// Package clientsim simulates many clients of the delta protocol, such as dashboards. They reconnect, and measure gaps and
+// order of the snapshots that they receive.
 package clientsim
 
 import (
@@ -15,26 +15,26 @@ import (
 	"sightglass/shared/contract"
 )
 
-// Options say how many clients connect, and from where.
+// Options are the settings of Start.
 type Options struct {
 	URL          string // of the stream, such as ws://127.0.0.1:8080/ws/mempool
 	Clients      int
-	PerAddress   int // clients that share a source address; 0: 3, so that all are let in while those on two dead edges still count
-	FirstAddress int // the first source address, see fanout.SourceAddress; clients started apart need others
-	PerSecond    int // clients that connect in a second at the start; 0: 200
+	PerAddress   int // clients per source address; 0: 3, of which edges still accept all while those of two dead edges count
+	FirstAddress int // index of the first source address for fanout.SourceAddress; groups of clients must not overlap
+	PerSecond    int // rate at which clients connect initially; 0: 200
 }
 
-// Clients follow a stream until Stop.
+// Clients are simulated clients that follow a stream until Stop.
 type Clients struct {
-	all     []*simulated
+	clients []*simulatedClient
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
 	mu   sync.Mutex
-	ends map[string]int
+	ends map[string]int // ended connections and attempts to connect, by reason
 }
 
-// Start connects the clients, one after another, and does not wait for them.
+// Start starts to connect the clients one after another, and returns immediately.
 func Start(o Options) *Clients {
 	if o.PerAddress == 0 {
 		o.PerAddress = 3
@@ -45,74 +45,74 @@ func Start(o Options) *Clients {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &Clients{stop: stop, ends: make(map[string]int)}
 	for i := range o.Clients {
-		one := newSimulated(o.URL, fanout.SourceAddress(o.FirstAddress+i/o.PerAddress), c.ended)
-		c.all = append(c.all, one)
+		client := newSimulatedClient(o.URL, fanout.SourceAddress(o.FirstAddress+i/o.PerAddress), c.countEnd)
+		c.clients = append(c.clients, client)
 		c.running.Go(func() {
 			select {
 			case <-ctx.Done():
 			case <-time.After(time.Duration(i) * time.Second / time.Duration(o.PerSecond)):
-				one.run(ctx)
+				client.run(ctx)
 			}
 		})
 	}
 	return c
 }
 
-// Stop disconnects all clients, and returns when that is done.
+// Stop disconnects all clients, and returns when all goroutines have ended.
 func (c *Clients) Stop() {
 	c.stop()
 	c.running.Wait()
 }
 
-func (c *Clients) ended(reason string) {
+func (c *Clients) countEnd(reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ends[reason]++
 }
 
-// Seen is what one client has measured.
+// Seen is the measurements of one client.
 type Seen struct {
-	Connected  bool // has received a snapshot by its present connection
+	Connected  bool // has received a snapshot on the current connection
 	Epoch      contract.Epoch
 	Seq        uint64        // of the last snapshot received
-	Older      int           // snapshots received that were older than one before, by epoch and seq
-	Disordered int           // snapshots that shared/client delivered against the order of their epoch
-	Reconnects int           // connections that brought a snapshot, without the first
-	Gap        time.Duration // longest time from the loss of a connection to the first snapshot of another; also of a loss that lasts
-	Silence    time.Duration // longest time from a snapshot to a newer one, whatever happened in between; also of a silence that lasts
-	GivenUp    bool          // an edge asked it not to reconnect
+	Older      int           // snapshots received that were older, by epoch and seq, than the newest before
+	Disordered int           // snapshots that shared/client delivered out of order within their epoch
+	Reconnects int           // connections with at least one snapshot, without the first connection
+	Gap        time.Duration // longest time from the loss of a connection to the first snapshot of the next one, or until now
+	Silence    time.Duration // longest time from a snapshot to a newer one, or until now
+	GivenUp    bool          // an edge closed the connection with a code that forbids reconnecting
 }
 
-// Seen returns what each client has measured, in the order in which they connected.
+// Seen returns the measurements of each client, in the order in which they connected.
 func (c *Clients) Seen() []Seen {
-	all := make([]Seen, len(c.all))
-	for i, one := range c.all {
-		all[i] = one.now()
+	seen := make([]Seen, len(c.clients))
+	for i, client := range c.clients {
+		seen[i] = client.current()
 	}
-	return all
+	return seen
 }
 
-// A Summary is what all clients have measured together.
+// A Summary combines the measurements of all clients.
 type Summary struct {
 	Clients, Connected, GivenUp, Older, Disordered, Reconnects int
-	Gap, Silence                                               time.Duration  // the longest of any client
-	Ends                                                       map[string]int // how often connections, and attempts at one, ended, by reason
+	Gap, Silence                                               time.Duration  // maximum of all clients
+	Ends                                                       map[string]int // ended connections and attempts to connect, by reason
 }
 
-// Summary sums up what all clients have measured.
+// Summary returns the combined measurements of all clients.
 func (c *Clients) Summary() Summary {
-	s := Summary{Clients: len(c.all)}
-	for _, one := range c.Seen() {
-		if one.Connected {
+	s := Summary{Clients: len(c.clients)}
+	for _, seen := range c.Seen() {
+		if seen.Connected {
 			s.Connected++
 		}
-		if one.GivenUp {
+		if seen.GivenUp {
 			s.GivenUp++
 		}
-		s.Older += one.Older
-		s.Disordered += one.Disordered
-		s.Reconnects += one.Reconnects
-		s.Gap, s.Silence = max(s.Gap, one.Gap), max(s.Silence, one.Silence)
+		s.Older += seen.Older
+		s.Disordered += seen.Disordered
+		s.Reconnects += seen.Reconnects
+		s.Gap, s.Silence = max(s.Gap, seen.Gap), max(s.Silence, seen.Silence)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -120,6 +120,7 @@ func (c *Clients) Summary() Summary {
 	return s
 }
 
+// String returns the summary as one line.
 func (s Summary) String() string {
 	var ends []string
 	for _, reason := range slices.Sorted(maps.Keys(s.Ends)) {
@@ -130,11 +131,11 @@ func (s Summary) String() string {
 		strings.Join(ends, ", "))
 }
 
-// CaughtUp returns how many clients are connected and have this snapshot or a newer one.
+// CaughtUp returns the number of clients that are connected and have received this snapshot or a newer one.
 func (c *Clients) CaughtUp(with *contract.Snapshot) (n int) {
-	for _, one := range c.Seen() {
-		has := &contract.Snapshot{Epoch: one.Epoch, Seq: one.Seq}
-		if one.Connected && !with.NewerThan(has) {
+	for _, seen := range c.Seen() {
+		has := &contract.Snapshot{Epoch: seen.Epoch, Seq: seen.Seq}
+		if seen.Connected && !with.NewerThan(has) {
 			n++
 		}
 	}

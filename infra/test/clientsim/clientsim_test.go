@@ -24,19 +24,19 @@ func keyframe(epoch contract.Epoch, seq uint64) []byte {
 	return s.AppendKeyframe(nil)
 }
 
-// serve runs a server whose n-th visitor (from 0) is served by the n-th of the turns, and later ones by the last.
-func serve(t *testing.T, turns ...func(http.ResponseWriter, *http.Request)) string {
+// serve runs a server whose n-th request is served by the n-th handler, and later requests by the last.
+func serve(t *testing.T, handlers ...func(http.ResponseWriter, *http.Request)) string {
 	t.Helper()
-	var visits atomic.Int64
+	var requests atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		turns[min(int(visits.Add(1)), len(turns))-1](w, r)
+		handlers[min(int(requests.Add(1)), len(handlers))-1](w, r)
 	}))
 	t.Cleanup(server.Close)
 	return strings.Replace(server.URL, "http", "ws", 1)
 }
 
-// say makes a turn that sends messages and closes.
-func say(t *testing.T, code websocket.StatusCode, messages ...[]byte) func(http.ResponseWriter, *http.Request) {
+// sendAndClose returns a handler that accepts a WebSocket, sends messages and closes the connection with a code.
+func sendAndClose(t *testing.T, code websocket.StatusCode, messages ...[]byte) func(http.ResponseWriter, *http.Request) {
 	return func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"sightglass.delta.v1"}})
 		if err != nil {
@@ -54,6 +54,7 @@ func say(t *testing.T, code websocket.StatusCode, messages ...[]byte) func(http.
 	}
 }
 
+// follow runs one client until an edge forbids it to reconnect.
 func follow(t *testing.T, url string) *clientsim.Clients {
 	t.Helper()
 	c := clientsim.Start(clientsim.Options{URL: url, Clients: 1})
@@ -62,40 +63,40 @@ func follow(t *testing.T, url string) *clientsim.Clients {
 	return c
 }
 
-// TestClients_Measure: the connections bring what no edge may send, and what every edge may.
-func TestClients_Measure(t *testing.T) {
+// TestClients_Seen: two connections bring snapshots in and out of order, with a failed attempt between them.
+func TestClients_Seen(t *testing.T) {
 	busy := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }
 	for name, c := range map[string]struct {
 		second []byte
 		older  int
 	}{
-		"the same again":     {keyframe("5", 10), 0},
-		"a newer one":        {keyframe("5", 11), 0},
-		"a later epoch's":    {keyframe("6", 1), 0},
-		"an older one":       {keyframe("5", 9), 1},
-		"an earlier epoch's": {keyframe("4", 11), 1},
+		"same snapshot": {keyframe("5", 10), 0},
+		"newer seq":     {keyframe("5", 11), 0},
+		"later epoch":   {keyframe("6", 1), 0},
+		"older seq":     {keyframe("5", 9), 1},
+		"earlier epoch": {keyframe("4", 11), 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			clients := follow(t, serve(t, say(t, websocket.StatusGoingAway, keyframe("5", 10)), busy,
-				say(t, websocket.StatusPolicyViolation, c.second)))
-			one := clients.Seen()[0]
-			if one.Older != c.older || one.Disordered != 0 || one.Reconnects != 1 || one.Gap <= 0 || one.Silence < one.Gap {
-				t.Errorf("got %+v, want %d older, none out of order, 1 reconnect, a gap, no shorter silence", one, c.older)
+			clients := follow(t, serve(t, sendAndClose(t, websocket.StatusGoingAway, keyframe("5", 10)), busy,
+				sendAndClose(t, websocket.StatusPolicyViolation, c.second)))
+			seen := clients.Seen()[0]
+			if seen.Older != c.older || seen.Disordered != 0 || seen.Reconnects != 1 || seen.Gap <= 0 || seen.Silence < seen.Gap {
+				t.Errorf("got %+v, want %d older, none out of order, 1 reconnect, a gap, no shorter silence", seen, c.older)
 			}
 			ends := clients.Summary().Ends
 			if ends["closed with 1001"] != 1 || ends["answered 503"] != 1 || ends["closed with 1008"] != 1 || len(ends) != 3 {
-				t.Errorf("the connections ended so: %v", ends)
+				t.Errorf("ends %v, want one each of closed with 1001, answered 503 and closed with 1008", ends)
 			}
 		})
 	}
 }
 
-// TestClients_MeasureAWrongDelta, which ends the connection; the next one begins with a keyframe.
-func TestClients_MeasureAWrongDelta(t *testing.T) {
+// TestClients_InvalidDelta: an invalid delta ends the connection; the next connection starts with a keyframe.
+func TestClients_InvalidDelta(t *testing.T) {
 	gap := (&contract.Delta{Seq: 12, Status: contract.Live}).AppendJSON(nil)
-	clients := follow(t, serve(t, say(t, websocket.StatusGoingAway, keyframe("5", 10), gap),
-		say(t, websocket.StatusPolicyViolation, keyframe("5", 13))))
-	if one := clients.Seen()[0]; one.Seq != 13 || one.Older != 0 || clients.Summary().Ends["not as the protocol has it"] != 1 {
-		t.Errorf("got %+v, %v", one, clients.Summary())
+	clients := follow(t, serve(t, sendAndClose(t, websocket.StatusGoingAway, keyframe("5", 10), gap),
+		sendAndClose(t, websocket.StatusPolicyViolation, keyframe("5", 13))))
+	if seen := clients.Seen()[0]; seen.Seq != 13 || seen.Older != 0 || clients.Summary().Ends["invalid message"] != 1 {
+		t.Errorf("got %+v, %v", seen, clients.Summary())
 	}
 }

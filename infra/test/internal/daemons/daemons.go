@@ -1,4 +1,4 @@
-// Package daemons runs ingesters and edges inside the test's process. Package programs runs them as processes.
+// Package daemons runs ingesters and edges in the test's process. Package programs runs them as processes.
 package daemons
 
 import (
@@ -14,10 +14,10 @@ import (
 	"sightglass/ingester/txfile"
 )
 
-// BlockTransactions is how many transactions a replay of the block has: stats.total_received once all of them are counted.
+// BlockTransactions is the number of transactions that Replay publishes, and the final value of stats.total_received.
 const BlockTransactions = 3315
 
-// Run runs daemons until the test ends. None of them may fail.
+// Run runs daemons until the test ends. The test fails if one of them returns an error.
 func Run(t testing.TB, runs ...func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	g, ctx := errgroup.WithContext(ctx)
@@ -32,7 +32,8 @@ func Run(t testing.TB, runs ...func(context.Context) error) {
 	})
 }
 
-// StartEdge runs an edge on a free port until the test ends. There is no balancer that looks at it, so it drains at once.
+// StartEdge runs an edge on an unused port until the test ends. It drains without delay, as there is no load balancer. set
+// changes the options.
 func StartEdge(t testing.TB, log *slog.Logger, set func(*edge.Options)) *edge.Edge {
 	t.Helper()
 	o := edge.Defaults()
@@ -47,8 +48,8 @@ func StartEdge(t testing.TB, log *slog.Logger, set func(*edge.Options)) *edge.Ed
 	return e
 }
 
-// Replay makes a node that publishes the transactions of block 574200, 2000 a second. It gives the endpoint, and what to
-// run.
+// Replay creates a publisher of the transactions of block 574200, at 2000 a second. It returns its ZMQ endpoint and the
+// function to pass to Run.
 func Replay(t testing.TB, log *slog.Logger) (endpoint string, run func(context.Context) error) {
 	t.Helper()
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)

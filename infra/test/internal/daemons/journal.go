@@ -9,16 +9,16 @@ import (
 	"testing"
 )
 
-// A Journal is what daemons log, to be read while they run. The test's output has it, too.
+// A Journal holds the log of daemons, for tests that read it while the daemons run. It also copies it to the test's output.
 type Journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer
-	also io.Writer
+	copy io.Writer // the test's output
 }
 
-// NewJournal makes a journal, and a logger that writes to it from level info on.
+// NewJournal returns a journal, and a logger that writes records of level info and above to it.
 func NewJournal(t testing.TB) (*Journal, *slog.Logger) {
-	j := &Journal{also: t.Output()}
+	j := &Journal{copy: t.Output()}
 	return j, slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 
@@ -27,10 +27,10 @@ func (j *Journal) Write(b []byte) (int, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.text.Write(b)
-	return j.also.Write(b)
+	return j.copy.Write(b)
 }
 
-// Count is how often the journal has a text.
+// Count returns the number of occurrences of a text.
 func (j *Journal) Count(text string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()

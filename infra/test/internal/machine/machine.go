@@ -1,5 +1,5 @@
-// Package machine has Debian machines for tests: a root file system of their own, with this machine's kernel and network,
-// and nothing else of it. It needs root, debootstrap and systemd-nspawn.
+// Package machine creates Debian machines for tests. A machine is a systemd-nspawn container with its own root file system;
+// it shares only the kernel and the network of the host. The package needs root, debootstrap and systemd-nspawn.
 package machine
 
 import (
@@ -20,17 +20,18 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// commandWithin bounds each command. The longest compiles everything with an empty cache: two minutes of one core.
-const commandWithin = 10 * time.Minute
+// commandTimeout is the maximum duration of a command. The longest builds everything with an empty cache, which takes two
+// minutes on one core.
+const commandTimeout = 10 * time.Minute
 
-// A Machine is one that nobody has used yet, until the test ends.
+// A Machine is a new machine, which is removed when the test ends.
 type Machine struct {
 	t    testing.TB
-	dir  string   // its root
-	args []string // of systemd-nspawn, for each command
+	dir  string   // root folder
+	args []string // arguments of systemd-nspawn for each command
 }
 
-// Cache is the folder that keeps between runs what takes long to make.
+// Cache returns the folder for files that later runs reuse.
 func Cache(t testing.TB) string {
 	t.Helper()
 	dir, err := os.UserCacheDir()
@@ -40,25 +41,26 @@ func Cache(t testing.TB) string {
 	return filepath.Join(dir, "sightglass-deploy")
 }
 
-// New makes a minimal Debian, such as bookworm or trixie, without anything that debootstrap does not put there. It gets
-// packages, modules and names from where this machine does.
+// New creates a machine with a minimal Debian suite, such as bookworm or trixie, as debootstrap installs it. The machine
+// uses the host's package mirrors, Go proxy, npm registry and DNS. The test is skipped, or fails in CI, without root or the
+// programs.
 func New(t testing.TB, suite string) *Machine {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		programs.Cannot(t, "a machine of its own needs root")
+		programs.Cannot(t, "creating a machine needs root")
 	}
 	for _, program := range []string{"debootstrap", "systemd-nspawn"} {
 		if _, err := exec.LookPath(program); err != nil {
 			programs.Cannot(t, program+" is not installed: `make test-deploy` installs it")
 		}
 	}
-	_, here, _, _ := runtime.Caller(0)
-	made := exec.Command(filepath.Join(filepath.Dir(here), "base"), Cache(t), suite)
-	var said bytes.Buffer
-	made.Stderr = &said
-	base, err := made.Output()
+	_, file, _, _ := runtime.Caller(0)
+	cmd := exec.Command(filepath.Join(filepath.Dir(file), "base"), Cache(t), suite)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	base, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("a base of %s: %v\n%s", suite, err, said.String())
+		t.Fatalf("creating the base system of %s: %v\n%s", suite, err, stderr.String())
 	}
 	m := &Machine{t: t, dir: t.TempDir()}
 	if out, err := exec.Command("tar", "-xpf", strings.TrimSpace(string(base)), "-C", m.dir, "--numeric-owner").CombinedOutput(); err != nil {
@@ -69,30 +71,31 @@ func New(t testing.TB, suite string) *Machine {
 		"--directory=" + m.dir, fmt.Sprintf("--machine=%s-%d", suite, os.Getpid()),
 		"--hostname=localhost", "--bind-ro=/etc/hosts", "--resolv-conf=replace-host",
 	}
-	m.connect()
-	m.Write("etc/dpkg/dpkg.cfg.d/test", "force-unsafe-io\n") // it need not survive a power cut
+	m.configureNetwork()
+	m.Write("etc/dpkg/dpkg.cfg.d/test", "force-unsafe-io\n") // without fsync
 	return m
 }
 
-// connect hands in how this machine reaches the registries of packages and modules, and whom it trusts there.
-func (m *Machine) connect() {
+// configureNetwork copies the host's settings for Debian, Go and npm registries, proxies and additional certificate
+// authorities.
+func (m *Machine) configureNetwork() {
 	m.t.Helper()
 	dump, err := exec.Command("apt-config", "dump").Output()
 	if err != nil {
 		m.t.Fatalf("apt-config dump: %v", err)
 	}
-	var fetching strings.Builder
+	var settings strings.Builder
 	for line := range strings.Lines(string(dump)) {
 		name, _, _ := strings.Cut(line, " ")
 		if slices.ContainsFunc([]string{"http", "https", "Check-", "Retries", "Force"}, func(s string) bool { return strings.HasPrefix(name, "Acquire::"+s) }) {
-			fetching.WriteString(line)
+			settings.WriteString(line)
 		}
 	}
-	m.Write("etc/apt/apt.conf.d/90test", fetching.String())
+	m.Write("etc/apt/apt.conf.d/90test", settings.String())
 
-	const authorities = "usr/local/share/ca-certificates" // ca-certificates trusts these, once it is installed
+	const authorities = "usr/local/share/ca-certificates" // the package ca-certificates trusts these when it is installed
 	if _, err := os.Stat("/" + authorities); err == nil {
-		// Debian's base has the folder, and nothing in it.
+		// The base system has an empty folder.
 		if err := os.Remove(filepath.Join(m.dir, authorities)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			m.t.Fatal(err)
 		}
@@ -102,9 +105,9 @@ func (m *Machine) connect() {
 	}
 
 	env := map[string]string{}
-	asked, err := exec.Command("go", "env", "-json", "GOPROXY", "GOSUMDB", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOINSECURE").Output()
+	output, err := exec.Command("go", "env", "-json", "GOPROXY", "GOSUMDB", "GONOPROXY", "GONOSUMDB", "GOPRIVATE", "GOINSECURE").Output()
 	if err == nil {
-		err = json.Unmarshal(asked, &env)
+		err = json.Unmarshal(output, &env)
 	}
 	if err != nil {
 		m.t.Fatalf("go env: %v", err)
@@ -113,7 +116,7 @@ func (m *Machine) connect() {
 		env[name] = os.Getenv(name)
 		env[strings.ToUpper(name)] = os.Getenv(strings.ToUpper(name))
 	}
-	if registry, err := exec.Command("npm", "config", "get", "registry").Output(); err == nil { // where npm is not, npm's default does
+	if registry, err := exec.Command("npm", "config", "get", "registry").Output(); err == nil { // without npm on the host, npm's default registry is used
 		env["npm_config_registry"] = strings.TrimSpace(string(registry))
 	}
 	for name, value := range env {
@@ -123,7 +126,7 @@ func (m *Machine) connect() {
 	}
 }
 
-// Write writes a file of the machine, given from its root, and the folders above it.
+// Write writes a file of the machine and creates its parent folders. path is relative to the machine's root.
 func (m *Machine) Write(path, text string) {
 	m.t.Helper()
 	path = filepath.Join(m.dir, path)
@@ -135,38 +138,38 @@ func (m *Machine) Write(path, text string) {
 	}
 }
 
-// Bind shows a file or folder of this machine in the other, for reading, from the next command on.
+// Bind mounts a file or folder of the host read-only in the machine, for all later commands.
 func (m *Machine) Bind(from, to string) { m.args = append(m.args, "--bind-ro="+from+":"+to) }
 
-// Offline is the same machine without a network: it has its loopback interface, with all ports free, and nothing else.
+// Offline returns the same machine without a network: it has only its own loopback interface, on which all ports are unused.
 func (m *Machine) Offline() *Machine {
 	offline := *m
 	offline.args = append(slices.Clone(m.args), "--private-network")
 	return &offline
 }
 
-// Run types a command into a login shell of the user, and gives what is printed, errors too. Whatever it has started ends
-// with it.
+// Run runs a command in a login shell of the user, and returns its standard output and standard error. Processes that it
+// has started end with it. The error is that of the command or of systemd-nspawn, or the timeout.
 func (m *Machine) Run(user, command string) (string, error) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), commandWithin)
+	ctx, cancel := context.WithTimeout(m.t.Context(), commandTimeout)
 	defer cancel()
 	args := append(slices.Clone(m.args), "--user="+user, "bash", "-lc", "exec 2>&1; cd; "+command)
 	cmd := exec.CommandContext(ctx, "systemd-nspawn", args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends the machine, and then itself
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // systemd-nspawn stops the machine and exits
 	cmd.WaitDelay = 20 * time.Second
 	var out, nspawn bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &nspawn
-	began := time.Now()
+	start := time.Now()
 	err := errors.Join(cmd.Run(), ctx.Err())
-	m.t.Logf("%s $ %s   (%.1f s)\n%s", user, command, time.Since(began).Seconds(), out.String())
+	m.t.Logf("%s $ %s   (%.1f s)\n%s", user, command, time.Since(start).Seconds(), out.String())
 	if err != nil {
 		err = fmt.Errorf("%w %s", err, nspawn.String())
 	}
 	return out.String(), err
 }
 
-// Must runs what must not fail.
+// Must is like Run, but fails the test if the command fails.
 func (m *Machine) Must(user, command string) string {
 	m.t.Helper()
 	out, err := m.Run(user, command)
@@ -176,7 +179,7 @@ func (m *Machine) Must(user, command string) string {
 	return out
 }
 
-// Root is Must for an administrator, whom Debian's packages ask nothing.
+// Root is like Must as root, with apt in non-interactive mode.
 func (m *Machine) Root(command string) string {
 	m.t.Helper()
 	return m.Must("root", "export DEBIAN_FRONTEND=noninteractive; "+command)

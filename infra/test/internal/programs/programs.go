@@ -1,4 +1,4 @@
-// Package programs builds our programs and runs them as processes, for tests.
+// Package programs builds the programs of this repository and runs them as processes, for tests.
 package programs
 
 import (
@@ -21,8 +21,8 @@ import (
 	"github.com/prometheus/common/model"
 )
 
-// Build makes one of the programs, and gives its path. It is the same for all tests, so that one that is up to date is
-// not linked again: the tests that use it run one after the other.
+// Build builds a program and returns its path. All tests share the path, so that an up-to-date program is not linked again;
+// therefore they must not run concurrently.
 func Build(t testing.TB, module, name string) string {
 	t.Helper()
 	program := filepath.Join(root(), "bin", "tests", name)
@@ -34,23 +34,23 @@ func Build(t testing.TB, module, name string) string {
 	return program
 }
 
-// root is the repository, whichever package's test asks.
+// root returns the root folder of the repository.
 func root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..", "..", "..")
 }
 
-// Cannot ends a test that this machine cannot run: CI must have what it takes, elsewhere it is skipped.
-func Cannot(t testing.TB, why string) {
+// Cannot skips a test that cannot run on this machine, for a reason. In CI, where CI=true, it fails the test instead.
+func Cannot(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
-		t.Fatal(why)
+		t.Fatal(reason)
 	}
-	fmt.Fprintln(os.Stderr, "SKIPPED:", t.Name()+":", why)
-	t.Skip(why)
+	fmt.Fprintln(os.Stderr, "SKIPPED:", t.Name()+":", reason)
+	t.Skip(reason)
 }
 
-// Sources copies the repository into a folder, as git knows it with what is not committed yet.
+// Sources copies the repository's files into a folder: tracked and new ones, with uncommitted changes, but not ignored ones.
 func Sources(t testing.TB, dir string) {
 	t.Helper()
 	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -60,8 +60,8 @@ func Sources(t testing.TB, dir string) {
 		t.Fatalf("git ls-files: %v", err)
 	}
 	for file := range strings.SplitSeq(strings.TrimRight(string(files), "\x00"), "\x00") {
-		text, err := os.ReadFile(filepath.Join(root(), file))
-		if os.IsNotExist(err) { // deleted, and not committed
+		data, err := os.ReadFile(filepath.Join(root(), file))
+		if os.IsNotExist(err) { // deleted, but not committed
 			continue
 		}
 		if err != nil {
@@ -71,35 +71,35 @@ func Sources(t testing.TB, dir string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		to := filepath.Join(dir, file)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		target := filepath.Join(dir, file)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(to, text, info.Mode().Perm()); err != nil {
+		if err := os.WriteFile(target, data, info.Mode().Perm()); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// A Process is a running program of ours.
+// A Process is a program that was started by Launch.
 type Process struct {
 	cmd    *exec.Cmd
 	output bytes.Buffer
-	ended  chan struct{} // closed when it has ended
-	err    error         // how, then
+	exited chan struct{} // closed when the process has exited
+	err    error         // of Cmd.Wait; valid after exited is closed
 }
 
-// Launch runs a program until the test ends, if not for less.
+// Launch starts a program with the log level debug. It is killed when the test ends, unless it has exited.
 func Launch(t testing.TB, program string, args ...string) *Process {
 	t.Helper()
-	p := &Process{cmd: exec.Command(program, args...), ended: make(chan struct{})}
+	p := &Process{cmd: exec.Command(program, args...), exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
 	p.cmd.Env = append(os.Environ(), "SIGHTGLASS_LOG_LEVEL=debug")
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
-		defer close(p.ended)
+		defer close(p.exited)
 		p.err = p.cmd.Wait()
 	}()
 	t.Cleanup(func() {
@@ -111,7 +111,7 @@ func Launch(t testing.TB, program string, args ...string) *Process {
 	return p
 }
 
-// Signal sends the process a signal. It must run.
+// Signal sends the process a signal. The process must be running.
 func (p *Process) Signal(t testing.TB, signal syscall.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(signal); err != nil {
@@ -119,34 +119,34 @@ func (p *Process) Signal(t testing.TB, signal syscall.Signal) {
 	}
 }
 
-// Running reports whether the process has not ended.
+// Running reports whether the process has not exited.
 func (p *Process) Running() bool {
 	select {
-	case <-p.ended:
+	case <-p.exited:
 		return false
 	default:
 		return true
 	}
 }
 
-// PID is the process's, for as long as it runs.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Output is what the process has said, once it has ended.
+// Output waits until the process has exited and returns what it has printed.
 func (p *Process) Output() string {
 	p.Wait()
 	return p.output.String()
 }
 
-// Wait waits until the process has ended.
-func (p *Process) Wait() { <-p.ended }
+// Wait waits until the process has exited.
+func (p *Process) Wait() { <-p.exited }
 
-// Stop sends SIGTERM and expects exit status 0.
+// Stop sends SIGTERM. The test fails if the process does not exit within 30 s with status 0.
 func (p *Process) Stop(t testing.TB) {
 	t.Helper()
 	p.Signal(t, syscall.SIGTERM)
 	select {
-	case <-p.ended:
+	case <-p.exited:
 		if p.err != nil {
 			t.Errorf("%v after SIGTERM:\n%s", p.err, p.output.String())
 		}
@@ -155,7 +155,7 @@ func (p *Process) Stop(t testing.TB) {
 	}
 }
 
-// FreeAddr gives an address that nobody listens on right now.
+// FreeAddr returns a loopback address with a currently unused port.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -166,13 +166,13 @@ func FreeAddr(t testing.TB) string {
 	return ln.Addr().String()
 }
 
-// Alive reports whether an edge listens there, and says so.
+// Alive reports whether /livez of the edge at addr returns 200.
 func Alive(addr string) bool { _, err := Get("http://" + addr + "/livez"); return err == nil }
 
-// Ready reports whether an edge listens there that has a fresh snapshot.
+// Ready reports whether /readyz of the edge at addr returns 200.
 func Ready(addr string) bool { _, err := Get("http://" + addr + "/readyz"); return err == nil }
 
-// Get returns the body of a response. A status other than 200 is an error.
+// Get returns the body of a response. It returns an error if the status is not 200.
 func Get(url string) (body []byte, err error) {
 	response, err := http.Get(url)
 	if err != nil {
@@ -185,8 +185,8 @@ func Get(url string) (body []byte, err error) {
 	return io.ReadAll(response.Body)
 }
 
-// Metric returns a metric without labels, as the program that serves its metrics at addr has it now; false if it does not
-// answer, or has no such metric.
+// Metric returns the value of a metric without labels from the program that serves its metrics at addr. It returns false if
+// the program does not respond or has no such metric.
 func Metric(addr, name string) (value float64, ok bool) {
 	text, err := Get("http://" + addr + "/metrics")
 	if err != nil {
@@ -198,10 +198,10 @@ func Metric(addr, name string) (value float64, ok bool) {
 		return 0, false
 	}
 	m := families[name].GetMetric()[0]
-	return m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue(), true // it has one of them
+	return m.GetGauge().GetValue() + m.GetCounter().GetValue() + m.GetUntyped().GetValue(), true // only one of them is set
 }
 
-// Until polls a condition of the running system, and fails the test if it does not come true in a minute.
+// Until polls a condition every 20 ms, and fails the test if it is not met within a minute.
 func Until(t testing.TB, what string, met func() bool) {
 	t.Helper()
 	deadline := time.After(time.Minute)

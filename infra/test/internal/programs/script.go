@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// scriptPatience is for one script, however slow the machine.
-const scriptPatience = 5 * time.Minute
+// scriptTimeout is the maximum duration of one script, on a slow machine.
+const scriptTimeout = 5 * time.Minute
 
-// NeedBrowser skips the test where there is no browser to run it in.
+// NeedBrowser skips the test if Chromium, Node.js or playwright-core is not installed.
 func NeedBrowser(t testing.TB) {
 	t.Helper()
 	for _, program := range []string{"chromium", "node"} {
@@ -25,10 +25,11 @@ func NeedBrowser(t testing.TB) {
 	}
 }
 
-// RunScript runs a script of infra/test/browser with more in its environment, logs what it says, and fails the test if it does.
+// RunScript runs a script of infra/test/browser with additional environment variables and logs its output. The test fails
+// if the script fails.
 func RunScript(t testing.TB, script string, env ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), scriptPatience)
+	ctx, cancel := context.WithTimeout(t.Context(), scriptTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "node", "--test-reporter=spec", script)
 	cmd.Dir = scripts()
@@ -40,4 +41,5 @@ func RunScript(t testing.TB, script string, env ...string) {
 	}
 }
 
+// scripts returns the folder of the browser tests.
 func scripts() string { return filepath.Join(root(), "infra", "test", "browser") }

@@ -1,4 +1,4 @@
-// Package redistest runs real redis-server processes for tests.
+// Package redistest runs redis-server processes for tests.
 package redistest
 
 import (
@@ -11,13 +11,13 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A Server is a redis-server on a port of its own, without persistence. It ends with the test.
+// A Server is a redis-server process on its own port, without persistence by default. It is killed when the test ends.
 type Server struct {
 	*redisproc.Server
 	t testing.TB
 }
 
-// Start starts a server and waits until it answers.
+// Start starts a server and waits until it responds.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	s := New(t, "")
@@ -25,7 +25,8 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-// New makes a server with a file of settings, if any, and further ones; it is not started yet.
+// New returns a server that is not started. config is the path of a configuration file, or ""; args are further
+// command-line arguments.
 func New(t testing.TB, config string, args ...string) *Server {
 	t.Helper()
 	process, err := redisproc.New()
@@ -42,14 +43,14 @@ func New(t testing.TB, config string, args ...string) *Server {
 	return s
 }
 
-// Client connects to the server until the test ends.
+// Client returns a client, which is closed when the test ends.
 func (s *Server) Client() *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr()})
 	s.t.Cleanup(func() { client.Close() })
 	return client
 }
 
-// Start starts a server that was killed again, empty, on the same port.
+// Start starts the server and waits until it responds. After Kill, it starts it again on the same port.
 func (s *Server) Start() {
 	s.t.Helper()
 	if err := s.Server.Start(s.t.Context()); err != nil {
@@ -57,7 +58,7 @@ func (s *Server) Start() {
 	}
 }
 
-// Kill ends the server as a crash would.
+// Kill kills the server with SIGKILL, like a crash.
 func (s *Server) Kill() {
 	s.t.Helper()
 	if err := s.Server.Kill(); err != nil {
@@ -65,7 +66,7 @@ func (s *Server) Kill() {
 	}
 }
 
-// Snapshot is the newest that was published; nil if there is none.
+// Snapshot returns the latest snapshot in Redis, or nil if there is none.
 func (s *Server) Snapshot() *contract.Snapshot {
 	s.t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr()})
@@ -81,10 +82,10 @@ func (s *Server) Snapshot() *contract.Snapshot {
 	return latest
 }
 
-// Pause makes the server hang, as on a machine that is out of memory: it accepts connections and answers nothing.
+// Pause stops the process with SIGSTOP: the kernel still accepts connections, but the server does not respond.
 func (s *Server) Pause() { s.signal(syscall.SIGSTOP) }
 
-// Resume lets it go on.
+// Resume continues a paused server.
 func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) signal(sig syscall.Signal) {

@@ -11,8 +11,8 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// Join opens a connection and reads one message. It returns the connection and the code with which it was closed, 0 if it
-// is open.
+// Join opens a connection and reads one message. It returns the connection, and the code with which the server closed it, 0
+// if it is open.
 func Join(t testing.TB, url string, from net.IP, header http.Header) (*websocket.Conn, websocket.StatusCode) {
 	t.Helper()
 	conn := MustDial(t, url, from, websocket.DialOptions{HTTPHeader: header})
@@ -25,7 +25,7 @@ func Join(t testing.TB, url string, from net.IP, header http.Header) (*websocket
 	return conn, 0
 }
 
-// MustJoin lets n clients join, in turn at each of the edges.
+// MustJoin opens n connections, distributed over the edges in rotation. The test fails if one of them is closed.
 func MustJoin(t testing.TB, n int, from net.IP, edges ...net.Addr) []*websocket.Conn {
 	t.Helper()
 	conns := make([]*websocket.Conn, n)
@@ -38,12 +38,12 @@ func MustJoin(t testing.TB, n int, from net.IP, edges ...net.Addr) []*websocket.
 	return conns
 }
 
-// MustNotJoin expects that no edge has a place left for the address. An edge that gets no answer from Redis within 200 ms
-// counts alone for a moment, so it may take another try.
+// MustNotJoin fails the test unless each edge rejects another connection from the address. It retries for a minute: an edge
+// that gets no response from Redis within 200 ms counts only its own connections for a moment.
 func MustNotJoin(t testing.TB, from net.IP, edges ...net.Addr) {
 	t.Helper()
 	for i, addr := range edges {
-		programs.Until(t, fmt.Sprintf("edge %d to reject one too many from %v", i+1, from), func() bool {
+		programs.Until(t, fmt.Sprintf("edge %d to reject a connection over the limit from %v", i+1, from), func() bool {
 			conn, code := Join(t, URL(addr.String()), from, nil)
 			conn.CloseNow()
 			return code == TooMany

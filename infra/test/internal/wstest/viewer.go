@@ -10,15 +10,16 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A Viewer is a client that checks what every client may expect of the plain protocol.
+// A Viewer is a client of the plain protocol that checks that snapshots are valid and in order.
 type Viewer struct {
 	Conn *websocket.Conn
-	Last *contract.Snapshot // the newest; nil before the first
+	Last *contract.Snapshot // last snapshot; nil before the first
 }
 
-// Next reads a snapshot, which has to come within 30 s, and checks that it follows the one before.
+// Next returns the next snapshot. It returns an error if none arrives within 30 s, or if it is invalid or not newer than the
+// last; a stale one need not be newer.
 func (v *Viewer) Next(ctx context.Context) (*contract.Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, messageWithin)
+	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
 	defer cancel()
 	return v.next(ctx)
 }
@@ -33,15 +34,15 @@ func (v *Viewer) next(ctx context.Context) (*contract.Snapshot, error) {
 		return nil, err
 	}
 	if s.Status != contract.Stale && !s.NewerThan(v.Last) {
-		return nil, fmt.Errorf("epoch %s seq %d came after epoch %s seq %d", s.Epoch, s.Seq, v.Last.Epoch, v.Last.Seq)
+		return nil, fmt.Errorf("epoch %s seq %d received after epoch %s seq %d", s.Epoch, s.Seq, v.Last.Epoch, v.Last.Seq)
 	}
 	v.Last = s
 	return s, nil
 }
 
-// Until reads on until a snapshot is as wanted, for some time at most.
-func (v *Viewer) Until(ctx context.Context, within time.Duration, met func(*contract.Snapshot) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, within)
+// Until reads snapshots until one meets the condition. It returns an error if none does before the timeout.
+func (v *Viewer) Until(ctx context.Context, timeout time.Duration, met func(*contract.Snapshot) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		s, err := v.next(ctx)

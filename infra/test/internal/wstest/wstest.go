@@ -1,5 +1,5 @@
-// Package wstest has WebSocket clients for tests of the protocol itself. Each is one connection, which never reconnects;
-// shared/client is the client that other programs have.
+// Package wstest provides WebSocket clients for tests of the protocol itself. A client is one connection and never
+// reconnects. Other tests use shared/client.
 package wstest
 
 import (
@@ -13,42 +13,42 @@ import (
 	"github.com/coder/websocket"
 )
 
-// TooMany is the close code for an address that has all the connections it may have.
+// TooMany is the close code for an address that has reached its connection limit.
 const TooMany websocket.StatusCode = 4029
 
 const (
-	handshakeWithin = 20 * time.Second
-	messageWithin   = 30 * time.Second // an edge sends one every 500 ms; a busy machine may take longer
-	readLimit       = 1 << 20          // bytes of a message; a snapshot has about 50,000
+	handshakeTimeout = 20 * time.Second
+	messageTimeout   = 30 * time.Second // an edge sends a message every 500 ms; a busy machine may take longer
+	readLimit        = 1 << 20          // bytes per message; a snapshot has about 50,000
 )
 
-// URL is that of the stream of an edge or a balancer at HOST:PORT.
+// URL returns the stream's URL of an edge or a load balancer at HOST:PORT.
 func URL(addr string) string { return "ws://" + addr + "/ws/mempool" }
 
-// From connects from an address of the loopback network.
+// From returns a transport that connects from a source address of the loopback network.
 func From(ip net.IP) *http.Transport {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
 	return &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}
 }
 
-// Dial opens a connection that lasts until the test ends, from an address unless the options have an HTTP client or the
-// address is nil.
+// Dial opens a connection, which is closed when the test ends. from is the source address; it is ignored if it is nil or
+// the options have an HTTP client.
 func Dial(t testing.TB, url string, from net.IP, o websocket.DialOptions) (*websocket.Conn, *http.Response, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), handshakeWithin)
+	ctx, cancel := context.WithTimeout(t.Context(), handshakeTimeout)
 	defer cancel()
 	if o.HTTPClient == nil && from != nil {
 		o.HTTPClient = &http.Client{Transport: From(from)}
 	}
-	conn, answer, err := websocket.Dial(ctx, url, &o)
+	conn, response, err := websocket.Dial(ctx, url, &o)
 	if err == nil {
 		conn.SetReadLimit(readLimit)
 		t.Cleanup(func() { conn.CloseNow() })
 	}
-	return conn, answer, err
+	return conn, response, err
 }
 
-// MustDial is Dial where the handshake has to succeed.
+// MustDial is like Dial, but fails the test if the handshake fails.
 func MustDial(t testing.TB, url string, from net.IP, o websocket.DialOptions) *websocket.Conn {
 	t.Helper()
 	conn, _, err := Dial(t, url, from, o)
@@ -58,9 +58,9 @@ func MustDial(t testing.TB, url string, from net.IP, o websocket.DialOptions) *w
 	return conn
 }
 
-// Read returns the next message, which has to be text and to come within 30 s.
+// Read returns the next message. It returns an error if the message is not text or does not arrive within 30 s.
 func Read(ctx context.Context, conn *websocket.Conn) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, messageWithin)
+	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
 	defer cancel()
 	return read(ctx, conn)
 }
@@ -71,7 +71,7 @@ func read(ctx context.Context, conn *websocket.Conn) ([]byte, error) {
 		return nil, err
 	}
 	if kind != websocket.MessageText {
-		return nil, fmt.Errorf("a message of type %v, want text", kind)
+		return nil, fmt.Errorf("message of type %v, want text", kind)
 	}
 	return data, nil
 }
