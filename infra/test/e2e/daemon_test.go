@@ -136,8 +136,8 @@ func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
 		t.Errorf("checkconfig: %v", err)
 	}
 	const interval, window = "SIGHTGLASS_INTERVAL=5s has no effect", "SIGHTGLASS_WINDOW=24h has no effect"
-	if text := string(out); !strings.Contains(text, interval) || !strings.Contains(text, window) || !strings.Contains(text, "the settings are good") {
-		t.Errorf("checkconfig: got %q, want both variables and that the settings are good", text)
+	if text := string(out); !strings.Contains(text, interval) || !strings.Contains(text, window) || !strings.Contains(text, "the settings are valid") {
+		t.Errorf("checkconfig: got %q, want both variables and that the settings are valid", text)
 	}
 	d := programs.Launch(t, ingester, "run", "--zmq", "tcp://"+programs.FreeAddr(t), "--redis", server.URL())
 	programs.Until(t, "snapshots in spite of them", func() bool { return latest(t, server) != nil })
