@@ -22,7 +22,7 @@ type Options struct {
 	RPCCookie           string   `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read for every call, because a restart of the node changes it."`
 	RPCUser             string   `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
 	RPCPassword         string   `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
-	daemon.RedisOptions `set:"snapshots=go"`
+	daemon.RedisOptions `set:"snapshots=go to"`
 	MaxTransactions     int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
 	PriceHint           float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
 	ZMQIdleTimeout      time.Duration `name:"zmq-idle-timeout" aliases:"quiet" default:"1m" help:"Without a ZMQ message for this long, ask RPC whether the node is idle, and replace the ZMQ socket if it is not; 1s to 1h."`

@@ -7,11 +7,11 @@ import (
 	"reflect"
 )
 
-// ErrInvalidSnapshot is wrapped by every error of DecodeSnapshot. The error's text names the key that is wrong.
+// ErrInvalidSnapshot is wrapped by every error of DecodeSnapshot. The error names the invalid key.
 var ErrInvalidSnapshot = errors.New("invalid snapshot")
 
-// DecodeSnapshot reads one snapshot. A key that it does not know is ignored, so that an ingester may be newer than an edge;
-// a key that is missing, of the wrong type or out of range is an error that names it.
+// DecodeSnapshot decodes one snapshot. Unknown keys are ignored, so that an ingester may be newer than an edge. A key
+// that is missing, of the wrong type or out of range is an error.
 func DecodeSnapshot(data []byte) (*Snapshot, error) {
 	var w wire
 	if err := json.Unmarshal(data, &w); err != nil {
@@ -24,7 +24,7 @@ func DecodeSnapshot(data []byte) (*Snapshot, error) {
 	return s, nil
 }
 
-// wire is a Snapshot as it stands in JSON. Pointers tell a missing key from a zero.
+// wire is a Snapshot in JSON. Pointers distinguish a missing key from zero.
 type wire struct {
 	Price        *float64 `json:"price"`
 	Confidence   *float64 `json:"confidence"`
@@ -82,10 +82,10 @@ func (s *Snapshot) validate() error {
 	switch s.Status {
 	case Warming, Live, Stale:
 	default:
-		return fmt.Errorf("status: %q is none of warming, live, stale", clip(string(s.Status)))
+		return fmt.Errorf("status: got %q, want warming, live or stale", clip(string(s.Status)))
 	}
 	if n := len(s.Transactions); n > MaxTransactions {
-		return fmt.Errorf("transactions: %d of them, more than %d", n, MaxTransactions)
+		return fmt.Errorf("transactions: got %d, want at most %d", n, MaxTransactions)
 	}
 	return s.checkRanges()
 }
@@ -105,20 +105,20 @@ func (s *Snapshot) checkRanges() error {
 	}
 	for i, p := range s.Transactions {
 		if err := checkPrice(p.Timestamp, p.Price); err != nil {
-			return fmt.Errorf("transactions: number %d: %w", i, err)
+			return fmt.Errorf("transactions: index %d: %w", i, err)
 		}
 	}
 	return nil
 }
 
-// describe turns encoding/json's errors into ones that name our keys.
+// describe converts errors of encoding/json to errors that name the key.
 func describe(err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		key := wrong.Field
 		if key == "" {
 			key = "the whole"
 		}
-		return fmt.Errorf("%w: %s: a JSON %s where %s belongs (at byte %d)",
+		return fmt.Errorf("%w: %s: got a JSON %s, want %s (at byte %d)",
 			ErrInvalidSnapshot, key, clip(wrong.Value), jsonName(wrong.Type), wrong.Offset)
 	}
 	return fmt.Errorf("%w: not JSON: %w", ErrInvalidSnapshot, err)
@@ -129,7 +129,7 @@ func jsonName(t reflect.Type) string {
 	case reflect.Float64:
 		return "a number"
 	case reflect.Uint64:
-		return "a whole number from 0"
+		return "an integer, 0 or more"
 	case reflect.String:
 		return "a string"
 	case reflect.Slice:

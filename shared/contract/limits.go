@@ -4,19 +4,19 @@ import "fmt"
 
 // The limits on numbers, the same for snapshots, deltas, history and points.
 const (
-	maxUSD     = 1e12    // no bitcoin will cost this; beyond it two decimals no longer fit a float64 well
-	maxSeconds = 1 << 40 // unix seconds for 35,000 years
+	maxUSD     = 1e12    // USD; above it a float64 has fewer than two reliable decimals
+	maxSeconds = 1 << 40 // unix seconds, in 35,000 years
 )
 
-// checkRange reports a number that is not between 0 and most.
+// checkRange returns an error if value is not between 0 and most.
 func checkRange(key string, value, most float64) error {
 	if value >= 0 && value <= most {
 		return nil
 	}
-	return fmt.Errorf("%s: %v is not between 0 and %v", key, value, most)
+	return fmt.Errorf("%s: got %v, want 0 to %v", key, value, most)
 }
 
-// checkPrice reports a time or a price that is out of range.
+// checkPrice returns an error if a time or a price is out of range.
 func checkPrice(timestamp, usd float64) error {
 	if err := checkRange("timestamp", timestamp, maxSeconds); err != nil {
 		return err

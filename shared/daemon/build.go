@@ -10,8 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Build names a build of Sightglass, in `version` and in the metrics of both daemons alike, so that a fleet with more
-// than one build is noticed. No field is empty.
+// Build identifies a build of Sightglass, in `version` and in the metrics of both daemons, so that different builds in
+// a fleet are noticed. No field is empty.
 type Build struct {
 	Version   string // as it was stamped
 	GoVersion string // such as go1.26.1

@@ -150,7 +150,7 @@ func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
 // TestEdge_OldVariableOfASettingWorksWithAWarning: the setting has the value, and run and checkconfig name the new variable.
 func TestEdge_OldVariableOfASettingWorksWithAWarning(t *testing.T) {
 	edge, server := programs.Build(t, "edge", "edge"), redistest.Start(t)
-	const warning = "SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS is now called SIGHTGLASS_MAX_CONNS_PER_ADDRESS"
+	const warning = "SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS was renamed to SIGHTGLASS_MAX_CONNS_PER_ADDRESS"
 	t.Setenv("SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS", "9")
 	const want = "--max-conns-per-address 9: want --max-per-address (10) or more"
 	if out, err := exec.Command(edge, "checkconfig").CombinedOutput(); err == nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), warning) {
