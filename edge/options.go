@@ -40,7 +40,7 @@ type Options struct {
 	WriteTimeout time.Duration `default:"30s" help:"Disconnect clients that accept no data for this long, 1s to 5m."`
 	DrainDelay   time.Duration `default:"3s" help:"On SIGTERM, how long /readyz responds with 503 before the first client is disconnected: the time that load balancers need to notice."`
 	DrainWindow  time.Duration `default:"5s" help:"Then, the time over which clients are disconnected one after another, so that they do not reconnect all at once."`
-	Grace        time.Duration `default:"5s" help:"How long a client may take to answer the close frame before its connection is closed."`
+	Grace        time.Duration `default:"5s" help:"How long a client has to answer the close frame before its connection is closed."`
 	Notice       string        `default:"" help:"Text shown at the top of the dashboard."`
 
 	LogSummary time.Duration `default:"1m" help:"Interval of a summary in the log, at info: how many clients were accepted, closed and rejected, if any; 1s to 24h. 0: never."`

@@ -65,7 +65,7 @@ func (r listRequest) list(ctx context.Context, rpc *bitcoind.Client) (l list, er
 	return l, err
 }
 
-// idleRequest asks whether the node's mempool and chain have changed since the last message.
+// idleRequest checks whether the node's mempool and chain have changed since the last message.
 type idleRequest struct{ lastMessage time.Time }
 
 func (r idleRequest) fetch(ctx context.Context, rpc *bitcoind.Client) func(*tracker, time.Time) {

@@ -59,7 +59,7 @@ func (t *tracker) reconnect(now time.Time) {
 	t.out.reconnect = true
 }
 
-// verify asks RPC whether the mempool and the chain are as known here. If they are not, messages were lost.
+// verify requests from RPC whether the mempool and the chain are as known here. If they are not, messages were lost.
 func (t *tracker) verify() {
 	t.link.verifying = true
 	t.sync.rpc.request(t.link.lastMessage)

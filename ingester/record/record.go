@@ -158,7 +158,7 @@ func (r *recorder) writeMessage(m zmqsub.Message) error {
 		r.opts.Log.Warn("lost the connection to bitcoind; reconnecting")
 		return nil
 	case len(m.Frames) != 3 || len(m.Frames[0]) == 0 || len(m.Frames[2]) != 4:
-		r.logLimit.Do(func() { r.opts.Log.Warn("skipped a message that is no notification of bitcoind") })
+		r.logLimit.Do(func() { r.opts.Log.Warn("skipped a message that is not a notification of bitcoind") })
 		return nil
 	}
 	line := transcript.Line{

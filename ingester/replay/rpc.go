@@ -44,7 +44,7 @@ type server struct {
 func serve(address string, n *Node) (*server, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot answer RPC on %s: %w", address, err)
+		return nil, fmt.Errorf("cannot serve RPC on %s: %w", address, err)
 	}
 	s := &server{url: "http://" + l.Addr().String()}
 	s.http.Handler = http.HandlerFunc(n.serveRPC)
@@ -163,11 +163,11 @@ func (n *Node) call(method string, raw json.RawMessage) (any, error) {
 			return nil, failure
 		}
 	}
-	answer, ok := methods[method]
+	handle, ok := methods[method]
 	if !ok {
 		return nil, &RPCError{codeMethodNotFound, "Method not found"}
 	}
-	return answer(n, p)
+	return handle(n, p)
 }
 
 // params are what a method is called with.

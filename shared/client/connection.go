@@ -20,7 +20,7 @@ const protocol = "sightglass.delta.v1"
 const maxMessage = 1 << 20
 
 // ErrSilent is the reason for closing a connection that received nothing, not even the pong to a ping.
-var ErrSilent = errors.New("the connection is silent: no answer to a ping")
+var ErrSilent = errors.New("the connection is silent: no pong")
 
 // A HandshakeError is the reason of a failed attempt to connect.
 type HandshakeError struct {

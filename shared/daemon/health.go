@@ -24,18 +24,18 @@ func (c *HealthCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--url: %w; want http://HOST:PORT/PATH", err)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return fmt.Errorf("no response: %w", err)
 	}
-	defer answer.Body.Close()
+	defer response.Body.Close()
 	const enough = 500 // bytes of the body, for one line
-	body, err := io.ReadAll(io.LimitReader(answer.Body, enough))
+	body, err := io.ReadAll(io.LimitReader(response.Body, enough))
 	if err != nil {
 		return fmt.Errorf("%s: reading the response: %w", c.URL, err)
 	}
-	line := fmt.Sprintf("%s: %s: %s", c.URL, answer.Status, strings.Join(strings.Fields(string(body)), " "))
-	if answer.StatusCode != http.StatusOK {
+	line := fmt.Sprintf("%s: %s: %s", c.URL, response.Status, strings.Join(strings.Fields(string(body)), " "))
+	if response.StatusCode != http.StatusOK {
 		return errors.New(line)
 	}
 	fmt.Println(line)
