@@ -32,7 +32,7 @@ type Options struct {
 	HeaderTimeout       time.Duration `default:"10s" help:"Maximum time to receive a request, 100ms to 1m."`
 
 	AllowedOrigins  []string `help:"Origins of web pages that may open a stream besides this host's own, such as https://example.org or an application's tauri://localhost; null stands for pages without an origin. *: any."`
-	TrustedProxies  []string `help:"Addresses and CIDRs of the proxies in front. The edge takes clients' addresses from their headers."`
+	TrustedProxies  []string `help:"Addresses and CIDRs of the proxies in front. The edge reads clients' addresses from their headers."`
 	ForwardedHeader string   `default:"any" enum:"any,x-forwarded-for,forwarded" help:"The header in which the proxies name the client: x-forwarded-for, forwarded, or any (X-Forwarded-For if present, else Forwarded)."`
 	ProxyProtocol   bool     `help:"The proxies name the client by the PROXY protocol, v1 or v2, at the start of each connection."`
 

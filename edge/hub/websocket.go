@@ -75,7 +75,7 @@ type webSocket struct {
 	in       *ws.Reader
 	messages rateLimit
 	closed   bool // the client sent a close frame, which must be its last one
-	broken   bool // the client violated the protocol, so its input cannot be parsed any more
+	broken   bool // the client violated the protocol, so its input can no longer be parsed
 }
 
 func (*webSocket) greeting() []byte { return nil }

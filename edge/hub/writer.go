@@ -28,7 +28,7 @@ type writer struct {
 	frames     uint32        // snapshots started
 	bytes      uint64        // of these snapshots
 	behind     bool          // catchUp is running, and is the only one that writes
-	ended      bool          // nothing may be written after what waits
+	ended      bool          // nothing may be written after rest and waiting
 	reason     reason        // why it ended
 	failure    error         // of writeAll
 	written    time.Duration // when the last snapshot was started
@@ -66,7 +66,7 @@ func (w *writer) offer(now time.Duration, n *counters) {
 	w.push()
 }
 
-// load makes the newest frame the rest. It reports false if the client has it.
+// load sets rest to the newest frame. It reports false if the client has it.
 func (w *writer) load(now time.Duration, n *counters) bool {
 	newest := w.hub.latest.Load()
 	if newest == nil || newest.ID == w.has.id {
@@ -175,7 +175,7 @@ func (w *writer) writeAll(fd uintptr) (done bool) {
 	}
 }
 
-// next makes the next thing to write the rest. It reports false if there is nothing.
+// next sets rest to the next thing to write. It reports false if there is nothing.
 func (w *writer) next() bool {
 	if len(w.waiting) > 0 {
 		w.rest, w.waiting = w.waiting, nil

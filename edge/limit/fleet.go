@@ -242,7 +242,7 @@ func (f *Fleet) renewSome(ctx context.Context, leases []lease) error {
 }
 
 // removeReleased removes the released leases from Redis. It runs in the goroutine that renews, so that no renewal adds
-// a lease again. It is not cancelled when Run ends: the batch that it has taken from the list would be lost.
+// a lease again. It is not cancelled when Run ends, which would lose the batch that it has removed from the list.
 func (f *Fleet) removeReleased() error {
 	for {
 		f.mu.Lock()

@@ -35,7 +35,7 @@ const (
 	// settleDelay is how long after a connection the subscription is surely active: the RPC requests wait for it, so
 	// that nothing happens between a response and the first notification.
 	settleDelay = time.Second
-	// flushInterval bounds what is lost when the process is killed.
+	// flushInterval bounds the data that is lost when the process is killed.
 	flushInterval = time.Second
 	// minSize holds the responses about a large mempool a few times.
 	minSize = 10 * MB

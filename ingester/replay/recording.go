@@ -41,7 +41,7 @@ type recording struct {
 	end            float64         // when latest connects
 }
 
-// scan collects what must be known before the first line is played.
+// scan collects the state that is needed before the first line is played.
 func scan(lines []transcript.Line) (*recording, error) {
 	r := &recording{chain: newChain()}
 	s := splitter{counters: make(map[string]uint32)}

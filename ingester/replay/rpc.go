@@ -170,10 +170,10 @@ func (n *Node) call(method string, raw json.RawMessage) (any, error) {
 	return handle(n, p)
 }
 
-// params are what a method is called with.
+// params are the parameters of a call.
 type params []json.RawMessage
 
-// given says whether there is a parameter i that is not null.
+// given reports whether parameter i exists and is not null.
 func (p params) given(i int) bool { return i < len(p) && string(p[i]) != "null" }
 
 func (p params) hash(i int) (chainhash.Hash, error) {

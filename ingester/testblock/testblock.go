@@ -49,7 +49,7 @@ func Data(t testing.TB, name string) string {
 			return existing(t, filepath.Join(up, "shared", "data", name))
 		}
 	}
-	t.Skip("no go.work above the test: cannot tell where ../shared/data is; set SIGHTGLASS_DATA")
+	t.Skip("no go.work above the test, so ../shared/data is unknown; set SIGHTGLASS_DATA")
 	return ""
 }
 

@@ -18,7 +18,7 @@ type Build struct {
 	Revision  string // of the source: 12 digits, and -dirty if it was changed; unknown if it was built outside of git
 }
 
-// unknown stands for what nobody has stamped.
+// unknown is the value of an empty field.
 const unknown = "unknown"
 
 // revisionDigits are as many as git itself shows, or more.
