@@ -239,7 +239,7 @@ func (t *tracker) checkRPC(now time.Time) {
 	t.fetchFails = r.fetchFails(now, t.opts.ZMQOnlyAfter)
 	switch {
 	case t.fetchFails && !failedBefore:
-		t.log.Warn("bitcoind's RPC does not return the transactions or blocks that are needed: continuing with ZMQ alone until it does; checkconfig --probe tries every call",
+		t.log.Warn("bitcoind's RPC does not return the transactions or blocks that are needed: relying on ZMQ until it does; checkconfig --probe tries every call",
 			"after", t.opts.ZMQOnlyAfter)
 	case failedBefore && !t.fetchFails && !r.zmqOnly && r.requestedSince.IsZero():
 		t.log.Info("bitcoind's RPC returns transactions and blocks again")
