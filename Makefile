@@ -15,7 +15,7 @@
 # make loadtest   the fan-out only, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
 # make bench-accuracy DATA=../shared/data   the engine's accuracy on real data of known price
 # make pictures   draws docs/*.svg
-# make picture-dashboard   takes docs/dashboard.png, in six minutes
+# make picture-dashboard   captures docs/dashboard.png, in six minutes
 # make fuzz   each fuzz test for FUZZTIME (20s)
 MODULES  := shared ingester edge infra
 PACKAGES := $(MODULES:%=./%/...)

@@ -35,7 +35,7 @@ const (
 	preflightMaxAge = "86400"
 )
 
-// cors tells browsers which pages of other origins may read the API. There are no credentials.
+// cors sets the headers that allow pages of other origins to read the API. There are no credentials.
 func (e *Edge) cors(c *fiber.Ctx) error {
 	if allowed := e.allowedOrigin(c); allowed != "" {
 		c.Set(fiber.HeaderAccessControlAllowOrigin, allowed)

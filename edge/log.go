@@ -6,7 +6,7 @@ import (
 	"sightglass/shared/daemon"
 )
 
-// The components of an edge: which part of it a line of the log is from.
+// The components of an edge, as named in its log.
 const (
 	logEdge  = "edge"
 	logFeed  = "feed"
@@ -25,7 +25,7 @@ func (o Options) logger(component string) *slog.Logger {
 	return o.Log.With(daemon.Component, component)
 }
 
-// summary says what clients did between two readings; nil if that was nothing.
+// summary returns the attributes of the log's summary: what clients did between two readings. It returns nil for nothing.
 func summary(before, now daemon.Reading) []any {
 	connected := now.Growth(before, "sightglass_clients_accepted_total")
 	closed := now.GrowthByLabel(before, "sightglass_client_closed_total")

@@ -13,7 +13,7 @@ import (
 	"sightglass/shared/daemon"
 )
 
-// Options are all settings of an edge. The tags hold the defaults and the help: this is their only place. On the
+// Options are all settings of an edge. The tags hold the defaults and the help: they are defined nowhere else. On the
 // command line a setting is --listen, in the environment SIGHTGLASS_LISTEN.
 type Options struct {
 	Listen              string `default:"127.0.0.1:8080" help:"Address for browsers. :8080 listens on all addresses of the machine."`
@@ -32,7 +32,7 @@ type Options struct {
 	HeaderTimeout       time.Duration `default:"10s" help:"Maximum time to receive a request, 100ms to 1m."`
 
 	AllowedOrigins  []string `help:"Origins of web pages that may open a stream besides this host's own, such as https://example.org or an application's tauri://localhost; null stands for pages without an origin. *: any."`
-	TrustedProxies  []string `help:"Addresses and CIDRs of the proxies in front. The edge takes clients' addresses from their headers."`
+	TrustedProxies  []string `help:"Addresses and CIDRs of the proxies in front. The edge reads clients' addresses from their headers."`
 	ForwardedHeader string   `default:"any" enum:"any,x-forwarded-for,forwarded" help:"The header in which the proxies name the client: x-forwarded-for, forwarded, or any (X-Forwarded-For if present, else Forwarded)."`
 	ProxyProtocol   bool     `help:"The proxies name the client by the PROXY protocol, v1 or v2, at the start of each connection."`
 
@@ -40,10 +40,10 @@ type Options struct {
 	WriteTimeout time.Duration `default:"30s" help:"Disconnect clients that accept no data for this long, 1s to 5m."`
 	DrainDelay   time.Duration `default:"3s" help:"On SIGTERM, how long /readyz responds with 503 before the first client is disconnected: the time that load balancers need to notice."`
 	DrainWindow  time.Duration `default:"5s" help:"Then, the time over which clients are disconnected one after another, so that they do not reconnect all at once."`
-	Grace        time.Duration `default:"5s" help:"How long a client may take to answer the close frame before its connection is cut."`
+	Grace        time.Duration `default:"5s" help:"How long a client has to answer the close frame before its connection is closed."`
 	Notice       string        `default:"" help:"Text shown at the top of the dashboard."`
 
-	LogSummary time.Duration `default:"1m" help:"How often a line of the log, at info, says how many clients came, left and were refused, if any did; 1s to 24h. 0: never."`
+	LogSummary time.Duration `default:"1m" help:"Interval of a summary in the log, at info: how many clients were accepted, closed and rejected, if any; 1s to 24h. 0: never."`
 
 	Log     *slog.Logger `kong:"-"` // nil: slog.Default
 	Version string       `kong:"-"` // of the program, for its metrics

@@ -11,8 +11,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// rejectMalformed makes the server respond with an API error to requests that it would ignore or answer in plain text: an
-// unsupported HTTP version, an unknown method, a missing, repeated or invalid Host, a request that cannot be parsed.
+// rejectMalformed makes the server respond with an API error to requests that it would otherwise ignore or reject in
+// plain text: an unsupported HTTP version, an unknown method, a missing, repeated or invalid Host, a request that
+// cannot be parsed.
 func rejectMalformed(app *fiber.App) {
 	server := app.Server()
 	handle, fail, methods := server.Handler, server.ErrorHandler, app.Config().RequestMethods

@@ -16,7 +16,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// engine turns events into snapshots. It has no clock and no I/O of its own, and is for one goroutine.
+// engine turns events into snapshots. It has no clock and no I/O, and is for one goroutine.
 type engine struct {
 	window  *window.Window
 	price   *price.Engine
@@ -24,12 +24,12 @@ type engine struct {
 	metrics *engineMetrics
 
 	started  time.Time
-	clock    time.Time // the last tick's, without monotonic time: what the machine's clock showed
+	clock    time.Time // wall clock of the last tick, without monotonic time
 	newest   float64   // when the newest transaction with a payment was seen, unix seconds
 	ticks    uint64
 	received uint64
 	filtered uint64
-	amounts  []payment.Satoshi // of the transaction at hand
+	amounts  []payment.Satoshi // of the current transaction; reused
 }
 
 func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registerer) *engine {
@@ -65,7 +65,7 @@ func (e *engine) seen(ev node.Event) {
 	e.amounts, why = payment.Append(e.amounts[:0], ev.Tx)
 	at := ev.At
 	if at.Sub(e.clock) > clockTolerance {
-		at = e.clock // it was seen by a clock that has been set back since, or will be; by a right one it expires early
+		at = e.clock // the clock was set back since, or will be; with a correct clock it expires early
 	}
 	if !e.window.Add(ev.ID, at, e.amounts) {
 		e.metrics.repeated.Inc()
@@ -81,23 +81,23 @@ func (e *engine) seen(ev node.Event) {
 	e.keep(ev.ID, at, e.amounts)
 }
 
-// keep makes a transaction of the window evidence.
+// keep adds a transaction of the window to the evidence.
 func (e *engine) keep(id chainhash.Hash, at time.Time, amounts []payment.Satoshi) {
 	e.newest = max(e.newest, points.Seconds(at))
 	e.price.Add(at, amounts)
 	e.points.Add(id, at, amounts)
 }
 
-// clockTolerance is how far the machine's clock may go back, or an event be ahead of it, without notice: it moves no
-// transaction by more than the price's own step, a minute.
+// clockTolerance is the largest step back of the machine's clock, and the largest lead of an event over it, that is
+// ignored: it moves no transaction by more than the price's own step, a minute.
 const clockTolerance = time.Minute
 
-// followClock detects that the clock was set back. The window and the price never move back in time, so everything new
-// would be too old for them until the clock is where it was, maybe hours later. So both are rebuilt from the transactions
-// in the window; those with times in the future were seen by the wrong clock, and count as seen now. The price's belief
-// from before the window is lost: it is of the wrong hours.
+// followClock detects that the clock was set back. The window and the price never go back in time, so all new
+// transactions would be too old for them until the clock has caught up, maybe hours later. Both are therefore rebuilt
+// from the transactions in the window. Those with future times were seen by the wrong clock and count as seen now. The
+// belief from before the window is dropped: it is of other hours.
 func (e *engine) followClock(now time.Time) (setBack bool) {
-	now = now.Round(0) // the monotonic time, if it has one, never goes back
+	now = now.Round(0) // strips the monotonic time, which never goes back
 	before := e.clock
 	e.clock = now
 	if before.Sub(now) <= clockTolerance {
@@ -118,11 +118,11 @@ func (e *engine) followClock(now time.Time) (setBack bool) {
 	return true
 }
 
-// pointsEvery is how many ticks share one list of the points' amounts: few clients ask for it, and they ask for a point that
-// they have looked at for longer than a second.
+// pointsEvery is the number of ticks between two lists of point amounts. Few clients request them, and only for a point
+// that was on display for over a second.
 const pointsEvery = 2
 
-// tick computes the next snapshot, and the points' amounts if they are due.
+// tick returns the next snapshot, with the point amounts if they are due.
 func (e *engine) tick(now time.Time) *publish.Tick {
 	began := time.Now()
 	if e.followClock(now) {
@@ -151,7 +151,7 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 		t.Snapshot.Status = contract.Live
 	}
 	if e.ticks++; e.ticks%pointsEvery == 0 {
-		t.Points = e.points.AppendAmounts([]contract.PointAmount{}) // none is a list, too
+		t.Points = e.points.AppendAmounts([]contract.PointAmount{}) // an empty list, not nil
 	}
 	e.metrics.observe(&t.Snapshot, time.Since(began))
 	e.metrics.outputs.Set(float64(est.Outputs))

@@ -10,11 +10,11 @@ import (
 	"sightglass/shared/contract"
 )
 
-// liveWithin is how long the compute loop may stand still: more than the steps that it waits for at its start take
-// together.
+// liveWithin is the longest time that the compute loop may take for one snapshot. It exceeds the timeouts of all steps
+// at the start together.
 const liveWithin = 30 * time.Second
 
-// live says what is wrong if only a restart helps.
+// live returns an error if the compute loop hangs, which only a restart ends.
 func (in *Ingester) live() error {
 	if still := time.Since(in.began) - time.Duration(in.ticked.Load()); still > liveWithin {
 		return fmt.Errorf("no snapshot was computed for %v", still.Round(time.Second))
@@ -22,8 +22,8 @@ func (in *Ingester) live() error {
 	return nil
 }
 
-// ready says why nothing good comes from this ingester now, or not all that its options promise. A restart does not help
-// against any of that.
+// ready returns an error while the ingester publishes nothing, or less than its options promise. A restart does not
+// help.
 func (in *Ingester) ready() error {
 	unconnected := in.unconnected()
 	switch {
@@ -32,9 +32,9 @@ func (in *Ingester) ready() error {
 	case unconnected != nil:
 		return unconnected
 	case in.node.ZMQOnly():
-		return errors.New("the node's RPC gives no usable answer: the price comes from ZMQ alone, with gaps left open; the log says why")
+		return errors.New("the node's RPC returns no usable response: the price is based on ZMQ alone, and gaps stay open; see the log")
 	case in.publisher.Age() > contract.ReadyWithin:
-		text := fmt.Sprintf("redis has taken no snapshot for over %v, nor said that it is another ingester's turn", contract.ReadyWithin)
+		text := fmt.Sprintf("redis has neither accepted a snapshot for over %v nor named another leader", contract.ReadyWithin)
 		if why := in.publisher.LastError(); why != nil {
 			text += ": " + why.Error()
 		}
@@ -43,7 +43,7 @@ func (in *Ingester) ready() error {
 	return nil
 }
 
-// unconnected names an endpoint of --zmq without a connection: what is published there alone does not come.
+// unconnected returns an error that names an endpoint of --zmq without a connection; nil if there is none.
 func (in *Ingester) unconnected() error {
 	for _, link := range in.node.Links() {
 		if err := link.Error(); err != nil {
@@ -53,14 +53,14 @@ func (in *Ingester) unconnected() error {
 	return nil
 }
 
-// answerProbe answers ok, or 503 and what is wrong.
-func answerProbe(wrong func() error) http.HandlerFunc {
+// probeHandler responds with ok, or with 503 and the error of check.
+func probeHandler(check func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		if err := wrong(); err != nil {
+		if err := check(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		io.WriteString(w, "ok\n") //nolint:errcheck // whoever asked has gone
+		io.WriteString(w, "ok\n") //nolint:errcheck // the client may be gone
 	}
 }

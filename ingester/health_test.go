@@ -16,8 +16,8 @@ import (
 // TestReady_RPCThatGivesNoAnswer: an ingester whose --rpc is of no use is not ready, and says why. Without --rpc it is.
 func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
 	for name, c := range map[string]struct{ rpc, want string }{
-		"nobody listens there": {"http://127.0.0.1:1", "the node's RPC gives no usable answer"},
-		"not given":            {"", "redis has taken no snapshot"}, // which comes after the node in the order
+		"nobody listens there": {"http://127.0.0.1:1", "the node's RPC returns no usable response"},
+		"not given":            {"", "redis has neither accepted a snapshot"}, // which comes after the node in the order
 	} {
 		t.Run(name, func(t *testing.T) {
 			theirs := newNextTo(t, mempoolOf(t, 1, time.Second), replay.NodeOptions{}, false).node

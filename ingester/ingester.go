@@ -1,7 +1,8 @@
-// Package ingester computes bitcoin's dollar price from a node's transactions and puts it on Redis at a steady pace.
+// Package ingester computes bitcoin's dollar price from a node's transactions and publishes it on Redis at a steady
+// rate.
 //
-// Data flows one way: node -> payment -> price -> snapshot -> Redis. One goroutine receives from the node, one tracks its
-// mempool, one computes, one writes to Redis; none waits for the failures of the next.
+// Data flows one way: node -> payment -> price -> snapshot -> Redis. One goroutine receives from the node, one tracks
+// its mempool, one computes, one writes to Redis; none waits for a failure of the next.
 package ingester
 
 import (
@@ -26,7 +27,7 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// An Ingester is ready to run once: New has checked its options and bound what it binds.
+// An Ingester can be run once. New has validated its options and opened its listeners.
 type Ingester struct {
 	opts      Options
 	log       *slog.Logger
@@ -37,11 +38,12 @@ type Ingester struct {
 	internal  net.Listener // nil without InternalListen
 	metrics   *prometheus.Registry
 	engine    *engine
-	began     time.Time    // when Run did
-	ticked    atomic.Int64 // when the compute loop last did, nanoseconds since began: the clock may be set meanwhile
+	began     time.Time    // start of Run
+	ticked    atomic.Int64 // the compute loop's last tick, in nanoseconds since began, so that setting the clock does not change it
 }
 
-// New makes an ingester or reports what is wrong with its options. Neither the node nor Redis needs to be available yet.
+// New returns an ingester, or an error that names what is wrong with its options. Neither the node nor Redis needs to
+// be reachable yet.
 func New(o Options) (*Ingester, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -76,8 +78,8 @@ func New(o Options) (*Ingester, error) {
 	return in, nil
 }
 
-// Run runs the ingester until ctx ends, and then returns nil. Other errors are fatal; an unavailable node or Redis is not an
-// error.
+// Run runs the ingester until ctx ends, and then returns nil. Other errors are fatal. An unreachable node or Redis is
+// no error.
 func (in *Ingester) Run(ctx context.Context) error {
 	defer in.redis.Close()
 	if in.rpc != nil {
@@ -104,12 +106,12 @@ func (in *Ingester) Run(ctx context.Context) error {
 	return nil
 }
 
-// maxPending is how many events may wait between the node and the engine: few, so that received transactions never wait
-// behind many of a backfill. A burst waits before the node's loop, which prefers received ones.
+// maxPending is the number of events that may wait between the node and the engine: few, so that received transactions
+// never wait behind many fetched ones. A burst waits in front of the node's loop, which prefers received transactions.
 const maxPending = 64
 
-// stateEvery is how often the engine's state is written to Redis: a crash loses at most so much. The state is the posterior
-// of hours, so some seconds make no difference.
+// stateEvery is the interval at which the engine's state is written to Redis. A crash loses that much at most, which is
+// little for a posterior over hours.
 const stateEvery = 10 * time.Second
 
 // compute owns the engine.
@@ -138,11 +140,11 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	}
 }
 
-// resume restores the engine's state that an earlier ingester has stored. Without a state the engine starts cold, which
-// costs some minutes. An operator's hint has priority: it is the way out of a wrong state.
+// resume restores the engine's state that an earlier ingester stored. Without a state the engine starts cold, which
+// takes some minutes. An operator's hint has priority, because it is the remedy for a wrong state.
 func (in *Ingester) resume(ctx context.Context) {
 	if in.opts.PriceHint > 0 {
-		in.log.Info("starting from the hint, not from the state in redis", "price_hint", in.opts.PriceHint)
+		in.log.Info("starting from the price hint; ignoring the state in redis", "price_hint", in.opts.PriceHint)
 		return
 	}
 	state, err := publish.LoadState(ctx, in.redis)

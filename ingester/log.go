@@ -7,13 +7,13 @@ import (
 	"sightglass/shared/daemon"
 )
 
-// The components: which part of a program a line of the log is from.
+// The components of the program, as named in its log.
 const (
 	logIngester = "ingester"
 	logNode     = "node"
 	logPublish  = "publish"
 
-	// LogRecord and LogReplay are for the commands of these names.
+	// LogRecord and LogReplay are the components of the commands with these names.
 	LogRecord = "record"
 	LogReplay = "replay"
 )
@@ -27,7 +27,8 @@ func (o Options) logger(component string) *slog.Logger {
 	return o.Log.With(daemon.Component, component)
 }
 
-// summary says where the price stands, and what came and was lost between two readings.
+// summary returns the attributes of the log's summary: the current price, and what was received and lost between two
+// readings.
 func summary(before, now daemon.Reading) []any {
 	grown := func(name string) int64 { return now.Growth(before, name) }
 	status := contract.Warming

@@ -35,15 +35,15 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 		return with.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	status := with.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "sightglass_status", Help: "1 for the status that the snapshots have, 0 for the other.",
+		Name: "sightglass_status", Help: "1 for the current status of the snapshots, 0 for the other.",
 	}, []string{"status"})
 	m := &engineMetrics{
 		received: counter("sightglass_transactions_received_total", "Transactions seen for the first time."),
-		repeated: counter("sightglass_transactions_repeated_total", "Transactions that were known already, or older than the window."),
-		gone:     counter("sightglass_transactions_gone_total", "Transactions that left the mempool unconfirmed and took their evidence along."),
+		repeated: counter("sightglass_transactions_repeated_total", "Transactions that were ignored: already known, or older than the window."),
+		gone:     counter("sightglass_transactions_gone_total", "Transactions that left the mempool unconfirmed, so that their evidence was removed."),
 		setBack:  counter("sightglass_clock_set_back_total", "Times that this machine's clock was set back by over a minute."),
 		filtered: with.NewCounterVec(prometheus.CounterOpts{
-			Name: "sightglass_transactions_filtered_total", Help: "Transactions that hold no payment, by why not.",
+			Name: "sightglass_transactions_filtered_total", Help: "Transactions without a payment, by reason.",
 		}, []string{"reason"}),
 		active:     gauge("sightglass_transactions_active", "Transactions with payments in the window."),
 		price:      gauge("sightglass_price_usd", "Estimate, in dollars per bitcoin; 0 while there is none."),
@@ -60,12 +60,12 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 10),
 		}),
 		lag: with.NewHistogram(prometheus.HistogramOpts{
-			Name: "sightglass_evidence_lag_seconds", Help: "Time from a message's arrival to its being evidence.",
+			Name: "sightglass_evidence_lag_seconds", Help: "Time from the receipt of a transaction until it is evidence.",
 			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 16),
 		}),
 	}
-	for _, why := range payment.Reasons()[1:] { // but for Kept
-		m.filtered.WithLabelValues(why.String()) // so that the first is seen as a rise
+	for _, why := range payment.Reasons()[1:] { // all except Kept
+		m.filtered.WithLabelValues(why.String()) // a series that starts at 0 shows the first one as an increase
 	}
 	return m
 }
@@ -88,18 +88,18 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
-// internalRoutes are for operators: GET /metrics, GET /mempool, the node's mempool as it is known here, and the probes
-// GET /livez and /readyz.
+// internalRoutes are for operators: GET /metrics; GET /mempool, the node's mempool as the ingester knows it; and the
+// probes GET /livez and /readyz.
 func (in *Ingester) internalRoutes() http.Handler {
 	mux := daemon.InternalRoutes(in.metrics)
 	mux.HandleFunc("GET /mempool", in.serveMempool)
-	mux.HandleFunc("GET /livez", answerProbe(in.live))
-	mux.HandleFunc("GET /readyz", answerProbe(in.ready))
+	mux.HandleFunc("GET /livez", probeHandler(in.live))
+	mux.HandleFunc("GET /readyz", probeHandler(in.ready))
 	return mux
 }
 
-// mempoolAnswer has the names of bitcoind's getrawmempool false true, so that the two can be compared.
-type mempoolAnswer struct {
+// mempoolResponse has the keys of bitcoind's getrawmempool false true, so that both can be compared.
+type mempoolResponse struct {
 	TxIDs    []string `json:"txids"`
 	Sequence uint64   `json:"mempool_sequence"`
 	InSync   bool     `json:"in_sync"`
@@ -111,17 +111,17 @@ func (in *Ingester) serveMempool(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
-	answer := mempoolAnswer{TxIDs: make([]string, len(view.IDs)), Sequence: view.Sequence, InSync: view.InSync}
+	response := mempoolResponse{TxIDs: make([]string, len(view.IDs)), Sequence: view.Sequence, InSync: view.InSync}
 	for i, id := range view.IDs {
-		answer.TxIDs[i] = id.String()
+		response.TxIDs[i] = id.String()
 	}
 	w.Header().Set("Content-Type", "application/json")
-	if err := json.NewEncoder(w).Encode(answer); err != nil {
+	if err := json.NewEncoder(w).Encode(response); err != nil {
 		in.log.Debug("GET /mempool failed", "err", err)
 	}
 }
 
-// InternalAddr is where the operators' routes are; nil without InternalListen.
+// InternalAddr returns the address of the listener for operators; nil without InternalListen.
 func (in *Ingester) InternalAddr() net.Addr {
 	if in.internal == nil {
 		return nil

@@ -14,28 +14,28 @@ import (
 	"sightglass/shared/daemon"
 )
 
-// Options are all settings of an ingester. The tags hold the defaults and the help: this is their only place.
-// On the command line a setting is --zmq, in the environment SIGHTGLASS_ZMQ.
+// Options are all settings of an ingester. The tags hold the defaults and the help; they are defined nowhere else. On
+// the command line a setting is --zmq, in the environment SIGHTGLASS_ZMQ.
 type Options struct {
-	ZMQ                 []string `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). Two, with a comma, if they have addresses of their own."`
-	RPC                 string   `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone, with a slow start and gaps left open."`
+	ZMQ                 []string `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). If they have separate addresses, list both with a comma."`
+	RPC                 string   `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone; the window starts empty and gaps stay open."`
 	RPCCookie           string   `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read for every call, because a restart of the node changes it."`
 	RPCUser             string   `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
 	RPCPassword         string   `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
-	daemon.RedisOptions `set:"snapshots=go"`
-	MaxTransactions     int           `default:"500000" help:"Most transactions in the window, about 200 bytes each; beyond it the oldest leave early."`
+	daemon.RedisOptions `set:"snapshots=go to"`
+	MaxTransactions     int           `default:"500000" help:"Maximum number of transactions in the window, about 200 bytes each. Above it the oldest are removed early."`
 	PriceHint           float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
 	ZMQIdleTimeout      time.Duration `name:"zmq-idle-timeout" aliases:"quiet" default:"1m" help:"Without a ZMQ message for this long, ask RPC whether the node is idle, and replace the ZMQ socket if it is not; 1s to 1h."`
 	InternalListen      string        `default:"" help:"Serve /metrics, /mempool, /livez and /readyz here, for operators only. Empty: not at all."`
 
-	LogSummary time.Duration `default:"1m" help:"How often a line of the log, at info, says the price and what came in, 1s to 24h. 0: never."`
+	LogSummary time.Duration `default:"1m" help:"Interval of a summary in the log, at info: the price, and what was received; 1s to 24h. 0: never."`
 
 	Log     *slog.Logger `kong:"-"` // nil: slog.Default
 	Version string       `kong:"-"` // of the program, for its metrics
-	Alive   func()       `kong:"-"` // called after every snapshot that was computed; may be nil
+	Alive   func()       `kong:"-"` // called after every computed snapshot; may be nil
 }
 
-// Defaults are the options of an ingester that was told nothing.
+// Defaults returns the options of an ingester without settings.
 func Defaults() Options {
 	var o Options
 	if err := kong.ApplyDefaults(&o); err != nil {
@@ -44,7 +44,7 @@ func Defaults() Options {
 	return o
 }
 
-// Validate names every setting that is wrong and what it may be.
+// Validate returns an error that names every invalid setting and its valid values.
 func (o Options) Validate() error {
 	return errors.Join(
 		zmqsub.CheckEndpoints(o.ZMQ),
@@ -70,12 +70,12 @@ func (o Options) checkRPC() error {
 	case o.RPC != "":
 		return o.rpc().Validate()
 	case o.RPCCookie != "" || o.RPCUser != "" || o.RPCPassword != "":
-		return errors.New("--rpc-cookie or --rpc-user without --rpc: where is the node? --rpc http://127.0.0.1:8332 is usual")
+		return errors.New("--rpc-cookie or --rpc-user is set without --rpc: want the node's URL, usually http://127.0.0.1:8332")
 	}
 	return nil
 }
 
-// openRPC gives nil for a node that is not to be asked.
+// openRPC returns nil without --rpc.
 func (o Options) openRPC(metrics prometheus.Registerer) (*bitcoind.Client, error) {
 	if o.RPC == "" {
 		return nil, nil

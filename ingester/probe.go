@@ -268,7 +268,7 @@ func (p *probe) place(setting string, place node.Place, address string, o Option
 	case !h.connected(func(string) bool { return true }):
 		p.say(Bad, setting, "bitcoind publishes it at %s, and no endpoint of --zmq %s is connected", address, all)
 	default:
-		p.say(Poor, setting, "bitcoind publishes it at %s, a port that is not in --zmq %s, and no message came within %v: add the address, unless the port is mapped (docker -p, ssh -L) and the network is quiet",
+		p.say(Poor, setting, "bitcoind publishes it at %s, a port that is not in --zmq %s, and no message was received within %v: add the address, unless the port is mapped (docker -p, ssh -L) and the network is quiet",
 			address, all, probeTimeout)
 	}
 	return false

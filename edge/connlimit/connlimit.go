@@ -23,11 +23,12 @@ type Options struct {
 	MaxPerAddress int            // TCP connections of an IPv4 address or an IPv6 /64; proxies are not counted
 	Proxies       realip.Proxies // connect on behalf of clients
 	ProxyProtocol bool           // proxies begin each connection with a PROXY protocol header
-	HeaderTimeout time.Duration  // how long that header may take
+	HeaderTimeout time.Duration  // maximum time to receive that header
 	Rejections    *rejection.Counter
 }
 
-// A Listener accepts connections whose RemoteAddr is the client's, as far as it is known without reading HTTP.
+// A Listener accepts connections. RemoteAddr returns the client's address: the peer's, or the one in the PROXY protocol
+// header.
 type Listener struct {
 	*net.TCPListener
 	opts      Options
@@ -49,8 +50,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	for {
 		tcp, err := l.AcceptTCP()
 		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			// The server would take this error for the end of the listener: a client that opens more connections than the
-			// process has descriptors would end the edge for everyone. The kernel queues new connections meanwhile.
+			// The server would stop at this error, so a client that opens more connections than the process has descriptors
+			// would stop the edge. The kernel queues new connections meanwhile.
 			l.opts.Rejections.Count(rejection.Descriptors)
 			<-time.After(descriptorWait)
 			continue
@@ -65,7 +66,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// descriptorWait is the time between two attempts to accept while the process has no file descriptor left.
+// descriptorWait is the interval between attempts to accept while the process has no file descriptor left.
 const descriptorWait = 20 * time.Millisecond
 
 // admit returns nil if the connection is over the limit.
@@ -86,7 +87,8 @@ func (l *Listener) admit(tcp *net.TCPConn) net.Conn {
 	return tcp
 }
 
-// acquire takes one of the address's connections. It reports false, and counts the rejection, if none is left.
+// acquire counts a connection of the address. It reports false, and counts the rejection, if the address is at its
+// limit.
 func (l *Listener) acquire(addr netip.Addr) bool {
 	if l.addresses.Acquire(context.Background(), addr) != rejection.None {
 		l.opts.Rejections.Count(rejection.Sockets)

@@ -121,8 +121,8 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 	}
 }
 
-// watch marks the latest snapshot as stale when it is. It has a timer of its own because follow can block for longer than
-// that: each step of connecting to a Redis that accepts connections and never answers takes its full timeout.
+// watch marks the latest snapshot as stale after contract.StaleAfter. It has its own timer because follow can block for
+// longer: each step of connecting to a Redis that accepts connections and never responds runs into its timeout.
 func (f *Feed) watch(ctx context.Context) {
 	for ctx.Err() == nil {
 		next := f.checkStale()
@@ -144,7 +144,7 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // errSilent is follow's error if Redis confirmed the subscription and then no message arrived. Either no ingester
-// publishes, or the link is dead and neither side knows it: only a new subscription can tell.
+// publishes, or the link is dead; a new subscription distinguishes the two.
 var errSilent = errors.New("no message on the channel")
 
 // follow subscribes and receives snapshots until an error, or until no message arrives for contract.StaleAfter.
@@ -204,7 +204,7 @@ type origin int
 
 const (
 	published origin = iota // on the channel, just now
-	stored                  // in the latest key, where it may have been for long
+	stored                  // in the latest key, possibly old
 )
 
 // receive delivers a snapshot if it is newer than the latest one. lower, which may be nil, observes it.

@@ -70,7 +70,7 @@ func (f *Feed) acceptLowerEpoch(ctx context.Context, run lowerRun) error {
 	higher := f.latest.Load().Snapshot.Epoch
 	f.metrics.stepsBack.Inc()
 	f.metrics.received.Inc()
-	f.log.Warn("showing snapshots of a lower epoch: redis lost the higher one, whose clock was ahead, and no ingester publishes under it any more",
+	f.log.Warn("accepted snapshots of a lower epoch: redis lost the higher one, whose clock was ahead, and no ingester publishes under it",
 		"lower", s.Epoch, "higher", higher, "received_for", contract.StepBackAfter)
 	now := time.Now()
 	f.receivedAt.Store(&now)

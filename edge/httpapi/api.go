@@ -1,5 +1,5 @@
-// Package httpapi answers the edge's HTTP requests other than streams and probes: the snapshot, and what Redis has beside
-// it. Bodies are built and compressed once, however many clients ask.
+// Package httpapi serves the edge's HTTP API, except streams and probes: the snapshot, the history and the points. Each
+// body is built and compressed once for all clients.
 package httpapi
 
 import (
@@ -28,14 +28,15 @@ type API struct {
 	redis  redis.UniversalClient
 	log    *slog.Logger
 
-	snapshot    atomic.Pointer[Response] // to the newest update that was asked for
+	snapshot    atomic.Pointer[Response] // of the newest requested update
 	history     *cache[[]contract.HistoryEntry]
 	points      *cache[[]contract.PointAmount]
 	rejected    prometheus.Counter
 	logRejected rate.Sometimes // keeps a flood of bad entries out of the log
 }
 
-// New makes an API for the newest update, from latest, and for what client's Redis has. It registers its metrics with reg.
+// New returns an API that serves the newest update, from latest, and the history and points in client's Redis. It
+// registers its metrics with reg.
 func New(latest func() *feed.Update, client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *API {
 	with := promauto.With(reg)
 	vec := func(name, help string) *prometheus.CounterVec {
@@ -61,8 +62,8 @@ func New(latest func() *feed.Update, client redis.UniversalClient, log *slog.Log
 	return a
 }
 
-// Snapshot answers /api/v1/snapshot. All requests for the same update get the same response, so that it is compressed once.
-// Its tag is the same on each edge and needs no look at the body: epoch, seq and status identify a snapshot.
+// Snapshot serves /api/v1/snapshot. All requests for the same update share one response, so it is compressed once. Its
+// ETag is the same on each edge and is not computed from the body: epoch, seq and status identify a snapshot.
 func (a *API) Snapshot(c *fiber.Ctx) error {
 	update := a.latest()
 	if update == nil {
@@ -76,20 +77,20 @@ func (a *API) Snapshot(c *fiber.Ctx) error {
 		if a.snapshot.CompareAndSwap(response, next) {
 			response = next
 		} else {
-			response = a.snapshot.Load() // another request's, as new as this one's or newer
+			response = a.snapshot.Load() // stored by another request, for this update or a newer one
 		}
 	}
 	return response.Send(c)
 }
 
-// About is the response with the operator's notice.
+// About returns the response with the operator's notice.
 func About(notice string) *Response {
 	body, err := json.Marshal(map[string]string{"notice": notice})
 	if err != nil {
-		panic(err) // any text has a JSON
+		panic(err) // unreachable: every string has an encoding
 	}
 	return NewResponse(body, jsonType, "no-cache")
 }
 
-// Document is the response with a description of the API in JSON. Descriptions change with releases only.
+// Document returns the response with a description of the API in JSON. Descriptions change with releases only.
 func Document(body []byte) *Response { return NewResponse(body, jsonType, "public, max-age=3600") }

@@ -12,48 +12,47 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// errUnavailable is wrapped by every error of a cache: Redis failed, and nothing was fetched before.
+// errUnavailable is wrapped by every error of a cache: the fetch failed, and there is no earlier value.
 var errUnavailable = errors.New("nothing from redis")
 
-// A cache holds a value that is in Redis, fetched on demand. A request gets the cached value while it is fresh, and the
-// last known one during a fetch and after a failed one. However many requests there are, it fetches once per TTL. A cache is
-// safe for concurrent use.
+// A cache holds a value from Redis, fetched on demand and at most once per TTL. Requests get the cached value while it
+// is fresh, and the last one during a fetch and after a failed fetch. A cache is safe for concurrent use.
 type cache[T any] struct {
 	ttl               time.Duration
 	fetch             func(context.Context) (T, error)
-	equal             func(a, b T) bool // a value that has not changed keeps its responses
+	equal             func(a, b T) bool // an unchanged value keeps its responses
 	fetches, failures prometheus.Counter
 
 	fetching sync.Mutex // held during a fetch
 
 	mu        sync.Mutex // guards the rest
-	latest    *cached[T] // nil: none was ever fetched
+	latest    *cached[T] // nil before the first fetch
 	err       error      // of the last fetch
-	fetchedAt time.Time  // when the last fetch began; zero: never
+	fetchedAt time.Time  // start of the last fetch; zero before the first
 }
 
-// A cached is a value and the responses made from it, which live as long as the value does. The value must not be changed.
+// A cached is a value and the responses built from it. The value must not be changed.
 type cached[T any] struct {
 	value T
 
-	mu        sync.Mutex // also held while a response is built: that must not take more than one core
+	mu        sync.Mutex // also held while a response is built, which must not use more than one core
 	responses map[any]*Response
 }
 
-// get returns the value as it is in Redis, or was at most a TTL before now. Errors wrap errUnavailable.
+// get returns the cached value, after fetching it if it is older than the TTL. Errors wrap errUnavailable.
 func (c *cache[T]) get(ctx context.Context, now time.Time) (*cached[T], error) {
 	latest, fetchedAt, err := c.look()
-	if isFresh(fetchedAt, now, c.ttl) {
+	if !fetchedAt.IsZero() && now.Sub(fetchedAt).Abs() < c.ttl { // absolute, so that a value expires even if the clock is set back
 		return latest, err
 	}
 	if !c.fetching.TryLock() {
 		if latest != nil {
 			return latest, nil
 		}
-		c.fetching.Lock() // nothing is known yet, so all wait for the same fetch
+		c.fetching.Lock() // no value yet: all requests wait for the same fetch
 	}
 	defer c.fetching.Unlock()
-	if latest, again, err := c.look(); !again.Equal(fetchedAt) { // another request was quicker: its result is everyone's, however long it took
+	if latest, again, err := c.look(); !again.Equal(fetchedAt) { // another request fetched meanwhile; its result counts, however long it took
 		return latest, err
 	}
 	c.fetches.Inc()
@@ -77,7 +76,7 @@ func (c *cache[T]) look() (*cached[T], time.Time, error) {
 	return c.latest, c.fetchedAt, c.errIfNone()
 }
 
-// errIfNone is the last fetch's error if there is no value to serve instead.
+// errIfNone returns the last fetch's error if there is no value to serve instead.
 func (c *cache[T]) errIfNone() error {
 	if c.latest != nil {
 		return nil
@@ -85,17 +84,11 @@ func (c *cache[T]) errIfNone() error {
 	return c.err
 }
 
-// isFresh compares by distance, so that a clock that steps back does not make a value last.
-func isFresh(fetchedAt, now time.Time, ttl time.Duration) bool {
-	return !fetchedAt.IsZero() && now.Sub(fetchedAt).Abs() < ttl
-}
-
-// maxResponses is how many responses a value has at most; one with a whole day of history has 0.5 MB. The dashboard asks
-// for one or two.
+// maxResponses bounds the responses kept for a value. The whole history of a day takes 0.5 MB; the dashboard requests
+// one or two spans.
 const maxResponses = 8
 
-// response returns the response for a key, the part of the value that a request asks for. It is built once, however many
-// ask.
+// response returns the response for a key, which identifies the requested part of the value. It is built once.
 func (v *cached[T]) response(key any, build func() *Response) *Response {
 	v.mu.Lock()
 	defer v.mu.Unlock()

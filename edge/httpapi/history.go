@@ -14,23 +14,23 @@ import (
 )
 
 const (
-	// historyTTL is half the time in which one entry comes.
+	// historyTTL is half the interval between two entries.
 	historyTTL = contract.HistorySlot * time.Second / 2
-	// historyCaching lets caches in front take the load: the history changes once in 10 s.
+	// historyCaching lets HTTP caches serve the history, which changes every 10 s.
 	historyCaching = "public, max-age=5"
 
 	day       = 24 * 60 * 60 // seconds
-	maxSecond = 1 << 40      // unix seconds, for 35,000 years: beyond it is no time
+	maxSecond = 1 << 40      // the largest valid time, unix seconds: in 35,000 years
 )
 
-// History answers /api/v1/history?from=&to=&step=.
+// History serves /api/v1/history?from=&to=&step=.
 func (a *API) History(c *fiber.Ctx) error {
 	now := time.Now()
 	s, err := parseSpan(c, now)
 	if err != nil {
 		return fiber.NewError(fiber.StatusBadRequest, err.Error())
 	}
-	all, err := a.history.get(context.Background(), now) // bounded by the Redis client's timeouts; the request is reused
+	all, err := a.history.get(context.Background(), now) // bounded by the Redis client's timeouts; fasthttp reuses the request
 	if err != nil {
 		return unavailable(c, "no history yet", historyTTL)
 	}
@@ -43,7 +43,7 @@ func (a *API) History(c *fiber.Ctx) error {
 	}).Send(c)
 }
 
-// historyResponse has the last entry of each step.
+// historyResponse returns the last entry of each step.
 func historyResponse(entries []contract.HistoryEntry, step int64) *Response {
 	body := append([]byte(`{"step":`), strconv.FormatInt(step, 10)...)
 	body = append(body, `,"points":[`...)
@@ -61,7 +61,7 @@ func historyResponse(entries []contract.HistoryEntry, step int64) *Response {
 	return NewResponse(append(body, `]}`...), jsonType, historyCaching)
 }
 
-// fetchHistory reads the entries, oldest first. It skips what is no entry, or not in its place.
+// fetchHistory reads the entries, oldest first. It skips entries that are invalid or out of order.
 func (a *API) fetchHistory(ctx context.Context) ([]contract.HistoryEntry, error) {
 	members, err := a.redis.ZRange(ctx, contract.KeyHistory, -contract.MaxHistoryEntries, -1).Result()
 	if err != nil {
@@ -84,10 +84,10 @@ func (a *API) fetchHistory(ctx context.Context) ([]contract.HistoryEntry, error)
 	return entries, nil
 }
 
-// A span is the part of the history that a request asks for.
+// A span is the requested part of the history.
 type span struct{ from, to, step int64 } // unix seconds, both included; seconds
 
-// parseSpan reads from, to and step; its error names the parameter that is wrong and says what it may be.
+// parseSpan parses from, to and step. Its error names the invalid parameter and the valid values.
 func parseSpan(c *fiber.Ctx, now time.Time) (s span, err error) {
 	if s.to, err = parameter(c, "to", now.Unix(), 0, maxSecond); err != nil {
 		return s, err

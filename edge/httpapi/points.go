@@ -14,19 +14,19 @@ import (
 )
 
 const (
-	// pointsTTL is how often the ingester writes the points.
+	// pointsTTL is the interval at which the ingester writes the points.
 	pointsTTL = time.Second
-	// pointsCaching lets caches in front take the load: the points change about once a second.
+	// pointsCaching lets HTTP caches serve the points, which change about once a second.
 	pointsCaching = "public, max-age=1"
 )
 
-// Points answers /api/v1/points?since=.
+// Points serves /api/v1/points?since=.
 func (a *API) Points(c *fiber.Ctx) error {
 	since, err := parameter(c, "since", -1, 0, maxSecond)
 	if err != nil {
 		return fiber.NewError(fiber.StatusBadRequest, err.Error())
 	}
-	all, err := a.points.get(context.Background(), time.Now()) // bounded by the Redis client's timeouts; the request is reused
+	all, err := a.points.get(context.Background(), time.Now()) // bounded by the Redis client's timeouts; fasthttp reuses the request
 	if err != nil {
 		return unavailable(c, "no points yet", pointsTTL)
 	}
@@ -42,7 +42,7 @@ func (a *API) Points(c *fiber.Ctx) error {
 	}).Send(c)
 }
 
-// fetchPoints reads the newest points, oldest first; none if there are none.
+// fetchPoints reads the newest points, oldest first. A missing key means no points.
 func (a *API) fetchPoints(ctx context.Context) ([]contract.PointAmount, error) {
 	data, err := a.redis.Get(ctx, contract.KeyPoints).Bytes()
 	if errors.Is(err, redis.Nil) {

@@ -10,13 +10,13 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// minGzip is the size in bytes from which a body is worth compressing: below, it fits one TCP segment as it is.
+// minGzip is the smallest body that is compressed, in bytes. Smaller ones fit one TCP segment uncompressed.
 const minGzip = 1400
 
-// A Response is a body that many clients ask for. It is compressed once, when the first client accepts that. It does not
-// change.
+// A Response is a body that many clients request. It is compressed once, for the first client that accepts gzip. It is
+// immutable and safe for concurrent use.
 type Response struct {
-	tag          string // what is between the quotes of its ETag
+	tag          string // the ETag without its quotes
 	contentType  string
 	cacheControl string
 	body         []byte
@@ -25,7 +25,7 @@ type Response struct {
 	gzipped []byte
 }
 
-// NewResponse makes a response whose tag is computed from the body, so it is the same on each edge.
+// NewResponse returns a response whose ETag is computed from the body, so that it is the same on each edge.
 func NewResponse(body []byte, contentType, cacheControl string) *Response {
 	sum := sha256.Sum256(body)
 	return &Response{
@@ -34,14 +34,14 @@ func NewResponse(body []byte, contentType, cacheControl string) *Response {
 }
 
 func (r *Response) gzip() []byte {
-	// The fastest level: a day of history comes out a seventh larger than with the usual one, in two thirds of the time,
-	// which on one core the clients of the stream would wait for.
+	// At the fastest level a day of history is a seventh larger than at the default level, and takes two thirds of the
+	// time. On one core, the clients of the stream wait for it.
 	r.once.Do(func() { r.gzipped = fasthttp.AppendGzipBytesLevel(nil, r.body, fasthttp.CompressBestSpeed) })
 	return r.gzipped
 }
 
-// Send answers a GET or HEAD: with the body, compressed if the client accepts that, or with 304 if the client has it.
-// Plain and compressed have an ETag each, as strong ones must, and either is good for a 304.
+// Send responds to a GET or HEAD with the body, compressed if the client accepts gzip, or with 304 if the client has
+// it. The plain and the compressed body have different ETags, as strong ETags must; either one matches for a 304.
 func (r *Response) Send(c *fiber.Ctx) error {
 	body, tag := r.body, `"`+r.tag+`"`
 	c.Vary(fiber.HeaderAcceptEncoding)
@@ -61,9 +61,9 @@ func (r *Response) Send(c *fiber.Ctx) error {
 	return c.Send(body)
 }
 
-// matches compares an If-None-Match, a list or *, weakly: W/ makes no difference (RFC 9110, 13.1.2).
+// matches compares an If-None-Match header, a list or *, weakly: it ignores W/ (RFC 9110, section 13.1.2).
 func matches(ifNoneMatch, tag string) bool {
-	for one := range strings.SplitSeq(ifNoneMatch, ",") { // our tags hold no comma
+	for one := range strings.SplitSeq(ifNoneMatch, ",") { // our ETags contain no comma
 		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
 		if one == "*" || one == `"`+tag+`"` || one == `"`+tag+`-gzip"` {
 			return true
@@ -72,12 +72,13 @@ func matches(ifNoneMatch, tag string) bool {
 	return false
 }
 
-// acceptsGzip reads an Accept-Encoding. Without the header there is no compression, so that people can read responses.
+// acceptsGzip parses an Accept-Encoding header. Clients without the header, such as curl, get readable bodies.
 func acceptsGzip(acceptEncoding string) bool {
 	others := false
 	for one := range strings.SplitSeq(acceptEncoding, ",") {
 		coding, quality, _ := strings.Cut(one, ";")
-		wanted := !isZero(quality)
+		value, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(quality)), "q=")
+		wanted := !ok || strings.Trim(value, "0.") != "" // q=0 excludes the coding
 		switch strings.ToLower(strings.TrimSpace(coding)) {
 		case "gzip", "x-gzip":
 			return wanted
@@ -86,10 +87,4 @@ func acceptsGzip(acceptEncoding string) bool {
 		}
 	}
 	return others
-}
-
-// isZero reports whether a q=0 says that a coding is not wanted.
-func isZero(quality string) bool {
-	value, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(quality)), "q=")
-	return ok && strings.Trim(value, "0.") == ""
 }

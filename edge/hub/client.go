@@ -9,35 +9,35 @@ import (
 	"time"
 )
 
-// A session is the inbound half of a connection: what a client sends, and what depends on how it connected.
+// A session is the inbound half of a connection: it handles what the client sends, and knows how the client connected.
 type session interface {
-	// greeting is written before the first snapshot; nil: nothing.
+	// greeting returns the bytes that precede the first snapshot; nil for none.
 	greeting() []byte
-	// rejection is written instead of everything else to a client that may not join.
+	// rejection returns the bytes that a rejected client gets instead of a greeting and snapshots.
 	rejection(r reason) []byte
-	// read handles the client's input until it is a reason to end the connection, or the connection's end.
+	// read handles the client's input until there is a reason to close the connection, or the connection ends.
 	read(c *client) reason
-	// drain reads, after the closing message was sent, until the client has closed its side: closing with unread bytes
-	// would reset the connection before the client has read the reason. A read deadline is set.
+	// drain reads, after the closing message was sent, until the client has closed its side: closing a socket with unread
+	// input resets the connection before the client has read the reason. A read deadline is set.
 	drain(c *client)
 }
 
-// A client is one connection. Its goroutine reads; everything that is written goes through its writer.
+// A client is one connection. Its goroutine reads; all writes go through its writer.
 type client struct {
 	writer
 	session
 	addr     netip.Addr
 	joined   time.Duration // on the hub's clock
-	received atomic.Int64  // when anything came from the client, a time.Duration on the hub's clock
+	received atomic.Int64  // time of the last input, on the hub's clock
 
-	shard *shard // nil while it has not joined
+	shard *shard // nil before the client joins
 	place int    // in the shard, guarded by the shard
 }
 
 func newClient(conn net.Conn, addr netip.Addr, h *Hub, codec *codec, s session) (*client, error) {
 	socket, ok := conn.(syscall.Conn)
 	if !ok {
-		return nil, errors.New("the connection is no socket")
+		return nil, errors.New("the connection is not a socket")
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
@@ -50,13 +50,13 @@ func newClient(conn net.Conn, addr netip.Addr, h *Hub, codec *codec, s session) 
 	return c, raw.Control(func(fd uintptr) { c.fd = fd })
 }
 
-// serve returns when the connection is over and nothing uses it any more.
+// serve returns when the connection is closed and no goroutine uses it.
 func (c *client) serve() {
 	defer c.stop()
 	log := c.hub.opts.Log
 	log.Debug("client joined", "addr", c.addr, "protocol", c.codec.label)
 	c.begin(c.greeting())
-	c.close(c.read(c), closeGrace) // unless the reading ended because the connection was closed
+	c.close(c.read(c), closeGrace) // no effect if the connection was closed before, which made read return
 	c.drain(c)
 	r, frames, bytes := c.summary()
 	c.hub.metrics.closed.WithLabelValues(codeLabel(r.code)).Inc()
@@ -64,7 +64,7 @@ func (c *client) serve() {
 		"seconds", (c.hub.clock() - c.joined).Round(time.Millisecond).Seconds(), "frames", frames, "bytes", bytes)
 }
 
-// reject closes the connection of a client that may not join, with the reason.
+// reject sends the reason to a client that may not join, and closes its connection.
 func (c *client) reject(r reason) {
 	defer c.stop()
 	c.hub.metrics.closed.WithLabelValues(codeLabel(r.code)).Inc()
@@ -73,16 +73,16 @@ func (c *client) reject(r reason) {
 	c.drain(c)
 }
 
-// recoverPanic keeps a panic over one client's input from ending all other connections.
+// recoverPanic keeps a panic in one client's handler from ending the process.
 func (c *client) recoverPanic() {
 	if p := recover(); p != nil {
 		c.hub.opts.Log.Error("a client's handler panicked", "addr", c.addr, "panic", p)
 	}
 }
 
-// checkSilence pings a client that got nothing for the ping interval, so that proxies on the way do not close the
-// connection, and closes it if its protocol answers pings and this client does not. While snapshots are written the
-// kernel detects clients that are gone; see the listener's socket options.
+// checkSilence pings a client that was sent nothing for the ping interval, so that proxies do not close the connection.
+// It closes the connection if the protocol has pongs and none came. While snapshots are being written, the kernel
+// detects dead clients; see setSocketOptions.
 func (c *client) checkSilence(now time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -99,8 +99,8 @@ func (c *client) checkSilence(now time.Duration) {
 	}
 }
 
-// A rateLimit is the frames that a client may still send: one each messageInterval on average, and messageBurst at once.
-// It holds the time at which the whole burst will be available again, so the zero value is full.
+// A rateLimit bounds a client's frames: one per messageInterval on average, and messageBurst at once. It stores the
+// time at which the whole burst will be available again, so the zero value is full.
 type rateLimit struct{ full time.Duration }
 
 const (
@@ -108,7 +108,7 @@ const (
 	messageBurst    = 20
 )
 
-// allow reports false if the client has sent too many.
+// allow counts a frame. It reports false if the client has sent too many.
 func (l *rateLimit) allow(now time.Duration) bool {
 	l.full = max(l.full, now) + messageInterval
 	return l.full-now <= messageBurst*messageInterval

@@ -8,17 +8,17 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A codec puts snapshots on the wire for one kind of client: a protocol and what was negotiated in it. All clients of a
-// codec share it and the bytes that it makes. A new kind of client is a file with its codecs, its session and the
+// A codec encodes snapshots for one kind of client: a protocol with its negotiated options. All clients of a codec
+// share it and the bytes that it builds. A new kind of client needs a file with its codecs, its session and the
 // function that hands its connections to the hub; see websocket.go and events.go.
 type codec struct {
 	index   int
 	label   string                // in metrics and logs
-	whole   *encoding             // of a snapshot, for any client
-	delta   *encoding             // from the snapshot before, for clients that have it; nil: none
+	whole   *encoding             // the whole snapshot, for any client
+	delta   *encoding             // the changes since the previous snapshot, for clients that have it; nil: none
 	ping    []byte                // keeps proxies from closing a connection without snapshots
-	pongs   bool                  // clients answer pings, so that one that does not is gone
-	closing func(r reason) []byte // tells a client that the connection ends
+	pongs   bool                  // clients answer pings; one that does not is dead
+	closing func(r reason) []byte // the message before the connection is closed
 }
 
 // codecs holds every codec by its index.
@@ -30,16 +30,16 @@ func newCodec(c codec) *codec {
 	return &c
 }
 
-// An encoding makes the bytes for a socket from a snapshot: a WebSocket frame with its header, or an event. They are
-// built once for each snapshot, however many clients get them.
+// An encoding encodes a snapshot as the bytes for a socket: a WebSocket frame with its header, or an event. The bytes
+// are built once per snapshot and shared by all clients.
 type encoding struct {
 	index int
 	label string // in metrics
 	build func(f *frame) []byte
 }
 
-// encodings holds every encoding by its index. maxEncodings is how many there may be: their counters and frames are
-// arrays.
+// encodings holds every encoding by its index. maxEncodings bounds them, because counters and frames have arrays of
+// that size.
 var encodings []*encoding
 
 const maxEncodings = 16
@@ -50,7 +50,7 @@ func newEncoding(label string, build func(f *frame) []byte) *encoding {
 	return e
 }
 
-// A frame is a snapshot on its way out: what the feed delivered, when, and its encodings. It is safe for concurrent use.
+// A frame is an update of the feed with its time of arrival and its encodings. It is safe for concurrent use.
 type frame struct {
 	*feed.Update
 	arrived time.Time
@@ -60,8 +60,8 @@ type frame struct {
 	}
 }
 
-// as returns the frame in an encoding, built on first demand. The bytes are shared: nobody may change them. They are nil
-// if the encoding has nothing to say, as a delta that would be no smaller than the whole snapshot.
+// as returns the frame in an encoding, built at the first call. The bytes are shared and must not be changed. They are
+// nil if the encoding does not apply, such as a delta that is no smaller than the whole snapshot.
 func (f *frame) as(e *encoding) []byte {
 	built := &f.built[e.index]
 	built.once.Do(func() { built.bytes = e.build(f) })
@@ -78,12 +78,13 @@ func (c *codec) pick(f *frame, has uint64) (*encoding, []byte) {
 	return c.whole, f.as(c.whole)
 }
 
-// keyframe is the JSON of the delta protocol's message with the whole snapshot.
+// keyframe returns the JSON of the delta protocol's message with the whole snapshot.
 func (f *frame) keyframe() []byte {
 	return f.Snapshot.AppendKeyframe(make([]byte, 0, len(f.JSON)+len(f.JSON)/8))
 }
 
-// delta is the JSON of the message with the changes since the base; nil if there is none or it saves nothing.
+// delta returns the JSON of the message with the changes since the base; nil if there is no base, or if the message is
+// no smaller than the snapshot.
 func (f *frame) delta() []byte {
 	d, ok := contract.DeltaBetween(f.Base, f.Snapshot)
 	if !ok {

@@ -1,14 +1,14 @@
 // Package hub holds an edge's stream connections and writes every snapshot to them.
 //
-// A client gets state, not events: always the newest snapshot; the ones that it was too slow for are skipped. Nothing is
-// queued for a client: what it has not accepted of a frame is a reference to bytes that all share, so its memory is
-// bounded by the kernel's send buffer. A client that accepts nothing for Options.WriteTimeout is disconnected. No client
+// Clients get state, not events: each gets the newest snapshot, and skips those that it was too slow for. There is no
+// queue per client. The unsent rest of a frame is a reference to bytes that all clients share, so the kernel's send
+// buffer bounds a client's memory. A client that accepts nothing for Options.WriteTimeout is disconnected. No client
 // waits for another.
 //
-// A client costs one goroutine, which reads, and little memory. Frames are written by the shards' goroutines, without
-// waiting; only a client that does not accept a frame at once gets a second goroutine, until it has caught up.
+// A client costs one goroutine, which reads, and little memory. The shards' goroutines write frames without blocking.
+// Only a client that does not accept a frame at once gets a second goroutine, until it has caught up.
 //
-// The hub knows no protocol. What is on the wire is a codec's; what a client sends is its session's.
+// The hub does not depend on a protocol: codecs encode snapshots, and sessions handle the clients' input.
 package hub
 
 import (
@@ -28,43 +28,43 @@ import (
 	"sightglass/edge/rejection"
 )
 
-// A Limiter bounds connections by client address. It may ask others, but must not take long, and is safe for concurrent
-// use. If it does not know, it lets the client in.
+// A Limiter bounds connections by client address. It may query a shared store, but must respond quickly, and accepts
+// the connection if it cannot decide. It is safe for concurrent use.
 type Limiter interface {
-	// Acquire takes one of the address's connections. If the reason is rejection.None, Release must follow.
+	// Acquire counts a connection of the address. If it returns rejection.None, the caller must call Release.
 	Acquire(ctx context.Context, addr netip.Addr) rejection.Reason
-	// Release returns what Acquire took. It does not wait.
+	// Release releases a connection that Acquire counted. It does not wait.
 	Release(addr netip.Addr)
 }
 
-// Options bound what clients may do.
+// Options configure a Hub.
 type Options struct {
 	MaxPerAddress int                // connections for an IPv4 address or an IPv6 /64
-	Limiter       Limiter            // bounds connections by address instead; nil: MaxPerAddress, on this edge alone
-	MaxClients    int                // connections in all
-	PingInterval  time.Duration      // a client that gets nothing for so long is pinged; at two and a half of them it is gone
-	WriteTimeout  time.Duration      // how long a client may accept nothing
+	Limiter       Limiter            // replaces the limit by address on this edge alone; nil: MaxPerAddress
+	MaxClients    int                // connections in total
+	PingInterval  time.Duration      // ping clients that were sent nothing for this long, and disconnect them after 2.5 times as long without input
+	WriteTimeout  time.Duration      // disconnect clients that accept no data for this long
 	Rejections    *rejection.Counter // may be nil
 	Log           *slog.Logger
 }
 
-// A Hub is safe for concurrent use.
+// A Hub holds the stream connections. It is safe for concurrent use.
 type Hub struct {
 	opts      Options
 	addresses Limiter
 	metrics   *metrics
 	latest    atomic.Pointer[frame]
-	shards    []*shard // each client is in one; there is one for each processor
+	shards    []*shard // one per processor; each client is in one
 	startedAt time.Time
 
 	mu       sync.Mutex
 	clients  int
-	turn     int // the shard that takes the next client
+	turn     int // index of the shard of the newest client
 	draining bool
-	serving  sync.WaitGroup // connections, also those that are being rejected; grows under mu, not after draining
+	serving  sync.WaitGroup // connections, including those being rejected; grows under mu, and not after draining
 }
 
-// New makes a hub without clients and registers its metrics with reg. It does nothing before Run.
+// New returns a hub without clients and registers its metrics with reg. Run must be running to write snapshots.
 func New(o Options, reg prometheus.Registerer) *Hub {
 	h := &Hub{opts: o, addresses: o.Limiter, metrics: newMetrics(reg), startedAt: time.Now()}
 	if h.addresses == nil {
@@ -88,14 +88,14 @@ func (h *Hub) Run(ctx context.Context) {
 // clock returns the hub's monotonic time.
 func (h *Hub) clock() time.Duration { return time.Since(h.startedAt) }
 
-// Len is the number of clients.
+// Len returns the number of clients.
 func (h *Hub) Len() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.clients
 }
 
-// Broadcast makes u the next update for every client. It does not wait for any of them.
+// Broadcast makes u the next update for every client. It does not wait for any client.
 func (h *Hub) Broadcast(u *feed.Update) { h.broadcast(&frame{Update: u, arrived: time.Now()}) }
 
 func (h *Hub) broadcast(f *frame) {
@@ -105,11 +105,11 @@ func (h *Hub) broadcast(f *frame) {
 	}
 }
 
-// serve takes a connection over, with the address that it counts for, and returns. The hub closes it.
+// serve takes over a connection and returns. The limit of addr applies. The hub closes the connection.
 func (h *Hub) serve(conn net.Conn, addr netip.Addr, codec *codec, s session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.draining { // it came just before the listener closed
+	if h.draining { // accepted just before the listener closed
 		conn.Write(s.rejection(goingAway)) //nolint:errcheck // the client may be gone
 		conn.Close()
 		return
@@ -122,8 +122,8 @@ func (h *Hub) serve(conn net.Conn, addr netip.Addr, codec *codec, s session) {
 			return
 		}
 		defer c.recoverPanic()
-		// Counted only here: a handshake that breaks before the response is out never comes so far, and would never be
-		// released.
+		// The connection is counted only here: a handshake that breaks before its response is sent does not get here, and
+		// would never be released.
 		if why := h.addresses.Acquire(context.Background(), addr); why != rejection.None {
 			h.opts.Rejections.Count(why)
 			c.reject(tooManyFromAddress)
@@ -139,7 +139,7 @@ func (h *Hub) serve(conn net.Conn, addr netip.Addr, codec *codec, s session) {
 	})
 }
 
-// join reports why the client may not, or a reason without a code.
+// join adds the client to a shard and returns a reason without a code, or returns why the client may not join.
 func (h *Hub) join(c *client) reason {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -168,27 +168,23 @@ func (h *Hub) leave(c *client) {
 }
 
 // Drain closes the clients' connections one after another over the window, and accepts no new ones. A client that does
-// not close its side within the grace is cut off. Drain returns when all are gone.
+// not close its side within the grace is disconnected. Drain returns when all connections are closed.
 func (h *Hub) Drain(window, grace time.Duration) {
-	clients := h.startDraining()
+	h.mu.Lock()
+	h.draining = true
+	var clients []*client
+	for _, s := range h.shards {
+		clients = s.appendTo(clients)
+	}
+	h.mu.Unlock()
 	began := time.Now()
 	for i, c := range clients {
-		// Short waits are skipped: a sleep would cost more than it spreads.
-		const worthWaiting = 5 * time.Millisecond
-		if d := time.Until(began.Add(window * time.Duration(i) / time.Duration(len(clients)))); d > worthWaiting {
+		// Shorter waits are skipped: the sleep would take longer than the wait.
+		const minSleep = 5 * time.Millisecond
+		if d := time.Until(began.Add(window * time.Duration(i) / time.Duration(len(clients)))); d > minSleep {
 			time.Sleep(d)
 		}
 		c.close(goingAway, grace)
 	}
 	h.serving.Wait()
-}
-
-func (h *Hub) startDraining() (clients []*client) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.draining = true
-	for _, s := range h.shards {
-		clients = s.appendTo(clients)
-	}
-	return clients
 }

@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		}),
 		fanOut: with.NewHistogram(prometheus.HistogramOpts{
 			Name: "sightglass_fan_out_seconds", Help: "Time from a snapshot's arrival until a shard has written it to its last client.",
-			Buckets: prometheus.ExponentialBuckets(0.001, 2, 11), // to a second: two snapshots' time
+			Buckets: prometheus.ExponentialBuckets(0.001, 2, 11), // up to a second: two snapshots' time
 		}),
 		closed: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "sightglass_client_closed_total", Help: "Connections that ended or were rejected, by close code.",
@@ -66,14 +66,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 // messageKinds are the frames that a client may send, by opcode.
 var messageKinds = map[byte]string{ws.Text: "text", ws.Binary: "binary", ws.Ping: "ping", ws.Pong: "pong", ws.Close: "close"}
 
-// countMessage counts a frame from a client.
-func (m *metrics) countMessage(opcode byte) {
-	if counter := m.messages[opcode]; counter != nil {
-		counter.Inc()
-	}
-}
-
-// counters count what one goroutine writes: ten thousand clients' frames are added to the metrics at once.
+// counters count the writes of one goroutine. A fan-out to ten thousand clients adds them to the metrics once.
 type counters struct {
 	frames         [maxEncodings]int // by encoding
 	bytes, skipped int

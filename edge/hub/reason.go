@@ -26,12 +26,12 @@ var (
 	left = reason{0, "left"} // the client closed the connection, or its network did
 )
 
-// reasonCodes are all that end a connection; the ones without a reason above come from a client's protocol errors.
+// reasonCodes are all close codes in the metrics. Those without a reason above are for a client's protocol errors.
 var reasonCodes = []int{
 	left.code, goingAway.code, 1002, 1003, 1007, tooManyMessages.code, 1009, noProgress.code, tooManyFromAddress.code, edgeFull.code,
 }
 
-// codeLabel is a close code as a metric's label.
+// codeLabel returns a close code as a metric's label.
 func codeLabel(code int) string {
 	if code == left.code {
 		return "left"
@@ -39,14 +39,14 @@ func codeLabel(code int) string {
 	return strconv.Itoa(code)
 }
 
-// socketReason is the reason behind an error of the socket.
+// socketReason returns the reason for an error of the socket.
 func socketReason(err error) reason {
-	// The second is the kernel's, which had no acknowledgement of what it sent.
+	// ETIMEDOUT is the kernel's: the client did not acknowledge what was sent.
 	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
 		return noProgress
 	}
 	return left
 }
 
-// closeGrace is how long a client may take to read why the connection ends, and to close its side.
+// closeGrace is how long a client has to read the reason and close its side.
 const closeGrace = time.Second

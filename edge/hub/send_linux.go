@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// send writes to a socket without waiting and returns what the socket did not accept.
+// send writes to a socket without blocking and returns the bytes that the socket did not accept.
 //
-// The call is raw, so that the scheduler does not notice it: it never blocks, and a fan-out makes ten thousand of them
-// in a row, each long enough for the scheduler to think that it does and to hand the processor to another thread.
+// The system call is raw, so that the scheduler does not observe it. The call never blocks, but a fan-out makes ten
+// thousand of them in a row; the scheduler would consider the thread blocked and hand the processor to another one.
 func send(fd uintptr, b []byte) (rest []byte, err error) {
 	for len(b) > 0 {
 		n, _, errno := syscall.RawSyscall6(unix.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)),

@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// batchSize is how many clients a shard visits per lock: enough that the lock costs nothing, few enough that a client that
-// joins or leaves waits for a millisecond or two.
+// batchSize is the number of clients that a shard visits per lock: enough that locking costs nothing, few enough that a
+// client that joins or leaves waits for at most a millisecond or two.
 const batchSize = 64
 
-// sweepsPerPing is how often a shard looks for silent clients in a ping interval.
+// sweepsPerPing is the number of checks for silent clients per ping interval.
 const sweepsPerPing = 8
 
-// A shard is the clients that one goroutine writes to.
+// A shard holds the clients that one goroutine writes to.
 type shard struct {
 	hub      *Hub
-	news     chan struct{} // has room for one: there is a newer frame
+	news     chan struct{} // capacity 1: there is a newer frame
 	counters counters      // of the goroutine
 	several  [batchSize]*client
 
@@ -27,7 +27,7 @@ type shard struct {
 
 func newShard(h *Hub) *shard { return &shard{hub: h, news: make(chan struct{}, 1)} }
 
-// notify says that there is a newer frame. It never blocks.
+// notify signals that there is a newer frame. It never blocks.
 func (s *shard) notify() {
 	select {
 	case s.news <- struct{}{}:
@@ -42,7 +42,7 @@ func (s *shard) add(c *client) {
 	s.clients = append(s.clients, c)
 }
 
-// remove puts the last client in the place of the one that left.
+// remove moves the last client into the place of the removed one.
 func (s *shard) remove(c *client) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,8 +82,8 @@ func (s *shard) fanOut() {
 	s.hub.metrics.fanOut.Observe(time.Since(arrived).Seconds())
 }
 
-// each calls f for every client that is here from beginning to end. It goes from the last to the first: so a client
-// that is put in the place of one that left has had its turn already, or still has it.
+// each calls f for every client that stays in the shard during the call. It iterates from the last place to the first:
+// a client that is moved into the place of a removed one has been visited, or still will be.
 func (s *shard) each(f func(*client, time.Duration)) {
 	for end := math.MaxInt; end > 0; {
 		var several []*client
@@ -93,10 +93,10 @@ func (s *shard) each(f func(*client, time.Duration)) {
 			f(c, now)
 		}
 	}
-	clear(s.several[:]) // or one who left would be held here
+	clear(s.several[:]) // else clients that left would stay referenced
 }
 
-// before returns the last clients before a place, and the place of the first of them.
+// before returns the last clients before a place, at most batchSize, and the place of the first of them.
 func (s *shard) before(end int) ([]*client, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

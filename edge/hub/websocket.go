@@ -9,7 +9,7 @@ import (
 	"sightglass/edge/ws"
 )
 
-// DeltaProtocol is the WebSocket subprotocol of clients that want changes; the others get each snapshot whole.
+// DeltaProtocol is the WebSocket subprotocol of clients that want deltas. Other clients get each snapshot whole.
 const DeltaProtocol = "sightglass.delta.v1"
 
 var (
@@ -19,7 +19,7 @@ var (
 	keyframeText     = newEncoding("keyframe", func(f *frame) []byte { return text(f.keyframe()) })
 	keyframeDeflated = newEncoding("keyframe_deflated", func(f *frame) []byte { return deflated(f.keyframe()) })
 
-	// A delta is not deflated: it fits one TCP segment as it is.
+	// Deltas are not deflated: they fit one TCP segment uncompressed.
 	deltaText = newEncoding("delta", func(f *frame) []byte {
 		if delta := f.delta(); delta != nil {
 			return text(delta)
@@ -28,7 +28,7 @@ var (
 	})
 )
 
-// webSocketCodecs are indexed by whether deltas and whether deflated messages were negotiated.
+// webSocketCodecs are indexed by whether deltas, and whether deflated messages, were negotiated.
 var webSocketCodecs = [2][2]*codec{
 	{newWebSocketCodec("plain", plainText, nil), newWebSocketCodec("plain_deflated", plainDeflated, nil)},
 	{newWebSocketCodec("delta", keyframeText, deltaText), newWebSocketCodec("delta_deflated", keyframeDeflated, deltaText)},
@@ -42,7 +42,7 @@ func newWebSocketCodec(label string, whole, delta *encoding) *codec {
 	})
 }
 
-// headerRoom is the most bytes of a server's frame header.
+// headerRoom is the maximum size of a server's frame header, in bytes.
 const headerRoom = 10
 
 func text(json []byte) []byte {
@@ -54,8 +54,8 @@ func deflated(json []byte) []byte {
 	return ws.AppendFrame(make([]byte, 0, headerRoom+len(payload)), ws.Text, true, payload)
 }
 
-// ServeWebSocket takes over a connection after its handshake, with the address that it counts for, and returns. The hub
-// closes it.
+// ServeWebSocket hands a connection to the hub after its handshake, and returns. The limit of addr applies. The hub
+// closes the connection.
 func (h *Hub) ServeWebSocket(conn *ws.Conn, addr netip.Addr) {
 	delta, deflate := 0, 0
 	if conn.Subprotocol == DeltaProtocol {
@@ -67,20 +67,20 @@ func (h *Hub) ServeWebSocket(conn *ws.Conn, addr netip.Addr) {
 	h.serve(conn.Conn, addr, webSocketCodecs[delta][deflate], &webSocket{in: ws.NewReader(conn, maxMessage)})
 }
 
-// maxMessage is the most bytes of a client's message; a ping has about 50.
+// maxMessage is the maximum size of a client's message, in bytes. A ping has about 50.
 const maxMessage = 512
 
-// A webSocket is the inbound half of a WebSocket.
+// A webSocket is the session of a WebSocket client.
 type webSocket struct {
 	in       *ws.Reader
 	messages rateLimit
-	closed   bool // the client sent a close frame, after which it sends nothing
-	broken   bool // the client violated the protocol: what it sends has no meaning any more
+	closed   bool // the client sent a close frame, which must be its last one
+	broken   bool // the client violated the protocol, so its input can no longer be parsed
 }
 
 func (*webSocket) greeting() []byte { return nil }
 
-// rejection is a close frame: browsers do not tell scripts why a handshake failed.
+// rejection is a close frame, because browsers do not show scripts why a handshake failed.
 func (*webSocket) rejection(r reason) []byte { return ws.AppendClose(nil, r.code, r.text) }
 
 func (s *webSocket) read(c *client) reason {
@@ -91,7 +91,9 @@ func (s *webSocket) read(c *client) reason {
 		}
 		now := c.hub.clock()
 		c.received.Store(int64(now))
-		c.hub.metrics.countMessage(opcode)
+		if counter := c.hub.metrics.messages[opcode]; counter != nil {
+			counter.Inc()
+		}
 		if !s.messages.allow(now) {
 			return tooManyMessages
 		}
@@ -107,7 +109,7 @@ func (s *webSocket) read(c *client) reason {
 			return reason{ws.CloseUnsupported, "text messages only"}
 		case ws.Ping:
 			c.send(ws.AppendFrame(nil, ws.Pong, false, payload))
-		case ws.Close: // returned with the client's own code
+		case ws.Close: // echoed with the client's own code
 			code, err := ws.CloseCode(payload)
 			if err != nil {
 				return readReason(err)
@@ -118,9 +120,9 @@ func (s *webSocket) read(c *client) reason {
 	}
 }
 
-// drain reads until the client has answered the close frame or hung up.
+// drain reads until the client has sent its close frame or closed the connection.
 func (s *webSocket) drain(c *client) {
-	const maxFrames = 2048 // bounds the time that a flooding client takes
+	const maxFrames = 2048 // bounds the time spent on a client that floods
 	for n := 0; n < maxFrames && !s.broken; n++ {
 		if s.closed && !c.behindNow() {
 			return
@@ -129,8 +131,8 @@ func (s *webSocket) drain(c *client) {
 			return
 		}
 	}
-	// The input is not WebSocket any more, but it must be read all the same.
-	io.CopyN(io.Discard, c.conn, maxFrames*maxMessage) //nolint:errcheck // it is over either way
+	// The input is no longer WebSocket, but must still be read.
+	io.CopyN(io.Discard, c.conn, maxFrames*maxMessage) //nolint:errcheck // the connection is closed either way
 }
 
 func (s *webSocket) next() (opcode byte, payload []byte, err error) {
@@ -140,7 +142,7 @@ func (s *webSocket) next() (opcode byte, payload []byte, err error) {
 	return opcode, payload, err
 }
 
-// readReason is the reason behind an error of reading.
+// readReason returns the reason for a read error.
 func readReason(err error) reason {
 	if wrong, ok := errors.AsType[*ws.Error](err); ok {
 		return reason{wrong.Code, wrong.Text}
@@ -148,7 +150,8 @@ func readReason(err error) reason {
 	return socketReason(err)
 }
 
-// pongTo returns the answer to {"type":"ping"}, with its timestamp if it has one; false if the message is something else.
+// pongTo returns the response to {"type":"ping"}, with its timestamp if it has one. It returns false for other
+// messages.
 func pongTo(message []byte) (pong []byte, ok bool) {
 	var ping struct {
 		Type      string          `json:"type"`

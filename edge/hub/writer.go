@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// maxWaiting is the most bytes of answers that wait for a client that does not accept its frame: about 20 pongs. It
-// keeps sending meanwhile, so more than that is a flood.
+// maxWaiting bounds the bytes of pongs that wait for a client that does not accept its frame: about 20 pongs. A client
+// that sends more pings meanwhile is flooding.
 const maxWaiting = 1024
 
-// A writer is all that is ever written to a client. Whoever has something to write does so at once, without waiting.
-// What the kernel does not accept then is finished by one goroutine (catchUp), which exists only while the client is
-// behind; everyone else only leaves it something to do.
+// A writer does all writes to a client. Each caller writes at once, without blocking. One goroutine (catchUp) writes
+// what the kernel did not accept; it runs only while the client is behind. Meanwhile other callers only store what to
+// write next.
 type writer struct {
 	conn  net.Conn
 	raw   syscall.RawConn
-	fd    uintptr // raw's; open as long as not ended, see stop
+	fd    uintptr // raw's; valid until ended, see stop
 	hub   *Hub
 	codec *codec
 
 	mu         sync.Mutex
-	rest       []byte // what the kernel has not accepted of a frame that is being written; shared, not ours
-	waiting    []byte // whole frames that come next, before the newest snapshot
+	rest       []byte // unsent part of the current frame; shared, so read-only
+	waiting    []byte // whole frames to write before the newest snapshot
 	has        version
-	frames     uint32        // snapshots that were begun
-	bytes      uint64        // of them
-	behind     bool          // catchUp is running: nobody else writes
-	ended      bool          // nothing more may be written after what waits
+	frames     uint32        // snapshots started
+	bytes      uint64        // of these snapshots
+	behind     bool          // catchUp is running, and is the only one that writes
+	ended      bool          // nothing may be written after rest and waiting
 	reason     reason        // why it ended
 	failure    error         // of writeAll
-	written    time.Duration // when the last snapshot was begun
-	pinged     time.Duration // when the last ping was
+	written    time.Duration // when the last snapshot was started
+	pinged     time.Duration // when the last ping was sent
 	catchingUp sync.WaitGroup
 }
 
-// A version identifies the snapshot that a client was given last, without holding its bytes.
+// A version identifies the last snapshot that was written to a client, without referencing its bytes.
 type version struct {
 	id    uint64
 	epoch string
@@ -55,7 +55,8 @@ func (w *writer) begin(greeting []byte) {
 	w.hub.metrics.add(&n)
 }
 
-// offer writes the newest frame if the client can accept one. A client that is behind gets the newest afterwards.
+// offer writes the newest frame if the client can accept one. A client that is behind gets the newest frame when it has
+// caught up.
 func (w *writer) offer(now time.Duration, n *counters) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -65,7 +66,7 @@ func (w *writer) offer(now time.Duration, n *counters) {
 	w.push()
 }
 
-// load makes the newest frame what is to be written; it reports false if the client has it.
+// load sets rest to the newest frame. It reports false if the client has it.
 func (w *writer) load(now time.Duration, n *counters) bool {
 	newest := w.hub.latest.Load()
 	if newest == nil || newest.ID == w.has.id {
@@ -85,7 +86,7 @@ func (w *writer) load(now time.Duration, n *counters) bool {
 	return true
 }
 
-// send writes a small frame, at once or after the one that is being written.
+// send writes a small frame at once, or after the current one.
 func (w *writer) send(frame []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,9 +108,9 @@ func (w *writer) put(frame []byte) {
 	w.push()
 }
 
-// push writes what the kernel accepts at once. If that is not all, the client is behind. It goes to the descriptor
-// itself: raw.Write would lock it against being closed, which mu does, and check timers that a write without waiting does
-// not have. For ten thousand clients that is memory that need not be touched.
+// push writes what the kernel accepts at once. If something is left, the client is behind. It uses the descriptor
+// directly: raw.Write would lock it against closing, which mu does, and check timers that a non-blocking write does not
+// need. With ten thousand clients, each memory access counts.
 func (w *writer) push() {
 	var err error
 	w.rest, err = send(w.fd, w.rest)
@@ -123,8 +124,8 @@ func (w *writer) push() {
 	}
 }
 
-// catchUp finishes what the client has not accepted, then what waits, then the newest frame, until nothing is left.
-// While the kernel accepts nothing it waits, for WriteTimeout at most.
+// catchUp writes the rest, then the waiting frames, then the newest frame, until nothing is left. It waits for the
+// kernel for at most WriteTimeout.
 func (w *writer) catchUp() {
 	w.extendDeadline()
 	err := w.raw.Write(w.writeAll)
@@ -140,14 +141,14 @@ func (w *writer) catchUp() {
 	}
 }
 
-// extendDeadline gives the client WriteTimeout from now to accept something.
+// extendDeadline sets the write deadline to WriteTimeout from now.
 func (w *writer) extendDeadline() {
-	// An error means that the connection is closed, which the next write will see.
+	// An error means that the connection is closed; the next write returns it.
 	w.conn.SetWriteDeadline(time.Now().Add(w.hub.opts.WriteTimeout)) //nolint:errcheck
 }
 
-// writeAll reports whether there is nothing left to write, or no use in trying. If not it is called again when the
-// kernel accepts more.
+// writeAll reports whether nothing is left to write or writing has failed. Otherwise it is called again when the kernel
+// accepts more.
 func (w *writer) writeAll(fd uintptr) (done bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -174,7 +175,7 @@ func (w *writer) writeAll(fd uintptr) (done bool) {
 	}
 }
 
-// next makes something that is still to be written the rest; it reports false if there is nothing.
+// next sets rest to the next thing to write. It reports false if there is nothing.
 func (w *writer) next() bool {
 	if len(w.waiting) > 0 {
 		w.rest, w.waiting = w.waiting, nil
@@ -188,8 +189,8 @@ func (w *writer) next() bool {
 	return w.load(w.hub.clock(), &n)
 }
 
-// close ends the connection with a reason, unless it has ended already: it sends the closing message, and the client has the
-// grace to close its side. A client that left gets no message.
+// close sends the closing message, and gives the client the grace to close its side. It does nothing if the connection
+// has ended already. A client that left gets no message.
 func (w *writer) close(r reason, grace time.Duration) {
 	var last []byte
 	if r != left {
@@ -198,7 +199,7 @@ func (w *writer) close(r reason, grace time.Duration) {
 	w.closeWith(r, last, grace)
 }
 
-// closeWith is close with given last bytes; nil for a client that is gone.
+// closeWith is close with the given last bytes; nil for a client that left.
 func (w *writer) closeWith(r reason, last []byte, grace time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -221,15 +222,15 @@ func (w *writer) closeLocked(r reason, last []byte, grace time.Duration) {
 	}
 }
 
-// shutdown says that nothing follows, as the last bytes are out. The client closes its side in turn.
+// shutdown closes our side after the last bytes were sent. The client then closes its side.
 func (w *writer) shutdown() {
 	w.raw.Control(func(fd uintptr) { //nolint:errcheck // as in extendDeadline
 		syscall.Shutdown(int(fd), syscall.SHUT_WR) //nolint:errcheck // the client may be gone
 	})
 }
 
-// fail ends the connection without a word: the client is gone or accepts nothing. It does not close the connection, which
-// would wait for catchUp, which waits for mu; it wakes the reader, which closes.
+// fail ends the connection without a message, because the client is gone or accepts nothing. It does not close the
+// connection, which would wait for catchUp, which waits for mu. It wakes the reader, which closes.
 func (w *writer) fail(err error) {
 	if !w.ended {
 		w.ended, w.reason = true, socketReason(err)
@@ -240,7 +241,7 @@ func (w *writer) fail(err error) {
 
 var longAgo = time.Unix(1, 0)
 
-// summary returns the reason that the connection ended for, how many snapshots were begun, and their bytes.
+// summary returns why the connection ended, the number of snapshots started, and their bytes.
 func (w *writer) summary() (r reason, frames uint32, bytes uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -253,8 +254,8 @@ func (w *writer) behindNow() bool {
 	return w.behind
 }
 
-// stop closes the connection and returns when nobody writes to it any more. Nobody else may close it: whoever holds mu
-// and finds it not ended relies on its descriptor.
+// stop closes the connection and returns when no goroutine writes to it. Only stop may close it: a goroutine that holds
+// mu and finds it not ended relies on the descriptor.
 func (w *writer) stop() {
 	w.closeWith(left, nil, 0)
 	w.conn.Close()

@@ -23,7 +23,7 @@ func NewAddresses(maxPerAddress int) *Addresses {
 	return &Addresses{maxPerAddress: maxPerAddress, held: make(map[netip.Addr]int)}
 }
 
-// Acquire takes one of the address's connections. It returns rejection.Address if none is left; after
+// Acquire counts a connection of the address. It returns rejection.Address if the address is at its limit. After
 // rejection.None, the caller must call Release. It never waits.
 func (a *Addresses) Acquire(_ context.Context, addr netip.Addr) rejection.Reason {
 	k := key(addr)
@@ -37,7 +37,7 @@ func (a *Addresses) Acquire(_ context.Context, addr netip.Addr) rejection.Reason
 	return rejection.None
 }
 
-// Release returns what Acquire took.
+// Release releases a connection that Acquire counted.
 func (a *Addresses) Release(addr netip.Addr) {
 	k := key(addr)
 	a.mu.Lock()

@@ -102,9 +102,9 @@ func NewFleet(client redis.Cmdable, o FleetOptions, reg prometheus.Registerer) *
 	return f
 }
 
-// Acquire takes one of the address's connections. It returns rejection.Address or rejection.Cluster if none is left; after
-// rejection.None, the caller must call Release. It waits for Redis for at most 200 ms, and not at all while Redis is known
-// to be unavailable.
+// Acquire counts a connection of the address. It returns rejection.Address or rejection.Cluster if the address is at
+// its limit. After rejection.None, the caller must call Release. It waits for Redis for at most 200 ms, and not at all
+// while Redis is known to be unavailable.
 func (f *Fleet) Acquire(ctx context.Context, addr netip.Addr) rejection.Reason {
 	if why := f.opts.Local.Acquire(ctx, addr); why != rejection.None {
 		return why
@@ -142,7 +142,7 @@ func (f *Fleet) acquireInRedis(ctx context.Context, l lease) bool {
 	return ok
 }
 
-// Release returns what Acquire took. It does not wait for Redis.
+// Release releases a connection that Acquire counted. It does not wait for Redis.
 func (f *Fleet) Release(addr netip.Addr) {
 	f.opts.Local.Release(addr)
 	k := key(addr)
@@ -241,8 +241,8 @@ func (f *Fleet) renewSome(ctx context.Context, leases []lease) error {
 	return err
 }
 
-// removeReleased removes the released leases from Redis. It runs in the goroutine that renews, so that no renewal adds a
-// lease again, and it is not cancelled when Run ends: a batch that was taken off the list would be lost.
+// removeReleased removes the released leases from Redis. It runs in the goroutine that renews, so that no renewal adds
+// a lease again. It is not cancelled when Run ends, which would lose the batch that it has removed from the list.
 func (f *Fleet) removeReleased() error {
 	for {
 		f.mu.Lock()

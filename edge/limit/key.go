@@ -5,8 +5,8 @@ import (
 	"net/netip"
 )
 
-// prefix6 is the network that counts as one IPv6 client: providers assign at least a /64, so a limit per single address
-// would limit nobody.
+// prefix6 is the IPv6 network that counts as one client. Providers assign at least a /64, so a limit per single address
+// would have no effect.
 const prefix6 = 64
 
 // The networks whose IPv6 addresses each represent one IPv4 address. Counted by /64, a client would share one count with all

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// maxGeneration is the most addresses in a generation of a Rate's buckets: two full generations take 5 MB. A count per
+// maxGeneration bounds the addresses in a generation of a Rate's buckets: two full generations use 5 MB. A count per
 // address does not stop a client that controls more networks than that.
 const maxGeneration = 1 << 16
 

@@ -20,7 +20,7 @@ const (
 	minBits6 = 16
 )
 
-// Proxies are the networks whose headers are trusted. The zero value trusts nobody.
+// Proxies are the networks whose headers are trusted. The zero value trusts none.
 type Proxies struct{ networks []netip.Prefix }
 
 // ParseProxies parses addresses and CIDRs. Its error names every invalid one.

@@ -13,8 +13,8 @@ import (
 // client saves the bytes: with 1,000 points, level 6 makes 12 % less than level 1.
 const level = 6
 
-// flushMarker ends every flushed block and is omitted on the wire. finalBlock is an empty last block, which tells a flate
-// reader that the data ends. RFC 7692, section 7.2.
+// flushMarker ends every flushed block and is omitted on the wire. finalBlock is an empty last block, which ends the
+// data for a flate reader. RFC 7692, section 7.2.
 const (
 	flushMarker = "\x00\x00\xff\xff"
 	finalBlock  = "\x01\x00\x00\xff\xff"

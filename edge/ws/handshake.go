@@ -17,10 +17,10 @@ import (
 // A Handshake is a request that was upgraded, with its headers and Locals. It is valid only until serve returns.
 type Handshake = websocket.Conn
 
-// Handler upgrades a request to a WebSocket and calls serve, which owns the connection and should return soon: about 10 KB of
-// the server's and the library's memory for the request are free only then. The subprotocol is negotiated if the client
-// offers it, permessage-deflate by NegotiateDeflate. A request that is not a valid handshake gets a fiber.Error that says
-// why; the library would respond to all of them with 426.
+// Handler upgrades a request to a WebSocket and calls serve, which owns the connection and should return soon: about 10
+// KB of the server's and the library's memory for the request are free only then. It negotiates the subprotocol if the
+// client offers it, and permessage-deflate by NegotiateDeflate. A request that is not a valid handshake gets a
+// fiber.Error that says why; the library would respond to all of them with 426.
 //
 // The library negotiates nothing: it detects offers of compression by a substring of the header, and reads only the first
 // line of a list. So its compression is off, and it gets headers that are unambiguous.

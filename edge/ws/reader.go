@@ -67,8 +67,8 @@ func (r *Reader) data(h *header) (byte, []byte, error) {
 	return opcode, message, nil
 }
 
-// checkFragment checks that the frame may come now and that its message does not become too large. It remembers the opcode
-// of a new message.
+// checkFragment checks that the frame is allowed at this point and that its message does not become too large. It
+// records the opcode of a new message.
 func (r *Reader) checkFragment(h *header) error {
 	switch reading := r.opcode != Continuation; {
 	case h.opcode == Continuation && !reading:

@@ -10,14 +10,14 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
-// A probe is a call of one of the methods that this package uses, with parameters that change nothing and name nothing
-// that a node has.
+// A probe calls one of the methods that this package uses, with parameters that change nothing and identify nothing on
+// the node.
 type probe struct {
 	method string
 	params []any
 }
 
-// probes has every method that a Client calls. A test calls them all and compares.
+// probes has one probe for each method that a Client calls. A test compares the lists.
 var probes = []probe{
 	{"getrawmempool", []any{false, true}},
 	{"getmempoolinfo", nil},
@@ -39,7 +39,7 @@ func Whitelist(user string) string {
 	return user + ":" + strings.Join(methods, ",")
 }
 
-// Access reports which of the methods that a Client calls a node does not carry out.
+// Access reports which of the methods that a Client calls are not available on a node.
 type Access struct {
 	User      string   // the user that the Client logs in as
 	Forbidden []string // by rpcwhitelist= or rpcallowip=
@@ -47,13 +47,13 @@ type Access struct {
 	All       bool     // every method is forbidden
 }
 
-// Allows reports whether the node carries out a method.
+// Allows reports whether a method is available.
 func (a Access) Allows(method string) bool {
 	return !slices.Contains(a.Forbidden, method) && !slices.Contains(a.Missing, method)
 }
 
-// Access calls every method that a Client calls, once each. Any other error of the node, such as an unknown
-// transaction, shows that it carries out the method.
+// Access calls every method that a Client calls once. Any other error of the node, such as an unknown transaction,
+// shows that the method is available.
 func (c *Client) Access(ctx context.Context) (Access, error) {
 	user, _, err := c.login()
 	if err != nil {
@@ -62,13 +62,13 @@ func (c *Client) Access(ctx context.Context) (Access, error) {
 	access := Access{User: user}
 	for _, p := range probes {
 		_, err := invoke(ctx, c, func(json.RawMessage) (struct{}, error) { return struct{}{}, nil }, p.method, p.params...)
-		var said *Error
+		var rpcErr *Error
 		switch {
 		case errors.Is(err, ErrForbidden):
 			access.Forbidden = append(access.Forbidden, p.method)
 		case errors.Is(err, ErrMethod):
 			access.Missing = append(access.Missing, p.method)
-		case err != nil && (!errors.As(err, &said) || errors.Is(err, ErrWarmingUp)):
+		case err != nil && (!errors.As(err, &rpcErr) || errors.Is(err, ErrWarmingUp)):
 			return Access{}, err
 		}
 	}

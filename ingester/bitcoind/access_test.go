@@ -147,6 +147,6 @@ func TestClient_DetectsZMQPort(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		c := open(t, Options{URL: scheme + "://" + ln.Addr().String(), Timeout: 20 * time.Second})
 		_, err := c.Network(t.Context())
-		checkKind(t, err, ErrAnswer, []string{"a ZMQ socket answers at this port", "is --rpc the RPC port"})
+		checkKind(t, err, ErrResponse, []string{"this port is a ZMQ socket", "is --rpc the RPC port"})
 	}
 }

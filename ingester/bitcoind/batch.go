@@ -56,14 +56,14 @@ func invokeEach[T any](ctx context.Context, c *Client, method string, ids []chai
 			requests[i] = newRequest(first+uint64(i), method, []any{id})
 		}
 		err := c.do(ctx, method, requests, func(in *bufio.Reader) error {
-			answers, err := decodeBatch[item[T]](in, first, len(part))
+			responses, err := decodeBatch[item[T]](in, first, len(part))
 			if err == nil {
-				err = nodeError(answers)
+				err = nodeError(responses)
 			}
 			if err != nil {
 				return err
 			}
-			for i, a := range answers {
+			for i, a := range responses {
 				if a.Error != nil {
 					a.Error.Method = method
 				}
@@ -100,8 +100,8 @@ func (i *item[T]) UnmarshalJSON(text []byte) error {
 }
 
 // nodeError returns the first error that is not about one ID alone.
-func nodeError[T any](answers []response[T]) error {
-	for _, a := range answers {
+func nodeError[T any](responses []response[T]) error {
+	for _, a := range responses {
 		if a.Error != nil && !AboutOne(a.Error.classify()) {
 			return a.Error
 		}
@@ -121,7 +121,7 @@ func useItem[T any](a response[item[T]], use func(T) error) error {
 		err = use(a.Result.result)
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", badAnswer, err)
+		return fmt.Errorf("%w: %w", badResponse, err)
 	}
 	return nil
 }
@@ -131,15 +131,15 @@ func decodeBatch[T any](in *bufio.Reader, first uint64, n int) ([]response[T], e
 	if err := rejectSingle(in); err != nil {
 		return nil, err
 	}
-	var answers []response[T]
-	if err := decode(in, &answers); err != nil {
+	var responses []response[T]
+	if err := decode(in, &responses); err != nil {
 		return nil, err
 	}
-	if len(answers) != n {
-		return nil, fmt.Errorf("%d responses to %d calls", len(answers), n)
+	if len(responses) != n {
+		return nil, fmt.Errorf("%d responses to %d calls", len(responses), n)
 	}
 	ordered := make([]response[T], n)
-	for _, a := range answers {
+	for _, a := range responses {
 		if a.ID == nil || *a.ID-first >= uint64(n) || ordered[*a.ID-first].ID != nil {
 			return nil, errors.New("the id of a response is of another call, or occurs twice")
 		}

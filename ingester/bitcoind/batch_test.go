@@ -84,7 +84,7 @@ func TestBatch_RejectsMalformedResponse(t *testing.T) {
 			node := newNode(t, entryOf(list))
 			node.twist = c.twist
 			times, err := open(t, Options{URL: node.URL}).EntryTimes(t.Context(), list)
-			checkKind(t, err, ErrAnswer, []string{c.want})
+			checkKind(t, err, ErrResponse, []string{c.want})
 			if times != nil || len(node.requests()) != 1 {
 				t.Errorf("got times %v after %d tries, want none after 1", times, len(node.requests()))
 			}
@@ -101,12 +101,12 @@ func TestBatch_SingleResponse(t *testing.T) {
 	}{
 		"an error":   {500, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`, nil, "Parse error (RPC error -32700)"},
 		"starting":   {500, `{"result":null,"error":{"code":-28,"message":"Verifying"},"id":null}`, ErrWarmingUp, "Verifying"},
-		"a result":   {200, `{"result":{"time":1},"error":null,"id":0}`, ErrAnswer, "a single response to a batch"},
-		"half of it": {200, `{"resu`, ErrAnswer, "is truncated"},
-		"HTML":       {200, `<html>`, ErrAnswer, "<html>"},
-		"nothing":    {200, ``, ErrAnswer, "empty"},
-		"half":       {200, `[{"id":1},`, ErrAnswer, "is truncated"},
-		"too large":  {200, "[" + strings.Repeat(" ", 5000), ErrAnswer, "larger than 4000 bytes"},
+		"a result":   {200, `{"result":{"time":1},"error":null,"id":0}`, ErrResponse, "a single response to a batch"},
+		"half of it": {200, `{"resu`, ErrResponse, "is truncated"},
+		"HTML":       {200, `<html>`, ErrResponse, "<html>"},
+		"nothing":    {200, ``, ErrResponse, "empty"},
+		"half":       {200, `[{"id":1},`, ErrResponse, "is truncated"},
+		"too large":  {200, "[" + strings.Repeat(" ", 5000), ErrResponse, "larger than 4000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := open(t, Options{URL: serve(t, says(c.status, c.body)).URL})
@@ -204,7 +204,7 @@ func TestAboutOne(t *testing.T) {
 			t.Errorf("got %v as an error about one transaction, want one about the node", err)
 		}
 	}
-	for _, err := range []error{badAnswer.wrapf("x"), &Error{Code: codeMisc}, (&Error{Code: codeNotFound}).classify(), &Error{Code: -32603}} {
+	for _, err := range []error{badResponse.wrapf("x"), &Error{Code: codeMisc}, (&Error{Code: codeNotFound}).classify(), &Error{Code: -32603}} {
 		if !AboutOne(fmt.Errorf("call: %w", err)) {
 			t.Errorf("got %v as an error about the node, want one about one transaction", err)
 		}

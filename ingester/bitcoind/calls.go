@@ -206,7 +206,7 @@ func (c *Client) Notifications(ctx context.Context) ([]Notification, error) {
 	}
 	return invoke(ctx, c, func(r result) ([]Notification, error) {
 		if r == nil {
-			return nil, errors.New("the response is no list")
+			return nil, errors.New("the response is not a list")
 		}
 		var list []Notification
 		for _, n := range r {

@@ -231,8 +231,8 @@ func TestCalls_RejectMalformedResults(t *testing.T) {
 		for _, result := range append([]string{"null", "{}", "17", `[1]`}, more[name]...) {
 			t.Run(name+" "+fmt.Sprintf("%.20s", result), func(t *testing.T) {
 				node := newNode(t, func(string, string) (string, *Error) { return result, nil })
-				if err := call(open(t, Options{URL: node.URL})); !errors.Is(err, ErrAnswer) {
-					t.Errorf("got %v\nwant ErrAnswer", err)
+				if err := call(open(t, Options{URL: node.URL})); !errors.Is(err, ErrResponse) {
+					t.Errorf("got %v\nwant ErrResponse", err)
 				}
 				if sizes := node.requests(); !reflect.DeepEqual(sizes, []int{1}) {
 					t.Errorf("got %d tries, want one", len(sizes))

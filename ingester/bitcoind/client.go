@@ -36,7 +36,7 @@ const (
 
 // A Client calls one node. It is safe for concurrent use.
 type Client struct {
-	opts        Options // with the user taken out of the URL
+	opts        Options // without the user in the URL
 	http        *http.Client
 	metrics     *metrics
 	ids         atomic.Uint64 // the last ID used
@@ -57,9 +57,9 @@ func New(o Options) (*Client, error) {
 		opts:    o,
 		metrics: newMetrics(o.Registerer),
 		http: &http.Client{
-			// No proxy from the environment: it would receive the password in the clear, and is not meant for that.
+			// The environment's proxy is not used: it would receive the password in the clear.
 			Transport: &http.Transport{DialContext: dial, MaxConnsPerHost: maxConnections, MaxIdleConnsPerHost: maxConnections, IdleConnTimeout: idleTimeout},
-			// bitcoind never redirects, and nobody else may receive the password.
+			// bitcoind never redirects, and no other host may receive the password.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		newBackOff: func() backoff.BackOff {
@@ -113,9 +113,9 @@ func (c *Client) do(ctx context.Context, method string, body any, read func(*buf
 	if err == nil {
 		return nil
 	}
-	var said *Error
-	if errors.As(last, &said) {
-		said.Method = method
+	var rpcErr *Error
+	if errors.As(last, &rpcErr) {
+		rpcErr.Method = method
 	}
 	switch over := ctx.Err(); {
 	case over == nil:

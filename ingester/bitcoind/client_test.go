@@ -74,22 +74,22 @@ func TestClient_ErrorKinds(t *testing.T) {
 		"another":           {fails(-8, "Block height out of range\nand help"), nil, "rpc_error", 1, []string{"getblock: Block height out of range (RPC error -8)"}},
 		"error, no id":      {says(400, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`), nil, "rpc_error", 1, []string{"Parse error"}},
 		"error, 2.0":        {says(200, `{"jsonrpc":"2.0","error":{"code":-5,"message":"Block not found"},"id":1}`), ErrNotFound, "not_found", 1, nil},
-		"HTML page":         {says(200, "<html><body>Welcome to nginx!"), ErrAnswer, "answer", 1, []string{"<html><body>Welcome", "--rpc"}},
-		"no such path":      {says(404, "404 page not found"), ErrAnswer, "answer", 1, []string{"HTTP 404", "404 page not found"}},
-		"redirect":          {http.RedirectHandler("http://127.0.0.1:1/", http.StatusTemporaryRedirect).ServeHTTP, ErrAnswer, "answer", 1, []string{"HTTP 307"}},
+		"HTML page":         {says(200, "<html><body>Welcome to nginx!"), ErrResponse, "answer", 1, []string{"<html><body>Welcome", "--rpc"}},
+		"no such path":      {says(404, "404 page not found"), ErrResponse, "answer", 1, []string{"HTTP 404", "404 page not found"}},
+		"redirect":          {http.RedirectHandler("http://127.0.0.1:1/", http.StatusTemporaryRedirect).ServeHTTP, ErrResponse, "answer", 1, []string{"HTTP 307"}},
 		"bad gateway":       {says(502, "<html>Bad Gateway"), ErrUnreachable, "unreachable", 4, []string{"502 Bad Gateway"}},
-		"JSON, not RPC":     {says(200, `{"status":"ok"}`), ErrAnswer, "answer", 1, []string{"another call", `{\"status\":\"ok\"}`}},
-		"other JSON":        {says(200, `"hello"`), ErrAnswer, "answer", 1, []string{"hello"}},
-		"empty":             {says(200, ""), ErrAnswer, "answer", 1, []string{"response is empty"}},
-		"wrong id":          {says(200, `{"result":"00","error":null,"id":2}`), ErrAnswer, "answer", 1, []string{"another call"}},
-		"id is a string":    {says(200, `{"result":"00","error":null,"id":"1"}`), ErrAnswer, "answer", 1, nil},
-		"two answers":       {says(200, `{"result":"00","error":null,"id":1}{}`), ErrAnswer, "answer", 1, []string{"data after the end"}},
-		"half an answer":    {says(200, `{"result":"0000`), ErrAnswer, "answer", 1, []string{"response is truncated"}},
-		"half of its JSON":  {says(500, `{"result":null,"err`), ErrAnswer, "answer", 1, []string{"response is truncated", "HTTP 500"}},
+		"JSON, not RPC":     {says(200, `{"status":"ok"}`), ErrResponse, "answer", 1, []string{"another call", `{\"status\":\"ok\"}`}},
+		"other JSON":        {says(200, `"hello"`), ErrResponse, "answer", 1, []string{"hello"}},
+		"empty":             {says(200, ""), ErrResponse, "answer", 1, []string{"response is empty"}},
+		"wrong id":          {says(200, `{"result":"00","error":null,"id":2}`), ErrResponse, "answer", 1, []string{"another call"}},
+		"id is a string":    {says(200, `{"result":"00","error":null,"id":"1"}`), ErrResponse, "answer", 1, nil},
+		"two answers":       {says(200, `{"result":"00","error":null,"id":1}{}`), ErrResponse, "answer", 1, []string{"data after the end"}},
+		"half an answer":    {says(200, `{"result":"0000`), ErrResponse, "answer", 1, []string{"response is truncated"}},
+		"half of its JSON":  {says(500, `{"result":null,"err`), ErrResponse, "answer", 1, []string{"response is truncated", "HTTP 500"}},
 		"cut off":           {dies, ErrUnreachable, "unreachable", 4, []string{"unexpected EOF"}},
 		"reset":             {resets, ErrUnreachable, "unreachable", 4, []string{"reset"}},
-		"too large":         {says(200, `{"result":"`+strings.Repeat("0", 5000)), ErrAnswer, "answer", 1, []string{"larger than 4000 bytes"}},
-		"too large at once": {says(200, strings.Repeat(" ", 200_000)), ErrAnswer, "answer", 1, []string{"larger than 4000 bytes"}},
+		"too large":         {says(200, `{"result":"`+strings.Repeat("0", 5000)), ErrResponse, "answer", 1, []string{"larger than 4000 bytes"}},
+		"too large at once": {says(200, strings.Repeat(" ", 200_000)), ErrResponse, "answer", 1, []string{"larger than 4000 bytes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tries atomic.Int32
@@ -120,7 +120,7 @@ func checkKind(t *testing.T, err, kind error, want []string) {
 		t.Fatal("got no error, want one")
 	}
 	for _, k := range []error{
-		ErrUnreachable, ErrBusy, ErrWarmingUp, ErrCredentials, ErrForbidden, ErrPruned, ErrNotFound, ErrAnswer, ErrMethod,
+		ErrUnreachable, ErrBusy, ErrWarmingUp, ErrCredentials, ErrForbidden, ErrPruned, ErrNotFound, ErrResponse, ErrMethod,
 	} {
 		if errors.Is(err, k) != errors.Is(kind, k) {
 			t.Errorf("got %v\nwhich is a %q: %v", err, k, errors.Is(err, k))
@@ -152,7 +152,7 @@ func TestError_NamesMethod(t *testing.T) {
 func TestError_QuotesStartOfBody(t *testing.T) {
 	c := open(t, Options{URL: serve(t, says(200, `["the beginning"`+strings.Repeat(" ", 1<<20)+`,"the end"]`)).URL})
 	_, err := c.Network(t.Context())
-	checkKind(t, err, ErrAnswer, []string{`[\"the beginning\"`})
+	checkKind(t, err, ErrResponse, []string{`[\"the beginning\"`})
 }
 
 // Not every port speaks HTTP.
@@ -161,7 +161,7 @@ func TestClient_DetectsOtherPorts(t *testing.T) {
 		greeting string
 		kind     error
 	}{
-		"ZMQ":                        {"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f", ErrAnswer},
+		"ZMQ":                        {"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f", ErrResponse},
 		"P2P, which hangs up in awe": {"", ErrUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestClient_DetectsOtherPorts(t *testing.T) {
 	t.Run("https to http", func(t *testing.T) {
 		s := serve(t, says(200, ""))
 		_, err := open(t, Options{URL: strings.Replace(s.URL, "http", "https", 1)}).Network(t.Context())
-		checkKind(t, err, ErrAnswer, []string{"HTTPS"})
+		checkKind(t, err, ErrResponse, []string{"HTTPS"})
 	})
 	t.Run("certificate", func(t *testing.T) {
 		s := httptest.NewUnstartedServer(says(200, ""))
@@ -192,7 +192,7 @@ func TestClient_DetectsOtherPorts(t *testing.T) {
 		s.StartTLS()
 		t.Cleanup(s.Close)
 		_, err := open(t, Options{URL: s.URL}).Network(t.Context())
-		checkKind(t, err, ErrAnswer, []string{"certificate"})
+		checkKind(t, err, ErrResponse, []string{"certificate"})
 	})
 }
 

@@ -32,12 +32,12 @@ var (
 		"must match the node's rpcauth= or rpcuser="}
 	forbidden = &kind{"forbidden", "forbidden", "the node's rpcallowip= must cover our address and its rpcwhitelist=, " +
 		"if it has one, this method"}
-	warmingUp = &kind{"the node is starting", "warming_up", ""}
-	busy      = &kind{"the node is busy", "busy", "rpcworkqueue= limits how many calls may wait"}
-	pruned    = &kind{"the node has pruned the block", "pruned", "prune= sets how much the node keeps"}
-	notFound  = &kind{"not found", "not_found", ""}
-	badAnswer = &kind{"not a response of bitcoind", "answer", "is --rpc the RPC port, and not the P2P or ZMQ one?"}
-	noMethod  = &kind{"the node lacks this method", "method", "it is too old, or built without the feature, " +
+	warmingUp   = &kind{"the node is starting", "warming_up", ""}
+	busy        = &kind{"the node is busy", "busy", "rpcworkqueue= limits how many calls may wait"}
+	pruned      = &kind{"the node has pruned the block", "pruned", "prune= sets how much the node keeps"}
+	notFound    = &kind{"not found", "not_found", ""}
+	badResponse = &kind{"not a response of bitcoind", "answer", "is --rpc the RPC port, and not the P2P or ZMQ one?"}
+	noMethod    = &kind{"the node lacks this method", "method", "it is too old, or built without the feature, " +
 		"such as ZMQ"}
 )
 
@@ -50,7 +50,7 @@ var (
 	ErrForbidden   error = forbidden   // HTTP 403
 	ErrPruned      error = pruned      // the node has deleted the block
 	ErrNotFound    error = notFound    // RPC error -5: no such block or transaction
-	ErrAnswer      error = badAnswer   // the response is not JSON-RPC, not what the method returns, or too large
+	ErrResponse    error = badResponse // the response is not JSON-RPC, not what the method returns, or too large
 	ErrMethod      error = noMethod    // RPC error -32601
 )
 
@@ -98,10 +98,10 @@ func transient(err error) bool {
 // AboutOne reports whether an error is about the one requested block or transaction: the node is up, accepts our
 // credentials and serves others, but its result for this one is an error, or not what the method returns.
 func AboutOne(err error) bool {
-	var said *Error
+	var rpcErr *Error
 	switch {
 	case transient(err), errors.Is(err, ErrCredentials), errors.Is(err, ErrForbidden), errors.Is(err, ErrMethod):
 		return false
 	}
-	return errors.As(err, &said) || errors.Is(err, ErrAnswer)
+	return errors.As(err, &rpcErr) || errors.Is(err, ErrResponse)
 }

@@ -74,18 +74,18 @@ func (c *Client) receive(res *http.Response, read func(*bufio.Reader) error) err
 	err := read(in)
 	var broken *transportError
 	var large *http.MaxBytesError
-	var said *Error
+	var rpcErr *Error
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &said):
-		return said.classify()
+	case errors.As(err, &rpcErr):
+		return rpcErr.classify()
 	case errors.As(err, &large):
-		return badAnswer.wrapf("the response is larger than %d bytes", large.Limit)
+		return badResponse.wrapf("the response is larger than %d bytes", large.Limit)
 	case errors.As(err, &broken):
 		return unreachable.wrap(broken.error)
 	}
-	return badAnswer.wrapf("%w: HTTP %d, %q", err, res.StatusCode, head)
+	return badResponse.wrapf("%w: HTTP %d, %q", err, res.StatusCode, head)
 }
 
 // A body marks the errors of a connection: the JSON decoder returns io.ErrUnexpectedEOF too, for another reason.
@@ -114,13 +114,13 @@ func classifyTransport(err error) error {
 	switch {
 	case errors.As(err, &record), errors.As(err, &certificate), errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errZMQ),
 		strings.Contains(err.Error(), "malformed HTTP"): // net/http has no type for it
-		return badAnswer.wrap(err)
+		return badResponse.wrap(err)
 	}
 	return unreachable.wrap(err)
 }
 
 // errZMQ is returned for a connection to a node's ZMQ port.
-var errZMQ = errors.New("a ZMQ socket answers at this port")
+var errZMQ = errors.New("this port is a ZMQ socket")
 
 // dial connects to a node. A ZMQ socket sends the first ten bytes of its greeting and waits for ours, while net/http
 // waits for the end of a line: only the first byte shows it before the call's timeout.

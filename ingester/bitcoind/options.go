@@ -30,7 +30,7 @@ func (o Options) Validate() error {
 func (o Options) resolve() (Options, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil || u.RawQuery != "" || u.Fragment != "" || strings.Contains(u.Path, "@") {
-		return o, errors.New("--rpc is no URL: want http://HOST:PORT; in a password write / ? # @ and % as %2F %3F %23 %40 %25")
+		return o, errors.New("--rpc is not a URL: want http://HOST:PORT; in a password write / ? # @ and % as %2F %3F %23 %40 %25")
 	}
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https":

@@ -18,7 +18,7 @@ func TestOptions_Validate(t *testing.T) {
 		"https without a port":      {Options{URL: "https://node.example/path", Cookie: "c"}, ""},
 		"nothing":                   {Options{}, "--rpc must begin with http://"},
 		"no scheme":                 {Options{URL: "localhost:8332", Cookie: "c"}, "--rpc must begin with http://"},
-		"no scheme, an address":     {Options{URL: "127.0.0.1:8332", Cookie: "c"}, "--rpc is no URL"},
+		"no scheme, an address":     {Options{URL: "127.0.0.1:8332", Cookie: "c"}, "--rpc is not a URL"},
 		"another scheme":            {Options{URL: "tcp://127.0.0.1:28332", Cookie: "c"}, "--rpc must begin with http://"},
 		"no host":                   {Options{URL: "http://:8332", Cookie: "c"}, "--rpc names no host"},
 		"no port":                   {Options{URL: "http://localhost", Cookie: "c"}, "--rpc names no port"},

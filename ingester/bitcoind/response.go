@@ -81,10 +81,10 @@ type txid chainhash.Hash
 // UnmarshalJSON accepts 64 hex digits in quotes, in display order: the bytes reversed.
 func (t *txid) UnmarshalJSON(text []byte) error {
 	if len(text) != 2+2*chainhash.HashSize || text[0] != '"' {
-		return fmt.Errorf("%.80s is no hash: want %d hex digits", text, 2*chainhash.HashSize)
+		return fmt.Errorf("%.80s is not a hash: want %d hex digits", text, 2*chainhash.HashSize)
 	}
 	if _, err := hex.Decode(t[:], text[1:len(text)-1]); err != nil {
-		return fmt.Errorf("%s is no hash: %w", text, err)
+		return fmt.Errorf("%s is not a hash: %w", text, err)
 	}
 	slices.Reverse(t[:])
 	return nil
@@ -97,7 +97,7 @@ type txids []chainhash.Hash
 // hashes.
 func (t *txids) UnmarshalJSON(text []byte) error {
 	if text[0] != '[' {
-		return fmt.Errorf("%.80s is no array of hashes", text)
+		return fmt.Errorf("%.80s is not an array of hashes", text)
 	}
 	*t = make(txids, 0, len(text)/(2+2*chainhash.HashSize))
 	text = bytes.TrimSpace(text[1 : len(text)-1])
@@ -123,7 +123,7 @@ func (h *hexBytes) UnmarshalJSON(text []byte) error {
 		return nil
 	}
 	if len(text) < 2 || text[0] != '"' {
-		return fmt.Errorf("%.80s is no string of hex digits", text)
+		return fmt.Errorf("%.80s is not a string of hex digits", text)
 	}
 	text = text[1 : len(text)-1]
 	*h = make([]byte, hex.DecodedLen(len(text)))

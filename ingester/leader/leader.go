@@ -1,5 +1,5 @@
-// Package leader elects one of several ingesters through Redis: the leader holds a lease and publishes under an epoch, and
-// Redis itself rejects what an ingester of an earlier epoch still publishes.
+// Package leader elects one of several ingesters through Redis. The leader holds a lease and publishes under an epoch.
+// Redis rejects the snapshots of ingesters with an earlier epoch.
 package leader
 
 import (
@@ -13,14 +13,14 @@ import (
 	"sightglass/shared/contract"
 )
 
-// timeout bounds each operation, with everything that the client tries for it: on a Cluster those are several attempts at
-// several nodes.
+// timeout bounds each operation, including all attempts of the client: on a Cluster it may try several nodes several
+// times.
 const timeout = 2 * time.Second
 
-// claimScript elects the caller if the lease is free and the requested epoch is later than all before. A lease does not
-// count if the caller knows of a later epoch than Redis does: then Redis has lost an election (a failover, an old copy of
-// its data), and edges that saw that epoch would reject the lease's holder for long. Epochs are compared as text, by length
-// and then by digits: Lua's numbers do not hold 64 bits.
+// claimScript elects the caller if the lease is free and the requested epoch is later than all before. The lease does
+// not count if the caller knows of a later epoch than Redis does: then Redis has lost an election (a failover, an old
+// copy of its data), and edges that saw that epoch would reject the lease holder's snapshots for long. Epochs are
+// compared as text, by length and then by digits, because Lua's numbers do not hold 64 bits.
 //
 // KEYS: Leader, Epoch. ARGV: the requested epoch, the lease in ms, the latest epoch that the caller knows of. It returns
 // {1 if elected, the last epoch before that, empty if there is none}.
@@ -37,9 +37,10 @@ redis.call('SET', KEYS[2], ARGV[1])
 return {1, last}
 `)
 
-// publishScript is the fence. It stores and publishes a snapshot in one step, unless another leader was elected since: a
-// subscriber that reads the key after the message finds the snapshot there, and an ingester that slept while its successor
-// was elected changes nothing. The lease may have expired as long as no other ingester took it.
+// publishScript is the fence. It stores and publishes a snapshot atomically, unless another leader was elected since.
+// So a subscriber that reads the key after the message finds that snapshot or a newer one, and an ingester that slept
+// while its successor was elected changes nothing. An expired lease does not matter while no other ingester has claimed
+// it.
 //
 // KEYS: Leader, Epoch, Latest. ARGV: epoch, lease in ms, snapshot, its time to live in ms, channel. It returns an Outcome.
 var publishScript = redis.NewScript(`
@@ -53,17 +54,17 @@ redis.call('PUBLISH', ARGV[5], ARGV[3])
 return 1
 `)
 
-// An Outcome is what Redis did with a snapshot.
+// An Outcome is the result of publishing a snapshot.
 type Outcome int
 
 // The outcomes.
 const (
-	EpochMissing Outcome = -1 // rejected: the key Epoch is gone, which only Redis itself or its operator deletes
-	Fenced       Outcome = 0  // rejected: another leader was elected, or Redis has gone back to an earlier epoch
+	EpochMissing Outcome = -1 // rejected: the key Epoch is missing, which Redis lost or an operator deleted
+	Fenced       Outcome = 0  // rejected: another leader was elected, or Redis went back to an earlier epoch
 	Published    Outcome = 1
 )
 
-// resignScript ends a lease early, so that a candidate need not wait for its end. KEYS: Leader. ARGV: epoch.
+// resignScript deletes a lease before it expires, so that a candidate need not wait. KEYS: Leader. ARGV: epoch.
 var resignScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
@@ -71,30 +72,31 @@ end
 return 1
 `)
 
-// An Election is one ingester's part in the elections. It is for one goroutine.
+// An Election is one ingester's participation in the elections. It is for one goroutine.
 type Election struct {
 	client redis.UniversalClient
 	lease  time.Duration
-	latest contract.Epoch // the latest epoch known here; empty before the first Claim
-	looked bool           // at the newest snapshot in Redis
+	latest contract.Epoch // the latest known epoch; empty before the first Claim
+	looked bool           // look has read the snapshot in Redis
 }
 
-// New joins the elections in client's Redis. A leader remains it for the lease after each snapshot that it published.
+// New returns an Election in client's Redis. A leader remains the leader for the lease after each snapshot that it
+// published.
 func New(client redis.UniversalClient, lease time.Duration) *Election {
 	return &Election{client: client, lease: lease}
 }
 
-// Latest is the latest epoch known here, ours or another leader's; empty before the first Claim.
+// Latest returns the latest known epoch, ours or another leader's; empty before the first Claim.
 func (e *Election) Latest() contract.Epoch { return e.latest }
 
 // A Result is the result of a Claim.
 type Result struct {
 	Epoch  contract.Epoch // of our leadership; empty: another ingester is the leader
-	Before contract.Epoch // if elected, the latest epoch that Redis had; empty: none
-	Known  contract.Epoch // the latest epoch known here before; empty: none
+	Before contract.Epoch // if elected, the latest epoch in Redis before; empty: none
+	Known  contract.Epoch // the latest epoch known to this ingester before; empty: none
 }
 
-// Claim runs for leader. Errors are Redis's: no response, or one that makes no sense.
+// Claim requests the leadership. An error means that Redis did not respond, or that its response was invalid.
 func (e *Election) Claim(ctx context.Context) (Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -121,15 +123,15 @@ func (e *Election) Claim(ctx context.Context) (Result, error) {
 		if last.After(e.latest) {
 			e.latest = last
 		}
-		if epoch.After(last) { // so another ingester has the lease
+		if epoch.After(last) { // so another ingester holds the lease
 			return Result{}, nil
 		}
 	}
-	return Result{}, fmt.Errorf("no epoch is later than %.40q, which is in %s: DEL it if that is no number of milliseconds", e.latest, contract.KeyEpoch)
+	return Result{}, fmt.Errorf("no epoch is later than %.40q in %s: DEL the key if that is not a number of milliseconds", e.latest, contract.KeyEpoch)
 }
 
-// maxClaims is how many epochs one Claim requests: a second one if the previous leader's clock was ahead of ours, a third
-// if another candidate was faster.
+// maxClaims bounds the epochs that one Claim requests: a second one if the previous leader's clock was ahead of ours, a
+// third one if another candidate was faster.
 const maxClaims = 3
 
 func decodeClaim(reply []any) (elected bool, last contract.Epoch, err error) {
@@ -143,8 +145,8 @@ func decodeClaim(reply []any) (elected bool, last contract.Epoch, err error) {
 	return false, "", fmt.Errorf("redis returned %v to a claim", reply)
 }
 
-// look reads the epoch of the snapshot in Redis once, so that edges never take ours for an older one, even where Redis has
-// lost everything but the snapshot.
+// look reads the epoch of the snapshot in Redis once, so that our epoch is later than the one that edges have seen,
+// even if Redis has lost everything except the snapshot.
 func (e *Election) look(ctx context.Context) error {
 	if e.looked {
 		return nil
@@ -160,8 +162,8 @@ func (e *Election) look(ctx context.Context) error {
 	return nil
 }
 
-// Publish stores and publishes a snapshot under an epoch that a Claim returned, and renews the lease. The snapshot stays
-// readable for the time to live.
+// Publish stores and publishes a snapshot under an epoch that Claim returned, and renews the lease. The snapshot
+// expires after ttl.
 func (e *Election) Publish(ctx context.Context, epoch contract.Epoch, encoded []byte, ttl time.Duration) (Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -170,7 +172,7 @@ func (e *Election) Publish(ctx context.Context, epoch contract.Epoch, encoded []
 	return Outcome(outcome), err
 }
 
-// Resign gives the lease up, so that a candidate can be elected at once.
+// Resign releases the lease, so that a candidate can be elected at once.
 func (e *Election) Resign(ctx context.Context, epoch contract.Epoch) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

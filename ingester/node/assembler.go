@@ -8,14 +8,14 @@ import (
 )
 
 // An assembler collects a block's transactions. When a block connects or disconnects, bitcoind sends rawtx for each of
-// its transactions, the coinbase first and nothing in between, and then the C or D with the block's hash. Only that
-// message says which block it was. A node that catches up sends days of blocks this way.
+// its transactions, the coinbase first and without other messages in between, and then the C or D with the block's
+// hash, which identifies the block. A node that catches up sends days of blocks this way.
 type assembler struct {
 	open         bool
 	complete     bool // no message of the block was lost
 	ids          []chainhash.Hash
 	txs          []*wire.MsgTx
-	lastReceived time.Time // when the last transaction came
+	lastReceived time.Time // receipt of the last transaction
 	ambiguous    bool      // messages were lost, maybe a coinbase, so rawtx may belong to a block; until a message of the topic sequence comes
 }
 

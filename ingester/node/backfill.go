@@ -18,7 +18,7 @@ type backfill struct {
 
 	retries  []chainhash.Hash       // failed; fetched again after all others
 	failures map[chainhash.Hash]int // how often each failed
-	skipped  int                    // given up in this backfill
+	skipped  int                    // skipped in this backfill
 
 	blockFailures map[chainhash.Hash]int // how often each failed, of those that the walk has not skipped yet
 
@@ -62,7 +62,7 @@ const (
 	maxFailures = 100_000
 )
 
-// start lists what is missing from the pool, and returns how many transactions that is.
+// start lists the pool's missing transactions, and returns their number.
 func (f *backfill) start(p *pool, now time.Time) int {
 	f.list++
 	f.wanted, f.retries = f.wanted[:0], nil
@@ -118,7 +118,7 @@ func (f *backfill) failBlock(block chainhash.Hash) bool {
 	return true
 }
 
-// startRetries fetches what failed again, a while after all others came.
+// startRetries fetches failed transactions again, a while after all others were fetched.
 func (f *backfill) startRetries(now time.Time) {
 	if len(f.wanted) == 0 && f.inFlight == 0 && len(f.retries) > 0 {
 		f.wanted, f.retries = f.retries, nil
@@ -136,7 +136,7 @@ func (f *backfill) add(id chainhash.Hash) {
 	f.total++
 }
 
-// requestBodies requests the next batches. The walk's first block goes first: it gives a price soonest.
+// requestBodies requests the next batches. The walk's first block goes first, because it yields a price soonest.
 func (t *tracker) requestBodies(now time.Time) {
 	f := &t.backfill
 	f.startRetries(now)
@@ -149,7 +149,7 @@ func (t *tracker) requestBodies(now time.Time) {
 	}
 }
 
-// nextBatch takes the next transactions that are still missing.
+// nextBatch removes and returns the next transactions that are still missing.
 func (t *tracker) nextBatch() []chainhash.Hash {
 	f := &t.backfill
 	var ids []chainhash.Hash

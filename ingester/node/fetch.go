@@ -11,8 +11,8 @@ import (
 	"sightglass/ingester/bitcoind"
 )
 
-// A request is something that the tracker wants from RPC. fetch calls RPC, beside the loop. The function that it returns
-// applies the response, in the loop.
+// A request is an RPC request of the tracker. fetch calls RPC, outside the loop. The function that it returns applies
+// the response, in the loop.
 type request interface {
 	fetch(ctx context.Context, rpc *bitcoind.Client) (apply func(t *tracker, now time.Time))
 }
@@ -23,7 +23,7 @@ type listRequest struct {
 	withSettings bool
 }
 
-// list is the node's mempool, and what else is needed with it.
+// list is the node's mempool, with the chain and the settings fetched with it.
 type list struct {
 	bitcoind.Mempool
 	loaded    bool
@@ -65,7 +65,7 @@ func (r listRequest) list(ctx context.Context, rpc *bitcoind.Client) (l list, er
 	return l, err
 }
 
-// idleRequest asks whether the node's mempool and chain have changed since the last message.
+// idleRequest checks whether the node's mempool and chain have changed since the last message.
 type idleRequest struct{ lastMessage time.Time }
 
 func (r idleRequest) fetch(ctx context.Context, rpc *bitcoind.Client) func(*tracker, time.Time) {
@@ -93,7 +93,7 @@ const (
 	all
 )
 
-// block is what was fetched of a block.
+// block is the fetched part of a block.
 type block struct {
 	previous chainhash.Hash
 	at       time.Time

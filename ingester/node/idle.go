@@ -50,7 +50,7 @@ func (t *tracker) warnIdle(why string, now time.Time) {
 	}
 }
 
-// reconnect replaces the socket. When it is connected, what was missed is fetched.
+// reconnect replaces the socket. After the connection, missed messages are fetched.
 func (t *tracker) reconnect(now time.Time) {
 	t.metrics.renewals.Inc()
 	t.link = link{lastMessage: now, idle: t.link.idle, topics: make(map[string]struct{})}
@@ -59,7 +59,7 @@ func (t *tracker) reconnect(now time.Time) {
 	t.out.reconnect = true
 }
 
-// verify asks RPC whether the mempool and the chain are as known here. If they are not, messages were lost.
+// verify requests from RPC whether the mempool and the chain are as known here. If they are not, messages were lost.
 func (t *tracker) verify() {
 	t.link.verifying = true
 	t.sync.rpc.request(t.link.lastMessage)

@@ -25,7 +25,7 @@ var (
 	errFrames      = errors.New("not three frames")
 	errTopic       = errors.New("unknown topic")
 	errCounter     = errors.New("counter is not 4 bytes")
-	errTransaction = errors.New("body is no transaction")
+	errTransaction = errors.New("body is not a transaction")
 	errSequence    = transcript.ErrSequence
 )
 

@@ -33,18 +33,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return with.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	last := with.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "sightglass_node_last_message_timestamp_seconds", Help: "When the last valid message came, in unix seconds; 0 before the first.",
+		Name: "sightglass_node_last_message_timestamp_seconds", Help: "When the last valid message was received, unix seconds; 0 before the first.",
 	}, []string{"topic"})
 	m := &Metrics{
 		lastMessage: map[string]prometheus.Gauge{TopicRawTx: last.WithLabelValues(TopicRawTx), TopicSequence: last.WithLabelValues(TopicSequence)},
 		messages:    counters("sightglass_node_messages_total", "Valid messages from the node.", "topic"),
 		badMessages: counters("sightglass_node_bad_messages_total", "Malformed messages from the node, by what is wrong with them.", "reason"),
 		missed:      counters("sightglass_node_missed_messages_total", "Messages that did not arrive, by the node's counters; topic mempool: changes of the mempool that no message reported, by the mempool's sequence.", "topic"),
-		repeated:    counters("sightglass_node_repeated_messages_total", "Messages that came again.", "topic"),
+		repeated:    counters("sightglass_node_repeated_messages_total", "Messages that were received repeatedly.", "topic"),
 		resyncs:     counters("sightglass_node_resyncs_total", "Requests for the node's mempool list, by reason.", "reason"),
 		blocks:      counters("sightglass_node_blocks_total", "Blocks that the node connected or disconnected.", "change"),
 		restarts:    counter("sightglass_node_restarts_total", "Restarts of the node."),
-		renewals:    counter("sightglass_node_renewals_total", "Times that the ZMQ socket was replaced because no messages came."),
+		renewals:    counter("sightglass_node_renewals_total", "Times that the ZMQ socket was replaced because no messages were received."),
 		failures:    counter("sightglass_node_rpc_failures_total", "RPC requests that failed after all retries."),
 		deferred:    counter("sightglass_node_deferred_transactions_total", "Transactions that may be old, received while the node was loading its mempool or catching up; the backfill fetches them."),
 		backfilled:  counter("sightglass_node_backfilled_transactions_total", "Transactions fetched over RPC: at the start, after gaps, with blocks."),
@@ -57,7 +57,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		mempool: gauge("sightglass_node_mempool_transactions", "Transactions in our view of the node's mempool."),
 		skipped: counter("sightglass_node_skipped_transactions_total", "Transactions of the mempool that could not be fetched after several tries."),
 		unread:  counter("sightglass_node_skipped_blocks_total", "Blocks of the window that could not be fetched after several tries."),
-		zmqOnly: gauge("sightglass_node_zmq_only", "1 while RPC has failed for 30 s or longer, as a whole or for the transactions and blocks that are needed, so that only what comes over ZMQ counts; 0 otherwise."),
+		zmqOnly: gauge("sightglass_node_zmq_only", "1 while RPC has failed for 30 s or longer, as a whole or for the transactions and blocks that are needed, so that only transactions received over ZMQ count; 0 otherwise."),
 	}
 	// Create all series at the start, so that the first event of a kind shows as an increase.
 	for _, topic := range []string{TopicRawTx, TopicSequence} {

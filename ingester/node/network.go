@@ -8,14 +8,14 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// advice is what the log has said, or may have to say, about the node's settings.
+// advice is the state of the log's advice about the node's settings.
 type advice struct {
 	unclear    []string  // topics that the node publishes at another port, which may be mapped to ours
 	since      time.Time // when that was learned
 	blocksOnly bool      // the node accepts no transactions from its peers
 }
 
-// applyNodeInfo applies what was fetched with the node's list.
+// applyNodeInfo applies the chain and the settings that were fetched with the node's list.
 func (t *tracker) applyNodeInfo(l list, now time.Time) {
 	clear(t.sync.logged)
 	t.markRPCUsable()

@@ -1,6 +1,6 @@
-// Package node turns what bitcoind publishes into one stream of events: transactions that the node sees, and
-// transactions that leave its mempool without a block. It listens over ZMQ. With RPC it also loads what the node knew
-// before the ingester started, and fetches messages that were lost.
+// Package node turns bitcoind's messages into one stream of events: transactions that the node sees, and transactions
+// that leave its mempool without a block. It listens over ZMQ. With RPC it also loads the mempool and the blocks from
+// before the start, and fetches lost messages.
 //
 // A tracker holds all state, and decides. It has no clock and no I/O: messages, RPC responses and ticks go in; events
 // and requests come out. A Node owns the tracker, and runs it in one loop between the ZMQ socket, which a goroutine of
@@ -47,7 +47,7 @@ type Options struct {
 	ZMQ         []string         // endpoints; usually one
 	RPC         *bitcoind.Client // nil: ZMQ alone
 	Window      time.Duration    // transactions older than this are not needed
-	IdleTimeout time.Duration    // without a message for this long, ask RPC whether the node is idle; 0: 1 m
+	IdleTimeout time.Duration    // time without a message after which RPC is queried whether the node is idle; 0: 1 m
 	Log         *slog.Logger
 
 	// ZMQOnlyAfter is how long RPC may fail before the Node continues with ZMQ alone, as without RPC; 0: 30 s.
@@ -168,7 +168,7 @@ func (n *Node) drainMessages() {
 	}
 }
 
-// perform does what the tracker wants, and publishes its state.
+// perform sends the tracker's output, and publishes its state.
 func (n *Node) perform() {
 	out := &n.tracker.out
 	for i, ev := range out.events {

@@ -177,7 +177,7 @@ func TestNode_CountsMissedAndRepeatedMessages(t *testing.T) {
 sightglass_node_missed_messages_total{topic="mempool"} 0
 sightglass_node_missed_messages_total{topic="rawtx"} 2
 sightglass_node_missed_messages_total{topic="sequence"} 2
-# HELP sightglass_node_repeated_messages_total Messages that came again.
+# HELP sightglass_node_repeated_messages_total Messages that were received repeatedly.
 # TYPE sightglass_node_repeated_messages_total counter
 sightglass_node_repeated_messages_total{topic="rawtx"} 2
 sightglass_node_repeated_messages_total{topic="sequence"} 2

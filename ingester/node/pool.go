@@ -8,8 +8,8 @@ import (
 
 // pool is our view of the node's mempool, and the position in the mempool's history that it is of. It has no I/O.
 //
-// The node numbers every change of its mempool. Messages carry the numbers of additions (A) and removals (R). What a
-// block removes takes numbers too, but only the block's message reports it. So unexplained numbers are either lost
+// The node numbers every change of its mempool. Messages carry the numbers of additions (A) and removals (R). Removals
+// by a block are numbered too, but only the block's message reports them. So unexplained numbers are either lost
 // messages, or of a block whose C is still to come: the removals for conflicts with a block, and the additions after a
 // reorganisation, precede the C of the blocks that caused them.
 type pool struct {
@@ -21,14 +21,14 @@ type pool struct {
 	snapshot    uint32 // counts the lists that were requested, to distinguish older entries from newer ones
 }
 
-// entry is what is known of a transaction.
+// entry is the state of a known transaction.
 type entry struct {
 	pooled   bool   // the node says that it is in the mempool
 	received bool   // its body was delivered, or is not needed
 	since    uint32 // the snapshot during which it was first known
 }
 
-// maxEntries bounds the pool. A mempool of bitcoind's default 300 MB holds at most 300,000 transactions; an entry takes
+// maxEntries bounds the pool. A mempool of bitcoind's default 300 MB holds at most 300,000 transactions; an entry uses
 // about 80 bytes.
 const maxEntries = 2_000_000
 

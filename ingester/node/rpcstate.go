@@ -55,12 +55,12 @@ func (r *rpcState) connected(now time.Time, known bool) {
 // restarted is called when the node has restarted.
 func (r *rpcState) restarted(now time.Time) { r.deferringSince = now }
 
-// starting records RPC's response that the node is starting or still loads its mempool: what it publishes is old,
-// however long the load takes.
+// starting records RPC's response that the node is starting or still loads its mempool: its messages are old, however
+// long the load lasts.
 func (r *rpcState) starting(now time.Time) { *r = rpcState{requestedSince: now, deferringSince: now} }
 
-// answered records that RPC returned the mempool's list. Fetching what is on the list may still fail.
-func (r *rpcState) answered() {
+// responded records that RPC returned the mempool's list. Fetching the transactions on the list may still fail.
+func (r *rpcState) responded() {
 	if r.zmqOnly {
 		*r = rpcState{}
 		return
@@ -78,8 +78,8 @@ func noteFetch(failingSince *time.Time, err error, now time.Time) {
 	}
 }
 
-// fetchFails reports whether RPC returns lists, and for limit not the transactions or blocks on them. Nothing is deferred
-// then: what comes over ZMQ counts, and the rest is requested again and again.
+// fetchFails reports whether RPC returns lists, but for limit not the transactions or blocks on them. Then nothing is
+// deferred: transactions received over ZMQ count, and the others are requested again and again.
 func (r *rpcState) fetchFails(now time.Time, limit time.Duration) bool {
 	over := func(since time.Time) bool { return !since.IsZero() && now.Sub(since) >= limit }
 	return !r.zmqOnly && r.requestedSince.IsZero() && (over(r.bodiesFailingSince) || over(r.blocksFailingSince))

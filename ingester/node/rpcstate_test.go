@@ -22,7 +22,7 @@ func TestRPCState(t *testing.T) {
 	first := func(r *rpcState, now time.Time) { r.connected(now, false); r.request(now) }
 	again := func(r *rpcState, now time.Time) { r.connected(now, true); r.request(now) }
 	restarted := func(r *rpcState, now time.Time) { r.restarted(now); r.request(now) }
-	answered := func(r *rpcState, _ time.Time) { r.answered() }
+	answered := func(r *rpcState, _ time.Time) { r.responded() }
 	asked := func(r *rpcState, now time.Time) { r.request(now) }
 	nothing := func(*rpcState, time.Time) {}
 	for name, steps := range map[string][]step{

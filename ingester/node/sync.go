@@ -113,7 +113,7 @@ func (t *tracker) requestList(now time.Time) {
 	t.request(listRequest{number: s.request, withSettings: t.chain.published == nil || s.rpc.defers()})
 }
 
-// applyList sets the pool to the node's list and applies what came since.
+// applyList sets the pool to the node's list and applies the changes received since the request.
 func (t *tracker) applyList(l list, err error, now time.Time) {
 	s := &t.sync
 	changes := s.changes
@@ -203,8 +203,8 @@ func (t *tracker) handleStaleChange(m *message) {
 	}
 }
 
-// checkSequence allows numbers of the mempool that no message had some time to be explained by a block, and then takes
-// them for lost.
+// checkSequence gives a block some time to explain numbers of the mempool that no message had. After that they count as
+// lost.
 func (t *tracker) checkSequence(now time.Time) {
 	s := &t.sync
 	switch {
@@ -239,7 +239,7 @@ func (t *tracker) checkRPC(now time.Time) {
 	t.fetchFails = r.fetchFails(now, t.opts.ZMQOnlyAfter)
 	switch {
 	case t.fetchFails && !failedBefore:
-		t.log.Warn("bitcoind's RPC does not return the transactions or blocks that are needed: continuing with what comes over ZMQ until it does; checkconfig --probe tries every call",
+		t.log.Warn("bitcoind's RPC does not return the transactions or blocks that are needed: relying on ZMQ until it does; checkconfig --probe tries every call",
 			"after", t.opts.ZMQOnlyAfter)
 	case failedBefore && !t.fetchFails && !r.zmqOnly && r.requestedSince.IsZero():
 		t.log.Info("bitcoind's RPC returns transactions and blocks again")
@@ -255,7 +255,7 @@ func (t *tracker) markRPCUsable() {
 	if t.sync.rpc.zmqOnly {
 		t.log.Info("bitcoind's RPC works again")
 	}
-	t.sync.rpc.answered()
+	t.sync.rpc.responded()
 }
 
 // logOnce logs an error of RPC, each text once until RPC works again.
@@ -269,7 +269,7 @@ func (t *tracker) logOnce(err error) {
 	t.log.Warn("an RPC request to bitcoind failed", "err", err)
 }
 
-// maxLoggedErrors bounds what is logged of one outage.
+// maxLoggedErrors bounds the logged errors of one outage.
 const maxLoggedErrors = 20
 
 // retryTime returns when to try again: up to half of retryDelay later, so that many ingesters do not try at once.

@@ -7,9 +7,9 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A tracker is what is known of a node: its mempool, its chain, and whether its ZMQ messages and RPC are complete. Every
-// input is a call, with its time: handle, tick, and what a request's fetch returned. After each, out has what is to be
-// done. The log and the metrics are written directly.
+// A tracker is the known state of a node: its mempool, its chain, and whether its ZMQ messages and RPC are complete.
+// Every input is a call, with its time: handle, tick, and the function that a request's fetch returned. After each
+// call, out has the actions for the owner. The log and the metrics are written directly.
 type tracker struct {
 	opts     Options
 	withRPC  bool // RPC is configured
@@ -18,7 +18,7 @@ type tracker struct {
 	metrics  *Metrics
 	out      output
 
-	fetchFails bool      // RPC does not return what is on its lists
+	fetchFails bool      // RPC does not return the items on its lists
 	lastTick   time.Time // of the last call of tick
 	link       link
 	counters   map[string]*counter
@@ -30,7 +30,7 @@ type tracker struct {
 	advice     advice
 }
 
-// output is what the tracker wants its owner to do: send the events, in their order; run the requests; replace the ZMQ
+// output is the actions for the tracker's owner: send the events, in their order; run the requests; replace the ZMQ
 // socket. The owner empties it.
 type output struct {
 	events    []Event
@@ -38,7 +38,7 @@ type output struct {
 	reconnect bool
 }
 
-// state is what others may know of a tracker.
+// state is the part of a tracker's state that is published.
 type state struct{ connected, inSync, zmqOnly bool }
 
 func newTracker(o Options, metrics *Metrics) *tracker {
@@ -71,7 +71,7 @@ func (t *tracker) start(now time.Time) {
 // connectWait is how long the ZMQ socket may take to connect before RPC is used without it.
 const connectWait = 2 * time.Second
 
-// tick does what depends on time alone. It is to be called several times a second.
+// tick handles everything that depends on time alone. Call it several times a second.
 func (t *tracker) tick(now time.Time) {
 	t.checkTopics(now)
 	t.checkClock(now)

@@ -1,4 +1,4 @@
-// Package points keeps the newest payments and the prices that they imply. Every point is a payment.
+// Package points keeps the newest payments with the prices that they imply.
 package points
 
 import (
@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// maxPayments is how many of the newest payments are kept: enough that contract.MaxTransactions of them lie near
-	// a round amount at any price (about 6 in 10 do).
+	// maxPayments is the number of newest payments kept: enough that contract.MaxTransactions of them are near a round
+	// amount at any price (about 6 in 10 are).
 	maxPayments = 4 * contract.MaxTransactions
 
-	// rebase is how far, as a ratio, the estimate may move before the implied prices of all payments are computed again. In
-	// between a point does not change, so that deltas have new points only.
+	// rebase is how far the estimate may move, as a ratio, before the implied prices of all payments are computed again.
+	// Until then points do not change, so that deltas contain only new points.
 	rebase = 1.01
 )
 
-// Points are for one goroutine.
+// Points holds the newest payments and their implied prices. It is for one goroutine.
 type Points struct {
 	payments []paid // oldest first
 	near     price.USD
@@ -34,16 +34,16 @@ type paid struct {
 	id     chainhash.Hash
 	at     time.Time
 	amount payment.Satoshi
-	price  price.USD // implied, 0 if the payment is near no round amount
-	round  price.USD // that amount
+	price  price.USD // implied; 0 if the payment is not near a round amount
+	round  price.USD // the round amount
 }
 
-// New makes empty points.
+// New returns empty Points.
 func New() *Points {
 	return &Points{payments: make([]paid, 0, 2*maxPayments)}
 }
 
-// Add adds a transaction's payments. They may be older than earlier ones.
+// Add adds a transaction's payments. They may be older than those added before.
 func (ps *Points) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi) {
 	if len(ps.payments) >= maxPayments && at.Before(ps.payments[len(ps.payments)-maxPayments].at) {
 		return
@@ -63,19 +63,19 @@ func (ps *Points) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi
 	}
 }
 
-// trim keeps the newest half and moves *i, an index of payments, with it.
+// trim keeps the newest half, and updates *i, an index into payments.
 func (ps *Points) trim(i *int) {
 	drop := len(ps.payments) - maxPayments
 	ps.payments = append(ps.payments[:0], ps.payments[drop:]...)
 	*i = max(0, *i-drop)
 }
 
-// Remove removes a transaction's payments, if they are still kept.
+// Remove removes a transaction's payments, if they are kept.
 func (ps *Points) Remove(id chainhash.Hash) {
 	ps.payments = slices.DeleteFunc(ps.payments, func(p paid) bool { return p.id == id })
 }
 
-// SetEstimate sets the price near which points are; 0: none, and then there are no points.
+// SetEstimate sets the price on which points depend. With 0 there are no points.
 func (ps *Points) SetEstimate(estimate price.USD) {
 	if ps.near > 0 && estimate > 0 && math.Abs(math.Log(float64(estimate/ps.near))) < math.Log(rebase) {
 		return
@@ -108,7 +108,7 @@ func (ps *Points) AppendTo(dst []contract.Point) []contract.Point {
 	return dst
 }
 
-// AppendAmounts appends the points that AppendTo appends, each with its round amount.
+// AppendAmounts appends the same points as AppendTo, each with its round amount.
 func (ps *Points) AppendAmounts(dst []contract.PointAmount) []contract.PointAmount {
 	for _, p := range ps.payments[ps.first():] {
 		if p.price > 0 {
@@ -118,7 +118,7 @@ func (ps *Points) AppendAmounts(dst []contract.PointAmount) []contract.PointAmou
 	return dst
 }
 
-// first is where the newest points begin, with payments among them that are none.
+// first returns the index of the oldest payment among the newest points. Payments after it need not be points.
 func (ps *Points) first() int {
 	first := len(ps.payments)
 	for found := 0; first > 0 && found < contract.MaxTransactions; first-- {
@@ -129,5 +129,5 @@ func (ps *Points) first() int {
 	return first
 }
 
-// Seconds is t as the contract writes times: unix seconds with three decimals.
+// Seconds returns t as in the contract: unix seconds with three decimals.
 func Seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

@@ -15,16 +15,16 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// ErrEvicts is wrapped by CheckEviction's error if Redis may evict keys of ours; with any other error it is not known.
-var ErrEvicts = errors.New("redis may take keys of ours away when its memory is full")
+// ErrEvicts is wrapped by CheckEviction's error if Redis may evict our keys. After any other error that is unknown.
+var ErrEvicts = errors.New("redis may evict our keys when its memory is full")
 
-// noEviction is the one policy that takes no key away. All of ours matter: allkeys-* takes any of them, first of all the
-// history, which is large and written every 10 s only; volatile-* takes those that end by themselves: the leader's
-// lease, the newest snapshot, the engine's state, the points, clients' places.
+// noEviction is the only safe policy, because all of our keys matter. allkeys-* evicts any of them, first the history,
+// which is large and written only every 10 s. volatile-* evicts those with a time to live: the leader's lease, the
+// newest snapshot, the engine's state, the points, the leases of connections.
 const noEviction = "noeviction"
 
-// CheckEviction gives nil if Redis never evicts keys: its maxmemory-policy is noeviction, or it has no maxmemory. It
-// asks INFO, which tells no secrets and which providers allow, unlike CONFIG GET. In a Cluster it asks each master.
+// CheckEviction returns nil if Redis never evicts keys: its maxmemory-policy is noeviction, or it has no maxmemory. It
+// uses INFO, which reveals no secrets and which providers allow, unlike CONFIG GET. In a Cluster it checks each master.
 func CheckEviction(ctx context.Context, client redis.UniversalClient) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
@@ -41,10 +41,10 @@ func CheckEviction(ctx context.Context, client redis.UniversalClient) error {
 	case *redis.Client:
 		return check(ctx, c)
 	}
-	return fmt.Errorf("cannot ask a %T", client)
+	return fmt.Errorf("cannot check a %T", client)
 }
 
-// judgeEviction reads the section memory of INFO.
+// judgeEviction parses the section memory of INFO.
 func judgeEviction(info string) error {
 	memory := make(map[string]string)
 	for line := range strings.Lines(info) {
@@ -56,16 +56,16 @@ func judgeEviction(info string) error {
 	case policy == noEviction, policy != "" && limit == "0":
 		return nil
 	case policy == "" || limit == "":
-		return errors.New("its INFO does not name maxmemory_policy and maxmemory")
+		return errors.New("its INFO lacks maxmemory_policy or maxmemory")
 	}
-	return fmt.Errorf("%w: its maxmemory-policy is %s and its maxmemory %s bytes; CONFIG SET maxmemory-policy %s, in its file too (docs/redis.md)",
+	return fmt.Errorf("%w: its maxmemory-policy is %s and its maxmemory %s bytes; CONFIG SET maxmemory-policy %s, and set it in its configuration file (docs/redis.md)",
 		ErrEvicts, policy, limit, noEviction)
 }
 
-// checkEvery is how often a running ingester asks for the policy, which CONFIG SET may change at any time.
+// checkEvery is the interval of a running ingester's checks: CONFIG SET may change the policy at any time.
 const checkEvery = time.Minute
 
-// An evictionWatch tells when Redis may evict keys of ours.
+// An evictionWatch logs and counts in a metric whether Redis may evict our keys.
 type evictionWatch struct {
 	client redis.UniversalClient
 	log    *slog.Logger
@@ -74,12 +74,12 @@ type evictionWatch struct {
 
 func newEvictionWatch(client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *evictionWatch {
 	return &evictionWatch{client: client, log: log, evicts: promauto.With(reg).NewGauge(prometheus.GaugeOpts{
-		Name: "sightglass_redis_evicts", Help: "1 if Redis's eviction policy may take keys away, 0 if it may not or is not known.",
+		Name: "sightglass_redis_evicts", Help: "1 if Redis may evict keys, 0 if it may not or if its policy is unknown.",
 	})}
 }
 
-// run asks at once and every minute until ctx ends, or Redis says that this user may not ask: then what it would tell is
-// known by keys that vanish, if at all (sightglass_publish_lost_keys_total).
+// run checks at once and every minute, until ctx ends or Redis forbids this user to check. Then only lost keys show
+// evictions (sightglass_publish_lost_keys_total).
 func (w *evictionWatch) run(ctx context.Context) {
 	ticker := time.NewTicker(checkEvery)
 	defer ticker.Stop()
@@ -90,7 +90,7 @@ func (w *evictionWatch) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case redis.IsPermissionError(err):
-			w.log.Info("cannot know whether redis evicts keys; give this user +info (docs/redis.md)", "err", err)
+			w.log.Info("cannot check whether redis evicts keys; grant this user +info (docs/redis.md)", "err", err)
 			return
 		case errors.Is(err, ErrEvicts):
 			w.evicts.Set(1)
@@ -101,10 +101,10 @@ func (w *evictionWatch) run(ctx context.Context) {
 		case err == nil:
 			w.evicts.Set(0)
 			if before != nil {
-				w.log.Info("redis evicts no keys any more")
+				w.log.Info("redis no longer evicts keys")
 			}
 			before = nil
-		} // else redis is away, which is told elsewhere
+		} // otherwise Redis does not respond, which the publisher logs
 		select {
 		case <-ctx.Done():
 			return

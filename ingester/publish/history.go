@@ -15,28 +15,28 @@ import (
 )
 
 const (
-	// maxWaiting is how many entries wait while Redis is away: an hour, which outlasts a restart and costs 15 kB. Older
-	// ones are lost.
+	// maxWaiting bounds the entries that wait while Redis is down: an hour, longer than a restart, and 15 kB. Older
+	// entries are lost.
 	maxWaiting = 60 * 60 / contract.HistorySlot
-	// maxTransaction is how many entries one transaction has. Redis serves no other client meanwhile, so it should take no
-	// longer than some 100 us.
+	// maxTransaction bounds the entries of one transaction. Redis serves no other client meanwhile, so it should take
+	// about 100 us at most.
 	maxTransaction = 60
 )
 
-// A historyWriter writes the price's history to Redis, beside the snapshots and not with them: a history that Redis does
-// not accept must not cost a snapshot. It writes only after Redis accepted a snapshot of ours, and drops what waits when
-// another ingester is the leader: then the history is that one's to write.
+// A historyWriter writes the history to Redis, separately from the snapshots, so that a rejected history does not cost
+// a snapshot. It writes only after Redis accepted a snapshot of ours. When another ingester is the leader, it drops the
+// waiting entries: then that one writes the history.
 type historyWriter struct {
 	client  redis.UniversalClient
 	outage  daemon.Outage
 	metrics *historyMetrics
 	lostKey prometheus.Counter // times that Redis had lost the history
-	wake    chan struct{}      // has room for one: something is waiting
+	wake    chan struct{}      // capacity 1: entries are waiting
 
 	mu      sync.Mutex
 	slot    int64                   // of the newest entry
-	waiting []contract.HistoryEntry // in the order in which they came, at most maxWaiting
-	written *contract.HistoryEntry  // the last that Redis accepted; nil: none, or another ingester may have written since
+	waiting []contract.HistoryEntry // in the order of arrival, at most maxWaiting
+	written *contract.HistoryEntry  // the last one that Redis accepted; nil: none, or another ingester may have written since
 }
 
 type historyMetrics struct{ written, lost, failures prometheus.Counter }
@@ -53,14 +53,14 @@ func newHistoryWriter(client redis.UniversalClient, lostKey prometheus.Counter, 
 		wake:    make(chan struct{}, 1),
 		metrics: &historyMetrics{
 			written:  counter("sightglass_history_written_total", "History entries that Redis accepted."),
-			lost:     counter("sightglass_history_lost_total", "History entries that were never written: Redis was away for too long, or another ingester became the leader."),
-			failures: counter("sightglass_history_failures_total", "Times that Redis did not accept history entries."),
+			lost:     counter("sightglass_history_lost_total", "History entries that were never written: Redis was down for too long, or another ingester became the leader."),
+			failures: counter("sightglass_history_failures_total", "Failed writes of history entries to Redis."),
 		},
 	}
 }
 
-// add adds the snapshot to the history if it is the first with a price in its 10 s. It never blocks. A clock that steps
-// back writes its slots again; a later entry replaces the one of its slot.
+// add adds the snapshot to the history if it is the first live one in its slot. It never blocks. After the clock was
+// set back, slots are written again, and the later entry replaces the earlier one.
 func (r *historyWriter) add(s *contract.Snapshot) {
 	e := contract.HistoryEntry{
 		Timestamp: int64(s.Timestamp), Price: s.Price, Low: s.Low, High: s.High, Confidence: s.Confidence,
@@ -74,7 +74,7 @@ func (r *historyWriter) add(s *contract.Snapshot) {
 	r.waiting = r.bounded(append(r.waiting, e))
 }
 
-// forget drops what waits.
+// forget drops the waiting entries.
 func (r *historyWriter) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,7 +82,7 @@ func (r *historyWriter) forget() {
 	r.waiting, r.written = nil, nil
 }
 
-// flush has the entries written that wait. It never blocks.
+// flush makes run write the waiting entries. It never blocks.
 func (r *historyWriter) flush() {
 	select {
 	case r.wake <- struct{}{}:
@@ -90,14 +90,14 @@ func (r *historyWriter) flush() {
 	}
 }
 
-// bounded drops the oldest entries if there are too many.
+// bounded drops the oldest entries above maxWaiting.
 func (r *historyWriter) bounded(entries []contract.HistoryEntry) []contract.HistoryEntry {
 	lost := max(0, len(entries)-maxWaiting)
 	r.metrics.lost.Add(float64(lost))
 	return entries[lost:]
 }
 
-// run writes what waits after each flush, until ctx ends. A failed write is retried after the next flush.
+// run writes the waiting entries after each flush, until ctx ends. A failed write is retried after the next flush.
 func (r *historyWriter) run(ctx context.Context) {
 	for {
 		select {
@@ -150,7 +150,7 @@ func (r *historyWriter) write(ctx context.Context, entries []contract.HistoryEnt
 	}
 	last := entries[len(entries)-1]
 	r.mu.Lock()
-	if r.written == before { // else another ingester has become the leader meanwhile
+	if r.written == before { // otherwise another ingester became the leader meanwhile
 		r.written = &last
 	}
 	r.mu.Unlock()
@@ -159,12 +159,12 @@ func (r *historyWriter) write(ctx context.Context, entries []contract.HistoryEnt
 	return true
 }
 
-// writeHistory replaces the entries' slots: a second ingester, or a repetition, adds nothing. A sorted set by time can do
-// that, unlike a list or a stream, which only append. It is trimmed by number, not by the clock, or a clock that is wrong
-// for a moment would empty it.
+// writeHistory replaces the entries of the slots, so that a second ingester or a repeated write adds none. A sorted set
+// by time allows that; lists and streams only append. It is trimmed by number and not by time, because a clock that is
+// wrong for a moment would empty it.
 //
-// before is the entry that was written last, or nil. It is written again, which shows whether it was still there, and so
-// whether the history was lost. That needs no more rights than writing does.
+// before is the entry that was written last, or nil. It is written again: the response shows whether it was still
+// there, and so whether the history was lost. That needs no rights beyond those for writing.
 func writeHistory(ctx context.Context, client redis.UniversalClient, before *contract.HistoryEntry, entries []contract.HistoryEntry) (gone bool, err error) {
 	var replaced *redis.IntCmd
 	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -180,7 +180,7 @@ func writeHistory(ctx context.Context, client redis.UniversalClient, before *con
 	return err == nil && replaced != nil && replaced.Val() == 0, err
 }
 
-// writeEntry returns how many entries of the slot it replaces.
+// writeEntry returns the number of entries of the slot that it replaced.
 func writeEntry(ctx context.Context, p redis.Pipeliner, e contract.HistoryEntry) *redis.IntCmd {
 	first := e.Slot()
 	replaced := p.ZRemRangeByScore(ctx, contract.KeyHistory, decimal(first), decimal(first+contract.HistorySlot-1))

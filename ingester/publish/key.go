@@ -12,18 +12,18 @@ import (
 	"sightglass/shared/daemon"
 )
 
-// A keyWriter writes one key beside the snapshots: the newest value only, in a goroutine of its own. In a Cluster the key
-// may be on another node than the snapshots, and that node's failures must not cost one.
+// A keyWriter writes one key separately from the snapshots: only the newest value, in its own goroutine. In a Cluster
+// the key may be on another node than the snapshots, and failures of that node must not cost a snapshot.
 type keyWriter struct {
 	client   redis.UniversalClient
 	key      string
-	what     string // the value is, in the log
+	what     string // describes the value in the log
 	outage   daemon.Outage
 	failures prometheus.Counter
 
 	mu      sync.Mutex
 	waiting []byte        // empty: none
-	wake    chan struct{} // has room for one: something is waiting
+	wake    chan struct{} // capacity 1: a value is waiting
 }
 
 func newKeyWriter(client redis.UniversalClient, key, what, metric string, log *slog.Logger, reg prometheus.Registerer) *keyWriter {
@@ -34,12 +34,13 @@ func newKeyWriter(client redis.UniversalClient, key, what, metric string, log *s
 		outage: daemon.Outage{Log: log},
 		wake:   make(chan struct{}, 1),
 		failures: promauto.With(reg).NewCounter(prometheus.CounterOpts{
-			Name: metric, Help: "Times that Redis did not accept " + what + ".",
+			Name: metric, Help: "Failed writes to Redis of " + what + ".",
 		}),
 	}
 }
 
-// put hands over a value, which is copied; an empty one is ignored. It never blocks.
+// put stores a copy of a value for run, which replaces one that still waits. An empty value is ignored. It never
+// blocks.
 func (w *keyWriter) put(value []byte) {
 	if len(value) == 0 {
 		return
@@ -53,7 +54,7 @@ func (w *keyWriter) put(value []byte) {
 	}
 }
 
-// run writes what waits until ctx ends. A failed write is not retried: the next value is the next try.
+// run writes the waiting values until ctx ends. A failed write is not retried: the next value is the next try.
 func (w *keyWriter) run(ctx context.Context) {
 	var value []byte
 	for {
@@ -77,7 +78,7 @@ func (w *keyWriter) write(ctx context.Context, value []byte) {
 	case ctx.Err() != nil:
 	case err != nil:
 		w.failures.Inc()
-		w.outage.Failed("redis does not accept "+w.what+"; snapshots go on without", err)
+		w.outage.Failed("redis does not accept "+w.what+"; snapshots continue without it", err)
 	default:
 		w.outage.Recovered("redis accepts " + w.what + " again")
 	}

@@ -1,5 +1,5 @@
-// Package publish puts snapshots on Redis: always the newest, never an older one after a newer one, and of several
-// ingesters only the leader's.
+// Package publish writes snapshots to Redis: always the newest, never an older one after a newer one, and only while
+// this ingester is the leader.
 package publish
 
 import (
@@ -21,15 +21,15 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// A Tick is what the engine computed at one tick. The receiver owns it.
+// A Tick is the result of one tick of the engine. The receiver owns it.
 type Tick struct {
 	Snapshot contract.Snapshot      // without Seq and Epoch, which the publisher sets
 	State    []byte                 // of the engine; nil at most ticks
 	Points   []contract.PointAmount // of the snapshot, with their amounts; nil at every other tick
 }
 
-// A Publisher writes ticks to Redis while it is the leader, and runs for leader with each tick while it is not. It holds
-// one tick: while Redis is slow or gone, newer ones replace it.
+// A Publisher writes ticks to Redis while it is the leader. While it is not, it claims the leadership with each tick.
+// It holds one tick: while Redis is slow or down, newer ticks replace it.
 type Publisher struct {
 	client   redis.UniversalClient
 	election *leader.Election
@@ -42,21 +42,21 @@ type Publisher struct {
 	points   *keyWriter
 	eviction *evictionWatch
 
-	ticks chan *Tick // room for one: the newest
+	ticks chan *Tick // capacity 1: the newest
 
 	// Owned by Run.
 	epoch     contract.Epoch // of our leadership; empty while another ingester is the leader
 	seq       uint64         // of the last snapshot that was sent to Redis under the epoch
-	onStandby bool           // and this was logged
+	onStandby bool           // on standby, and the log says so
 	encoded   []byte
 	pointsBuf []byte
 
 	// Read by other goroutines.
 	leads     atomic.Bool                    // epoch is not empty
-	latest    atomic.Pointer[contract.Epoch] // the latest epoch known here; nil before the first election
+	latest    atomic.Pointer[contract.Epoch] // the latest known epoch; nil before the first election
 	lastError atomic.Pointer[error]          // nil: Redis accepted the last snapshot, or has another leader
 	published moment                         // when Redis last accepted a snapshot
-	deferred  moment                         // when Redis last said that another ingester is the leader
+	deferred  moment                         // when another ingester was last found to be the leader
 }
 
 type metrics struct {
@@ -65,13 +65,14 @@ type metrics struct {
 	seconds                                                        prometheus.Histogram
 }
 
-// The keys whose loss an ingester notices, as a metric's label.
+// The lost keys that an ingester detects, as labels of the metric.
 const (
 	lostEpoch   = "epoch"
 	lostHistory = "history"
 )
 
-// A moment is when something last happened. Its age does not change with the clock, which may be set back by hours.
+// A moment is the time of the last occurrence of something. Its age does not depend on the wall clock, which may be set
+// back.
 type moment struct{ at atomic.Pointer[time.Time] }
 
 func (m *moment) isNow() {
@@ -79,7 +80,7 @@ func (m *moment) isNow() {
 	m.at.Store(&now)
 }
 
-// age is huge if it has never happened.
+// age returns the time since the moment; math.MaxInt64 if it never occurred.
 func (m *moment) age() time.Duration {
 	if at := m.at.Load(); at != nil {
 		return time.Since(*at)
@@ -87,9 +88,9 @@ func (m *moment) age() time.Duration {
 	return math.MaxInt64
 }
 
-// New makes a publisher that writes to client, and registers its metrics with reg. It remains the leader for the lease
-// after each snapshot; the first snapshot of another leader follows at most two ticks later: one to see that the lease is
-// over, one to publish.
+// New returns a publisher that writes to client, and registers its metrics with reg. It remains the leader for the
+// lease after each snapshot. After a leader fails, the first snapshot of the next one is published at most two ticks
+// after the lease has expired: one tick to claim, one to publish.
 func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, reg prometheus.Registerer) *Publisher {
 	with := promauto.With(reg)
 	counter := func(name, help string) prometheus.Counter {
@@ -102,18 +103,18 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 		log:      log,
 		outage:   daemon.Outage{Log: log},
 		state:    newKeyWriter(client, contract.KeyEngine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
-		points:   newKeyWriter(client, contract.KeyPoints, "the points' amounts", "sightglass_publish_points_failures_total", log, reg),
+		points:   newKeyWriter(client, contract.KeyPoints, "the point amounts", "sightglass_publish_points_failures_total", log, reg),
 		eviction: newEvictionWatch(client, log, reg),
 		ticks:    make(chan *Tick, 1),
 		metrics: &metrics{
 			published:    counter("sightglass_publish_snapshots_total", "Snapshots that Redis accepted."),
 			replaced:     counter("sightglass_publish_replaced_total", "Snapshots that a newer one replaced before they were sent to Redis."),
-			failures:     counter("sightglass_publish_failures_total", "Snapshots and elections that Redis failed to respond to."),
+			failures:     counter("sightglass_publish_failures_total", "Snapshots and elections without a response from Redis."),
 			fenced:       counter("sightglass_publish_fenced_total", "Snapshots that Redis rejected because this ingester is no longer the leader."),
 			elections:    counter("sightglass_leader_elections_total", "Times that this ingester was elected leader."),
 			epochMissing: counter("sightglass_publish_epoch_missing_total", "Times that Redis held no epoch when this ingester was elected: Redis was new, or had been emptied."),
 			lostKeys: with.NewCounterVec(prometheus.CounterOpts{
-				Name: "sightglass_publish_lost_keys_total", Help: "Times that a key was gone from Redis that this ingester had written shortly before.",
+				Name: "sightglass_publish_lost_keys_total", Help: "Times that a key was missing in Redis which this ingester had written shortly before.",
 			}, []string{"key"}),
 			seconds: with.NewHistogram(prometheus.HistogramOpts{
 				Name: "sightglass_publish_seconds", Help: "Time that Redis took to accept a snapshot.",
@@ -121,10 +122,10 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 			}),
 		},
 	}
-	p.metrics.lostKeys.WithLabelValues(lostEpoch) // so that the first is seen as a rise
+	p.metrics.lostKeys.WithLabelValues(lostEpoch) // a series that starts at 0 shows the first one as an increase
 	p.history = newHistoryWriter(client, p.metrics.lostKeys.WithLabelValues(lostHistory), log, reg)
 	with.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sightglass_clock_behind_seconds", Help: "How far this machine's clock is behind the latest epoch known here; 0 if it is not.",
+		Name: "sightglass_clock_behind_seconds", Help: "How far this machine's clock is behind the latest known epoch; 0 if it is not.",
 	}, func() float64 {
 		if latest := p.latest.Load(); latest != nil {
 			return latest.Ahead(time.Now()).Seconds()
@@ -142,8 +143,8 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 	return p
 }
 
-// Put hands a tick over; it never blocks. A tick that Run has not received yet is replaced, but
-// for a state and points that are not in the newer one, and for its entry in the history.
+// Put passes a tick to Run. It never blocks. The tick replaces one that Run has not received yet, but keeps its state,
+// its points and its history entry.
 func (p *Publisher) Put(t *Tick) {
 	if p.leads.Load() {
 		p.history.add(&t.Snapshot)
@@ -165,7 +166,7 @@ func (p *Publisher) Put(t *Tick) {
 	}
 }
 
-// keep takes over what an older tick has and t lacks.
+// keep copies from an older tick what t lacks.
 func (t *Tick) keep(old *Tick) {
 	if t.State == nil {
 		t.State = old.State
@@ -175,10 +176,11 @@ func (t *Tick) keep(old *Tick) {
 	}
 }
 
-// Age is the time since Redis accepted a snapshot, or said that another ingester is the leader; huge before the first.
+// Age returns the time since Redis accepted a snapshot or named another leader; math.MaxInt64 before the first.
 func (p *Publisher) Age() time.Duration { return min(p.published.age(), p.deferred.age()) }
 
-// LastError is why Redis did not accept the last snapshot, nor say that another ingester is the leader; nil if it did.
+// LastError returns the error of the last snapshot or election; nil if Redis accepted the snapshot or named another
+// leader.
 func (p *Publisher) LastError() error {
 	if err := p.lastError.Load(); err != nil {
 		return *err
@@ -205,7 +207,7 @@ func (p *Publisher) Run(ctx context.Context) {
 	}
 }
 
-// take publishes a tick, or runs for leader with it.
+// take publishes a tick, or claims the leadership with it.
 func (p *Publisher) take(ctx context.Context, t *Tick) {
 	if p.epoch == "" {
 		p.claim(ctx)
@@ -222,7 +224,7 @@ func (p *Publisher) take(ctx context.Context, t *Tick) {
 	p.publish(ctx, t)
 }
 
-// claim runs for leader.
+// claim claims the leadership.
 func (p *Publisher) claim(ctx context.Context) {
 	result, err := p.election.Claim(ctx)
 	latest := p.election.Latest()
@@ -246,24 +248,24 @@ func (p *Publisher) claim(ctx context.Context) {
 	}
 }
 
-// logElection says what is unusual about an election. Edges accept an epoch that is lower than the one they show only
-// after contract.StepBackAfter, and the reason can be seen here alone.
+// logElection logs what is unusual about an election. Edges accept a lower epoch only after contract.StepBackAfter, and
+// only the new leader can log the reason.
 func (p *Publisher) logElection(r leader.Result) {
 	if r.Before == "" {
 		p.metrics.epochMissing.Inc()
 		if r.Known == "" {
-			p.log.Info(fmt.Sprintf("redis held no epoch: it is new, or was emptied; edges that have seen a higher epoch show this one after %g s",
+			p.log.Info(fmt.Sprintf("redis held no epoch: it is new, or was emptied; edges that have seen a higher epoch accept this one after %g s",
 				contract.StepBackAfter.Seconds()), "epoch", r.Epoch)
 		} else {
 			p.log.Warn("redis has lost its data: it held no epoch; the new one is higher than the last known here", "last", r.Known, "epoch", r.Epoch)
 		}
 	}
 	if behind := r.Epoch.Ahead(time.Now()); behind >= time.Second {
-		p.log.Warn("the clock is behind the last epoch, or was ahead when that began; epochs count on from there until the clock has caught up", "behind", behind.Round(time.Second))
+		p.log.Warn("the clock is behind the last epoch, or was ahead when that one started; epochs are counted up from it until the clock has caught up", "behind", behind.Round(time.Second))
 	}
 }
 
-// setEpoch begins a term, or ends it with an empty epoch.
+// setEpoch starts a term, or ends it with an empty epoch.
 func (p *Publisher) setEpoch(epoch contract.Epoch) {
 	p.epoch, p.seq = epoch, 0
 	p.leads.Store(epoch != "")
@@ -271,7 +273,7 @@ func (p *Publisher) setEpoch(epoch contract.Epoch) {
 
 func (p *Publisher) publish(ctx context.Context, t *Tick) {
 	began := time.Now()
-	p.seq++ // also after a failure: Redis may have accepted the snapshot all the same
+	p.seq++ // after a failure too: Redis may have accepted the snapshot
 	t.Snapshot.Epoch, t.Snapshot.Seq = p.epoch, p.seq
 	p.encoded = t.Snapshot.AppendJSON(p.encoded[:0])
 	outcome, err := p.election.Publish(ctx, p.epoch, p.encoded, retention)
@@ -320,7 +322,7 @@ func (p *Publisher) recovered(message string) {
 	p.outage.Recovered(message)
 }
 
-// resign lets a candidate be elected at once.
+// resign releases the lease, so that a candidate is elected at once.
 func (p *Publisher) resign(ctx context.Context) {
 	if p.epoch == "" {
 		return

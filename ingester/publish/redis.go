@@ -12,16 +12,16 @@ import (
 )
 
 const (
-	// retention is how long a dead ingester's last snapshot and state stay readable. After the window nothing in them is
-	// of use; until then an edge that starts has something to show, stale by its timestamp, and an ingester that starts
-	// resumes.
+	// retention is the time to live of the last snapshot and the last state. They are of no use when the window has
+	// passed. Until then an edge that starts can show a snapshot, stale by its timestamp, and an ingester that starts can
+	// resume.
 	retention = contract.Window
-	// writeTimeout bounds each write beside the snapshots, with everything that the client tries for it: on a Cluster those
-	// are several attempts at several nodes.
+	// writeTimeout bounds each write beside the snapshots, including all attempts of the client: on a Cluster it may try
+	// several nodes several times.
 	writeTimeout = 2 * time.Second
 )
 
-// LoadState reads the engine's state that an earlier ingester has stored; nil if there is none.
+// LoadState returns the engine's state that an earlier ingester stored; nil if there is none.
 func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error) {
 	state, err := client.Get(ctx, contract.KeyEngine).Bytes()
 	if errors.Is(err, redis.Nil) {
@@ -30,10 +30,10 @@ func LoadState(ctx context.Context, client redis.UniversalClient) ([]byte, error
 	return state, err
 }
 
-// probeKey has the prefix of all other keys, so that the same ACL rule is tried.
+// probeKey has the prefix of all other keys, so that the same ACL rules apply.
 const probeKey = "sightglass:probe"
 
-// tryScript does to one key what the scripts of package leader do to theirs.
+// tryScript uses the commands of package leader's scripts on one key.
 var tryScript = redis.NewScript(`
 redis.call('SET', KEYS[1], '', 'PX', 1000)
 redis.call('GET', KEYS[1])
@@ -42,7 +42,7 @@ redis.call('DEL', KEYS[1])
 return 1
 `)
 
-// tryHistory does to the key what is done to the history, and leaves no key.
+// tryHistory uses the commands of the history on the key, and leaves no key.
 func tryHistory(ctx context.Context, client redis.UniversalClient) error {
 	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZAdd(ctx, probeKey, redis.Z{})
@@ -53,7 +53,8 @@ func tryHistory(ctx context.Context, client redis.UniversalClient) error {
 	return err
 }
 
-// Try reports whether Redis accepts what an ingester writes. It writes a key that nobody reads and that expires in a second.
+// Try reports whether Redis accepts an ingester's writes. It writes a key that no program reads and that expires after
+// a second.
 func Try(ctx context.Context, client redis.UniversalClient) error {
 	err := tryScript.Run(ctx, client, []string{probeKey}).Err()
 	if err == nil {

@@ -1,5 +1,5 @@
 // Package rawtx parses transactions and blocks in consensus serialisation, from a node and from files. All such bytes
-// enter here: nobody has validated them, and btcd trusts the counts in them.
+// enter here, unvalidated; btcd relies on the counts in them.
 //
 // btcd's wire package (0.24.2) allocates for a count before it reads on, up to 180 MB for ten bytes, and it panics if a
 // script's length exceeds what is left of its buffer of 4 MiB for one transaction's scripts. So each count and each

@@ -35,7 +35,7 @@ const (
 	// settleDelay is how long after a connection the subscription is surely active: the RPC requests wait for it, so
 	// that nothing happens between a response and the first notification.
 	settleDelay = time.Second
-	// flushInterval bounds what is lost when the process is killed.
+	// flushInterval bounds the data that is lost when the process is killed.
 	flushInterval = time.Second
 	// minSize holds the responses about a large mempool a few times.
 	minSize = 10 * MB
@@ -158,7 +158,7 @@ func (r *recorder) writeMessage(m zmqsub.Message) error {
 		r.opts.Log.Warn("lost the connection to bitcoind; reconnecting")
 		return nil
 	case len(m.Frames) != 3 || len(m.Frames[0]) == 0 || len(m.Frames[2]) != 4:
-		r.logLimit.Do(func() { r.opts.Log.Warn("skipped a message that is no notification of bitcoind") })
+		r.logLimit.Do(func() { r.opts.Log.Warn("skipped a message that is not a notification of bitcoind") })
 		return nil
 	}
 	line := transcript.Line{

@@ -50,7 +50,7 @@ func (r *recorder) runRequests(ctx context.Context) {
 	}
 }
 
-// baseline returns what a replay must know to start here.
+// baseline returns the responses with which a replay can start here.
 func (r *recorder) baseline(ctx context.Context) []transcript.Line {
 	if r.opts.RPC == nil {
 		return nil

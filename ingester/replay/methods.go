@@ -138,10 +138,10 @@ func (n *Node) getBlock(p params) (any, error) {
 	raw := b.raw(n.bodies)
 	switch {
 	case verbosity == 1:
-		answer := n.headerObject(b)
-		answer["tx"] = slices.Clone(b.txids)
-		answer["size"] = len(raw)
-		return answer, nil
+		result := n.headerObject(b)
+		result["tx"] = slices.Clone(b.txids)
+		result["size"] = len(raw)
+		return result, nil
 	case raw == nil:
 		return nil, &RPCError{codeMisc, "Block not available (pruned data)"}
 	default:
@@ -172,7 +172,7 @@ func (n *Node) getBlockHeader(p params) (any, error) {
 func (n *Node) headerObject(b *block) object {
 	chain, at := &n.rec.chain, n.clock.header(b)
 	h := chain.headerOf(b, at)
-	answer := object{
+	result := object{
 		"hash":          b.hash,
 		"confirmations": chain.confirmations(b),
 		"height":        b.height,
@@ -186,12 +186,12 @@ func (n *Node) headerObject(b *block) object {
 		"nTx":           len(b.txids),
 	}
 	if h.PrevBlock != (chainhash.Hash{}) {
-		answer["previousblockhash"] = h.PrevBlock
+		result["previousblockhash"] = h.PrevBlock
 	}
 	if next, ok := chain.active[b.height+1]; ok && chain.confirmations(b) > 0 {
-		answer["nextblockhash"] = next
+		result["nextblockhash"] = next
 	}
-	return answer
+	return result
 }
 
 func (n *Node) getBlockHash(p params) (any, error) {
@@ -219,34 +219,34 @@ func (n *Node) getBlockCount(params) (any, error) {
 
 // getBlockchainInfo returns the recorded response with the current chain.
 func (n *Node) getBlockchainInfo(params) (any, error) {
-	answer := object{"chain": "main", "verificationprogress": 1}
+	result := object{"chain": "main", "verificationprogress": 1}
 	if n.rec.chainInfo != nil {
-		if err := json.Unmarshal(n.rec.chainInfo, &answer); err != nil {
+		if err := json.Unmarshal(n.rec.chainInfo, &result); err != nil {
 			return nil, err
 		}
 	}
 	chain := &n.rec.chain
 	best := chain.active[chain.tip]
 	height := max(chain.tip, 0)
-	answer["blocks"], answer["headers"], answer["bestblockhash"] = height, height, best
-	answer["initialblockdownload"] = false
+	result["blocks"], result["headers"], result["bestblockhash"] = height, height, best
+	result["initialblockdownload"] = false
 	if b, ok := chain.blocks[best]; ok {
 		at := n.clock.header(b).Unix()
-		answer["time"], answer["mediantime"] = at, at
+		result["time"], result["mediantime"] = at, at
 	}
-	return answer, nil
+	return result, nil
 }
 
 func (n *Node) getZMQNotifications(params) (any, error) {
-	answer := []object{}
+	result := []object{}
 	for _, topic := range slices.Sorted(slices.Values(n.rec.topics)) {
 		mark, recorded := n.rec.highWaterMarks[topic]
 		if !recorded {
 			mark = sendHighWater
 		}
-		answer = append(answer, object{"type": "pub" + topic, "address": n.bound[n.socketOf(topic)], "hwm": mark})
+		result = append(result, object{"type": "pub" + topic, "address": n.bound[n.socketOf(topic)], "hwm": mark})
 	}
-	return answer, nil
+	return result, nil
 }
 
 func (n *Node) getNetworkInfo(params) (any, error) {

@@ -28,7 +28,7 @@ type NodeOptions struct {
 	Log       *slog.Logger
 }
 
-// A Node plays a recording: it publishes what was recorded over ZMQ, and answers RPC as the recorded node would have at
+// A Node plays a recording: it publishes what was recorded over ZMQ, and serves RPC as the recorded node would have at
 // that moment. It tracks the mempool independently of the code that listens to a node, and compares it with the
 // recorded node's own lists.
 //
@@ -362,7 +362,7 @@ func (n *Node) fillBlock(b *block) {
 	}
 }
 
-// Run waits for the first subscriber, plays all lines at their times, and then answers RPC until ctx ends; without RPC
+// Run waits for the first subscriber, plays all lines at their times, and then serves RPC until ctx ends; without RPC
 // it returns at the end. After a restart it waits for a subscriber again, which delays the rest. A recording that
 // disagrees with itself is logged and played on.
 func (n *Node) Run(ctx context.Context) error {

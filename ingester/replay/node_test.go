@@ -405,7 +405,7 @@ func TestNewNode_RejectsBadOptions(t *testing.T) {
 		"a bad block":    {free, []transcript.Line{{T: 2.5, Topic: "rawblock", Body: hostile}}, "t=2.5: not a block: at byte 195140: expected 4000000"},
 		"negative speed": {replay.NodeOptions{Endpoint: free.Endpoint, Speed: -1}, good, "speed -1: want 1"},
 		"bad endpoint":   {replay.NodeOptions{Endpoint: "tcp://"}, good, "cannot publish on tcp://"},
-		"bad address":    {replay.NodeOptions{Endpoint: free.Endpoint, RPCListen: "nowhere"}, good, "cannot answer RPC on nowhere"},
+		"bad address":    {replay.NodeOptions{Endpoint: free.Endpoint, RPCListen: "nowhere"}, good, "cannot serve RPC on nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n, err := replay.NewNode(c.opts, c.lines)

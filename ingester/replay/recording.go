@@ -41,7 +41,7 @@ type recording struct {
 	end            float64         // when latest connects
 }
 
-// scan collects what must be known before the first line is played.
+// scan collects the state that is needed before the first line is played.
 func scan(lines []transcript.Line) (*recording, error) {
 	r := &recording{chain: newChain()}
 	s := splitter{counters: make(map[string]uint32)}
@@ -157,12 +157,12 @@ func (r *recording) scanBlock(raw []byte) error {
 }
 
 // scanHighWaterMarks records how many messages the node queued for a slow subscriber.
-func (r *recording) scanHighWaterMarks(answer json.RawMessage) {
+func (r *recording) scanHighWaterMarks(result json.RawMessage) {
 	var published []struct {
 		Type string `json:"type"`
 		HWM  int    `json:"hwm"`
 	}
-	if r.highWaterMarks != nil || json.Unmarshal(answer, &published) != nil {
+	if r.highWaterMarks != nil || json.Unmarshal(result, &published) != nil {
 		return
 	}
 	r.highWaterMarks = make(map[string]int)

@@ -1,4 +1,4 @@
-// Package replay takes the place of bitcoind, so that everything downstream can run without one. A Publisher publishes
+// Package replay replaces bitcoind, so that everything downstream can run without one. A Publisher publishes
 // transactions from files over ZMQ; a Node plays a recording, over ZMQ and RPC.
 package replay
 
@@ -96,7 +96,7 @@ func (p *Publisher) publish(tx *wire.MsgTx, lap int) error {
 	return p.Send(transcript.TopicRawTx, p.body.Bytes())
 }
 
-// Send publishes one notification with the next counter. Run uses it, and tests, to send what no node would.
+// Send publishes one notification with the next counter. Tests use it to send messages that no node would send.
 func (p *Publisher) Send(topic string, body []byte) error {
 	counter := binary.LittleEndian.AppendUint32(nil, p.counters[topic])
 	p.counters[topic]++

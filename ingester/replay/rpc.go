@@ -44,7 +44,7 @@ type server struct {
 func serve(address string, n *Node) (*server, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("cannot answer RPC on %s: %w", address, err)
+		return nil, fmt.Errorf("cannot serve RPC on %s: %w", address, err)
 	}
 	s := &server{url: "http://" + l.Addr().String()}
 	s.http.Handler = http.HandlerFunc(n.serveRPC)
@@ -163,17 +163,17 @@ func (n *Node) call(method string, raw json.RawMessage) (any, error) {
 			return nil, failure
 		}
 	}
-	answer, ok := methods[method]
+	handle, ok := methods[method]
 	if !ok {
 		return nil, &RPCError{codeMethodNotFound, "Method not found"}
 	}
-	return answer(n, p)
+	return handle(n, p)
 }
 
-// params are what a method is called with.
+// params are the parameters of a call.
 type params []json.RawMessage
 
-// given says whether there is a parameter i that is not null.
+// given reports whether parameter i exists and is not null.
 func (p params) given(i int) bool { return i < len(p) && string(p[i]) != "null" }
 
 func (p params) hash(i int) (chainhash.Hash, error) {

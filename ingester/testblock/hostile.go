@@ -5,9 +5,9 @@ import (
 	"slices"
 )
 
-// Hostile gives serialisations of transactions that break off after a claim, by what they claim. btcd 0.24.2 panics at
-// the scripts: 4,000,000 bytes are more than 195,000 before them have left of its buffer of 4 MiB. It allocates up to
-// 100 MB for the counts.
+// Hostile returns truncated serialisations of transactions, by the field whose count or length is false. btcd 0.24.2
+// panics at the scripts: 4,000,000 bytes exceed what the 195,000 bytes before them leave of its buffer of 4 MiB. For
+// the counts it allocates up to 100 MB.
 func Hostile() map[string][]byte {
 	var (
 		version   = []byte{2, 0, 0, 0}
@@ -33,5 +33,5 @@ func Hostile() map[string][]byte {
 	}
 }
 
-// number is a count or a length of 5 bytes.
+// number encodes a count or a length in 5 bytes.
 func number(n uint32) []byte { return binary.LittleEndian.AppendUint32([]byte{0xfe}, n) }

@@ -1,5 +1,5 @@
-// Package testblock finds real transactions for tests: two mainnet blocks that btcd carries in its module, and the
-// larger set of data that may lie beside the repository.
+// Package testblock provides real transactions for tests: two mainnet blocks from btcd's module, and the larger data
+// set that may exist beside the repository.
 package testblock
 
 import (
@@ -19,22 +19,22 @@ const (
 // Price574200 is an exchange's price at block 574200's minute, in USD.
 const Price574200 = 5313.57
 
-// Path gives the path of one of btcd's blocks. Go is asked for a package: it downloads the module if that is not there,
-// while `go list -m` would give an empty path without an error.
+// Path returns the path of one of btcd's blocks. It runs go list for a package, which downloads the module if
+// necessary; `go list -m` would print an empty path without an error.
 func Path(t testing.TB, name string) string {
 	t.Helper()
-	var said strings.Builder
+	var stderr strings.Builder
 	list := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/btcsuite/btcd/wire")
-	list.Stderr = &said
+	list.Stderr = &stderr
 	dir, err := list.Output()
 	if err != nil {
-		t.Fatalf("go list github.com/btcsuite/btcd/wire: %v\n%s", err, said.String())
+		t.Fatalf("go list github.com/btcsuite/btcd/wire: %v\n%s", err, stderr.String())
 	}
 	return filepath.Join(strings.TrimSpace(string(dir)), "testdata", name)
 }
 
-// Data gives the path of a file of the larger set: under $SIGHTGLASS_DATA, or in shared/data beside the repository.
-// The test is skipped where it is not there.
+// Data returns the path of a file of the larger data set: in $SIGHTGLASS_DATA, or in shared/data beside the repository.
+// If the file does not exist, it skips the test.
 func Data(t testing.TB, name string) string {
 	t.Helper()
 	if dir := os.Getenv("SIGHTGLASS_DATA"); dir != "" {
@@ -49,14 +49,14 @@ func Data(t testing.TB, name string) string {
 			return existing(t, filepath.Join(up, "shared", "data", name))
 		}
 	}
-	t.Skip("no go.work above the test: cannot tell where ../shared/data is; set SIGHTGLASS_DATA")
+	t.Skip("no go.work above the test, so ../shared/data is unknown; set SIGHTGLASS_DATA")
 	return ""
 }
 
 func existing(t testing.TB, path string) string {
 	t.Helper()
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("real data is absent (%v); set SIGHTGLASS_DATA to where it is", err)
+		t.Skipf("no real data (%v); set SIGHTGLASS_DATA to its folder", err)
 	}
 	return path
 }

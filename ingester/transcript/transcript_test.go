@@ -252,7 +252,7 @@ func TestWriter_KeepsFileWithoutBaseline(t *testing.T) {
 func TestNewWriter_OverwritesNothing(t *testing.T) {
 	path := write(t, []transcript.Line{{Topic: "rawtx"}})
 	_, err := transcript.NewWriter(path, 1<<20, nothing)
-	if err == nil || !strings.Contains(err.Error(), path+" exists already: name another file") {
+	if err == nil || !strings.Contains(err.Error(), path+" exists already: choose another file") {
 		t.Errorf("got %v, want an error", err)
 	}
 }

@@ -37,7 +37,7 @@ func NewWriter(path string, maxSize int64, baseline func() ([]Line, error)) (*Wr
 	case err != nil:
 		return nil, err
 	case info.Mode().IsRegular() && info.Size() > 0:
-		return nil, fmt.Errorf("%s exists already: name another file, or move it away", path)
+		return nil, fmt.Errorf("%s exists already: choose another file, or move the existing one", path)
 	default:
 		w.rotates = info.Mode().IsRegular()
 	}

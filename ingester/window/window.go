@@ -1,5 +1,5 @@
-// Package window holds the transactions of the last hours: which ones are known, so that each counts once, and what
-// payments they hold, so that one that is replaced can be taken back.
+// Package window holds the transactions of the last hours, so that each counts once, and their payments, so that the
+// evidence of a replaced one can be removed.
 package window
 
 import (
@@ -11,22 +11,22 @@ import (
 	"sightglass/ingester/payment"
 )
 
-// slotSpan is the step in which the window moves on. A transaction leaves at most this much late; a 3 h window is
+// slotSpan is the step in which the window advances. A transaction expires at most this much late. A window of 3 h has
 // 1,081 slots.
 const slotSpan = 10 * time.Second
 
-// A Window is a ring of slots, one for each slotSpan of time. Whatever leaves, leaves with its slot, so a tick costs
-// what has expired and not what is there. It is for one goroutine.
+// A Window is a ring of slots, one per slotSpan of time. Transactions expire with their slot, so a tick costs as much
+// as what expires. It is for one goroutine.
 type Window struct {
 	slots  []slot
 	newest int64 // number of the newest slot, in slotSpans since 1970
 	index  map[chainhash.Hash]place
 	most   int
-	held   int // entries in the slots, removed ones too: what takes memory
+	held   int // entries in the slots, including removed ones, which still use memory
 	active int
 }
 
-// slot keeps its transactions' amounts side by side: a slice for each would cost more than the amounts.
+// A slot stores its transactions' amounts in one slice: a slice per transaction would cost more than the amounts.
 type slot struct {
 	entries []entry
 	amounts []payment.Satoshi
@@ -35,7 +35,7 @@ type slot struct {
 type entry struct {
 	id    chainhash.Hash
 	at    int64  // unix nanoseconds
-	first uint32 // of its amounts in the slot
+	first uint32 // index of its first amount in the slot
 	count uint32
 }
 
@@ -44,8 +44,8 @@ type place struct {
 	entry int32
 }
 
-// New makes a window over the last span. It holds at most most transactions: beyond that the oldest slot leaves
-// early, so memory is bounded whatever the node sends (about 200 bytes a transaction).
+// New returns a window over the last span. It holds at most most transactions. Above that the oldest slot is dropped
+// early, so memory is bounded whatever the node sends (about 200 bytes per transaction).
 func New(span time.Duration, most int) *Window {
 	return sized(int(span/slotSpan)+1, most)
 }
@@ -54,8 +54,8 @@ func sized(slots, most int) *Window {
 	return &Window{slots: make([]slot, slots), index: make(map[chainhash.Hash]place), most: most}
 }
 
-// Add takes in a transaction seen at the given time with its payments, which may be none. It reports false, and
-// changes nothing, if the transaction is known already or older than the window.
+// Add adds a transaction seen at the given time, with its payments, which may be none. It returns false and changes
+// nothing if the transaction is known already or older than the window.
 func (w *Window) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi) bool {
 	if _, known := w.index[id]; known {
 		return false
@@ -82,8 +82,8 @@ func (w *Window) Add(id chainhash.Hash, at time.Time, amounts []payment.Satoshi)
 	return true
 }
 
-// Remove takes a transaction out and gives back when it was seen and its payments, which are valid until the next
-// call. It reports false if the window does not hold it.
+// Remove removes a transaction and returns when it was seen and its payments, which are valid until the next call. It
+// returns false if the window does not hold the transaction.
 func (w *Window) Remove(id chainhash.Hash) (at time.Time, amounts []payment.Satoshi, ok bool) {
 	p, known := w.index[id]
 	if !known {
@@ -100,21 +100,21 @@ func (w *Window) Remove(id chainhash.Hash) (at time.Time, amounts []payment.Sato
 	return time.Unix(0, e.at), amounts, true
 }
 
-// Expire lets go of what is older than the window at now.
+// Expire drops transactions older than the window at now.
 func (w *Window) Expire(now time.Time) { w.advance(now.UnixNano() / int64(slotSpan)) }
 
-// Empty makes a window like this one that holds nothing.
+// Empty returns an empty window of the same span and size.
 func (w *Window) Empty() *Window {
 	return sized(len(w.slots), w.most)
 }
 
-// A Held is a transaction of the window: when it was seen, and its payments, which are valid until the window changes.
+// A Held is a transaction in the window: when it was seen, and its payments, which are valid until the window changes.
 type Held struct {
 	At      time.Time
 	Amounts []payment.Satoshi
 }
 
-// All gives the transactions that are held, the oldest slot's first.
+// All iterates over the transactions in the window, starting with the oldest slot.
 func (w *Window) All() iter.Seq2[chainhash.Hash, Held] {
 	return func(yield func(chainhash.Hash, Held) bool) {
 		for n := max(0, w.newest-int64(len(w.slots))+1); n <= w.newest; n++ {
@@ -132,15 +132,15 @@ func (w *Window) All() iter.Seq2[chainhash.Hash, Held] {
 	}
 }
 
-// Len is the number of transactions held, with payments or without.
+// Len returns the number of transactions, with payments or without.
 func (w *Window) Len() int { return len(w.index) }
 
-// Active is the number of transactions held that have payments.
+// Active returns the number of transactions with payments.
 func (w *Window) Active() int { return w.active }
 
 func (w *Window) at(number int64) int { return int(number % int64(len(w.slots))) }
 
-// advance makes number the newest slot; time never goes back.
+// advance makes number the newest slot. Time never goes back.
 func (w *Window) advance(number int64) {
 	if number <= w.newest {
 		return
@@ -152,7 +152,7 @@ func (w *Window) advance(number int64) {
 	w.newest = number
 }
 
-// dropOldest empties the oldest slot that holds anything.
+// dropOldest empties the oldest slot that has transactions.
 func (w *Window) dropOldest() {
 	for n := w.newest - int64(len(w.slots)) + 1; n <= w.newest; n++ {
 		if i := w.at(n); len(w.slots[i].entries) > 0 {
@@ -162,8 +162,8 @@ func (w *Window) dropOldest() {
 	}
 }
 
-// keep is how much room in entries an emptied slot may keep for its next round: enough for 100 transactions a
-// second. What a burst needed beyond that is given back.
+// keep is the capacity in entries that an emptied slot keeps: enough for 100 transactions a second. What a burst needed
+// beyond that is freed.
 const keep = 1024
 
 func (w *Window) empty(i int) {
@@ -171,7 +171,7 @@ func (w *Window) empty(i int) {
 	w.held -= len(s.entries)
 	for n := range s.entries {
 		e := &s.entries[n]
-		// A transaction that was removed may have come again since, in another slot.
+		// A transaction that was removed may have been added again, in another slot.
 		if p, ok := w.index[e.id]; ok && p == (place{slot: int32(i), entry: int32(n)}) {
 			delete(w.index, e.id)
 			if e.count > 0 {

@@ -15,16 +15,16 @@ import (
 
 const protocol = "sightglass.delta.v1"
 
-// maxMessage bounds a message in bytes. A keyframe with contract.MaxTransactions points of the longest numbers has about
-// 70,000.
+// maxMessage bounds a message in bytes. A keyframe with contract.MaxTransactions points and the longest numbers has
+// about 70,000.
 const maxMessage = 1 << 20
 
-// ErrSilent is the reason for which Run drops a connection that brings nothing and answers no ping.
-var ErrSilent = errors.New("the connection is silent: no answer to a ping")
+// ErrSilent is the reason for closing a connection that received nothing, not even the pong to a ping.
+var ErrSilent = errors.New("the connection is silent: no pong")
 
-// A HandshakeError is the reason of an attempt that did not lead to a connection.
+// A HandshakeError is the reason of a failed attempt to connect.
 type HandshakeError struct {
-	Status int // of the HTTP response; 0: there was none; 101: it was not one for sightglass.delta.v1
+	Status int // of the HTTP response; 0: no response; 101: the server did not select sightglass.delta.v1
 	Err    error
 }
 
@@ -32,11 +32,11 @@ func (e *HandshakeError) Error() string { return e.Err.Error() }
 
 func (e *HandshakeError) Unwrap() error { return e.Err }
 
-// connect dials the edge. Its error is a HandshakeError.
+// connect dials the edge. Its errors are HandshakeErrors.
 func (f *follower) connect(ctx context.Context) (*websocket.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.timing.handshake)
 	defer cancel()
-	conn, response, err := websocket.Dial(ctx, f.URL, &websocket.DialOptions{ //nolint:bodyclose // Dial sees to it
+	conn, response, err := websocket.Dial(ctx, f.URL, &websocket.DialOptions{ //nolint:bodyclose // Dial closes it
 		HTTPClient: f.HTTPClient, Subprotocols: []string{protocol},
 	})
 	switch {
@@ -52,8 +52,8 @@ func (f *follower) connect(ctx context.Context) (*websocket.Conn, error) {
 	return conn, nil
 }
 
-// connection is one, from the handshake to the end. It returns the reason, and the time since the first snapshot, 0 if
-// there was none.
+// connection follows one connection from the handshake to its end. It returns the reason of the end, and the time since
+// the first snapshot, 0 if there was none.
 func (f *follower) connection(ctx context.Context) (good time.Duration, reason error) {
 	conn, err := f.connect(ctx)
 	if err != nil {
@@ -94,8 +94,8 @@ func (f *follower) connection(ctx context.Context) (good time.Duration, reason e
 	return good, reason
 }
 
-// read calls take with the connection's snapshots, until it ends or brings a wrong message.
-func (f *follower) read(ctx context.Context, conn *websocket.Conn, take func(*contract.Snapshot)) error {
+// read calls deliver with the connection's snapshots, until the connection ends or a message is invalid.
+func (f *follower) read(ctx context.Context, conn *websocket.Conn, deliver func(*contract.Snapshot)) error {
 	var replica contract.Replica
 	for {
 		kind, message, err := conn.Read(ctx)
@@ -109,12 +109,12 @@ func (f *follower) read(ctx context.Context, conn *websocket.Conn, take func(*co
 		if err != nil {
 			return err
 		}
-		take(s)
+		deliver(s)
 	}
 }
 
-// watch pings the edge whenever nothing has been received for a while, as a dead connection is silent, and so is an edge
-// without news. It returns an error if there is no pong, nil when ctx or the connection has ended.
+// watch pings the edge when nothing was received for a while, because a dead connection and an edge without snapshots
+// look the same. It returns ErrSilent if there is no pong, and nil when ctx or the connection has ended.
 func (f *follower) watch(ctx context.Context, conn *websocket.Conn, received <-chan struct{}) error {
 	silence := time.NewTimer(f.timing.ping)
 	defer silence.Stop()
@@ -133,7 +133,7 @@ func (f *follower) watch(ctx context.Context, conn *websocket.Conn, received <-c
 				return nil
 			case unanswered != nil:
 				return ErrSilent
-			case err != nil: // the connection has ended, and read returns why
+			case err != nil: // the connection has ended; read returns the reason
 				return nil
 			}
 		}

@@ -8,17 +8,17 @@ import (
 	"sightglass/shared/contract"
 )
 
-// latest holds the newest snapshot until the consumer takes it. A newer one replaces it: without that, a slow consumer
-// would fall behind by minutes of deltas, which fit into the sockets' buffers.
+// latest holds the newest snapshot until the consumer is ready for it. A newer one replaces it. Otherwise a slow
+// consumer would fall behind by the minutes of deltas that fit into the sockets' buffers.
 type latest struct {
 	mu      sync.Mutex
 	s       *contract.Snapshot // nil before the first
-	changed chan struct{}      // has room for one; full while s has not been delivered
+	changed chan struct{}      // capacity 1; full until s is delivered
 }
 
 func newLatest() *latest { return &latest{changed: make(chan struct{}, 1)} }
 
-// offer takes a snapshot that an edge sent, if it replaces the latest.
+// offer replaces the latest snapshot by s, if s is newer.
 func (l *latest) offer(s *contract.Snapshot) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -32,7 +32,7 @@ func (l *latest) offer(s *contract.Snapshot) {
 	}
 }
 
-// replaces reports whether s is to be delivered after old, which may be nil. The package comment has the rule.
+// replaces reports whether s may be delivered after old, which may be nil. See the package comment.
 func replaces(s, old *contract.Snapshot) bool {
 	switch {
 	case old == nil:
@@ -42,13 +42,14 @@ func replaces(s, old *contract.Snapshot) bool {
 	case s.Status == contract.Stale:
 		return s.NewerThan(old) && old.Status == contract.Stale
 	}
-	return true // of a higher epoch, or of a lower one, which only a keyframe begins
+	return true // of a higher epoch, or of a lower one, which starts with a keyframe
 }
 
-// end ends deliver, once everything has been delivered. There must be no offer after it.
+// end makes deliver return after the last delivery. offer must not be called afterwards.
 func (l *latest) end() { close(l.changed) }
 
-// deliver calls f with each newest snapshot until ctx or end ends it, and with a stale copy when no newer one comes.
+// deliver calls f with each newest snapshot until ctx ends or end is called, and with a stale copy when no newer one is
+// received.
 func (l *latest) deliver(ctx context.Context, f func(*contract.Snapshot)) {
 	silence := time.NewTimer(contract.StaleAfter)
 	defer silence.Stop()
@@ -65,20 +66,20 @@ func (l *latest) deliver(ctx context.Context, f func(*contract.Snapshot)) {
 				continue
 			}
 		}
-		if ctx.Err() != nil { // f may have canceled it, and select chooses at random
+		if ctx.Err() != nil { // f may have cancelled ctx, and select chooses at random
 			return
 		}
 		f(l.take())
-		silence.Reset(contract.StaleAfter) // only now: while f ran, newer ones could not be delivered
+		silence.Reset(contract.StaleAfter) // only now: newer snapshots could not be delivered while f ran
 	}
 }
 
-// markStale makes the latest snapshot a stale one, and reports whether there is anything to deliver.
+// markStale replaces the latest snapshot by a stale copy. It reports whether there is something to deliver.
 func (l *latest) markStale() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
-	case _, more := <-l.changed: // it came together with the timer
+	case _, more := <-l.changed: // a snapshot was received together with the timer
 		return more
 	default:
 	}
@@ -91,12 +92,12 @@ func (l *latest) markStale() bool {
 	return true
 }
 
-// take returns the latest snapshot, which then is delivered.
+// take returns the latest snapshot and marks it as delivered.
 func (l *latest) take() *contract.Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
-	case <-l.changed: // a newer one came since deliver was woken, and is the one returned
+	case <-l.changed: // a newer one was received after deliver woke up; it is the one returned
 	default:
 	}
 	return l.s

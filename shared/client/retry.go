@@ -9,10 +9,10 @@ import (
 	"github.com/coder/websocket"
 )
 
-// codeTooManyConnections is the edge's close code for an address that has all the connections it may have.
+// codeTooManyConnections is the edge's close code for an address that is at its connection limit.
 const codeTooManyConnections websocket.StatusCode = 4029
 
-// final reports whether a close code asks a client not to reconnect: its messages were wrong, and will be again.
+// final reports whether a close code asks a client not to reconnect: its messages were invalid, and would be again.
 func final(code websocket.StatusCode) bool {
 	switch code {
 	case websocket.StatusProtocolError, websocket.StatusUnsupportedData, websocket.StatusInvalidFramePayloadData,
@@ -28,37 +28,37 @@ const (
 	tooManyConnections = time.Minute
 )
 
-// backoff is the time to wait after so many failures in a row, from 0: at random from 0 to a limit that doubles (full
+// backoff returns the time to wait after consecutive failures, counted from 0: random up to a limit that doubles (full
 // jitter), so that the clients of an edge that stops do not all reconnect at once.
 func backoff(failures int) time.Duration {
 	limit := min(maxBackoff, firstBackoff<<min(failures, 10))
 	return time.Duration(rand.Int64N(int64(limit)))
 }
 
-// timing is how long a follower waits for what. Tests have a shorter one.
+// timing holds a follower's timeouts. Tests use shorter ones.
 type timing struct {
-	handshake time.Duration // at most, for the whole of it
-	ping      time.Duration // without a message, until a ping
-	pong      time.Duration // at most, for the answer
-	good      time.Duration // from a connection's first snapshot to its end, if the connection was no failure
+	handshake time.Duration // timeout of the handshake
+	ping      time.Duration // time without a message before a ping
+	pong      time.Duration // timeout of the pong
+	good      time.Duration // time from the first snapshot after which the end of a connection is not a failure
 	backoff   func(failures int) time.Duration
 }
 
-// standard is the timing of static/client.js, too.
+// standard returns the timing that static/client.js has too.
 func standard() timing {
 	return timing{
 		handshake: 10 * time.Second, ping: 10 * time.Second, pong: 5 * time.Second, good: time.Minute, backoff: backoff,
 	}
 }
 
-// A follower is one call of Run.
+// A follower holds the state of one call of Run.
 type follower struct {
 	Options
 	timing timing
 	latest *latest
 }
 
-// stayConnected reconnects until ctx ends, or an edge asks it not to. Its error is never nil.
+// stayConnected reconnects until ctx ends or an edge asks it not to. Its error is never nil.
 func (f *follower) stayConnected(ctx context.Context) error {
 	for failures := 0; ; {
 		good, reason := f.connection(ctx)

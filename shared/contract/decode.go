@@ -7,11 +7,11 @@ import (
 	"reflect"
 )
 
-// ErrInvalidSnapshot is wrapped by every error of DecodeSnapshot. The error's text names the key that is wrong.
+// ErrInvalidSnapshot is wrapped by every error of DecodeSnapshot. The error names the invalid key.
 var ErrInvalidSnapshot = errors.New("invalid snapshot")
 
-// DecodeSnapshot reads one snapshot. A key that it does not know is ignored, so that an ingester may be newer than an edge;
-// a key that is missing, of the wrong type or out of range is an error that names it.
+// DecodeSnapshot decodes one snapshot. Unknown keys are ignored, so that an ingester may be newer than an edge. A key
+// that is missing, of the wrong type or out of range is an error.
 func DecodeSnapshot(data []byte) (*Snapshot, error) {
 	var w wire
 	if err := json.Unmarshal(data, &w); err != nil {
@@ -24,7 +24,7 @@ func DecodeSnapshot(data []byte) (*Snapshot, error) {
 	return s, nil
 }
 
-// wire is a Snapshot as it stands in JSON. Pointers tell a missing key from a zero.
+// wire is a Snapshot in JSON. Pointers distinguish a missing key from zero.
 type wire struct {
 	Price        *float64 `json:"price"`
 	Confidence   *float64 `json:"confidence"`
@@ -82,10 +82,10 @@ func (s *Snapshot) validate() error {
 	switch s.Status {
 	case Warming, Live, Stale:
 	default:
-		return fmt.Errorf("status: %q is none of warming, live, stale", clip(string(s.Status)))
+		return fmt.Errorf("status: got %q, want warming, live or stale", clip(string(s.Status)))
 	}
 	if n := len(s.Transactions); n > MaxTransactions {
-		return fmt.Errorf("transactions: %d of them, more than %d", n, MaxTransactions)
+		return fmt.Errorf("transactions: got %d, want at most %d", n, MaxTransactions)
 	}
 	return s.checkRanges()
 }
@@ -105,20 +105,20 @@ func (s *Snapshot) checkRanges() error {
 	}
 	for i, p := range s.Transactions {
 		if err := checkPrice(p.Timestamp, p.Price); err != nil {
-			return fmt.Errorf("transactions: number %d: %w", i, err)
+			return fmt.Errorf("transactions: index %d: %w", i, err)
 		}
 	}
 	return nil
 }
 
-// describe turns encoding/json's errors into ones that name our keys.
+// describe converts errors of encoding/json to errors that name the key.
 func describe(err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		key := wrong.Field
 		if key == "" {
 			key = "the whole"
 		}
-		return fmt.Errorf("%w: %s: a JSON %s where %s belongs (at byte %d)",
+		return fmt.Errorf("%w: %s: got a JSON %s, want %s (at byte %d)",
 			ErrInvalidSnapshot, key, clip(wrong.Value), jsonName(wrong.Type), wrong.Offset)
 	}
 	return fmt.Errorf("%w: not JSON: %w", ErrInvalidSnapshot, err)
@@ -129,7 +129,7 @@ func jsonName(t reflect.Type) string {
 	case reflect.Float64:
 		return "a number"
 	case reflect.Uint64:
-		return "a whole number from 0"
+		return "an integer, 0 or more"
 	case reflect.String:
 		return "a string"
 	case reflect.Slice:
@@ -137,4 +137,26 @@ func jsonName(t reflect.Type) string {
 	default:
 		return "an object"
 	}
+}
+
+// The limits on numbers, the same for snapshots, deltas, history and points.
+const (
+	maxUSD     = 1e12    // USD; above it a float64 has fewer than two reliable decimals
+	maxSeconds = 1 << 40 // unix seconds, in 35,000 years
+)
+
+// checkRange returns an error if value is not between 0 and most.
+func checkRange(key string, value, most float64) error {
+	if value >= 0 && value <= most {
+		return nil
+	}
+	return fmt.Errorf("%s: got %v, want 0 to %v", key, value, most)
+}
+
+// checkPrice returns an error if a time or a price is out of range.
+func checkPrice(timestamp, usd float64) error {
+	if err := checkRange("timestamp", timestamp, maxSeconds); err != nil {
+		return err
+	}
+	return checkRange("price", usd, maxUSD)
 }

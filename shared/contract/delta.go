@@ -13,20 +13,20 @@ const (
 	typeDelta    = "delta"
 )
 
-// A Delta is what makes a snapshot out of the one before: the few points that came and how many went, and everything
-// else whole. It says nothing of the epoch: a new epoch begins with a keyframe.
+// A Delta converts a snapshot to the next one: the points added and the number of points removed, and all other fields
+// in full. It has no epoch, because a new epoch starts with a keyframe.
 type Delta struct {
-	Seq                          uint64 // of the snapshot that it makes; it applies to Seq-1 only
+	Seq                          uint64 // of the next snapshot; the delta applies to Seq-1 only
 	Price, Confidence, Low, High float64
 	Status                       Status
 	Stats                        Stats
 	Timestamp                    float64
-	Drop                         int     // this many of the oldest points go
-	Add                          []Point // then these are appended
+	Drop                         int     // number of the oldest points to remove
+	Add                          []Point // points to append afterwards
 }
 
-// DeltaBetween gives the delta that makes s out of old. It reports false if there is none worth sending, and clients
-// need a keyframe: s does not follow old, or they have no points in common. Its Add is a part of s.Transactions.
+// DeltaBetween returns the delta from old to s. It reports false if clients need a keyframe: s does not follow old, or
+// they have no points in common. Its Add is a part of s.Transactions.
 func DeltaBetween(old, s *Snapshot) (Delta, bool) {
 	if s.Epoch != old.Epoch || s.Seq != old.Seq+1 {
 		return Delta{}, false
@@ -43,7 +43,7 @@ func DeltaBetween(old, s *Snapshot) (Delta, bool) {
 	}, true
 }
 
-// dropped is the smallest k for which points begins with old[k:].
+// dropped returns the smallest k for which points starts with old[k:].
 func dropped(old, points []Point) (k int) {
 	for k = range old {
 		kept := old[k:]
@@ -54,10 +54,10 @@ func dropped(old, points []Point) (k int) {
 	return len(old)
 }
 
-// Apply makes the next snapshot out of s, which does not change. It fails if the delta belongs to another.
+// Apply returns the snapshot after s, which it does not change. It fails if the delta does not apply to s.
 func (d *Delta) Apply(s *Snapshot) (*Snapshot, error) {
 	if d.Seq != s.Seq+1 {
-		return nil, fmt.Errorf("%w: a delta to seq %d cannot follow seq %d", ErrInvalidSnapshot, d.Seq, s.Seq)
+		return nil, fmt.Errorf("%w: got a delta to seq %d after seq %d", ErrInvalidSnapshot, d.Seq, s.Seq)
 	}
 	if d.Drop < 0 || d.Drop > len(s.Transactions) {
 		return nil, fmt.Errorf("%w: drop: %d of %d transactions", ErrInvalidSnapshot, d.Drop, len(s.Transactions))
@@ -73,7 +73,7 @@ func (d *Delta) Apply(s *Snapshot) (*Snapshot, error) {
 	return next, nil
 }
 
-// AppendJSON appends the delta's message to dst, with the decimals that Snapshot.AppendJSON has.
+// AppendJSON appends the delta's message to dst, with the decimals of Snapshot.AppendJSON.
 func (d *Delta) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"type":"delta","seq":`...)
 	dst = strconv.AppendUint(dst, d.Seq, 10)
@@ -107,17 +107,18 @@ func (d *Delta) AppendJSON(dst []byte) []byte {
 	return append(dst, "]}"...)
 }
 
-// AppendKeyframe appends the message that carries the whole snapshot to clients of the delta protocol.
+// AppendKeyframe appends the delta protocol's message with the whole snapshot.
 func (s *Snapshot) AppendKeyframe(dst []byte) []byte {
 	dst = append(dst, `{"type":"keyframe",`...)
 	return s.appendMembers(dst)
 }
 
-// A Replica follows one connection of the delta protocol from its first message on. The zero value is ready.
+// A Replica rebuilds the snapshots of one connection of the delta protocol. The zero value is ready for its first
+// message.
 type Replica struct{ last *Snapshot }
 
-// Take reads the connection's next message and gives the snapshot that it makes. After an error there is nothing to go
-// on from but a new connection; a message of another type is an error too.
+// Take decodes the connection's next message and returns its snapshot. After an error only a new connection helps. A
+// message of unknown type is an error.
 func (r *Replica) Take(message []byte) (*Snapshot, error) {
 	next, err := r.next(message)
 	if err == nil {
@@ -135,7 +136,7 @@ func (r *Replica) next(message []byte) (*Snapshot, error) {
 	case w.Type == typeKeyframe:
 		return DecodeSnapshot(message)
 	case w.Type != typeDelta:
-		return nil, fmt.Errorf("%w: type: %q is neither keyframe nor delta", ErrInvalidSnapshot, clip(w.Type))
+		return nil, fmt.Errorf("%w: type: got %q, want keyframe or delta", ErrInvalidSnapshot, clip(w.Type))
 	case r.last == nil:
 		return nil, fmt.Errorf("%w: a delta before the first keyframe", ErrInvalidSnapshot)
 	}
@@ -146,7 +147,7 @@ func (r *Replica) next(message []byte) (*Snapshot, error) {
 	return d.Apply(r.last)
 }
 
-// wireDelta is a Delta as it stands in JSON.
+// wireDelta is a Delta in JSON.
 type wireDelta struct {
 	Type       string      `json:"type"`
 	Seq        uint64      `json:"seq"`
@@ -158,7 +159,7 @@ type wireDelta struct {
 	Stats      Stats       `json:"stats"`
 	Timestamp  float64     `json:"timestamp"`
 	Drop       int         `json:"drop"`
-	Add        [][]float64 `json:"add"` // [timestamp, price], half as long as by their keys
+	Add        [][]float64 `json:"add"` // [timestamp, price]: half the size of an object
 }
 
 func (w *wireDelta) delta() (*Delta, error) {
@@ -168,7 +169,7 @@ func (w *wireDelta) delta() (*Delta, error) {
 	}
 	for i, p := range w.Add {
 		if len(p) != 2 {
-			return nil, fmt.Errorf("%w: add: number %d is no [timestamp, price]", ErrInvalidSnapshot, i)
+			return nil, fmt.Errorf("%w: add: index %d: want [timestamp, price]", ErrInvalidSnapshot, i)
 		}
 		d.Add = append(d.Add, Point{Timestamp: p[0], Price: p[1]})
 	}

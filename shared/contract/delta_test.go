@@ -151,15 +151,15 @@ func TestReplicaNamesWhatIsWrong(t *testing.T) {
 	whole := string(goldenMessage(t, "delta.json"))
 	for name, c := range map[string]struct{ message, want string }{
 		"not JSON":             {"<html>", "not JSON"},
-		"another type":         {`{"type":"pong"}`, `type: "pong" is neither keyframe nor delta`},
-		"a plain snapshot":     {string(golden(t)), `type: "" is neither`},
-		"a gap":                {strings.Replace(whole, `"seq":124`, `"seq":125`, 1), "a delta to seq 125 cannot follow seq 123"},
-		"the same again":       {strings.Replace(whole, `"seq":124`, `"seq":123`, 1), "cannot follow"},
+		"another type":         {`{"type":"pong"}`, `type: got "pong", want keyframe or delta`},
+		"a plain snapshot":     {string(golden(t)), `type: got "", want keyframe`},
+		"a gap":                {strings.Replace(whole, `"seq":124`, `"seq":125`, 1), "got a delta to seq 125 after seq 123"},
+		"the same again":       {strings.Replace(whole, `"seq":124`, `"seq":123`, 1), "after seq"},
 		"drops too many":       {strings.Replace(whole, `"drop":1`, `"drop":3`, 1), "drop: 3 of 2 transactions"},
 		"drops less than 0":    {strings.Replace(whole, `"drop":1`, `"drop":-1`, 1), "drop: -1 of 2"},
-		"a point of one":       {strings.Replace(whole, `,5315.00]`, `]`, 1), "add: number 0 is no [timestamp, price]"},
-		"a point of text":      {strings.Replace(whole, `5315.00`, `"5315"`, 1), "add: a JSON string where a number belongs"},
-		"an unknown status":    {strings.Replace(whole, `"live"`, `"dead"`, 1), `status: "dead"`},
+		"a point of one":       {strings.Replace(whole, `,5315.00]`, `]`, 1), "add: index 0: want [timestamp, price]"},
+		"a point of text":      {strings.Replace(whole, `5315.00`, `"5315"`, 1), "add: got a JSON string, want a number"},
+		"an unknown status":    {strings.Replace(whole, `"live"`, `"dead"`, 1), `status: got "dead"`},
 		"a keyframe cut short": {`{"type":"keyframe","price":1}`, "missing"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -2,14 +2,14 @@ package contract
 
 import "strconv"
 
-// AppendJSON appends the snapshot's encoding to dst and returns the extended buffer. It is written out by hand, not
-// reflected over, for two reasons: decimals are fixed by the contract, and a tick allocates nothing once dst is large
-// enough. The caller vouches for finite numbers; DecodeSnapshot is the check.
+// AppendJSON appends the snapshot's JSON to dst and returns the extended buffer. It does not use encoding/json, because
+// the contract fixes the decimals and a tick must not allocate once dst is large enough. Numbers must be finite;
+// DecodeSnapshot checks that.
 func (s *Snapshot) AppendJSON(dst []byte) []byte {
 	return s.appendMembers(append(dst, '{'))
 }
 
-// appendMembers appends what stands after the opening brace, and the closing one.
+// appendMembers appends the members and the closing brace.
 func (s *Snapshot) appendMembers(dst []byte) []byte {
 	dst = append(dst, `"price":`...)
 	dst = appendUSD(dst, s.Price)

@@ -7,19 +7,18 @@ import (
 	"time"
 )
 
-// An Epoch identifies one ingester's term as leader: a decimal number that rises from term to term, so that everyone agrees
-// which of two snapshots is newer even when seq has started again. It is a string on the wire because a JavaScript number
-// does not have 64 bits.
+// An Epoch identifies one ingester's term as leader: a decimal number that increases with each term, so that the newer
+// of two snapshots is known although seq starts again. It is a string in JSON because a JavaScript number does not have
+// 64 bits.
 type Epoch string
 
-// EpochAt is the epoch of an ingester that starts at t: the unix time in milliseconds. See EpochAfter for a
-// restart.
+// EpochAt returns the epoch of an ingester that starts at t without an earlier epoch: unix milliseconds.
 func EpochAt(t time.Time) Epoch {
 	return Epoch(strconv.FormatInt(t.UnixMilli(), 10))
 }
 
-// EpochAfter is the epoch of an ingester that starts at t and finds an older one's: later than that even if the clock
-// was set back in between. Without a valid older one it is EpochAt(t).
+// EpochAfter returns the epoch of an ingester that starts at t after the epoch old: higher than old even if the clock
+// was set back in between. If old is invalid, it returns EpochAt(t).
 func EpochAfter(old Epoch, t time.Time) Epoch {
 	now := EpochAt(t)
 	n, err := strconv.ParseUint(string(old), 10, 64)
@@ -29,8 +28,8 @@ func EpochAfter(old Epoch, t time.Time) Epoch {
 	return Epoch(strconv.FormatUint(n+1, 10))
 }
 
-// Ahead is how far e is ahead of the time t, 0 if it is not: what is ahead was granted by a clock that was ahead of this
-// one, or is counted on from such an epoch.
+// Ahead returns how far e is ahead of t, 0 if it is not. An epoch is ahead if the clock at its election was ahead, or
+// if it was counted on from such an epoch.
 func (e Epoch) Ahead(t time.Time) time.Duration {
 	ms, err := strconv.ParseUint(string(e), 10, 64)
 	now := t.UnixMilli()
@@ -64,7 +63,7 @@ func (e Epoch) validate() error {
 	return nil
 }
 
-// clip keeps an error message short whatever somebody put on the channel.
+// clip bounds the length of an error about input from the channel, in bytes.
 func clip(s string) string {
 	const most = 40
 	if len(s) <= most {

@@ -8,11 +8,11 @@ import (
 	"strconv"
 )
 
-// HistorySlot is the time in seconds for which at most one entry is kept: a later one replaces it.
+// HistorySlot is the length of a slot in seconds. Each slot has at most one entry: a later one replaces it.
 const HistorySlot = 10
 
-// MaxHistoryEntries bounds the history in Redis; the oldest entries are removed first. It is two days: one that is
-// promised, and as much again for entries that a clock which ran ahead has left in the future.
+// MaxHistoryEntries bounds the history in Redis; the oldest entries are removed first. It is two days: the one day that
+// clients are promised, and room for entries with future times, left by a clock that was ahead.
 const MaxHistoryEntries = 2 * 24 * 60 * 60 / HistorySlot
 
 // A HistoryEntry is the price at one time.
@@ -26,8 +26,8 @@ type HistoryEntry struct {
 // Slot returns the first second of the entry's slot.
 func (e HistoryEntry) Slot() int64 { return e.Timestamp / HistorySlot * HistorySlot }
 
-// AppendJSON appends the entry's encoding to dst, [timestamp,price,low,high,confidence], and returns the extended
-// buffer. It is an array because a browser gets 8,640 of them at once. The numbers must be finite.
+// AppendJSON appends the entry's JSON to dst, [timestamp,price,low,high,confidence], and returns the extended buffer.
+// It is an array because a browser fetches 8,640 entries at once. Numbers must be finite.
 func (e HistoryEntry) AppendJSON(dst []byte) []byte {
 	dst = append(dst, '[')
 	dst = strconv.AppendInt(dst, e.Timestamp, 10)
@@ -38,13 +38,13 @@ func (e HistoryEntry) AppendJSON(dst []byte) []byte {
 	return append(dst, ']')
 }
 
-// ErrInvalidHistory is wrapped by every error of DecodeHistoryEntry. The error's text names the wrong field.
+// ErrInvalidHistory is wrapped by every error of DecodeHistoryEntry. The error names the invalid field.
 var ErrInvalidHistory = errors.New("invalid history entry")
 
-// historyFields are an entry's, in the order of its encoding.
+// historyFields are the fields of an entry, in the order of its JSON.
 var historyFields = [...]string{"timestamp", "price", "low", "high", "confidence"}
 
-// DecodeHistoryEntry reads one entry. Further fields are ignored, so that an ingester may be newer than an edge.
+// DecodeHistoryEntry decodes one entry. Additional fields are ignored, so that an ingester may be newer than an edge.
 func DecodeHistoryEntry(data []byte) (HistoryEntry, error) {
 	e, err := decodeHistoryEntry(data)
 	if err != nil {
@@ -53,8 +53,8 @@ func DecodeHistoryEntry(data []byte) (HistoryEntry, error) {
 	return e, nil
 }
 
-// decodeHistoryEntry splits valid JSON by hand: an edge reads thousands of entries at a time, and reflection costs ten
-// times as much.
+// decodeHistoryEntry splits valid JSON without encoding/json: an edge decodes thousands of entries at a time, and
+// reflection takes ten times as long.
 func decodeHistoryEntry(data []byte) (e HistoryEntry, err error) {
 	data = bytes.Trim(data, " \t\r\n")
 	if !json.Valid(data) || data[0] != '[' {
@@ -71,7 +71,7 @@ func decodeHistoryEntry(data []byte) (e HistoryEntry, err error) {
 			*into, err = strconv.ParseFloat(text, 64)
 		}
 		if err != nil {
-			return e, fmt.Errorf("%s: %.40q is not a number that belongs there", historyFields[i], text)
+			return e, fmt.Errorf("%s: got %.40q, want a number", historyFields[i], text)
 		}
 	}
 	for i, n := range [...]struct{ value, most float64 }{

@@ -7,16 +7,16 @@ import (
 	"strconv"
 )
 
-// A PointAmount is a point of a snapshot and the round amount by which it implies its price. In a snapshot itself a point
-// is a time and a price, and stays that.
+// A PointAmount is a point of a snapshot with its point amount, the round amount that implies its price. Snapshots have
+// only the time and the price.
 type PointAmount struct {
 	Timestamp float64 // when the transaction was seen, unix seconds, 3 decimals
 	Price     float64 // USD per bitcoin, 2 decimals
-	Amount    float64 // the payment, in USD: one of the round amounts that the engine knows, 1 to 10,000
+	Amount    float64 // the point amount in USD, one of the engine's rungs: 1 to 10,000
 }
 
-// AppendPointAmounts appends the encoding of points to dst, [[timestamp,price,amount],...], and returns the extended buffer.
-// Time and price are written as in a snapshot, so that a point is found by them. The numbers must be finite.
+// AppendPointAmounts appends the JSON of points to dst, [[timestamp,price,amount],...], and returns the extended
+// buffer. Time and price have the decimals of snapshots, so that they identify a point. Numbers must be finite.
 func AppendPointAmounts(dst []byte, points []PointAmount) []byte {
 	dst = append(dst, '[')
 	for i, p := range points {
@@ -31,11 +31,11 @@ func AppendPointAmounts(dst []byte, points []PointAmount) []byte {
 	return append(dst, ']')
 }
 
-// ErrInvalidPoints is wrapped by every error of DecodePointAmounts. The error's text names what is wrong, and in which
-// point.
+// ErrInvalidPoints is wrapped by every error of DecodePointAmounts. The error names the invalid field and the point's
+// index.
 var ErrInvalidPoints = errors.New("invalid points")
 
-// DecodePointAmounts reads points, oldest first. What follows a point's three fields is ignored, so that an ingester may be
+// DecodePointAmounts decodes points, oldest first. Additional fields of a point are ignored, so that an ingester may be
 // newer than an edge.
 func DecodePointAmounts(data []byte) ([]PointAmount, error) {
 	var rows [][]json.RawMessage
@@ -43,15 +43,15 @@ func DecodePointAmounts(data []byte) ([]PointAmount, error) {
 		return nil, fmt.Errorf("%w: not a JSON array of arrays: %w", ErrInvalidPoints, err)
 	}
 	if len(rows) > MaxTransactions {
-		return nil, fmt.Errorf("%w: %d of them, more than %d", ErrInvalidPoints, len(rows), MaxTransactions)
+		return nil, fmt.Errorf("%w: got %d, want at most %d", ErrInvalidPoints, len(rows), MaxTransactions)
 	}
 	points := make([]PointAmount, len(rows))
 	for i, row := range rows {
 		if err := points[i].decode(row); err != nil {
-			return nil, fmt.Errorf("%w: number %d: %w", ErrInvalidPoints, i, err)
+			return nil, fmt.Errorf("%w: index %d: %w", ErrInvalidPoints, i, err)
 		}
 		if i > 0 && points[i].Timestamp < points[i-1].Timestamp {
-			return nil, fmt.Errorf("%w: number %d: timestamp: %v after %v", ErrInvalidPoints, i, points[i].Timestamp, points[i-1].Timestamp)
+			return nil, fmt.Errorf("%w: index %d: timestamp: got %v after %v", ErrInvalidPoints, i, points[i].Timestamp, points[i-1].Timestamp)
 		}
 	}
 	return points, nil
@@ -70,7 +70,7 @@ func (p *PointAmount) decode(row []json.RawMessage) error {
 		}
 		value, err := strconv.ParseFloat(string(row[i]), 64)
 		if err != nil {
-			return fmt.Errorf("%s: %.40q is not a number that belongs there", field.name, row[i])
+			return fmt.Errorf("%s: got %.40q, want a number", field.name, row[i])
 		}
 		if err := checkRange(field.name, value, field.most); err != nil {
 			return err

@@ -1,22 +1,22 @@
-// Package contract is what the ingester, the edges and all readers of the price agree on: snapshots and their deltas, the
-// history, the points' amounts, each with its one encoding, the keys in Redis, and the times. The same bytes go through
-// Redis and to every client.
+// Package contract defines what ingesters, edges and clients share: snapshots and deltas, the history, the point
+// amounts, each with its JSON; the keys in Redis; and the intervals and timeouts. Redis and all clients get the same
+// bytes.
 package contract
 
-// MaxTransactions bounds Snapshot.Transactions: a promise to clients, who size their buffers by it.
+// MaxTransactions bounds Snapshot.Transactions. It is a promise to clients, which size their buffers by it.
 const MaxTransactions = 1000
 
-// Status tells how far a snapshot's price can be believed.
+// Status says how far a snapshot's price can be relied on.
 type Status string
 
-// The states of a snapshot. An ingester says Warming or Live; an edge that hears nothing new says Stale.
+// The values of Status. An ingester sets Warming or Live; an edge without newer snapshots sets Stale.
 const (
-	Warming Status = "warming" // too little evidence for a price that is more likely right than wrong
+	Warming Status = "warming" // the evidence is too weak: the price is more likely wrong than right
 	Live    Status = "live"
-	Stale   Status = "stale" // nothing new for StaleAfter; everything else in the snapshot is as it last was
+	Stale   Status = "stale" // no newer snapshot for StaleAfter; all other fields are unchanged
 )
 
-// A Snapshot is what the ingester knew at one tick.
+// A Snapshot is the state of an ingester at one tick.
 type Snapshot struct {
 	Price        float64 // estimate in USD per bitcoin, 2 decimals; 0 while there is none
 	Confidence   float64 // probability, 0 to 1, that the true price is within 1 % of Price, 3 decimals
@@ -29,21 +29,21 @@ type Snapshot struct {
 	Epoch        Epoch
 }
 
-// A Point is one payment near a round dollar amount and the price that it implies.
+// A Point is one payment near a round dollar amount, with the price that it implies.
 type Point struct {
 	Timestamp float64 `json:"timestamp"` // when the transaction was seen, unix seconds, 3 decimals
 	Price     float64 `json:"price"`     // USD per bitcoin, 2 decimals
 }
 
-// Stats counts transactions. A transaction counts once, however often the node tells of it.
+// Stats counts transactions. Each counts once, however often the node reports it.
 type Stats struct {
-	TotalReceived  uint64 `json:"total_received"`   // seen since the ingester started
-	TotalFiltered  uint64 `json:"total_filtered"`   // of these, the ones that hold no payment
+	TotalReceived  uint64 `json:"total_received"`   // of these, transactions without a payment
+	TotalFiltered  uint64 `json:"total_filtered"`   // with payments, seen within Window, and not replaced
 	ActiveInWindow uint64 `json:"active_in_window"` // with payments, seen within Window, not replaced since
 	UptimeSeconds  uint64 `json:"uptime_seconds"`   // of the ingester
 }
 
-// NewerThan reports whether s replaces old. A later epoch always does, whatever its seq; a nil old always is replaced.
+// NewerThan reports whether s replaces old: it has a higher epoch, or a higher seq in the same epoch, or old is nil.
 func (s *Snapshot) NewerThan(old *Snapshot) bool {
 	switch {
 	case old == nil:

@@ -10,15 +10,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// Build names a build of Sightglass, in `version` and in the metrics of both daemons alike, so that a fleet with more
-// than one build is noticed. No field is empty.
+// Build identifies a build of Sightglass, in `version` and in the metrics of both daemons, so that different builds in
+// a fleet are noticed. No field is empty.
 type Build struct {
 	Version   string // as it was stamped
 	GoVersion string // such as go1.26.1
 	Revision  string // of the source: 12 digits, and -dirty if it was changed; unknown if it was built outside of git
 }
 
-// unknown stands for what nobody has stamped.
+// unknown is the value of an empty field.
 const unknown = "unknown"
 
 // revisionDigits are as many as git itself shows, or more.

@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-// HealthCommand asks a running program whether it is ready. It is for containers, whose image has no shell and no curl.
+// HealthCommand queries whether a running program is ready. It is for containers, whose image has no shell and no curl.
 type HealthCommand struct {
-	URL     string        `default:"${health_url}" help:"What is asked: a GET that is answered with 200 is good health."`
-	Timeout time.Duration `default:"3s" help:"How long the answer may take."`
+	URL     string        `default:"${health_url}" help:"URL to query with GET. The program is ready if the status is 200."`
+	Timeout time.Duration `default:"3s" help:"Timeout of the query."`
 }
 
-// Run prints the answer as one line, or returns it as the error unless its status is 200.
+// Run prints the response in one line, or returns it as an error unless its status is 200.
 func (c *HealthCommand) Run(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
@@ -24,18 +24,18 @@ func (c *HealthCommand) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--url: %w; want http://HOST:PORT/PATH", err)
 	}
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return fmt.Errorf("no answer: %w", err)
+		return fmt.Errorf("no response: %w", err)
 	}
-	defer answer.Body.Close()
-	const enough = 500 // bytes of the answer, for a line
-	body, err := io.ReadAll(io.LimitReader(answer.Body, enough))
+	defer response.Body.Close()
+	const enough = 500 // bytes of the body, for one line
+	body, err := io.ReadAll(io.LimitReader(response.Body, enough))
 	if err != nil {
-		return fmt.Errorf("%s: reading the answer: %w", c.URL, err)
+		return fmt.Errorf("%s: reading the response: %w", c.URL, err)
 	}
-	line := fmt.Sprintf("%s: %s: %s", c.URL, answer.Status, strings.Join(strings.Fields(string(body)), " "))
-	if answer.StatusCode != http.StatusOK {
+	line := fmt.Sprintf("%s: %s: %s", c.URL, response.Status, strings.Join(strings.Fields(string(body)), " "))
+	if response.StatusCode != http.StatusOK {
 		return errors.New(line)
 	}
 	fmt.Println(line)

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// ListenInternal binds --internal-listen, the listener for operators. It returns nil for an empty address.
+// ListenInternal opens the listener for operators (--internal-listen). It returns nil for an empty address.
 func ListenInternal(addr string) (net.Listener, error) {
 	if addr == "" {
 		return nil, nil
@@ -31,7 +31,7 @@ func InternalRoutes(metrics prometheus.Gatherer) *http.ServeMux {
 	return mux
 }
 
-// ServeInternal serves the routes for operators until ctx ends, and closes the listener.
+// ServeInternal serves the routes for operators until ctx ends, and then closes the listener.
 func ServeInternal(ctx context.Context, ln net.Listener, routes http.Handler) error {
 	server := &http.Server{Handler: routes, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })

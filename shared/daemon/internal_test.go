@@ -65,7 +65,7 @@ func TestHealthCommand(t *testing.T) {
 	for url, want := range map[string]string{
 		server.URL + "/readyz": "",
 		server.URL + "/away":   server.URL + "/away: 503 Service Unavailable: not connected to redis",
-		"http://127.0.0.1:1":   "no answer: ",
+		"http://127.0.0.1:1":   "no response: ",
 		"http://[":             "--url: ",
 	} {
 		err := (&HealthCommand{URL: url, Timeout: 10 * time.Second}).Run(t.Context())

@@ -24,17 +24,17 @@ const (
 	LogSupervisor = "supervisor" // notifications to systemd
 )
 
-// JSON is the format of one object a line; every other is text.
+// JSON is the log format with one object per line; any other value means text.
 const JSON = "json"
 
 // LogOptions are the settings of a program's log.
 type LogOptions struct {
-	LogLevel  LogLevels `default:"info" placeholder:"LEVEL" help:"What is logged: debug, info, warn, error; also of single components, as in info,${log_example}=debug."`
-	LogFormat string    `default:"text" enum:"text,json" help:"How it is logged: text, json."`
+	LogLevel  LogLevels `default:"info" placeholder:"LEVEL" help:"Lowest level that is logged: debug, info, warn or error; for single components, as in info,${log_example}=debug."`
+	LogFormat string    `default:"text" enum:"text,json" help:"Format of the log: text or json."`
 }
 
-// Logger makes a program's logger, which writes to w. It also takes the messages of go-redis, which have no level and
-// repeat in worse words what we log ourselves: they are logged at debug.
+// Logger returns the program's logger, which writes to w. It also receives the messages of go-redis, which have no
+// level and repeat what the program logs itself: they are logged at debug.
 func (o LogOptions) Logger(w io.Writer) *slog.Logger {
 	log := NewLogger(w, o.LogFormat, o.LogLevel)
 	redis.SetLogger(redisLog{log.With(Component, LogGoRedis)})
@@ -47,7 +47,7 @@ func (l redisLog) Printf(ctx context.Context, format string, v ...any) {
 	l.DebugContext(ctx, fmt.Sprintf(format, v...))
 }
 
-// logLevels lets kong read LogLevels. It rejects components that the program does not have.
+// logLevels lets kong parse LogLevels. It rejects unknown components.
 func logLevels(components []string) kong.Option {
 	return kong.TypeMapper(reflect.TypeFor[LogLevels](), kong.MapperFunc(func(ctx *kong.DecodeContext, target reflect.Value) error {
 		var text string
@@ -65,11 +65,11 @@ func logLevels(components []string) kong.Option {
 // LogLevels are the lowest levels that are logged. The zero value is info for all components.
 type LogLevels struct {
 	all slog.Level
-	of  map[string]slog.Level // components that have one of their own
+	of  map[string]slog.Level // components with a level of their own
 }
 
-// ParseLogLevels reads a list such as "info", "feed=debug" or "warn,feed=debug,hub=info". A level alone is for the components
-// that are not named; without one it is info. The error names what is wrong, and the components that there are.
+// ParseLogLevels parses a list such as "info", "feed=debug" or "warn,feed=debug,hub=info". A level alone applies to all
+// components that are not named; the default is info. The error names the invalid item and the known components.
 func ParseLogLevels(text string, components []string) (LogLevels, error) {
 	l, others := LogLevels{of: make(map[string]slog.Level)}, false
 	for item := range strings.SplitSeq(text, ",") {
@@ -105,8 +105,8 @@ func (l LogLevels) level(component string) slog.Level {
 	return l.all
 }
 
-// NewLogger makes a logger that writes to w in a format, JSON or text. With(Component, name) makes the logger of a
-// component.
+// NewLogger returns a logger that writes to w in a format, JSON or text. Its With(Component, name) returns the logger
+// of a component.
 func NewLogger(w io.Writer, format string, levels LogLevels) *slog.Logger {
 	everything := &slog.HandlerOptions{Level: slog.Level(math.MinInt), ReplaceAttr: readable}
 	var inner slog.Handler = slog.NewTextHandler(w, everything)
@@ -116,7 +116,7 @@ func NewLogger(w io.Writer, format string, levels LogLevels) *slog.Logger {
 	return slog.New(handler{inner, levels, levels.all, false})
 }
 
-// readable writes durations in JSON as in text, 1.5s, and not as a number of nanoseconds.
+// readable writes durations in JSON as in text, such as 1.5s, instead of nanoseconds.
 func readable(_ []string, a slog.Attr) slog.Attr {
 	if a.Value.Kind() == slog.KindDuration {
 		a.Value = slog.StringValue(a.Value.Duration().String())
@@ -124,12 +124,12 @@ func readable(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// A handler passes on what its component's level lets through.
+// A handler passes on the records that the level of its component allows.
 type handler struct {
 	slog.Handler
 	levels  LogLevels
 	level   slog.Level
-	grouped bool // what is called component in a group is something else
+	grouped bool // inside a group, an attribute named component is not the component
 }
 
 func (h handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }

@@ -1,4 +1,4 @@
-// Package daemon is what both daemons do alike for operators: settings from flags and the environment, logs, metrics of
+// Package daemon holds what both daemons share for operators: settings from flags and the environment, logs, metrics of
 // the build, the listener for operators, health, notifications to systemd, summaries and outages in the log.
 package daemon
 
@@ -12,20 +12,20 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// A Program describes a daemon's program. Commands get it, the context that a signal ends and Warnings as parameters of
-// their Run, if they want them.
+// A Program describes a daemon's program. The Run methods of commands may have it, the context that a signal cancels,
+// and Warnings as parameters.
 type Program struct {
 	Name          string // as in `edge: error`
 	Description   string // of --help
-	Version       string // as the linker has set it
-	HealthURL     string // what `health` asks by default
+	Version       string // set by the linker
+	HealthURL     string // the default of `health --url`
 	LogComponents []string
 	LogExample    string        // the component in the help of --log-level
 	OldVariables  []OldVariable // of the environment
 }
 
-// Main runs the command that the command line names, a field of the struct that commands points to. It ends the process
-// with a status that is not 0 if the command fails.
+// Main runs the command named on the command line, a field of the struct that commands points to. If the command fails,
+// the process exits with a status other than 0.
 func Main(p Program, commands any) {
 	if err := p.run(os.Args[1:], commands); err != nil {
 		fmt.Fprintln(os.Stderr, p.Name+":", err)
@@ -51,7 +51,7 @@ func (p Program) run(args []string, commands any) error {
 	return command.Run()
 }
 
-// Parser makes the parser of the command line and the environment for commands, a pointer to a struct.
+// Parser returns the parser of the command line and the environment for commands, a pointer to a struct.
 func (p Program) Parser(commands any, options ...kong.Option) (*kong.Kong, error) {
 	return kong.New(commands, append(options,
 		kong.Name(p.Name), kong.Description(p.Description),
@@ -60,7 +60,7 @@ func (p Program) Parser(commands any, options ...kong.Option) (*kong.Kong, error
 	)...)
 }
 
-// VersionCommand prints which build the program is.
+// VersionCommand prints the program's build.
 type VersionCommand struct{}
 
 // Run prints one line.

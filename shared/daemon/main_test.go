@@ -21,7 +21,7 @@ var program = Program{
 
 // showCommand keeps what its Run gets.
 type showCommand struct {
-	RedisOptions `set:"snapshots=go"`
+	RedisOptions `set:"snapshots=go to"`
 	PriceHint    int
 	LogOptions
 
@@ -87,7 +87,7 @@ func TestProgram_HelpNamesItsOwnExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	for command, want := range map[string][]string{
-		"show":   {"Where snapshots go: redis://", "as in info,hub=debug", "($SIGHTGLASS_PRICE_HINT)"},
+		"show":   {"The Redis that snapshots go to: redis://", "as in info,hub=debug", "($SIGHTGLASS_PRICE_HINT)"},
 		"health": {"http://127.0.0.1:1/readyz"},
 	} {
 		out.Reset()
@@ -109,11 +109,11 @@ func TestProgram_OldVariables(t *testing.T) {
 		want []string // how each warning begins
 	}{
 		"none":                 {},
-		"renamed":              {map[string]string{"SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD is now called SIGHTGLASS_PRICE_HINT"}},
-		"renamed, new one too": {map[string]string{"SIGHTGLASS_OLD": "7", "SIGHTGLASS_PRICE_HINT": "8"}, nil, 8, []string{"SIGHTGLASS_OLD has no effect, as SIGHTGLASS_PRICE_HINT"}},
-		"renamed, a flag too":  {map[string]string{"SIGHTGLASS_OLD": "7"}, []string{"--price-hint", "9"}, 9, []string{"SIGHTGLASS_OLD is now called SIGHTGLASS_PRICE_HINT"}},
-		"gone":                 {map[string]string{"SIGHTGLASS_GONE": "5s"}, nil, 0, []string{"SIGHTGLASS_GONE=5s has no effect, as it is no setting any more: nothing is better; remove it"}},
-		"both":                 {map[string]string{"SIGHTGLASS_GONE": "", "SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD is now", "SIGHTGLASS_GONE= has no effect"}},
+		"renamed":              {map[string]string{"SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD was renamed to SIGHTGLASS_PRICE_HINT"}},
+		"renamed, new one too": {map[string]string{"SIGHTGLASS_OLD": "7", "SIGHTGLASS_PRICE_HINT": "8"}, nil, 8, []string{"SIGHTGLASS_OLD has no effect, because its new name, SIGHTGLASS_PRICE_HINT"}},
+		"renamed, a flag too":  {map[string]string{"SIGHTGLASS_OLD": "7"}, []string{"--price-hint", "9"}, 9, []string{"SIGHTGLASS_OLD was renamed to SIGHTGLASS_PRICE_HINT"}},
+		"gone":                 {map[string]string{"SIGHTGLASS_GONE": "5s"}, nil, 0, []string{"SIGHTGLASS_GONE=5s has no effect, because the setting was removed: nothing is better; unset the variable"}},
+		"both":                 {map[string]string{"SIGHTGLASS_GONE": "", "SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD was renamed", "SIGHTGLASS_GONE= has no effect"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("SIGHTGLASS_PRICE_HINT", "") // so that the variable, which run sets, is restored

@@ -8,19 +8,19 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 )
 
-// NotifyReady notifies systemd, if that started the program with Type=notify, that the addresses are bound and clients
-// are served from here on. When ctx ends it notifies systemd that the program is stopping.
+// NotifyReady notifies systemd, if that started the program with Type=notify, that the program is ready: its listeners
+// are open. When ctx ends it notifies systemd that the program is stopping.
 func NotifyReady(ctx context.Context, log *slog.Logger) {
 	notify(log, systemd.SdNotifyReady)
 	context.AfterFunc(ctx, func() { notify(log, systemd.SdNotifyStopping) })
 }
 
-// Watchdog returns a function that one goroutine calls repeatedly while it works. It returns nil if systemd does not
-// ask for that (WatchdogSec=).
+// Watchdog returns a function that notifies systemd's watchdog; one goroutine calls it repeatedly while it works. It
+// returns nil if the unit has no WatchdogSec=.
 func Watchdog(log *slog.Logger) func() {
 	interval, err := systemd.SdWatchdogEnabled(false)
 	if err != nil {
-		log.With(Component, LogSupervisor).Warn("WATCHDOG_USEC or WATCHDOG_PID cannot be read; there is no watchdog", "err", err)
+		log.With(Component, LogSupervisor).Warn("invalid WATCHDOG_USEC or WATCHDOG_PID; the watchdog is off", "err", err)
 	}
 	if interval == 0 {
 		return nil
@@ -37,6 +37,6 @@ func Watchdog(log *slog.Logger) func() {
 
 func notify(log *slog.Logger, state string) {
 	if _, err := systemd.SdNotify(false, state); err != nil {
-		log.With(Component, LogSupervisor).Warn("systemd cannot be told", "state", state, "err", err)
+		log.With(Component, LogSupervisor).Warn("cannot notify systemd", "state", state, "err", err)
 	}
 }

@@ -11,17 +11,17 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// RedisOptions are the settings of the connection to Redis. The tag `set:"snapshots=..."` of the embedding field says
-// for the help whether snapshots go to Redis or come from it.
+// RedisOptions are the settings of the connection to Redis. The tag `set:"snapshots=..."` of the embedding field
+// completes the help: whether snapshots are published to Redis or read from it.
 type RedisOptions struct {
-	Redis             string `default:"redis://127.0.0.1:6379" help:"Where snapshots ${snapshots}: redis://USER:PASSWORD@HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379, redis+cluster://HOST:6379?addr=HOST2:6379; with TLS rediss://, rediss+sentinel://, rediss+cluster://. See docs/redis.md."`
-	RedisPasswordFile string `name:"redis-password-file" default:"" placeholder:"PATH" help:"A file with Redis's password, instead of one in the URL. It is read for each connection, so a new password needs no restart."`
-	RedisCA           string `name:"redis-ca" default:"" placeholder:"PATH" help:"The CA that signed Redis's certificate, in PEM, if it is not one that this system knows."`
-	RedisCert         string `name:"redis-cert" default:"" placeholder:"PATH" help:"Our certificate for Redis, in PEM, with --redis-key. Both are read for each connection."`
-	RedisKey          string `name:"redis-key" default:"" placeholder:"PATH" help:"The key of --redis-cert, in PEM."`
+	Redis             string `default:"redis://127.0.0.1:6379" help:"The Redis that snapshots ${snapshots}: redis://USER:PASSWORD@HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379, redis+cluster://HOST:6379?addr=HOST2:6379; with TLS rediss://, rediss+sentinel://, rediss+cluster://. See docs/redis.md."`
+	RedisPasswordFile string `name:"redis-password-file" default:"" placeholder:"PATH" help:"File with Redis's password, instead of one in the URL. It is read for each connection, so a new password needs no restart."`
+	RedisCA           string `name:"redis-ca" default:"" placeholder:"PATH" help:"File with the CA that signed Redis's certificate, in PEM. Empty: the system's CAs."`
+	RedisCert         string `name:"redis-cert" default:"" placeholder:"PATH" help:"File with our client certificate, in PEM; needs --redis-key. Both are read for each connection."`
+	RedisKey          string `name:"redis-key" default:"" placeholder:"PATH" help:"File with the key of --redis-cert, in PEM."`
 }
 
-// OpenRedis makes a client whose connections have a name in CLIENT LIST; see redisurl.Open.
+// OpenRedis opens a client. name is the name of its connections in CLIENT LIST; see redisurl.Open.
 func (o RedisOptions) OpenRedis(name string) (redis.UniversalClient, error) {
 	return redisurl.Open(o.Redis, o.options(name))
 }
@@ -33,7 +33,7 @@ func (o RedisOptions) options(name string) redisurl.Options {
 	return redisurl.Options{Name: name, PasswordFile: o.RedisPasswordFile, CA: o.RedisCA, Cert: o.RedisCert, Key: o.RedisKey}
 }
 
-// The checks below return an error that names the setting and what it may be.
+// The functions below return an error that names the setting and its valid values.
 
 // CheckInternalListen checks --internal-listen.
 func CheckInternalListen(addr string) error {
@@ -43,7 +43,7 @@ func CheckInternalListen(addr string) error {
 	return CheckListen("internal-listen", addr)
 }
 
-// CheckListen wants an address to listen on.
+// CheckListen checks an address to listen on.
 func CheckListen(name, addr string) error {
 	if _, err := net.ResolveTCPAddr("tcp", addr); err != nil || addr == "" {
 		return fmt.Errorf("--%s %q: want HOST:PORT, such as 127.0.0.1:8080 or :8080", name, addr)
@@ -59,7 +59,7 @@ func CheckLogSummary(interval time.Duration) error {
 	return CheckRange("log-summary", interval, time.Second, 24*time.Hour)
 }
 
-// CheckRange wants least <= v <= most.
+// CheckRange checks that least <= v <= most.
 func CheckRange[T cmp.Ordered](name string, v, least, most T) error {
 	if v < least || v > most {
 		return fmt.Errorf("--%s %v: want %v to %v", name, v, least, most)
@@ -67,7 +67,7 @@ func CheckRange[T cmp.Ordered](name string, v, least, most T) error {
 	return nil
 }
 
-// CheckAtLeast wants n >= least.
+// CheckAtLeast checks that n >= least.
 func CheckAtLeast(name string, n, least int) error {
 	if n < least {
 		return fmt.Errorf("--%s %d: want %d or more", name, n, least)

@@ -24,7 +24,7 @@ func TestChecksNameTheSettingAndWhatItMayBe(t *testing.T) {
 		"at least":                 {CheckAtLeast("n", 1, 1), ""},
 		"too few":                  {CheckAtLeast("n", -1, 0), "--n -1: want 0 or more"},
 		"redis":                    {RedisOptions{Redis: "redis://127.0.0.1:1"}.CheckRedis(), ""},
-		"redis, certificate alone": {RedisOptions{Redis: "rediss://127.0.0.1:1", RedisCert: "c"}.CheckRedis(), "--redis-cert and --redis-key belong together: one of them is missing"},
+		"redis, certificate alone": {RedisOptions{Redis: "rediss://127.0.0.1:1", RedisCert: "c"}.CheckRedis(), "--redis-cert and --redis-key must be set together: one of them is missing"},
 		"redis, absent password":   {RedisOptions{Redis: "redis://127.0.0.1:1", RedisPasswordFile: "absent"}.CheckRedis(), "--redis-password-file: open absent: no such file or directory"},
 		"redis, absent CA":         {RedisOptions{Redis: "rediss://127.0.0.1:1", RedisCA: "absent"}.CheckRedis(), "--redis-ca: open absent: no such file or directory"},
 	} {

@@ -9,9 +9,9 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// An Outage logs that Redis fails: when the outage begins, again with the next failure, once a minute while it lasts,
-// and when it ends. The first error is often that of a connection that broke, and the second one says why no other can
-// be made. An Outage is for one goroutine.
+// An Outage logs that Redis fails: at the first failure, at the second, once a minute from then on, and when Redis
+// recovers. The first error is often that of a broken connection; the second one says why no new connection can be
+// made. An Outage is for one goroutine.
 type Outage struct {
 	Log *slog.Logger
 
@@ -19,7 +19,7 @@ type Outage struct {
 	remind  rate.Sometimes
 }
 
-// Failed begins an outage or goes on with it.
+// Failed records a failure, which starts an outage or continues it.
 func (o *Outage) Failed(message string, err error) {
 	if !o.failing {
 		o.remind = rate.Sometimes{First: 2, Interval: time.Minute}
@@ -28,14 +28,14 @@ func (o *Outage) Failed(message string, err error) {
 	o.remind.Do(func() { o.Log.Error(message, "err", redisurl.Explain(err)) })
 }
 
-// Recovered ends the outage, and logs that if there was one.
+// Recovered ends the outage, and logs the message if there was one.
 func (o *Outage) Recovered(message string) {
 	if o.End() {
 		o.Log.Info(message)
 	}
 }
 
-// End ends the outage and logs nothing. It reports whether there was one.
+// End ends the outage without a log. It reports whether there was one.
 func (o *Outage) End() bool {
 	failing := o.failing
 	o.failing = false

@@ -10,11 +10,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A Reading holds the values of counters and gauges at one time, by metric and value of its first label; the key is
-// empty for a metric without labels. The log sums up from readings, so it cannot disagree with the metrics.
+// A Reading holds the values of counters and gauges at one time, by metric and by the value of its first label; "" for
+// a metric without labels. The log's summaries are made from readings, so they cannot disagree with the metrics.
 type Reading map[string]map[string]float64
 
-// Read reads the metrics. With an error it returns what could be read.
+// Read gathers the metrics. With an error it returns the metrics that could be gathered.
 func Read(metrics prometheus.Gatherer) (Reading, error) {
 	families, err := metrics.Gather()
 	r := make(Reading, len(families))
@@ -40,13 +40,13 @@ func (r Reading) Sum(name string) (sum float64) {
 	return sum
 }
 
-// Growth returns by how much the sum of a metric has grown since before.
+// Growth returns the increase of a metric's sum since before.
 func (r Reading) Growth(before Reading, name string) int64 {
 	return int64(r.Sum(name) - before.Sum(name))
 }
 
-// GrowthByLabel returns an attribute for each label whose value has grown since before, in the labels' order; nil if
-// none has.
+// GrowthByLabel returns an attribute for each label value whose series has increased since before, in the order of the
+// values; nil if none has.
 func (r Reading) GrowthByLabel(before Reading, name string) (attrs []any) {
 	for _, label := range slices.Sorted(maps.Keys(r[name])) {
 		if n := r[name][label] - before[name][label]; n > 0 {
@@ -56,8 +56,8 @@ func (r Reading) GrowthByLabel(before Reading, name string) (attrs []any) {
 	return attrs
 }
 
-// Summarise reads the metrics once per interval, and once more when ctx ends, and logs the message with what summary
-// says about the time between two readings; nothing where that is nil.
+// Summarise reads the metrics once per interval, and once more when ctx ends. Each time it logs the message with the
+// attributes that summary returns for the time between two readings; nothing if they are nil.
 func Summarise(ctx context.Context, interval time.Duration, metrics prometheus.Gatherer, log *slog.Logger, message string, summary func(before, now Reading) []any) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

@@ -6,15 +6,15 @@ import (
 	"os"
 )
 
-// An OldVariable is an environment variable that was the name of a setting. kong rejects unknown flags; nothing rejects
-// an unknown variable, so the program warns about those that operators may still have set.
+// An OldVariable is an environment variable that a former release used for a setting. kong rejects unknown flags but
+// not unknown variables, so the program warns about those that operators may still have set.
 type OldVariable struct {
 	Name    string
-	New     string // the variable's name now, for a setting that was renamed; the old one works for one release
-	Instead string // what holds instead, for a setting that is gone; without New
+	New     string // the current name, for a renamed setting; the old name works for one release
+	Instead string // what applies instead, for a removed setting; New is empty
 }
 
-// Warnings are sentences about the environment, for the operator.
+// Warnings are messages about the environment, for the operator.
 type Warnings []string
 
 // Log logs each warning.
@@ -31,8 +31,8 @@ func (w Warnings) Print() {
 	}
 }
 
-// applyOld sets renamed settings from their old variables, in the environment of this process, and returns a warning
-// for each old variable that is set. The new variable wins if both are set.
+// applyOld sets renamed settings from their old variables, in the environment of this process. It returns a warning for
+// each old variable that is set. If both are set, the new variable wins.
 func applyOld(variables []OldVariable) (warnings Warnings) {
 	for _, v := range variables {
 		value, ok := os.LookupEnv(v.Name)
@@ -42,12 +42,12 @@ func applyOld(variables []OldVariable) (warnings Warnings) {
 		_, both := os.LookupEnv(v.New)
 		switch {
 		case v.New == "":
-			warnings = append(warnings, fmt.Sprintf("%s=%s has no effect, as it is no setting any more: %s; remove it", v.Name, value, v.Instead))
+			warnings = append(warnings, fmt.Sprintf("%s=%s has no effect, because the setting was removed: %s; unset the variable", v.Name, value, v.Instead))
 		case both:
-			warnings = append(warnings, fmt.Sprintf("%s has no effect, as %s, its new name, is set too; remove it", v.Name, v.New))
+			warnings = append(warnings, fmt.Sprintf("%s has no effect, because its new name, %s, is set too; unset the old one", v.Name, v.New))
 		default:
-			os.Setenv(v.New, value) //nolint:errcheck // fails on a name or value that cannot have come from an environment
-			warnings = append(warnings, fmt.Sprintf("%s is now called %s; the old name works in this release only: rename it", v.Name, v.New))
+			os.Setenv(v.New, value) //nolint:errcheck // fails only for names and values that no environment can hold
+			warnings = append(warnings, fmt.Sprintf("%s was renamed to %s; the old name works in this release only", v.Name, v.New))
 		}
 	}
 	return warnings

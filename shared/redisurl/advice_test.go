@@ -23,18 +23,18 @@ func TestExplain(t *testing.T) {
 		want string // how it begins
 		do   string // what else it says
 	}{
-		{answer("NOAUTH Authentication required."), "redis answers: NOAUTH", "--redis-password-file"},
-		{answer("LOADING Redis is loading the dataset in memory"), "redis answers: LOADING", "wait"},
-		{answer("BUSY Redis is busy running a script."), "redis answers: BUSY", "SCRIPT KILL"},
-		{answer("MASTERDOWN Link with MASTER is down"), "redis answers: MASTERDOWN", "failover"},
-		{answer("NOREPLICAS Not enough good replicas to write."), "redis answers: NOREPLICAS", "min-replicas-to-write"},
-		{answer("DENIED Redis is running in protected mode"), "redis answers: DENIED", "protected mode"},
-		{answer("ERR unknown command 'EVALSHA', with args beginning with: "), "redis answers: ERR unknown command", "7.0 or newer"},
-		{answer("EXECABORT Transaction discarded because of previous errors."), "redis answers: EXECABORT", "maxmemory"},
-		{answer("ERR something of a later version"), "redis answers: ERR something", ""},
-		{fmt.Errorf("reading sightglass:latest: %w", answer("READONLY You can't write against a read only replica.")), "redis answers: reading", "the master"},
-		{&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}, "redis gives no answer: dial", "is it running"},
-		{fmt.Errorf("a step: %w", context.DeadlineExceeded), "redis gives no answer: a step", "is it running"},
+		{answer("NOAUTH Authentication required."), "redis returned an error: NOAUTH", "--redis-password-file"},
+		{answer("LOADING Redis is loading the dataset in memory"), "redis returned an error: LOADING", "wait"},
+		{answer("BUSY Redis is busy running a script."), "redis returned an error: BUSY", "SCRIPT KILL"},
+		{answer("MASTERDOWN Link with MASTER is down"), "redis returned an error: MASTERDOWN", "failover"},
+		{answer("NOREPLICAS Not enough good replicas to write."), "redis returned an error: NOREPLICAS", "min-replicas-to-write"},
+		{answer("DENIED Redis is running in protected mode"), "redis returned an error: DENIED", "protected mode"},
+		{answer("ERR unknown command 'EVALSHA', with args beginning with: "), "redis returned an error: ERR unknown command", "7.0 or newer"},
+		{answer("EXECABORT Transaction discarded because of previous errors."), "redis returned an error: EXECABORT", "maxmemory"},
+		{answer("ERR something of a later version"), "redis returned an error: ERR something", ""},
+		{fmt.Errorf("reading sightglass:latest: %w", answer("READONLY You can't write against a read only replica.")), "redis returned an error: reading", "the master"},
+		{&net.OpError{Op: "dial", Net: "tcp", Err: errors.New("connection refused")}, "redis does not respond: dial", "is it running"},
+		{fmt.Errorf("a step: %w", context.DeadlineExceeded), "redis does not respond: a step", "is it running"},
 		{errCertificate, errCertificate.Error(), ""},
 	} {
 		t.Run(c.want, func(t *testing.T) {
@@ -45,7 +45,7 @@ func TestExplain(t *testing.T) {
 			if !errors.Is(got, c.err) {
 				t.Error("the error itself is lost")
 			}
-			if strings.HasPrefix(c.want, "redis answers") && strings.Contains(got.Error(), "is it running") {
+			if strings.HasPrefix(c.want, "redis returned") && strings.Contains(got.Error(), "is it running") {
 				t.Errorf("got %q, though Redis has answered", got)
 			}
 		})

@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// credentials gives Redis's user and password for each connection; nil: what the URL says.
+// credentials returns a function for the user and the password of each connection; nil to use those of the URL.
 func (o Options) credentials(user, password string) (credentialFunc, error) {
 	switch {
 	case o.PasswordFile == "" && user != "" && password == "":
-		return nil, errors.New("--redis: there is a user and no password: redis://USER:PASSWORD@HOST, or --redis-password-file (a password without a user is redis://:PASSWORD@HOST)")
+		return nil, errors.New("--redis has a user without a password: want redis://USER:PASSWORD@HOST, or --redis-password-file (a password without a user is redis://:PASSWORD@HOST)")
 	case o.PasswordFile == "":
 		return nil, nil
 	case password != "":
-		return nil, errors.New("--redis-password-file: there is a password in the URL of --redis too; take it out there")
+		return nil, errors.New("--redis-password-file is set, and the URL of --redis has a password too: remove it from the URL")
 	}
 	if _, err := o.readPassword(); err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func (o Options) credentials(user, password string) (credentialFunc, error) {
 	}, nil
 }
 
-// readPassword reads the file as it is now, so that a new password is taken up without a restart.
+// readPassword reads the file for each connection, so that a new password needs no restart.
 func (o Options) readPassword() (string, error) {
 	text, err := os.ReadFile(o.PasswordFile)
 	if err != nil {

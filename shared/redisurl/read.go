@@ -11,17 +11,17 @@ import (
 
 var errForm = errors.New("want " + Forms)
 
-// errEscape stands for every error that quotes what it could not read, which may be a password.
-var errEscape = errors.New("this is no URL (it is not repeated here, as it may hold a password): / ? # % @ & in a user " +
-	"or password are written %2F %3F %23 %25 %40 %26, and a port is a number; " + errForm.Error())
+// errEscape replaces every error that quotes the URL, which may contain a password.
+var errEscape = errors.New("not a URL (not repeated here, as it may contain a password): write / ? # % @ & in a user " +
+	"or password as %2F %3F %23 %25 %40 %26, and the port as a number; " + errForm.Error())
 
-// ours are the library's parameters whose values we decide, and those that our clients do not have.
+// ours are the library's parameters that this package sets itself, and those that its clients do not have.
 var ours = []string{
 	"client_name", "max_retries", "dialer_retries", "dial_timeout", "read_timeout", "write_timeout",
 	"context_timeout_enabled", "disableIdentity", "identitySuffix",
 }
 
-// read makes a URL into options of the library.
+// read parses a URL into the library's options.
 func read(raw string) (*target, error) {
 	u, err := url.Parse(raw)
 	if err != nil || misplaced(u) {
@@ -46,7 +46,7 @@ func read(raw string) (*target, error) {
 		t.single, err = redis.ParseURL(u.String())
 	}
 	if err != nil && query.Has("password") {
-		return nil, fmt.Errorf("a parameter is wrong (which one is not told, as it may be a part of the password; & and # in it are written %%26 and %%23, or take --redis-password-file); %w", errForm)
+		return nil, fmt.Errorf("a parameter is invalid (not repeated here, as it may be a part of the password: write & and # in it as %%26 and %%23, or use --redis-password-file); %w", errForm)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w; %w", err, errForm)
@@ -54,7 +54,7 @@ func read(raw string) (*target, error) {
 	return t, nil
 }
 
-// implied is how the library's users tell the forms apart.
+// implied returns the kind of Redis that a URL means without +sentinel or +cluster, as in the library's own forms.
 func implied(query url.Values) string {
 	switch {
 	case query.Has("master_name"):
@@ -65,7 +65,7 @@ func implied(query url.Values) string {
 	return ""
 }
 
-// misplaced reports whether a password stands where it is not taken for one: it held a character that ends it.
+// misplaced reports whether a part of the password is in another part of the URL, because of an unescaped character.
 func misplaced(u *url.URL) bool {
 	if u.Fragment != "" || strings.Contains(u.Path, "@") {
 		return true
@@ -76,7 +76,7 @@ func misplaced(u *url.URL) bool {
 	return strings.Contains(query.Encode(), "%40")
 }
 
-// check refuses what the library would pass over, or fail on later.
+// check rejects URLs that the library would accept and ignore in part, or fail on later.
 func check(u *url.URL, kind string) error {
 	query := u.Query()
 	switch u.Scheme {
@@ -88,21 +88,21 @@ func check(u *url.URL, kind string) error {
 		return errForm
 	}
 	if strings.Contains(u.Host, ",") {
-		return errors.New("one host stands before the path, the others are parameters: redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379&addr=HOST3:26379")
+		return errors.New("want one host before the path, and the others as parameters: redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379&addr=HOST3:26379")
 	}
 	for _, name := range ours {
 		if query.Has(name) {
-			return fmt.Errorf("%s is not for the URL: Sightglass decides it", name)
+			return fmt.Errorf("%s must not be in the URL: Sightglass sets it itself", name)
 		}
 	}
 	if kind == "sentinel" && query.Get("master_name") == "" {
-		return errors.New("the name of the master is missing: ?master_name=mymaster, as it stands in the Sentinels' `sentinel monitor` line")
+		return errors.New("want the name of the master: ?master_name=mymaster, as in the Sentinels' `sentinel monitor` line")
 	}
 	if kind == "sentinel" && (query.Has("route_by_latency") || query.Has("route_randomly")) {
-		return errors.New("route_by_latency and route_randomly are for a Cluster; with Sentinel edges may have replica_only=true")
+		return errors.New("route_by_latency and route_randomly are for a Cluster; with Sentinel, edges may use replica_only=true")
 	}
 	if kind == "cluster" && strings.Trim(u.Path, "/") != "" {
-		return errors.New("a Cluster has no databases but 0: leave out what follows the port")
+		return errors.New("a Cluster has only database 0: remove the database after the port")
 	}
 	return nil
 }

@@ -1,5 +1,5 @@
-// Package redisurl opens a Redis in whatever form a URL names it: one server, one behind Sentinel, a Cluster. The
-// ingester and the edges must reach the same one, so they read the same URL in the same way.
+// Package redisurl opens a Redis from a URL: a single server, one behind Sentinel, or a Cluster. Ingesters and edges
+// use the same URL, so both parse it here.
 package redisurl
 
 import (
@@ -13,31 +13,31 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Forms is what a URL may look like, for help and errors. The libraries' own forms are taken too: redis:// with
-// master_name= is Sentinel, redis:// with addr= a Cluster.
+// Forms lists the valid URLs, for help and errors. The library's own forms are accepted too: redis:// with master_name=
+// means Sentinel, redis:// with addr= a Cluster.
 const Forms = "redis://HOST:6379, unix:///PATH, redis+sentinel://HOST:26379?master_name=NAME&addr=HOST2:26379 or " +
 	"redis+cluster://HOST:6379?addr=HOST2:6379, with TLS rediss://, rediss+sentinel:// or rediss+cluster://"
 
-// timeout bounds each step towards Redis: dialling, writing, reading an answer. A link that is half open is given up
-// after it.
+// timeout bounds each step: dialling, writing, reading a response. A half-open connection is closed after it.
 const timeout = 2 * time.Second
 
-// Options are what does not belong into a URL.
+// Options are the settings that are not in the URL.
 type Options struct {
 	Name         string // of the connections in CLIENT LIST
-	PasswordFile string // holds the password instead of the URL; read for each connection. Empty: none
-	CA           string // file of the CAs that may vouch for Redis, in PEM. Empty: the system's
+	PasswordFile string // file with the password; read for each connection. Empty: the URL's
+	CA           string // file of the CAs that sign Redis's certificate, in PEM. Empty: the system's
 	Cert, Key    string // files of our certificate, in PEM, read for each connection. Empty: none
 }
 
-// Check says what is wrong with a URL and its options, if anything. It reads the files and connects to nothing.
+// Check returns what is wrong with a URL and its options; nil if nothing is. It reads the files and connects to
+// nothing.
 func Check(url string, o Options) error {
 	_, err := parse(url, o)
 	return err
 }
 
-// Open makes a client for a URL. It does not connect yet. What it sends is not sent again after a failure: the next
-// snapshot is the next try. Its errors never hold a password.
+// Open returns a client for a URL. It does not connect yet. The client does not retry commands: the next snapshot is
+// the next try. Errors never contain a password.
 func Open(url string, o Options) (redis.UniversalClient, error) {
 	t, err := parse(url, o)
 	if err != nil {
@@ -55,7 +55,7 @@ func Open(url string, o Options) (redis.UniversalClient, error) {
 	}
 }
 
-// A target is what a URL stands for; one of the three is set.
+// A target is a parsed URL; one of the three is set.
 type target struct {
 	single   *redis.Options
 	sentinel *redis.FailoverOptions
@@ -84,7 +84,7 @@ func parse(url string, o Options) (*target, error) {
 	return t, nil
 }
 
-// parts are those that a file may replace. User and password are Redis's own, not Sentinel's.
+// parts returns the settings that files may replace. User and password are Redis's own, not Sentinel's.
 func (t *target) parts() (secure **tls.Config, user, password *string) {
 	switch {
 	case t.cluster != nil:
@@ -96,10 +96,10 @@ func (t *target) parts() (secure **tls.Config, user, password *string) {
 	}
 }
 
-// tune sets what we decide, not the URL. Nothing is retried, but that a Cluster's redirections are followed (three in
-// a row, the library's default), as they are how a client learns where a key has gone; through Sentinel a connection
-// made again finds the new master. CLIENT SETINFO, CLIENT MAINT_NOTIFICATIONS and COMMAND are not sent: they would need
-// rights of their own, and Redis 7.0 does not know the first two.
+// tune sets the options that are not the URL's. Nothing is retried. A Cluster's redirections are followed (up to three,
+// the library's default), because they tell a client that a key has moved; with Sentinel, a new connection finds the
+// new master. CLIENT SETINFO, CLIENT MAINT_NOTIFICATIONS and COMMAND are not sent: they would require more rights, and
+// Redis 7.0 lacks the first two.
 func (t *target) tune(name string, dial dialFunc, credentials credentialFunc) {
 	quiet := &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	if s := t.single; s != nil {

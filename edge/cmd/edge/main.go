@@ -18,8 +18,8 @@ A flag wins over the environment, the environment over the default.`
 
 type cli struct {
 	Run         runCmd                `cmd:"" help:"Serve until a signal stops it; SIGTERM drains."`
-	Checkconfig checkconfigCmd        `cmd:"" help:"Check the settings that run would use, and say what is wrong with them."`
-	Health      daemon.HealthCommand  `cmd:"" help:"Ask a running edge whether it is ready, and exit with 0 if it is, or 1."`
+	Checkconfig checkconfigCmd        `cmd:"" help:"Check the settings that run would use, and print what is wrong."`
+	Health      daemon.HealthCommand  `cmd:"" help:"Query a running edge. Exit with 0 if it is ready, else with 1."`
 	Version     daemon.VersionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -63,6 +63,6 @@ func (c *checkconfigCmd) Run(warnings daemon.Warnings) error {
 		return err
 	}
 	warnings.Print()
-	fmt.Println("the settings are good")
+	fmt.Println("the settings are valid")
 	return nil
 }

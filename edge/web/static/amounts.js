@@ -1,5 +1,5 @@
 // @ts-check
-// The round amounts of points. The stream does not carry them, so they are fetched from the edge when a reader needs them.
+// The round amounts of points. The stream omits them, so they are fetched from the edge when needed.
 
 import { load } from "./history.js";
 

@@ -1,5 +1,5 @@
 // @ts-check
-// News for screen readers, at most every 30 s. Pure: no DOM, no clock.
+// Announcements for screen readers, at most every 30 s. Pure: no DOM, no clock.
 
 import { confidenceWord, dollars } from "./format.js";
 

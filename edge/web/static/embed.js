@@ -20,7 +20,7 @@ async function load() {
   let found = await fetchMarks(COARSE);
   if (found.length < MIN_MARKS) [found, step] = [await fetchMarks(FINE), FINE];
   const from = found.at(-1)?.[0] ?? 0;
-  marks = found.concat(marks.filter(([t]) => t > from)); // what the stream added meanwhile
+  marks = found.concat(marks.filter(([t]) => t > from)); // added by the stream meanwhile
   draw();
 }
 

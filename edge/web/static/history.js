@@ -104,7 +104,7 @@ export class PriceHistory {
 }
 
 /**
- * Loads a day of history, or more if the reader looks farther back: first an entry a minute, which loads quickly, then the
+ * Loads a day of history, or more if the view goes farther back: first an entry a minute, which loads quickly, then the
  * last hour in full resolution.
  * @param {number} from unix seconds; 0: a day ago, by the edge's clock
  * @param {(entries: Entry[]) => void} add called twice

@@ -52,7 +52,7 @@ export function showChange(id, price, before) {
   write(`${id}-from`, known ? `from ${dollars(before)}` : "not known yet");
 }
 
-/** Shows cents small: they change constantly and mean little. @param {number} price */
+/** Shows cents small: they change constantly and have little meaning. @param {number} price */
 function showPrice(price) {
   if (!(price > 0)) return write("price", NONE);
   const parts = dollarParts(price);
@@ -66,7 +66,7 @@ function showPrice(price) {
   }));
 }
 
-/** Shows price and state in the title, which is all that is visible of a background tab. @param {Snapshot | null} s @param {State} state */
+/** Shows price and state in the title, the only visible part of a background tab. @param {Snapshot | null} s @param {State} state */
 export function showTitle(s, state) {
   const price = s && s.price > 0 ? `${dollars(s.price)} · ` : "";
   const warning = state.name === "live" ? "" : `${state.name} · `;

@@ -1,9 +1,9 @@
 // @ts-check
-// What the reader chose, kept in this browser: the theme and the zone of times. A link may say otherwise, for once.
+// The reader's settings, stored in this browser: theme and time zone. A link overrides them without storing.
 
 /** @typedef {"theme" | "zone"} Name */
 
-/** @type {Record<Name, string[]>} the first is what the system does */
+/** @type {Record<Name, string[]>} the first follows the system */
 const VALUES = { theme: ["system", "light", "dark", "contrast"], zone: ["local", "utc"] };
 
 /** @type {Name[]} */

@@ -49,7 +49,7 @@ function openState(client, now) {
   const { snapshot } = client;
   // The edge sends the newest snapshot at once: waiting a moment avoids showing "stale" briefly.
   if (!client.goodSince && now - client.openedAt < SILENT_AFTER) return connecting(client);
-  if (!snapshot) return { name: "stale", words: "connected, but nothing has come yet" };
+  if (!snapshot) return { name: "stale", words: "connected, but no snapshot received yet" };
   if (snapshot.status === "stale" || now - client.freshAt > SILENT_AFTER) {
     return { name: "stale", words: `stale: last update ${duration((now - client.freshAt) / 1000)} ago` };
   }
@@ -68,14 +68,14 @@ export function hintOf(client, state) {
   const { snapshot } = client;
   if (snapshot && snapshot.price > 0) return "";
   if (snapshot && state.name !== "reconnecting") {
-    return "There is no price yet: it takes about 1,000 transactions, on mainnet a few minutes.";
+    return "There is no price yet: it requires about 1,000 transactions, a few minutes on mainnet.";
   }
   switch (state.name) {
     case "connecting": return "Waiting for the first snapshot.";
-    case "stale": return "The edge has no snapshot yet: is the ingester running? This page fills as soon as there is one.";
+    case "stale": return "The edge has no snapshot yet: is the ingester running? This page updates as soon as there is one.";
     case "refused": return "Close other tabs that show this page, or wait.";
     case "closed": return "Reload the page to try again.";
-    default: return `${CLOSE_REASONS.get(client.code) ?? "The edge does not answer: is it running?"} This page keeps trying.`;
+    default: return `${CLOSE_REASONS.get(client.code) ?? "The edge does not respond: is it running?"} This page keeps trying.`;
   }
 }
 

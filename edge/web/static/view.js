@@ -1,5 +1,5 @@
 // @ts-check
-// The time range of the chart: the newest, or one that the reader chose. Pure: no DOM, no clock.
+// The time range of the chart: the newest, or one chosen by the reader. Pure: no DOM, no clock.
 
 const SHORTEST = 10; // seconds
 const LONGEST = 2 * 24 * 3600; // as far as the history goes back

@@ -42,7 +42,7 @@ export function follow(show) {
   showNotice();
 }
 
-/** Shows the operator's notice: a demo's price, for example, must not pass for today's. */
+/** Shows the operator's notice, for example that the price is a demo's. */
 async function showNotice() {
   const about = await getJSON("api/v1/about");
   if (!about?.notice) return;

@@ -83,7 +83,7 @@ func TestRedisAnswers(t *testing.T) {
 			o := ingester.Defaults()
 			o.Redis, o.ZMQ = url, nil
 			f := ingester.Probe(t.Context(), o)[0]
-			if f.Verdict != ingester.Bad || !strings.HasPrefix(f.Text, "redis answers: ") || !strings.Contains(f.Text, c.probe) || !strings.Contains(f.Text, c.do) || strings.Contains(f.Text, "is it running") {
+			if f.Verdict != ingester.Bad || !strings.HasPrefix(f.Text, "redis returned an error: ") || !strings.Contains(f.Text, c.probe) || !strings.Contains(f.Text, c.do) || strings.Contains(f.Text, "is it running") {
 				t.Errorf("the probe finds %+v, want it bad, %q and %q", f, c.probe, c.do)
 			}
 			if c.edge == "" {
@@ -98,7 +98,7 @@ func TestRedisAnswers(t *testing.T) {
 			edge := feed.New(client, logger, prometheus.NewRegistry())
 			daemons.Run(t, func(ctx context.Context) error { edge.Run(ctx, func(*feed.Update) {}); return nil })
 			programs.Until(t, "the edge to say it", func() bool {
-				return log.Count("redis answers: ") > 0 && log.Count(c.edge) > 0 && log.Count(c.do) > 0
+				return log.Count("redis returned an error: ") > 0 && log.Count(c.edge) > 0 && log.Count(c.do) > 0
 			})
 		})
 	}

@@ -136,8 +136,8 @@ func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
 		t.Errorf("checkconfig: %v", err)
 	}
 	const interval, window = "SIGHTGLASS_INTERVAL=5s has no effect", "SIGHTGLASS_WINDOW=24h has no effect"
-	if text := string(out); !strings.Contains(text, interval) || !strings.Contains(text, window) || !strings.Contains(text, "the settings are good") {
-		t.Errorf("checkconfig: got %q, want both variables and that the settings are good", text)
+	if text := string(out); !strings.Contains(text, interval) || !strings.Contains(text, window) || !strings.Contains(text, "the settings are valid") {
+		t.Errorf("checkconfig: got %q, want both variables and that the settings are valid", text)
 	}
 	d := programs.Launch(t, ingester, "run", "--zmq", "tcp://"+programs.FreeAddr(t), "--redis", server.URL())
 	programs.Until(t, "snapshots in spite of them", func() bool { return latest(t, server) != nil })
@@ -150,7 +150,7 @@ func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
 // TestEdge_OldVariableOfASettingWorksWithAWarning: the setting has the value, and run and checkconfig name the new variable.
 func TestEdge_OldVariableOfASettingWorksWithAWarning(t *testing.T) {
 	edge, server := programs.Build(t, "edge", "edge"), redistest.Start(t)
-	const warning = "SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS is now called SIGHTGLASS_MAX_CONNS_PER_ADDRESS"
+	const warning = "SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS was renamed to SIGHTGLASS_MAX_CONNS_PER_ADDRESS"
 	t.Setenv("SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS", "9")
 	const want = "--max-conns-per-address 9: want --max-per-address (10) or more"
 	if out, err := exec.Command(edge, "checkconfig").CombinedOutput(); err == nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), warning) {

@@ -44,7 +44,7 @@ func TestHealth(t *testing.T) {
 	programs.Until(t, "a ready edge", func() bool { return says(edge, "http://"+addr+"/readyz", "ok") })
 
 	server.Kill()
-	programs.Until(t, "the ingester to miss Redis", func() bool { return says(ingester, ready, "redis has taken no snapshot") })
+	programs.Until(t, "the ingester to miss Redis", func() bool { return says(ingester, ready, "redis has neither accepted a snapshot") })
 	programs.Until(t, "the edge to miss Redis", func() bool { return says(edge, "http://"+addr+"/readyz", "not connected to redis") })
 	server.Start()
 	programs.Until(t, "the ingester to be back", func() bool { return says(ingester, ready, "ok") })

@@ -363,7 +363,7 @@ func TestIngester_RedisThatRefusesWrites(t *testing.T) {
 	}
 	probe := ingester.Defaults()
 	probe.Redis, probe.ZMQ = server.URL(), nil
-	if f := ingester.Probe(t.Context(), probe)[0]; f.Verdict != ingester.Bad || !strings.Contains(f.Text, "redis answers: MISCONF") || strings.Contains(f.Text, "is it running") {
+	if f := ingester.Probe(t.Context(), probe)[0]; f.Verdict != ingester.Bad || !strings.Contains(f.Text, "redis returned an error: MISCONF") || strings.Contains(f.Text, "is it running") {
 		t.Errorf("the probe finds %+v, want Redis's answer", f)
 	}
 
@@ -371,7 +371,7 @@ func TestIngester_RedisThatRefusesWrites(t *testing.T) {
 	programs.Until(t, "snapshots of the same epoch", func() bool { last := s.last(); return last.Status != contract.Stale && last.Epoch == epoch })
 	programs.Until(t, "both to be ready again", ready)
 	in.Stop(t)
-	for _, text := range []string{"redis answers: MISCONF", "stop-writes-on-bgsave-error no", "redis accepts snapshots again"} {
+	for _, text := range []string{"redis returned an error: MISCONF", "stop-writes-on-bgsave-error no", "redis accepts snapshots again"} {
 		if !strings.Contains(in.Output(), text) {
 			t.Errorf("the log does not say %q:\n%s", text, in.Output())
 		}

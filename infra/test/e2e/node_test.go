@@ -263,7 +263,7 @@ func TestProbe_WrongPorts(t *testing.T) {
 	if err == nil {
 		t.Error("the probe is content")
 	}
-	mustSay(t, out, "bad   rpc", "a ZMQ socket answers at this port; is --rpc the RPC port", "good  zmq")
+	mustSay(t, out, "bad   rpc", "this port is a ZMQ socket; is --rpc the RPC port", "good  zmq")
 
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -23,7 +23,7 @@ func TestTimesOfTheContractInTexts(t *testing.T) {
 	for file, texts := range map[string][]string{
 		"README.md":         {"Every " + interval, "last " + window},
 		"docs/clients.md":   {"every " + interval, "nothing new for " + stale, "received for " + back, "younger than " + ready},
-		"docs/operating.md": {"without a snapshot for " + lease, "heard for " + back, window + " after the last"},
+		"docs/operating.md": {"without a snapshot for " + lease, "received for " + back, window + " after the last"},
 		"docs/metrics.md":   {"no newer snapshot was received for " + stale},
 		"docs/alerts.md":    {"snapshot for over " + ready},
 		"infra/systemd/sightglass-.service.d/hardening.conf": {"every " + stale},

@@ -8,12 +8,14 @@ import (
 	"sightglass/ingester/price"
 )
 
-// What calibration is measured on: so many random samples of each size from each file that has half as many.
+// The samples for calibration: samplesPerSize random samples of each size, from each file that has at least half as
+// many transactions.
 const samplesPerSize = 20
 
 var sampleSizes = []int{250, 500, 1000, 2000, 4000}
 
-// calibration prints how often a stated confidence was right, and an interval held the truth.
+// calibration prints how often estimates were right at each stated confidence, and how often intervals contained the
+// truth.
 func (t *trial) calibration(w io.Writer) {
 	coldNew := &reliability{name: "cold, 2018 on"}
 	tracked := &reliability{name: "tracked, 2015 on"}
@@ -45,10 +47,10 @@ func (t *trial) calibration(w io.Writer) {
 	}
 }
 
-// bins is into how many equal parts confidence is divided.
+// bins is the number of equal ranges into which confidence is divided.
 const bins = 10
 
-// reliability counts how often a stated confidence was right.
+// reliability counts how often estimates were right, by stated confidence.
 type reliability struct {
 	name           string
 	samples, right [bins]int
@@ -86,7 +88,7 @@ func (r *reliability) print(w io.Writer) {
 		}
 		fmt.Fprintf(w, "  %.1f to %.1f   %7d   %.3f   %.3f%s\n", float64(i)/bins, float64(i+1)/bins, n, stated, right, mark)
 	}
-	fmt.Fprintf(w, "  the interval holds the truth in %.3f of %d\n", float64(r.covered)/float64(r.total), r.total)
+	fmt.Fprintf(w, "  the interval contains the truth in %.3f of %d\n", float64(r.covered)/float64(r.total), r.total)
 	fmt.Fprintf(w, "  over 0.9 and more than 2 %% off: %d\n", len(r.overSure))
 	for _, s := range r.overSure[:min(len(r.overSure), 10)] {
 		fmt.Fprintln(w, "    ", s)

@@ -1,12 +1,12 @@
 // Command accuracy measures the engine on real transactions whose price is known.
 //
-//	accuracy --data DIR             per file, then medians, then how well stated confidence is kept
-//	accuracy --data DIR --crossed   the same, each file with a ladder fitted to all the others
-//	accuracy --data DIR --market    how it follows a market that moves, and withstands attacks
-//	accuracy --data DIR --fit       fit the ladder, and print it as price/rungs.go holds it
+//	accuracy --data DIR             per file, then medians, then the calibration of the stated confidence
+//	accuracy --data DIR --crossed   the same, with a ladder fitted to all other files
+//	accuracy --data DIR --market    tracking of a moving market, and resistance to attacks
+//	accuracy --data DIR --fit       fit the ladder, and print it in the form of price/rungs.go
 //
-// DIR holds truth.csv (file, height, time, transactions, price, the day's low and high) and the files it names. The
-// mempool that lies beside them is not in truth.csv; what is known of it stands in truth.go.
+// DIR holds truth.csv (file, height, time, transactions, price, the day's low and high) and the files that it
+// names. The mempool beside them is not in truth.csv; its prices are in truth.go.
 package main
 
 import (
@@ -22,9 +22,9 @@ import (
 func main() {
 	dir := flag.String("data", "../shared/data", "folder with truth.csv and the files that it names")
 	fit := flag.Bool("fit", false, "fit the ladder and print it")
-	market := flag.Bool("market", false, "measure how moving markets are followed and attacks withstood")
+	market := flag.Bool("market", false, "measure the tracking of moving markets and the resistance to attacks")
 	crossed := flag.Bool("crossed", false, "measure each file with a ladder fitted to all others")
-	seed := flag.Uint64("seed", 1, "of the random samples and hints")
+	seed := flag.Uint64("seed", 1, "seed of the random samples and hints")
 	draws := flag.Int("draws", 40, "random samples of the mempool, for each size")
 	flag.Parse()
 	subjects, err := load(*dir)
@@ -50,11 +50,11 @@ func main() {
 	t.calibration(os.Stdout)
 }
 
-// fitFrom is the first year whose blocks the ladder is fitted to: before, people thought in bitcoin more than in
+// fitFrom is the first year whose blocks the ladder is fitted to: earlier, people priced in bitcoin more than in
 // dollars.
 const fitFrom = 2017
 
-// fitLeast is the fewest transactions of a file that the ladder is fitted to.
+// fitLeast is the minimum number of transactions of a file that the ladder is fitted to.
 const fitLeast = 300
 
 // fitWithout fits the ladder to all files but one.
@@ -73,7 +73,7 @@ func fitWithout(subjects []subject, name string) []price.Rung {
 	return price.Fit(samples, amounts)
 }
 
-// printTypical prints how much payments are, by file and as the line that a cold start believes in.
+// printTypical prints the typical payment by file, and the line through them that a cold start assumes.
 func printTypical(w io.Writer, subjects []subject) {
 	var samples []price.Sample
 	for i := range subjects {

@@ -11,24 +11,24 @@ import (
 	"sightglass/ingester/price"
 )
 
-// A market is a made-up course of the price, followed by payments that are real: a file's own, again and again in
-// random order, scaled to the price of the moment.
+// A market is an artificial path of the price with real payments: a file's own, repeated in random order and scaled to
+// the current price.
 type market struct {
 	subject *subject
-	course  func(second int) float64                                             // the price, over the file's own
+	course  func(second int) float64                                             // the price at a second, as a ratio of the file's own
 	attack  func(second int, own price.USD, random *rand.Rand) []payment.Satoshi // nil: none
 }
 
 const (
 	perSecond  = 7    // transactions, as on mainnet
-	lookEvery  = 5    // seconds between looks at the estimate
-	eventAfter = 3600 // seconds until something happens
-	marketLast = 7200 // seconds in all
-	marketFrom = 1500 // the fewest transactions of a file that makes a market
+	lookEvery  = 5    // seconds between estimates
+	eventAfter = 3600 // seconds until the event
+	marketLast = 7200 // seconds in total
+	marketFrom = 1500 // minimum number of transactions of a file
 )
 
-// play shows every look to see: its second, the estimate, and how far it is off, as a ratio. The price is measured
-// against the one that the engine finds in the file as a whole, so that only the following counts.
+// play passes every estimate to see: its second, the estimate, and its error as a ratio. The error is relative to the
+// price that the engine finds in the file as a whole, so that only the tracking counts.
 func (m market) play(see func(second int, e price.Estimate, off float64)) {
 	random := rand.New(rand.NewPCG(7, 0))
 	own := m.ownPrice()
@@ -68,12 +68,12 @@ func (m market) ownPrice() price.USD {
 func mustNew(o price.Options) *price.Engine {
 	engine, err := price.New(o)
 	if err != nil {
-		panic(err) // the options are made here
+		panic(err) // unreachable: the options are constant
 	}
 	return engine
 }
 
-// scaled are the payments if a bitcoin cost factor times as much.
+// scaled returns the payments if a bitcoin cost factor times as much.
 func scaled(payments []payment.Satoshi, factor float64) []payment.Satoshi {
 	all := make([]payment.Satoshi, len(payments))
 	for i, p := range payments {
@@ -82,7 +82,7 @@ func scaled(payments []payment.Satoshi, factor float64) []payment.Satoshi {
 	return all
 }
 
-// printMarkets prints how the engine follows steps and a drift, and withstands attacks.
+// printMarkets prints how the engine tracks steps and a drift, and how it withstands attacks.
 func printMarkets(w io.Writer, subjects []subject) {
 	for i := range subjects {
 		s := &subjects[i]
@@ -136,7 +136,8 @@ func printDrift(w io.Writer, s *subject) {
 	fmt.Fprintf(w, "%-8s drift of 2 %% an hour: at most %.2f %% off\n", s.name, 100*worst)
 }
 
-// printAttack adds, in one minute across the turn of two, 200 transactions that all pay round amounts at a false price.
+// printAttack adds 200 transactions with round amounts at a false price, within one minute that spans two clock
+// minutes.
 func printAttack(w io.Writer, s *subject, to float64) {
 	const begin, last, each = eventAfter + 30, 50, 4
 	amounts := []float64{10, 20, 25, 30, 40, 50, 100, 150, 200, 500}

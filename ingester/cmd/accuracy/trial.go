@@ -18,14 +18,14 @@ type trial struct {
 	ladders  map[string][]price.Rung // fitted to all but the named file
 }
 
-// whole stands for all of a file's transactions.
+// whole means all transactions of a file.
 const whole = 0
 
-// estimate runs a new engine over n of a file's transactions, all seen at once.
+// estimate runs a new engine on n transactions of a file, all seen at once.
 func (t *trial) estimate(s *subject, n int, near float64) price.Estimate {
 	engine, err := price.New(price.Options{Near: price.USD(near), Rungs: t.ladder(s)})
 	if err != nil {
-		panic(err) // the hint is made here, the ladder too
+		panic(err) // unreachable: the hint and the ladder are valid
 	}
 	order := t.random.Perm(len(s.payments))
 	if n != whole && n < len(order) {
@@ -37,7 +37,7 @@ func (t *trial) estimate(s *subject, n int, near float64) price.Estimate {
 	return engine.Estimate(s.time)
 }
 
-// ladder is nil for the engine's own.
+// ladder returns nil for the engine's own ladder.
 func (t *trial) ladder(s *subject) []price.Rung {
 	if !t.crossed {
 		return nil
@@ -48,7 +48,7 @@ func (t *trial) ladder(s *subject) []price.Rung {
 	return t.ladders[s.name]
 }
 
-// hint is a price up to 10 % off the truth, either way.
+// hint returns a price up to 10 % above or below the truth.
 func (t *trial) hint(s *subject) float64 {
 	truth := s.truth
 	if truth == 0 {
@@ -57,7 +57,7 @@ func (t *trial) hint(s *subject) float64 {
 	return truth * (0.9 + 0.2*t.random.Float64())
 }
 
-// perFile prints each file's estimate, cold and tracked, and what they come to.
+// perFile prints each file's estimates, cold and tracked, and their summaries.
 func (t *trial) perFile(w io.Writer) {
 	groups := []*group{
 		{name: "cold, 2018 on, over 600 transactions", from: 2018, over: 600},
@@ -86,7 +86,7 @@ func row(s *subject, e price.Estimate) string {
 	return fmt.Sprintf("%9.2f %+7.2f%% %5.3f %10.2f %10.2f", e.Price, 100*s.miss(e.Price), e.Confidence, e.Low, e.High)
 }
 
-// mempool prints how often random samples of the mempool are right, cold.
+// mempool prints how often cold estimates from random samples of the mempool are right.
 func (t *trial) mempool(w io.Writer, draws int) {
 	for i := range t.subjects {
 		s := &t.subjects[i]

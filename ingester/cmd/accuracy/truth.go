@@ -14,7 +14,7 @@ import (
 	"sightglass/ingester/txfile"
 )
 
-// A subject is a file with its payments by transaction, and what is known of the price at its time.
+// A subject is a file's payments by transaction, with the known price at its time.
 type subject struct {
 	name      string
 	time      time.Time
@@ -23,15 +23,16 @@ type subject struct {
 	payments  [][]payment.Satoshi
 }
 
-// mempool is the mempool beside the blocks. No exchange's price is known for its minutes; truth is the middle of what
-// they were, good to about 0.2 %.
+// mempool is the mempool beside the blocks. No exchange's price is known for its minutes; truth is the middle of the
+// prices then, within about 0.2 %.
 var mempool = subject{
 	name: "mempool-2024-03-14.hex.gz", time: time.Date(2024, 3, 14, 6, 0, 0, 0, time.UTC),
 	truth: 73_300, low: 68_555, high: 73_777,
 }
 
-// fitTo is the price that the ladder is fitted at: the truth, or where the file itself has it, if that is known worse
-// than to half a per cent. (Block 562500 is of an hour in which the market ran; its ladder stands at 3,648.)
+// fitTo returns the price at which the ladder is fitted: the truth; or the price that the file itself shows, if the
+// truth is uncertain by more than half a per cent. (In the hour of block 562500 the market moved; its ladder fits at
+// 3,648.)
 func (s *subject) fitTo() price.USD {
 	if better, ok := map[string]price.USD{"696394": 45_317, "562500": 3_648}[s.name]; ok {
 		return better
@@ -39,7 +40,7 @@ func (s *subject) fitTo() price.USD {
 	return price.USD(s.truth)
 }
 
-// sample is what the engine is fitted to.
+// sample returns the input for fitting the ladder.
 func (s *subject) sample() price.Sample {
 	sample := price.Sample{Price: s.fitTo()}
 	for _, p := range s.payments {
@@ -48,7 +49,7 @@ func (s *subject) sample() price.Sample {
 	return sample
 }
 
-// miss is how far an estimate is off, as a ratio. Where only the day's range is known, inside of it is right.
+// miss returns the error of an estimate, as a ratio. If only the day's range is known, a price inside it has no error.
 func (s *subject) miss(p price.USD) float64 {
 	switch v := float64(p); {
 	case s.truth > 0:
@@ -61,7 +62,7 @@ func (s *subject) miss(p price.USD) float64 {
 	return 0
 }
 
-// covered reports whether an estimate's interval holds the truth.
+// covered reports whether an estimate's interval contains the truth.
 func (s *subject) covered(e price.Estimate) bool {
 	if s.truth > 0 {
 		return float64(e.Low) <= s.truth && s.truth <= float64(e.High)
@@ -69,7 +70,7 @@ func (s *subject) covered(e price.Estimate) bool {
 	return float64(e.Low) <= s.high && s.low <= float64(e.High)
 }
 
-// load reads truth.csv and every file that it names, and the mempool if it is there.
+// load reads truth.csv and every file that it names, and the mempool if it exists.
 func load(dir string) ([]subject, error) {
 	table, err := os.Open(filepath.Join(dir, "truth.csv"))
 	if err != nil {
@@ -93,7 +94,7 @@ func load(dir string) ([]subject, error) {
 	}
 	pool := mempool
 	if err := pool.read(filepath.Join(dir, pool.name)); err != nil {
-		fmt.Fprintln(os.Stderr, "accuracy: going on without the mempool:", err)
+		fmt.Fprintln(os.Stderr, "accuracy: continuing without the mempool:", err)
 		return subjects, nil
 	}
 	pool.name = "mempool"

@@ -1,4 +1,4 @@
-// Command ingester reads bitcoin's dollar price from a node's transactions and puts it on Redis.
+// Command ingester computes bitcoin's dollar price from a node's transactions and publishes it on Redis.
 package main
 
 import (
@@ -12,18 +12,18 @@ import (
 	"sightglass/shared/daemon"
 )
 
-const description = `Reads bitcoin's dollar price from a node's own transactions, asking no exchange, and puts it on Redis.
+const description = `Computes bitcoin's dollar price from a node's own transactions, without any exchange, and publishes it on Redis.
 
 Every setting can also come from the environment: --zmq is SIGHTGLASS_ZMQ, --log-level SIGHTGLASS_LOG_LEVEL.
 A flag wins over the environment, the environment over the default.`
 
 type cli struct {
-	Run         runCmd                `cmd:"" help:"Listen to a node, compute, and publish on Redis, until a signal stops it."`
+	Run         runCmd                `cmd:"" help:"Follow a node, compute the price, and publish snapshots on Redis, until a signal stops it."`
 	Price       priceCmd              `cmd:"" help:"Print the price that a file of transactions shows. Needs no node and no Redis."`
-	Replay      replayCmd             `cmd:"" help:"Publish a file's transactions over ZMQ as bitcoind would, for trying things out."`
-	Record      recordCmd             `cmd:"" help:"Write down what a node says, for replay, until a signal stops it."`
-	Checkconfig checkconfigCmd        `cmd:"" help:"Check the settings that run would use, and say what is wrong with them."`
-	Health      daemon.HealthCommand  `cmd:"" help:"Ask a running ingester whether it is ready, and exit with 0 if it is, or 1."`
+	Replay      replayCmd             `cmd:"" help:"Publish a file's transactions or a recording over ZMQ in place of bitcoind, for tests and demos."`
+	Record      recordCmd             `cmd:"" help:"Record a node's messages for replay, until a signal stops it."`
+	Checkconfig checkconfigCmd        `cmd:"" help:"Check the settings that run would use, and print what is wrong."`
+	Health      daemon.HealthCommand  `cmd:"" help:"Query a running ingester. Exit with 0 if it is ready, else with 1."`
 	Version     daemon.VersionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -36,7 +36,7 @@ var program = daemon.Program{
 	OldVariables: []daemon.OldVariable{
 		{Name: "SIGHTGLASS_NEAR", New: "SIGHTGLASS_PRICE_HINT"},
 		{Name: "SIGHTGLASS_QUIET", New: "SIGHTGLASS_ZMQ_IDLE_TIMEOUT"},
-		{Name: "SIGHTGLASS_INTERVAL", Instead: fmt.Sprintf("a snapshot comes every %v", contract.Interval)},
+		{Name: "SIGHTGLASS_INTERVAL", Instead: fmt.Sprintf("a snapshot is published every %v", contract.Interval)},
 		{Name: "SIGHTGLASS_WINDOW", Instead: fmt.Sprintf("a transaction counts for %v", contract.Window)},
 	},
 }
@@ -62,7 +62,7 @@ func (c *runCmd) Run(ctx context.Context, warnings daemon.Warnings) error {
 
 type checkconfigCmd struct {
 	ingester.Options
-	Probe bool `help:"Also try the node and Redis, and say what is right and what is wrong. Changes nothing."`
+	Probe bool `help:"Also check the node and Redis, and report each result. Changes nothing."`
 	daemon.LogOptions
 }
 
@@ -72,9 +72,9 @@ func (c *checkconfigCmd) Run(ctx context.Context, warnings daemon.Warnings) erro
 	}
 	warnings.Print()
 	if c.Probe {
-		c.Logger(io.Discard) // what the libraries say is in the findings, in better words
+		c.Logger(io.Discard) // the findings include what the libraries would log
 		return ingester.Report(ingester.Probe(ctx, c.Options), func(line string) { fmt.Println(line) })
 	}
-	fmt.Println("the settings are good")
+	fmt.Println("the settings are valid")
 	return nil
 }

@@ -16,15 +16,15 @@ import (
 )
 
 type priceCmd struct {
-	PriceHint float64  `aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. Without it, the price is found without a hint."`
-	Format    string   `default:"text" enum:"text,json" help:"text: a line a file; json: an object a file."`
-	Files     []string `arg:"" name:"file" help:"A block in consensus serialisation, or text with one raw transaction in hex a line; either gzipped or not; - for standard input."`
+	PriceHint float64  `aliases:"near" placeholder:"USD" help:"Start from this price, which must be right within about 10 %. Without it, the price is found without a hint."`
+	Format    string   `default:"text" enum:"text,json" help:"text: one line per file; json: one object per file."`
+	Files     []string `arg:"" name:"file" help:"Blocks in consensus serialisation, or text with one raw transaction in hex per line; plain or gzipped; - for standard input."`
 }
 
-// answer is one file's price, as --format json prints it.
-type answer struct {
+// A result is one file's price, as printed with --format json.
+type result struct {
 	File         string  `json:"file"`
-	Price        float64 `json:"price"` // USD; 0: there is too little to see one
+	Price        float64 `json:"price"` // USD; 0: the evidence is too weak
 	Confidence   float64 `json:"confidence"`
 	Low          float64 `json:"low"`
 	High         float64 `json:"high"`
@@ -38,7 +38,7 @@ func (c *priceCmd) Run() error {
 	return c.priceAll(os.Stdin, os.Stdout, os.Stderr)
 }
 
-// priceAll does every file, whatever is wrong with the others.
+// priceAll prices every file, even if another one cannot be read.
 func (c *priceCmd) priceAll(stdin io.Reader, stdout, stderr io.Writer) error {
 	var failed error
 	for _, file := range c.Files {
@@ -60,13 +60,13 @@ func (c *priceCmd) priceAll(stdin io.Reader, stdout, stderr io.Writer) error {
 	return failed
 }
 
-// estimate is the engine over transactions that are all seen at once.
-func estimate(txs []*wire.MsgTx, near price.USD) (answer, error) {
+// estimate runs the engine on transactions that are all seen at once.
+func estimate(txs []*wire.MsgTx, near price.USD) (result, error) {
 	engine, err := price.New(price.Options{Near: near})
 	if err != nil {
-		return answer{}, err
+		return result{}, err
 	}
-	a := answer{Transactions: len(txs)}
+	a := result{Transactions: len(txs)}
 	at := time.Unix(0, 0)
 	var amounts []payment.Satoshi
 	for _, tx := range txs {
@@ -80,13 +80,13 @@ func estimate(txs []*wire.MsgTx, near price.USD) (answer, error) {
 	return a, nil
 }
 
-func (c *priceCmd) print(w io.Writer, a answer) error {
+func (c *priceCmd) print(w io.Writer, a result) error {
 	if c.Format == "json" {
 		return json.NewEncoder(w).Encode(a)
 	}
 	var err error
 	if a.Price == 0 {
-		_, err = fmt.Fprintf(w, "%s: no price to be seen in %d payments of %d transactions\n", a.File, a.OutputsUsed, a.Transactions)
+		_, err = fmt.Fprintf(w, "%s: no price found in %d payments of %d transactions\n", a.File, a.OutputsUsed, a.Transactions)
 	} else {
 		_, err = fmt.Fprintf(w, "%s: %.2f USD, confidence %.3f, 90 %% between %.2f and %.2f (%d payments of %d transactions)\n",
 			a.File, a.Price, a.Confidence, a.Low, a.High, a.OutputsUsed, a.Transactions)

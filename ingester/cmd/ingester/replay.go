@@ -17,12 +17,12 @@ import (
 )
 
 type replayCmd struct {
-	ZMQ       string   `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where to publish."`
-	Rate      float64  `default:"7" placeholder:"TX_PER_S" help:"Of transactions: how many a second; mainnet sees about 7."`
-	Loop      bool     `help:"Of transactions: start again at the end, with new txids each time round."`
-	Speed     float64  `default:"1" help:"Of a transcript: 1 as it was recorded, 10 ten times faster, 0 as fast as possible."`
-	RPCListen string   `name:"rpc-listen" default:"" placeholder:"ADDRESS" help:"Of a transcript: answer RPC here as the node would have, for any credentials. Empty: not at all."`
-	Files     []string `arg:"" name:"file" help:"Files of transactions as price takes them, or transcripts as record writes them, which are merged by time."`
+	ZMQ       string   `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"ZMQ endpoint to publish on."`
+	Rate      float64  `default:"7" placeholder:"TX_PER_S" help:"For transactions: rate per second; mainnet has about 7."`
+	Loop      bool     `help:"For transactions: restart at the end, with new txids in each round."`
+	Speed     float64  `default:"1" help:"For transcripts: 1 is the recorded speed, 10 ten times faster, 0 as fast as possible."`
+	RPCListen string   `name:"rpc-listen" default:"" placeholder:"ADDRESS" help:"For transcripts: address of an RPC server that responds as the recorded node would have, with any credentials. Empty: no RPC."`
+	Files     []string `arg:"" name:"file" help:"Files of transactions, as for the command price; or transcripts, as written by the command record, which are merged by time."`
 	daemon.LogOptions
 }
 
@@ -34,7 +34,7 @@ func (c *replayCmd) Run(ctx context.Context) error {
 	return p(ctx)
 }
 
-// player gives what plays the files.
+// player returns the function that plays the files.
 func (c *replayCmd) player(stdin io.Reader, stderr io.Writer) (func(context.Context) error, error) {
 	transcripts := 0
 	for _, file := range c.Files {
@@ -48,7 +48,7 @@ func (c *replayCmd) player(stdin io.Reader, stderr io.Writer) (func(context.Cont
 	case len(c.Files):
 		return c.transcript(stderr)
 	default:
-		return nil, fmt.Errorf("%d of the %d files are transcripts, the others are not: play them apart", transcripts, len(c.Files))
+		return nil, fmt.Errorf("%d of the %d files are transcripts, the others are not: replay them separately", transcripts, len(c.Files))
 	}
 }
 
@@ -79,7 +79,7 @@ func (c *replayCmd) transcript(stderr io.Writer) (func(context.Context) error, e
 		return nil, err
 	}
 	if n.RPCURL() != "" {
-		log.Info("answering RPC", "url", n.RPCURL())
+		log.Info("serving RPC", "url", n.RPCURL())
 	}
 	return n.Run, nil
 }

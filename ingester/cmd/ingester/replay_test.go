@@ -45,10 +45,10 @@ func TestReplayTakesWhatTheFilesAre(t *testing.T) {
 		"a transcript":          {[]string{life}, ""},
 		"two transcripts":       {[]string{"--speed", "0", life, life}, ""},
 		"transactions":          {[]string{block}, ""},
-		"one of each":           {[]string{life, block}, "1 of the 2 files are transcripts, the others are not: play them apart"},
+		"one of each":           {[]string{life, block}, "1 of the 2 files are transcripts, the others are not: replay them separately"},
 		"a broken transcript":   {[]string{broken}, "broken.jsonl: line 1: no \"body\"; expected {"},
 		"a speed below 0":       {[]string{"--speed=-1", life}, "speed -1: want 1"},
-		"a bad address for RPC": {[]string{"--rpc-listen=nowhere", life}, "cannot answer RPC on nowhere"},
+		"a bad address for RPC": {[]string{"--rpc-listen=nowhere", life}, "cannot serve RPC on nowhere"},
 		"no such file":          {[]string{"absent"}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {

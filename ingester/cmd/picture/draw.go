@@ -9,8 +9,8 @@ import (
 	"sightglass/ingester/price"
 )
 
-// drawLadder draws how many amounts lie at each place of the logarithmic scale, between 5 and 2,000 dollars, with the
-// rungs that people pay most.
+// drawLadder draws a histogram of the amounts on a logarithmic scale from 5 to 2,000 dollars, with the rungs that are
+// paid most.
 func drawLadder(amounts []payment.Satoshi, e price.Estimate) string {
 	const from, to = 0.7, 3.3 // log10 dollars
 	const bins = 1040         // of 0.6 %
@@ -36,8 +36,8 @@ func drawLadder(amounts []payment.Satoshi, e price.Estimate) string {
 	return d.String()
 }
 
-// drawPosterior draws the probability of each price from a fifth to five times the estimate, on a logarithmic scale
-// of probability: what is not the answer, and by how much.
+// drawPosterior draws the probability of each price from a fifth to five times the estimate, on a logarithmic scale, so
+// that improbable prices show too.
 func drawPosterior(engine *price.Engine, e price.Estimate) string {
 	from, to := math.Log10(float64(e.Price)/5), math.Log10(float64(e.Price)*5)
 	const decades = 12 // of probability, downwards from the highest

@@ -1,5 +1,5 @@
-// Command picture draws what the engine sees in a file of transactions, as two SVG files: the amounts with the ladder
-// of round dollars on them, and the posterior over prices.
+// Command picture draws a file of transactions, as the engine sees it, as two SVG files: the amounts with the ladder of
+// round dollars, and the posterior over prices.
 //
 //	picture --out DIR FILE
 package main
@@ -46,7 +46,7 @@ func run(out string, files []string) error {
 	}
 	estimate := engine.Estimate(at)
 	if estimate.Price == 0 {
-		return fmt.Errorf("%s: no price to be seen in %d payments", files[0], len(amounts))
+		return fmt.Errorf("%s: no price found in %d payments", files[0], len(amounts))
 	}
 	for name, drawing := range map[string]string{
 		"ladder.svg":    drawLadder(amounts, estimate),

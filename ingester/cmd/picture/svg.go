@@ -12,7 +12,7 @@ const (
 	top, bottom   = 60, 370
 )
 
-// svg is a drawing in the making.
+// svg builds a drawing.
 type svg struct{ strings.Builder }
 
 func newSVG(title, subtitle string) *svg {
@@ -30,13 +30,13 @@ func (d *svg) text(x, y float64, anchor, fill, s string) {
 	d.add(`<text x="%.1f" y="%.1f" text-anchor="%s" fill="%s">%s</text>`, x, y, anchor, fill, s)
 }
 
-// bar stands on the bottom line; share is its height, 0 to 1.
+// bar draws a bar on the bottom line; share is its height, from 0 to 1.
 func (d *svg) bar(x, w, share float64, fill string) {
 	h := share * (bottom - top)
 	d.add(`<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="%s"/>`, x, bottom-h, w, h, fill)
 }
 
-// rule is a vertical line with a label under it.
+// rule draws a vertical line with a label below.
 func (d *svg) rule(x float64, stroke, label string) {
 	d.add(`<line x1="%.2f" x2="%.2f" y1="%d" y2="%d" stroke="%s" stroke-width="1"/>`, x, x, top, bottom+6, stroke)
 	d.text(x, bottom+22, "middle", stroke, label)

@@ -67,7 +67,7 @@ func (s *state) mine(left ...*block) *block {
 	return s.seal(b)
 }
 
-// mineOf adds a new block to the chain, without publishing it: of these transactions, and of so many new ones.
+// mineOf adds a new block to the chain, without publishing it: of these transactions, and of unseen new ones.
 func (s *state) mineOf(txs []*wire.MsgTx, unseen int) *block {
 	b := &block{height: firstHeight + len(s.chain), txs: slices.Clone(txs)}
 	for range unseen {

@@ -15,8 +15,8 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// Lines returns the lines of a simulation of so many steps, each of some lines. A seed always gives the same lines.
-// They begin with the node's start and a block.
+// Lines returns the lines of a simulation of the given number of steps, each of some lines. A seed always gives the
+// same lines. They start with the node's start and a block.
 func Lines(seed uint64, steps int) []transcript.Line {
 	s := New(seed)
 	for range steps {
@@ -43,7 +43,7 @@ func New(seed uint64) *Node {
 // Lines returns what was published and recorded so far.
 func (s *Node) Lines() []transcript.Line { return s.lines }
 
-// Pay adds so many transactions to the mempool, a second apart.
+// Pay adds n transactions to the mempool, a second apart.
 func (s *Node) Pay(n int) {
 	for range n {
 		s.t++
@@ -51,13 +51,13 @@ func (s *Node) Pay(n int) {
 	}
 }
 
-// Mine connects a block with all of the mempool, and with so many transactions that were not published before.
+// Mine connects a block with all of the mempool, and with unseen transactions that were not published before.
 func (s *Node) Mine(unseen int) {
 	s.t++
 	s.connect(s.mineOf(s.pool, unseen))
 }
 
-// Reorganise disconnects the newest block and connects two. They have so many of its transactions, and conflict with
+// Reorganise disconnects the newest block and connects two. They contain kept of its transactions, and conflict with
 // the others, so that these never return.
 func (s *Node) Reorganise(kept int) {
 	s.t++

@@ -116,5 +116,5 @@ func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
 	t.Parallel()
 	w := startTrio(t)
 	_, log := startEdge(t, func(o *edge.Options) { o.Redis = w.url("mymaster") })
-	programs.Until(t, "the edge to say so", func() bool { return log.Count(`the Sentinels know no master \"mymaster\"`) > 0 })
+	programs.Until(t, "the edge to say so", func() bool { return log.Count(`the Sentinels have no master \"mymaster\"`) > 0 })
 }

@@ -43,9 +43,9 @@ func TestVuln(t *testing.T) {
 		says   string
 		fails  bool
 	}{
-		"nothing is known":        {program, "GOVULNDB=file://" + database(t, "", url), "nothing is known", false},
+		"nothing is known":        {program, "GOVULNDB=file://" + database(t, "", url), "no known vulnerabilities", false},
 		"a vulnerability":         {program, "GOVULNDB=file://" + database(t, "fmt", url), "Your code is affected by 1 vulnerability", true},
-		"one that is not used":    {program, "GOVULNDB=file://" + database(t, "net/http", url), "nothing is known", false},
+		"one that is not used":    {program, "GOVULNDB=file://" + database(t, "net/http", url), "no known vulnerabilities", false},
 		"one that it cannot read": {program, "GOVULNDB=file://" + database(t, "fmt", ""), program + ": failed", true}, // it panics
 		"no way there":            {program, "HTTPS_PROXY=http://" + closed.Addr().String(), "database not reached, not checked: " + program, false},
 		"a proxy that refuses":    {program, "HTTPS_PROXY=" + refusing.URL, "database not reached, not checked: " + program, false},
