@@ -292,7 +292,7 @@ func TestEdge_ProxyProtocolAddressReachesHub(t *testing.T) {
 	expectClose(t, connect("PROXY TCP4 192.0.2.7 192.0.2.1 4714 80\r\n", "X-Forwarded-For: 198.51.100.2"), 4029)
 }
 
-func TestEdge_RejectsProxyHeaderFromStranger(t *testing.T) {
+func TestEdge_RejectsProxyHeaderFromUntrusted(t *testing.T) {
 	e := serve(t, func(o *Options) { o.TrustedProxies, o.ProxyProtocol = []string{"127.0.2.0/24"}, true })
 	conn := dial(t, e, "127.0.3.1")
 	if _, err := io.WriteString(conn, "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\n"+request("Host: a")); err != nil {

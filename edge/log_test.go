@@ -92,7 +92,7 @@ func add(sums map[string]float64, prefix string, attrs map[string]any) {
 	}
 }
 
-func TestNothingHappenedIsNoLine(t *testing.T) {
+func TestSummary_LogsOnlyChanges(t *testing.T) {
 	quiet := daemon.Reading{
 		"sightglass_clients":                {"plain": 7},
 		"sightglass_clients_accepted_total": {"": 9},

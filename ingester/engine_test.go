@@ -57,14 +57,14 @@ func decode(t testing.TB, tick *publish.Tick) *contract.Snapshot {
 	return s
 }
 
-func TestTheFirstSnapshotIsWarming(t *testing.T) {
+func TestEngine_FirstSnapshotIsWarming(t *testing.T) {
 	s := decode(t, testEngine(t).tick(start))
 	if s.Status != contract.Warming || s.Price != 0 || s.Confidence != 0 || len(s.Transactions) != 0 {
 		t.Errorf("got %+v", s)
 	}
 }
 
-func TestABlockGivesItsPrice(t *testing.T) {
+func TestEngine_PriceOfBlock(t *testing.T) {
 	e := testEngine(t)
 	for _, tx := range block(t) {
 		e.apply(seen(tx, start))
@@ -92,8 +92,8 @@ func TestABlockGivesItsPrice(t *testing.T) {
 	}
 }
 
-// TestEngine_EveryOtherTickHasTheAmounts: of the same points as the snapshot, and each is an output that was paid.
-func TestEngine_EveryOtherTickHasTheAmounts(t *testing.T) {
+// TestEngine_EveryOtherTickHasAmounts: of the same points as the snapshot, and each is an output that was paid.
+func TestEngine_EveryOtherTickHasAmounts(t *testing.T) {
 	e := testEngine(t)
 	paid := make(map[int64]bool) // satoshi
 	for _, tx := range block(t) {
@@ -132,9 +132,9 @@ func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	return false
 }
 
-// TestWhatIsReplacedNeverWas: a transaction that the node takes back leaves the price, the points and the stats as if
+// TestEngine_RemovalRestoresEstimate: a transaction that the node takes back leaves the price, the points and the stats as if
 // it had not come.
-func TestWhatIsReplacedNeverWas(t *testing.T) {
+func TestEngine_RemovalRestoresEstimate(t *testing.T) {
 	txs := block(t)
 	stay, goes := txs[:2000], txs[2000:]
 	with, without := testEngine(t), testEngine(t)
@@ -158,7 +158,7 @@ func TestWhatIsReplacedNeverWas(t *testing.T) {
 	}
 }
 
-func TestWhatWasNeverSeenCannotLeave(t *testing.T) {
+func TestEngine_IgnoresRemovalOfUnknown(t *testing.T) {
 	e := testEngine(t)
 	e.apply(node.Event{Kind: node.Gone, At: start})
 	if s := decode(t, e.tick(start)); s.Stats.ActiveInWindow != 0 {
@@ -166,7 +166,7 @@ func TestWhatWasNeverSeenCannotLeave(t *testing.T) {
 	}
 }
 
-func TestTheWindowMovesOn(t *testing.T) {
+func TestEngine_WindowExpires(t *testing.T) {
 	e := testEngine(t)
 	for _, tx := range block(t) {
 		e.apply(seen(tx, start))
@@ -272,8 +272,8 @@ func fill(t testing.TB, e *engine, n int) (end time.Time) {
 
 const windowSpan = 3*time.Hour - time.Minute
 
-// TestBytesPerTransaction: what is kept of a transaction, with everything that is there only once spread over 100,000.
-func TestBytesPerTransaction(t *testing.T) {
+// TestEngine_BytesPerTransaction: what is kept of a transaction, with everything that is there only once spread over 100,000.
+func TestEngine_BytesPerTransaction(t *testing.T) {
 	const n = 100_000
 	before := heap()
 	e := testEngine(t)

@@ -13,8 +13,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestReady_RPCThatGivesNoAnswer: an ingester whose --rpc is of no use is not ready, and says why. Without --rpc it is.
-func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
+// TestReady_UnusableRPC: an ingester whose --rpc is of no use is not ready, and says why. Without --rpc it is.
+func TestReady_UnusableRPC(t *testing.T) {
 	for name, c := range map[string]struct{ rpc, want string }{
 		"nobody listens there": {"http://127.0.0.1:1", "the node's RPC gives no usable answer"},
 		"not given":            {"", "redis has taken no snapshot"}, // which comes after the node in the order

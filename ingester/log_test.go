@@ -26,7 +26,7 @@ func told(t testing.TB, before, now daemon.Reading) map[string]any {
 	return m
 }
 
-func TestTheLogSumsUp(t *testing.T) {
+func TestSummary_SinceLastLine(t *testing.T) {
 	in, err := New(Defaults())
 	if err != nil {
 		t.Fatal(err)
@@ -64,8 +64,8 @@ func TestTheLogSumsUp(t *testing.T) {
 	}
 }
 
-// TestTheLogShowsLife: a line comes although neither the node nor Redis is there.
-func TestTheLogShowsLife(t *testing.T) {
+// TestSummary_LogsWithoutNodeAndRedis: a line comes although neither the node nor Redis is there.
+func TestSummary_LogsWithoutNodeAndRedis(t *testing.T) {
 	var out bytes.Buffer // nobody reads it before Run has ended
 	o := Defaults()
 	o.Redis, o.Log, o.LogSummary = "redis://127.0.0.1:1", daemon.NewLogger(&out, "text", daemon.LogLevels{}), time.Second
@@ -83,7 +83,7 @@ func TestTheLogShowsLife(t *testing.T) {
 	}
 }
 
-func TestLowAndHighAreMetrics(t *testing.T) {
+func TestMetrics_IntervalAndEvidence(t *testing.T) {
 	e := testEngine(t)
 	for _, tx := range block(t) {
 		e.apply(seen(tx, start))

@@ -8,8 +8,8 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// TestProbeOfTopics: what the node says that it publishes, against where we listen and what came.
-func TestProbeOfTopics(t *testing.T) {
+// TestProbe_Topics: what the node says that it publishes, against where we listen and what came.
+func TestProbe_Topics(t *testing.T) {
 	const here, there, mapped = "tcp://127.0.0.1:28332", "tcp://0.0.0.0:28333", "tcp://127.0.0.1:38332"
 	n := func(topic, address string, mark int) bitcoind.Notification {
 		return bitcoind.Notification{Topic: topic, Address: address, HighWater: mark}

@@ -34,8 +34,8 @@ func newCache(fetch func(context.Context) (int, error)) *cache[int] {
 	}
 }
 
-// TestCache_NobodyQueuesBehindAHungRedis: one request fetches, and all others get the cached value.
-func TestCache_NobodyQueuesBehindAHungRedis(t *testing.T) {
+// TestCache_HungRedisBlocksNoRequest: one request fetches, and all others get the cached value.
+func TestCache_HungRedisBlocksNoRequest(t *testing.T) {
 	const known = 7
 	now, redis := time.Unix(1000, 0), newHung()
 	c := newCache(func(context.Context) (int, error) { return known, nil })
@@ -63,9 +63,9 @@ func TestCache_NobodyQueuesBehindAHungRedis(t *testing.T) {
 	}
 }
 
-// TestCache_AllWaitForTheFirstFetch: while nothing is known one request fetches, and its result is everyone's, however long
+// TestCache_RequestsWaitForFirstFetch: while nothing is known one request fetches, and its result is everyone's, however long
 // it took.
-func TestCache_AllWaitForTheFirstFetch(t *testing.T) {
+func TestCache_RequestsWaitForFirstFetch(t *testing.T) {
 	now, redis := time.Unix(1000, 0), newHung()
 	c := newCache(redis.fetch)
 	var readers sync.WaitGroup
@@ -84,8 +84,8 @@ func TestCache_AllWaitForTheFirstFetch(t *testing.T) {
 	}
 }
 
-// TestCache_ResponsesLiveAsLongAsTheValue: an unchanged value keeps its responses over fetches, a new one starts without.
-func TestCache_ResponsesLiveAsLongAsTheValue(t *testing.T) {
+// TestCache_ResponsesExpireWithValue: an unchanged value keeps its responses over fetches, a new one starts without.
+func TestCache_ResponsesExpireWithValue(t *testing.T) {
 	now, value := time.Unix(1000, 0), 7
 	c := newCache(func(context.Context) (int, error) { return value, nil })
 	responseAt := func(now time.Time) *Response {

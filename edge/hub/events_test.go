@@ -102,9 +102,9 @@ func (c *eventClient) next(t testing.TB) (e event, err error) {
 	}
 }
 
-// TestEvents_CarryTheSameSnapshots is TestHub_EveryProtocolCarriesTheSameSnapshots for events: one client reads all the
+// TestEvents_CarrySameSnapshots is TestHub_EveryProtocolCarriesSameSnapshots for events: one client reads all the
 // time, one only now and then.
-func TestEvents_CarryTheSameSnapshots(t *testing.T) {
+func TestEvents_CarrySameSnapshots(t *testing.T) {
 	for query, names := range map[string]string{"": "snapshot", "delta": "keyframe delta"} {
 		t.Run(names, func(t *testing.T) {
 			h, _, reg := serve(t, patient())
@@ -203,7 +203,7 @@ func TestEvents_RejectionsAreHTTPErrors(t *testing.T) {
 	}
 }
 
-func TestEvents_DrainSaysWhy(t *testing.T) {
+func TestEvents_DrainSendsReason(t *testing.T) {
 	h, _, reg := serve(t, patient())
 	c := dialEvents(t, serveEvents(t, h), "", false)
 	until(t, "the client to join", func() bool { return h.Len() == 1 })
@@ -219,7 +219,7 @@ func TestEvents_DrainSaysWhy(t *testing.T) {
 	expectClosed(t, reg, "1001")
 }
 
-func TestEvents_ClientsAreHeldToTheSameRules(t *testing.T) {
+func TestEvents_LimitsApply(t *testing.T) {
 	t.Run("accepts nothing", func(t *testing.T) {
 		o := patient()
 		o.WriteTimeout = 100 * time.Millisecond

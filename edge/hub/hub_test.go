@@ -256,7 +256,7 @@ func TestHub_EnforcesLimits(t *testing.T) {
 	}
 }
 
-func TestDrain_TellsEveryClient(t *testing.T) {
+func TestDrain_ClosesEveryClientWith1001(t *testing.T) {
 	h, url, _ := serve(t, patient())
 	clients := []*websocket.Conn{dial(t, url, false), dial(t, url, true)}
 	until(t, "both to join", func() bool { return h.Len() == 2 })
@@ -276,7 +276,7 @@ func TestDrain_TellsEveryClient(t *testing.T) {
 	}
 }
 
-func TestDrain_CutsOffClientsThatStay(t *testing.T) {
+func TestDrain_DisconnectsClientsThatStay(t *testing.T) {
 	h, url, _ := serve(t, patient())
 	dial(t, url, false) // reads nothing, so it does not hear that it should go
 	until(t, "the client to join", func() bool { return h.Len() == 1 })

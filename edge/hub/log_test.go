@@ -83,8 +83,8 @@ func TestHub_LogsConnections(t *testing.T) {
 	}
 }
 
-// TestMetrics_EveryCloseCodeHasASeries: a counter that is not there before its first rise hides that rise from Prometheus.
-func TestMetrics_EveryCloseCodeHasASeries(t *testing.T) {
+// TestMetrics_EveryCloseCodeHasSeries: a counter that is not there before its first rise hides that rise from Prometheus.
+func TestMetrics_EveryCloseCodeHasSeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	hub.New(patient(), reg)
 	for _, code := range []string{"left", "1001", "1002", "1003", "1007", "1008", "1009", "4008", "4029", "4030"} {

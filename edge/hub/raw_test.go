@@ -81,9 +81,9 @@ func masked(first byte, payload string) string {
 	return string(frame[:size]) + "\x00\x00\x00\x00" + payload
 }
 
-// TestWebSocket_RespondsAsTheRFCRequires sends each kind of frame, and says what must come back: the frames, the close code, and the
+// TestWebSocket_RespondsAsRFCRequires sends each kind of frame, and says what must come back: the frames, the close code, and the
 // connection's end. The reader's own test has more kinds; here it is the answers that matter.
-func TestWebSocket_RespondsAsTheRFCRequires(t *testing.T) {
+func TestWebSocket_RespondsAsRFCRequires(t *testing.T) {
 	const text, binary, closing, ping, pong, end = 0x1, 0x2, 0x8, 0x9, 0xA, 0x80
 	const deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 	closeWith := func(code int, text string) string {
@@ -193,8 +193,8 @@ func TestWebSocket_PingFloodIsClosed(t *testing.T) {
 	}
 }
 
-// TestHub_BrokenConnectionsLeaveNothing breaks connections off at every stage of their lives.
-func TestHub_BrokenConnectionsLeaveNothing(t *testing.T) {
+// TestHub_ReleasesBrokenConnections breaks connections off at every stage of their lives.
+func TestHub_ReleasesBrokenConnections(t *testing.T) {
 	o := hub.Options{MaxPerAddress: 5, MaxClients: 100, PingInterval: time.Minute, WriteTimeout: time.Minute}
 	h, url, reg := serve(t, o)
 	h.Broadcast(frame(t, 1, 1000))

@@ -153,10 +153,10 @@ func watch(t testing.TB, url string, delta, deflate, narrow bool) *spectator {
 	return v
 }
 
-// TestHub_EveryProtocolCarriesTheSameSnapshots: whatever the snapshots do and however slowly a client reads, what it has is at each
+// TestHub_EveryProtocolCarriesSameSnapshots: whatever the snapshots do and however slowly a client reads, what it has is at each
 // message what the plain protocol carries, byte for byte, and in the end the newest. Half of the clients read all the
 // time, half of them only now and then, so that they are behind in the middle of a frame.
-func TestHub_EveryProtocolCarriesTheSameSnapshots(t *testing.T) {
+func TestHub_EveryProtocolCarriesSameSnapshots(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			h, url, reg := serve(t, patient())
@@ -241,9 +241,9 @@ func labelled(t testing.TB, reg prometheus.Gatherer, name, value string) (sum fl
 	return sum
 }
 
-// TestHub_PongsWaitForTheFrameBeingWritten: a client that is in the middle of a frame is answered after it, not within it, and still
+// TestHub_PongFollowsFrameBeingWritten: a client that is in the middle of a frame is answered after it, not within it, and still
 // gets the newest in the end.
-func TestHub_PongsWaitForTheFrameBeingWritten(t *testing.T) {
+func TestHub_PongFollowsFrameBeingWritten(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	v := watch(t, url, false, false, true)
 	until(t, "the client to join", func() bool { return h.Len() == 1 })
@@ -272,8 +272,8 @@ func TestHub_PongsWaitForTheFrameBeingWritten(t *testing.T) {
 	}
 }
 
-// TestHub_PingsOfAClientBehindAreAFlood: its answers would have to be kept.
-func TestHub_PingsOfAClientBehindAreAFlood(t *testing.T) {
+// TestHub_PingFloodOfSlowClientIsClosed: its answers would have to be kept.
+func TestHub_PingFloodOfSlowClientIsClosed(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	v := watch(t, url, false, false, true)
 	until(t, "the client to join", func() bool { return h.Len() == 1 })
@@ -288,8 +288,8 @@ func TestHub_PingsOfAClientBehindAreAFlood(t *testing.T) {
 	expectClosed(t, reg, "1008")
 }
 
-// TestDrain_IsSpreadOverTheWindow: clients are told to go one after another, over the window.
-func TestDrain_IsSpreadOverTheWindow(t *testing.T) {
+// TestDrain_IsSpreadOverWindow: clients are told to go one after another, over the window.
+func TestDrain_IsSpreadOverWindow(t *testing.T) {
 	const n, window = 5, 200 * time.Millisecond
 	h, url, _ := serve(t, patient())
 	told := make(chan time.Time, n)

@@ -130,7 +130,7 @@ func TestProxies_Forwarded(t *testing.T) {
 	}
 }
 
-func TestProxies_ZeroValueTrustsNobody(t *testing.T) {
+func TestProxies_ZeroValueTrustsNone(t *testing.T) {
 	peer := netip.MustParseAddr("127.0.0.1")
 	var none realip.Proxies
 	if got := none.ForwardedFor(peer, lines("198.51.100.1")); got != peer {
@@ -138,7 +138,7 @@ func TestProxies_ZeroValueTrustsNobody(t *testing.T) {
 	}
 }
 
-func TestParseProxies(t *testing.T) {
+func TestParseProxies_ValidatesEntries(t *testing.T) {
 	for entry, wrong := range map[string]string{
 		"10.0.0.0/8":           "",
 		" 192.0.2.1 ":          "",
@@ -174,7 +174,7 @@ func TestProxies_TrustMatchesIPv4MappedIPv6(t *testing.T) {
 	}
 }
 
-func TestOf(t *testing.T) {
+func TestOf_UnmapsAddress(t *testing.T) {
 	for want, addr := range map[netip.Addr]net.Addr{
 		netip.MustParseAddr("192.0.2.1"): &net.TCPAddr{IP: net.ParseIP("192.0.2.1")}, // 16 bytes
 		netip.MustParseAddr("fe80::1"):   &net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"},

@@ -35,8 +35,8 @@ func TestVendor_MatchesChecksums(t *testing.T) {
 	}
 }
 
-// TestFiles_FitSizeBudget bounds what a first visit loads. Browsers do not load types and licences.
-func TestFiles_FitSizeBudget(t *testing.T) {
+// TestFiles_FitSizeLimit bounds what a first visit loads. Browsers do not load types and licences.
+func TestFiles_FitSizeLimit(t *testing.T) {
 	const maxSize = 100_000 // bytes
 	total := 0
 	err := fs.WalkDir(Files(), ".", func(name string, d fs.DirEntry, err error) error {

@@ -12,7 +12,7 @@ const (
 	agreed15 = agreed + "; server_max_window_bits=15"
 )
 
-func TestNegotiateDeflate(t *testing.T) {
+func TestNegotiateDeflate_Response(t *testing.T) {
 	for header, want := range map[string]string{
 		"":                   none,
 		"permessage-deflate": agreed,

@@ -123,7 +123,7 @@ func readAll(r *Reader) string {
 	}
 }
 
-func TestCloseCode(t *testing.T) {
+func TestCloseCode_ValidatesPayload(t *testing.T) {
 	with := func(code int, text string) []byte {
 		return append(binary.BigEndian.AppendUint16(nil, uint16(code)), text...)
 	}

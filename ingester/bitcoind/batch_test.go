@@ -197,7 +197,7 @@ func TestBatch_ErrorsAboutTheNode(t *testing.T) {
 	}
 }
 
-func TestAboutOne(t *testing.T) {
+func TestAboutOne_ClassifiesErrors(t *testing.T) {
 	for _, err := range []error{unreachable.wrapf("x"), busy.wrapf("x"), (&Error{Code: codeWarmUp}).classify(), credentials.wrapf("x"),
 		forbidden.wrapf("x"), (&Error{Code: codeMethod}).classify(), context.Canceled} {
 		if AboutOne(fmt.Errorf("call: %w", err)) {

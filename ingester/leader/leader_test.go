@@ -101,8 +101,8 @@ func TestElection_OneLeaderAtATime(t *testing.T) {
 	}
 }
 
-// TestElection_OneOfManyThatClaimAtOnce, and each term's epoch is later than the one before.
-func TestElection_OneOfManyThatClaimAtOnce(t *testing.T) {
+// TestElection_OneOfConcurrentClaims, and each term's epoch is later than the one before.
+func TestElection_OneOfConcurrentClaims(t *testing.T) {
 	client := startRedis(t)
 	before := contract.Epoch("0")
 	for range 10 {
@@ -140,7 +140,7 @@ func TestElection_ExpiredLeaseWithoutSuccessor(t *testing.T) {
 	}
 }
 
-func TestElection_ResignLetsACandidateIn(t *testing.T) {
+func TestElection_ResignFreesLease(t *testing.T) {
 	client := startRedis(t)
 	first, second := New(client, lease), New(client, lease)
 	old := elect(t, first)
@@ -156,9 +156,9 @@ func TestElection_ResignLetsACandidateIn(t *testing.T) {
 	}
 }
 
-// TestElection_PublishIsOneStep: a subscriber that receives the message finds the snapshot under the key, with both times
+// TestElection_PublishIsAtomic: a subscriber that receives the message finds the snapshot under the key, with both times
 // to live.
-func TestElection_PublishIsOneStep(t *testing.T) {
+func TestElection_PublishIsAtomic(t *testing.T) {
 	client := startRedis(t)
 	sub := client.Subscribe(t.Context(), contract.Channel)
 	defer sub.Close()
@@ -178,7 +178,7 @@ func TestElection_PublishIsOneStep(t *testing.T) {
 	}
 }
 
-func TestElection_EpochIsLaterThanAllBefore(t *testing.T) {
+func TestElection_EpochRises(t *testing.T) {
 	day := time.Now().Add(24 * time.Hour).UnixMilli()
 	for name, set := range map[string]func(*testing.T, *redis.Client){
 		"than the last election's, by a clock that was ahead": func(t *testing.T, client *redis.Client) {
@@ -199,7 +199,7 @@ func TestElection_EpochIsLaterThanAllBefore(t *testing.T) {
 	}
 }
 
-func TestElection_RedisThatWasEmptied(t *testing.T) {
+func TestElection_EmptiedRedis(t *testing.T) {
 	client := startRedis(t)
 	e := New(client, lease)
 	old := elect(t, e)
@@ -213,9 +213,9 @@ func TestElection_RedisThatWasEmptied(t *testing.T) {
 	}
 }
 
-// TestElection_RedisThatLostAnElection: a Redis that went back to old data has a lease of the leader before. The ingester
+// TestElection_RedisRestoredFromOldData: a Redis that went back to old data has a lease of the leader before. The ingester
 // that was elected since takes it over, or edges would reject the earlier leader's snapshots.
-func TestElection_RedisThatLostAnElection(t *testing.T) {
+func TestElection_RedisRestoredFromOldData(t *testing.T) {
 	client := startRedis(t)
 	earlier, later := New(client, lease), New(client, lease)
 	old := elect(t, earlier)
@@ -244,7 +244,7 @@ func TestElection_UnusableEpochInRedis(t *testing.T) {
 	}
 }
 
-func TestElection_RedisIsAway(t *testing.T) {
+func TestElection_RedisIsUnreachable(t *testing.T) {
 	client := startRedis(t)
 	e := New(client, lease)
 	epoch := elect(t, e)
@@ -263,7 +263,7 @@ func TestElection_RedisIsAway(t *testing.T) {
 	}
 }
 
-func TestDecodeClaim_Nonsense(t *testing.T) {
+func TestDecodeClaim_RejectsMalformed(t *testing.T) {
 	for _, reply := range [][]any{nil, {int64(1)}, {"1", "2"}, {int64(1), int64(2)}, {int64(1), "2", "3"}} {
 		if _, _, err := decodeClaim(reply); err == nil {
 			t.Errorf("%s: no error", fmt.Sprint(reply))

@@ -123,8 +123,8 @@ func backfillOf(t *testing.T, m *tamperer, log io.Writer, lines []transcript.Lin
 	return w
 }
 
-// TestBackfill_SkipsTransactionThatFails: the others are fetched, and the backfill ends.
-func TestBackfill_SkipsTransactionThatFails(t *testing.T) {
+// TestBackfill_SkipsFailingTransaction: the others are fetched, and the backfill ends.
+func TestBackfill_SkipsFailingTransaction(t *testing.T) {
 	lines := plainOf(many)
 	bodies := lines[len(simnode.Lines(1, 0)):]
 	bad, other := transaction(t, bodies[2*1234].Body).TxHash(), bodies[2*77].Body
@@ -297,9 +297,9 @@ func threeBlocks(t *testing.T) ([]transcript.Line, []minedBlock) {
 	return lines, blocks
 }
 
-// TestWalk_SkipsBlockThatFails: the walk continues after it. Of its payments those that were in the mempool before
+// TestWalk_SkipsFailingBlock: the walk continues after it. Of its payments those that were in the mempool before
 // remain evidence.
-func TestWalk_SkipsBlockThatFails(t *testing.T) {
+func TestWalk_SkipsFailingBlock(t *testing.T) {
 	lines, blocks := threeBlocks(t)
 	bad := blocks[1]
 	hostile := hex.EncodeToString(slices.Concat(make([]byte, 80), []byte{1}, testblock.Hostile()["witness item"]))

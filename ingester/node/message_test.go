@@ -27,7 +27,7 @@ func frames(t testing.TB, topic, body, counter string) [][]byte {
 	return [][]byte{[]byte(topic), b, c}
 }
 
-func TestDecode(t *testing.T) {
+func TestDecode_ValidMessages(t *testing.T) {
 	const number = "0700000000000000"
 	for name, c := range map[string]struct {
 		topic, body string

@@ -20,7 +20,7 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-func TestPlaceOf(t *testing.T) {
+func TestPlaceOf_ComparesEndpoints(t *testing.T) {
 	const ours, other, theirs = "tcp://127.0.0.1:28332", "tcp://127.0.0.1:28333", "tcp://0.0.0.0:28332"
 	n := func(topic, address string) bitcoind.Notification {
 		return bitcoind.Notification{Topic: topic, Address: address}

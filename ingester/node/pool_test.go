@@ -122,8 +122,8 @@ func TestPool_ReplaceReturnsUnlisted(t *testing.T) {
 	}
 }
 
-// TestNewerThan: changes that came during the request are applied again only if the list does not include them.
-func TestNewerThan(t *testing.T) {
+// TestNewerThan_DropsListedChanges: changes that came during the request are applied again only if the list does not include them.
+func TestNewerThan_DropsListedChanges(t *testing.T) {
 	block := change{letter: transcript.Connected, confirmed: ids(1)}
 	a := func(number uint64) change { return change{letter: transcript.Added, number: number} }
 	for name, c := range map[string]struct {

@@ -9,8 +9,8 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// TestRPCState takes an rpcState through what may happen to an RPC, second by second.
-func TestRPCState(t *testing.T) {
+// TestRPCState_Transitions takes an rpcState through what may happen to an RPC, second by second.
+func TestRPCState_Transitions(t *testing.T) {
 	const limit = 30
 	type step struct {
 		at              int // seconds
@@ -92,8 +92,8 @@ func TestRPCState(t *testing.T) {
 	}
 }
 
-// TestClockStep: passing time is no step, and neither is NTP's slewing.
-func TestClockStep(t *testing.T) {
+// TestClockStep_IgnoresSlewing: passing time is no step, and neither is NTP's slewing.
+func TestClockStep_IgnoresSlewing(t *testing.T) {
 	for name, c := range map[string]struct{ shown, passed, want time.Duration }{
 		"a tick":             {tickInterval, tickInterval, 0},
 		"a long pause":       {time.Hour, time.Hour, 0},

@@ -35,7 +35,7 @@ func prices(c *points.Points) []float64 {
 	return all
 }
 
-func TestNoEstimateNoPoints(t *testing.T) {
+func TestPoints_NoneWithoutEstimate(t *testing.T) {
 	c := points.New()
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000)})
 	if got := prices(c); len(got) != 0 {
@@ -47,7 +47,7 @@ func TestNoEstimateNoPoints(t *testing.T) {
 	}
 }
 
-func TestAPointIsWhatAPaymentImplies(t *testing.T) {
+func TestPoints_PriceImpliedByPayment(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	c.Add(id(1), start.Add(250*time.Millisecond), []payment.Satoshi{dollars(100, 5050), dollars(20, 4900)})
@@ -57,7 +57,7 @@ func TestAPointIsWhatAPaymentImplies(t *testing.T) {
 	}
 }
 
-func TestAPointKnowsItsRoundAmount(t *testing.T) {
+func TestPoints_HaveRoundAmounts(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5050), dollars(2.5, 4900)})
@@ -83,7 +83,7 @@ func TestAPointKnowsItsRoundAmount(t *testing.T) {
 	expect()
 }
 
-func TestTheNewestThousandOldestFirst(t *testing.T) {
+func TestPoints_NewestThousandOldestFirst(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	for i := range 20_000 {
@@ -101,7 +101,7 @@ func TestTheNewestThousandOldestFirst(t *testing.T) {
 	}
 }
 
-func TestThePastMayComeLater(t *testing.T) {
+func TestPoints_AcceptOlderPayments(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000)})
@@ -113,7 +113,7 @@ func TestThePastMayComeLater(t *testing.T) {
 	}
 }
 
-func TestAReplacedPaymentLeaves(t *testing.T) {
+func TestPoints_RemoveReplacedPayment(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000), dollars(50, 5000)})
@@ -124,8 +124,8 @@ func TestAReplacedPaymentLeaves(t *testing.T) {
 	}
 }
 
-// TestASmallMoveChangesNoPoint keeps updates small: clients are told of new points alone.
-func TestASmallMoveChangesNoPoint(t *testing.T) {
+// TestPoints_StableUnderSmallMoves keeps updates small: clients are told of new points alone.
+func TestPoints_StableUnderSmallMoves(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	for i := range 1000 {

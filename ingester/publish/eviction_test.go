@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestJudgeEviction on what INFO memory says.
-func TestJudgeEviction(t *testing.T) {
+// TestJudgeEviction_Policies on what INFO memory says.
+func TestJudgeEviction_Policies(t *testing.T) {
 	for name, c := range map[string]struct {
 		info           string
 		evicts, failed bool

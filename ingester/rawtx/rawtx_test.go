@@ -42,7 +42,7 @@ func block(t testing.TB) []byte {
 	return raw
 }
 
-func TestDecode(t *testing.T) {
+func TestDecode_Genesis(t *testing.T) {
 	tx, err := rawtx.Decode(unhex(t, genesis))
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-func TestDecodeBlock(t *testing.T) {
+func TestDecodeBlock_RealBlock(t *testing.T) {
 	got, err := rawtx.DecodeBlock(block(t))
 	if err != nil {
 		t.Fatal(err)

@@ -419,7 +419,7 @@ func TestNewNode_RejectsBadOptions(t *testing.T) {
 	}
 }
 
-func TestMerkleRoot(t *testing.T) {
+func TestMerkleRoot_RepeatsLastHash(t *testing.T) {
 	if got := replay.MerkleRoot(nil); got != (chainhash.Hash{}) {
 		t.Errorf("got %v for no transactions, want zero", got)
 	}

@@ -145,7 +145,7 @@ func TestRead_BoundsLines(t *testing.T) {
 	}
 }
 
-func TestIs(t *testing.T) {
+func TestIs_DetectsTranscript(t *testing.T) {
 	for head, want := range map[string]bool{"{": true, "\r\n\t {": true, "": false, "0100": false, "\n": false} {
 		if transcript.Is([]byte(head)) != want {
 			t.Errorf("%q: got %v", head, !want)

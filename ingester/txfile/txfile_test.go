@@ -136,7 +136,7 @@ func TestDecode_HostileClaims(t *testing.T) {
 	}
 }
 
-func TestRead(t *testing.T) {
+func TestRead_MissingFileAndStdin(t *testing.T) {
 	if _, err := txfile.Read(filepath.Join(t.TempDir(), "absent"), nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want ErrNotExist", err)
 	}

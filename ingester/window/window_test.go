@@ -21,7 +21,7 @@ func id(n int) chainhash.Hash {
 	return h
 }
 
-func TestATransactionCountsOnce(t *testing.T) {
+func TestWindow_CountsTransactionOnce(t *testing.T) {
 	w := window.New(3*time.Hour, 1000)
 	if !w.Add(id(1), start, []payment.Satoshi{5, 6}) {
 		t.Fatal("the first time was refused")
@@ -34,7 +34,7 @@ func TestATransactionCountsOnce(t *testing.T) {
 	}
 }
 
-func TestWithoutPaymentsIsKnownButNotActive(t *testing.T) {
+func TestWindow_TransactionWithoutPaymentsIsInactive(t *testing.T) {
 	w := window.New(3*time.Hour, 1000)
 	w.Add(id(1), start, nil)
 	if w.Len() != 1 || w.Active() != 0 || w.Add(id(1), start, nil) {
@@ -42,7 +42,7 @@ func TestWithoutPaymentsIsKnownButNotActive(t *testing.T) {
 	}
 }
 
-func TestRemoveGivesBackWhatWasAdded(t *testing.T) {
+func TestWindow_RemoveReturnsAmounts(t *testing.T) {
 	w := window.New(3*time.Hour, 1000)
 	w.Add(id(1), start, []payment.Satoshi{1})
 	w.Add(id(2), start.Add(time.Second), []payment.Satoshi{7, 8, 9})
@@ -65,7 +65,7 @@ func TestRemoveGivesBackWhatWasAdded(t *testing.T) {
 	}
 }
 
-func TestWhatIsOlderThanTheWindowLeaves(t *testing.T) {
+func TestWindow_ExpiresOldTransactions(t *testing.T) {
 	w := window.New(3*time.Hour, 10_000)
 	for i := range 3 * 360 {
 		w.Add(id(i), start.Add(time.Duration(i)*10*time.Second), []payment.Satoshi{1})
@@ -84,7 +84,7 @@ func TestWhatIsOlderThanTheWindowLeaves(t *testing.T) {
 	}
 }
 
-func TestThePastMayComeLater(t *testing.T) {
+func TestWindow_AcceptsOlderTransactions(t *testing.T) {
 	w := window.New(3*time.Hour, 1000)
 	w.Add(id(1), start, []payment.Satoshi{1})
 	w.Add(id(2), start.Add(-2*time.Hour), []payment.Satoshi{1})
@@ -97,7 +97,7 @@ func TestThePastMayComeLater(t *testing.T) {
 	}
 }
 
-func TestMemoryIsBounded(t *testing.T) {
+func TestWindow_LengthIsBounded(t *testing.T) {
 	const most = 5000
 	w := window.New(3*time.Hour, most)
 	for i := range 10 * most {
@@ -111,8 +111,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// TestWhatComesAndGoesIsBounded: transactions that are replaced at once leave room behind, which counts too.
-func TestWhatComesAndGoesIsBounded(t *testing.T) {
+// TestWindow_RemovedTransactionsAreBounded: transactions that are replaced at once leave room behind, which counts too.
+func TestWindow_RemovedTransactionsAreBounded(t *testing.T) {
 	const most = 5000
 	w := window.New(3*time.Hour, most)
 	w.Add(id(0), start, []payment.Satoshi{1})
@@ -125,8 +125,8 @@ func TestWhatComesAndGoesIsBounded(t *testing.T) {
 	}
 }
 
-// TestBytesPerTransaction holds the promise of New: about 200 bytes for each transaction.
-func TestBytesPerTransaction(t *testing.T) {
+// TestWindow_BytesPerTransaction holds the promise of New: about 200 bytes for each transaction.
+func TestWindow_BytesPerTransaction(t *testing.T) {
 	const n = 100_000
 	before := heap()
 	w := window.New(3*time.Hour, 2*n)
@@ -146,7 +146,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-func TestAQuietTickAllocatesNothing(t *testing.T) {
+func TestWindow_IdleTickAllocatesNothing(t *testing.T) {
 	w := window.New(3*time.Hour, 200_000)
 	for i := range 100_000 {
 		w.Add(id(i), start.Add(time.Duration(i)*100*time.Millisecond), []payment.Satoshi{1, 2})

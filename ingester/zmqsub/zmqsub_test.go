@@ -12,7 +12,7 @@ import (
 	zmq "github.com/pebbe/zmq4"
 )
 
-func TestCheckEndpoints(t *testing.T) {
+func TestCheckEndpoints_NamesErrors(t *testing.T) {
 	for _, good := range []string{
 		"tcp://127.0.0.1:28332", "tcp://[::1]:28332", "tcp://[fe80::1%eth0]:1", "tcp://localhost:65535", "tcp://bitcoin_node-1.example.:1",
 		"tcp://0.0.0.0:28332", "ipc:///run/bitcoind.sock", "ipc://@bitcoind", "ipc://bitcoind.sock",
@@ -208,7 +208,7 @@ func TestListener_TwoEndpoints(t *testing.T) {
 	}
 }
 
-func TestTry(t *testing.T) {
+func TestTry_ReportsLinks(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	links, received, err := Try(t.Context(), []string{node.bound}, nil)
 	if err != nil || len(links) != 1 || !links[0].Up || "tcp://"+links[0].Address != node.bound || links[0].Error() != nil || len(received) != 0 {

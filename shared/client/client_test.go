@@ -119,7 +119,7 @@ func follow(t *testing.T, url string, change func(*timing)) *record {
 	return r
 }
 
-func TestRun_ReconnectsUnlessTheCodeForbids(t *testing.T) {
+func TestRun_ReconnectsUnlessCodeForbids(t *testing.T) {
 	for _, code := range []websocket.StatusCode{1000, 1001, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4008, 4030, 4999} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			r := follow(t, serve(t, send(code, keyframe("5", 10)), last(keyframe("5", 20), delta(21))), nil)
@@ -146,8 +146,8 @@ func TestRun_ReconnectsUnlessTheCodeForbids(t *testing.T) {
 	}
 }
 
-// TestRun_FollowsAKeyframeToALowerEpoch, but keeps to the order within an epoch.
-func TestRun_FollowsAKeyframeToALowerEpoch(t *testing.T) {
+// TestRun_FollowsKeyframeToLowerEpoch, but keeps to the order within an epoch.
+func TestRun_FollowsKeyframeToLowerEpoch(t *testing.T) {
 	r := follow(t, serve(t,
 		send(websocket.StatusGoingAway, keyframe("6", 9), keyframe("5", 3), delta(4)),
 		last(keyframe("5", 2)),
@@ -199,8 +199,8 @@ func TestRun_WaitsAMinuteAfter4029(t *testing.T) {
 	}
 }
 
-// TestRun_DropsAConnectionThatBreaksTheProtocol and reconnects: the next edge may be a better one.
-func TestRun_DropsAConnectionThatBreaksTheProtocol(t *testing.T) {
+// TestRun_DropsConnectionAfterProtocolError and reconnects: the next edge may be a better one.
+func TestRun_DropsConnectionAfterProtocolError(t *testing.T) {
 	text := func(message string) turn {
 		return accept(func(ctx context.Context, conn *websocket.Conn) error {
 			conn.Write(ctx, websocket.MessageText, keyframe("5", 10)) //nolint:errcheck // the client may be gone
@@ -265,8 +265,8 @@ func frame(message []byte) string {
 	return "\x81\x7e" + string(binary.BigEndian.AppendUint16(nil, uint16(len(message)))) + string(message)
 }
 
-// TestRun_DropsASilentConnection that answers no ping, and ends the wait for one only by the time that a pong may take.
-func TestRun_DropsASilentConnection(t *testing.T) {
+// TestRun_DropsSilentConnection that answers no ping, and ends the wait for one only by the time that a pong may take.
+func TestRun_DropsSilentConnection(t *testing.T) {
 	for name, silent := range map[string]turn{
 		"from the start":       raw(""),
 		"after a keyframe":     raw(frame(keyframe("5", 10))),
@@ -282,8 +282,8 @@ func TestRun_DropsASilentConnection(t *testing.T) {
 	}
 }
 
-// TestRun_KeepsAQuietConnectionThatAnswers: an edge without news is no reason to reconnect.
-func TestRun_KeepsAQuietConnectionThatAnswers(t *testing.T) {
+// TestRun_KeepsQuietConnectionThatAnswers: an edge without news is no reason to reconnect.
+func TestRun_KeepsQuietConnectionThatAnswers(t *testing.T) {
 	pings := make(chan struct{}, 100)
 	quiet := func(t *testing.T, w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
@@ -312,7 +312,7 @@ func TestRun_KeepsAQuietConnectionThatAnswers(t *testing.T) {
 	}
 }
 
-func TestRun_RetriesAHandshakeThatFails(t *testing.T) {
+func TestRun_RetriesFailedHandshake(t *testing.T) {
 	for name, c := range map[string]struct {
 		bad    turn
 		status int
@@ -355,8 +355,8 @@ func status(code int) turn {
 	return func(_ *testing.T, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// TestRun_BoundsTheHandshake of a server that accepts connections and is silent.
-func TestRun_BoundsTheHandshake(t *testing.T) {
+// TestRun_HandshakeTimesOut of a server that accepts connections and is silent.
+func TestRun_HandshakeTimesOut(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
 	if err != nil {
 		t.Fatal(err)
@@ -376,7 +376,7 @@ func TestRun_BoundsTheHandshake(t *testing.T) {
 	}
 }
 
-func TestRun_NamesWhatIsWrongWithTheURL(t *testing.T) {
+func TestRun_RejectsInvalidURL(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                         "ws://",
 		"127.0.0.1:8080/ws":        "URL",
@@ -394,8 +394,8 @@ func TestRun_NamesWhatIsWrongWithTheURL(t *testing.T) {
 	}
 }
 
-// TestRun_EndsWithItsContext, wherever it is.
-func TestRun_EndsWithItsContext(t *testing.T) {
+// TestRun_EndsWithContext, wherever it is.
+func TestRun_EndsWithContext(t *testing.T) {
 	for name, edge := range map[string]turn{
 		"before the first snapshot": raw(""),
 		"after a snapshot":          raw(frame(keyframe("5", 10))),

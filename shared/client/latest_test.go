@@ -126,8 +126,8 @@ func TestLatest_StaleAfterSilence(t *testing.T) {
 	})
 }
 
-// TestLatest_SlowConsumerSkipsToTheNewest, and it is not told that the newest is stale because it was slow.
-func TestLatest_SlowConsumerSkipsToTheNewest(t *testing.T) {
+// TestLatest_SlowConsumerSkipsToNewest, and it is not told that the newest is stale because it was slow.
+func TestLatest_SlowConsumerSkipsToNewest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, delivered := consume(t, 10*time.Second)
 		for seq := range uint64(200) {
@@ -154,8 +154,8 @@ func TestLatest_DeliversNothingTwice(t *testing.T) {
 	}
 }
 
-// TestLatest_EndDeliversWhatIsLeft: the edge's last snapshot may have come just before its close frame.
-func TestLatest_EndDeliversWhatIsLeft(t *testing.T) {
+// TestLatest_EndDeliversPendingSnapshot: the edge's last snapshot may have come just before its close frame.
+func TestLatest_EndDeliversPendingSnapshot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, delivered := consume(t, 10*time.Second)
 		l.offer(numbered("5", 10, live))
@@ -169,8 +169,8 @@ func TestLatest_EndDeliversWhatIsLeft(t *testing.T) {
 	})
 }
 
-// TestLatest_NothingIsDeliveredAfterTheContext, also if it is deliver that ends it.
-func TestLatest_NothingIsDeliveredAfterTheContext(t *testing.T) {
+// TestLatest_DeliversNothingAfterContext, also if it is deliver that ends it.
+func TestLatest_DeliversNothingAfterContext(t *testing.T) {
 	for range 20 { // select chooses at random
 		l, calls := newLatest(), 0
 		ctx, cancel := context.WithCancel(t.Context())
@@ -186,8 +186,8 @@ func TestLatest_NothingIsDeliveredAfterTheContext(t *testing.T) {
 	}
 }
 
-// TestLatest_NewsAtTheSameInstantAsTheTimer is news.
-func TestLatest_NewsAtTheSameInstantAsTheTimer(t *testing.T) {
+// TestLatest_SnapshotBeatsTimerAtSameInstant is news.
+func TestLatest_SnapshotBeatsTimerAtSameInstant(t *testing.T) {
 	l := newLatest()
 	l.offer(numbered("5", 10, live))
 	if !l.markStale() || l.take().Status != live {
@@ -201,7 +201,7 @@ func TestLatest_NewsAtTheSameInstantAsTheTimer(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
+func TestBackoff_Bounds(t *testing.T) {
 	for failures, most := range map[int]time.Duration{
 		0: 500 * time.Millisecond, 1: time.Second, 5: 16 * time.Second, 6: 30 * time.Second, 7: 30 * time.Second, 1000: 30 * time.Second,
 	} {

@@ -38,7 +38,7 @@ func delta(t testing.TB, old, s *Snapshot) []byte {
 	return d.AppendJSON(nil)
 }
 
-func TestDeltaProtocolIsTheGoldenFiles(t *testing.T) {
+func TestDelta_MatchesGoldenFiles(t *testing.T) {
 	for name, got := range map[string][]byte{
 		"keyframe.json": example().AppendKeyframe(nil),
 		"delta.json":    delta(t, example(), successor()),
@@ -49,7 +49,7 @@ func TestDeltaProtocolIsTheGoldenFiles(t *testing.T) {
 	}
 }
 
-func TestReplicaRebuildsTheSnapshot(t *testing.T) {
+func TestReplica_RebuildsSnapshot(t *testing.T) {
 	var r Replica
 	expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
 	expectReplica(t, &r, goldenMessage(t, "delta.json"), successor())
@@ -66,9 +66,9 @@ func expectReplica(t testing.TB, r *Replica, message []byte, want *Snapshot) {
 	}
 }
 
-// TestAnyReignIsRebuilt: whatever goes and comes at the ends of the list, a replica that takes each message has the
+// TestReplica_RebuildsAnySequence: whatever goes and comes at the ends of the list, a replica that takes each message has the
 // same bytes as a client of the plain protocol.
-func TestAnyReignIsRebuilt(t *testing.T) {
+func TestReplica_RebuildsAnySequence(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var r Replica
@@ -109,7 +109,7 @@ func follow(rng *rand.Rand, old *Snapshot) *Snapshot {
 
 func cents(rng *rand.Rand) float64 { return float64(rng.IntN(10_000_000)) / 100 }
 
-func TestNoDeltaWhereNoneApplies(t *testing.T) {
+func TestDelta_NoneWhereNotApplicable(t *testing.T) {
 	for name, change := range map[string]func(*Snapshot){
 		"another epoch":     func(s *Snapshot) { s.Epoch = "1556771611001" },
 		"a seq was skipped": func(s *Snapshot) { s.Seq++ },
@@ -131,7 +131,7 @@ func TestNoDeltaWhereNoneApplies(t *testing.T) {
 	}
 }
 
-func TestDeltaFitsOneSegment(t *testing.T) {
+func TestDelta_FitsOneSegment(t *testing.T) {
 	old := example()
 	old.Transactions = make([]Point, MaxTransactions)
 	for i := range old.Transactions {
@@ -147,7 +147,7 @@ func TestDeltaFitsOneSegment(t *testing.T) {
 	}
 }
 
-func TestReplicaNamesWhatIsWrong(t *testing.T) {
+func TestReplica_RejectsInvalidMessages(t *testing.T) {
 	whole := string(goldenMessage(t, "delta.json"))
 	for name, c := range map[string]struct{ message, want string }{
 		"not JSON":             {"<html>", "not JSON"},

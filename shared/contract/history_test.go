@@ -11,13 +11,13 @@ import (
 // exampleEntry is the entry in testdata/entry.json, the golden file of the contract.
 var exampleEntry = HistoryEntry{Timestamp: 1556771672, Price: 5313.57, Low: 5301.1, High: 5325.9, Confidence: 0.987}
 
-func TestHistoryEntry_EncodingIsTheGoldenFile(t *testing.T) {
+func TestHistoryEntry_MatchesGoldenFile(t *testing.T) {
 	if got := exampleEntry.AppendJSON(nil); !bytes.Equal(got, goldenMessage(t, "entry.json")) {
 		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, goldenMessage(t, "entry.json"))
 	}
 }
 
-func TestHistoryEntry_DecodeGivesBackWhatWasEncoded(t *testing.T) {
+func TestHistoryEntry_RoundTrip(t *testing.T) {
 	if got, err := DecodeHistoryEntry(goldenMessage(t, "entry.json")); err != nil || got != exampleEntry {
 		t.Errorf("got %+v, %v, want %+v", got, err, exampleEntry)
 	}
@@ -29,7 +29,7 @@ func TestHistoryEntry_Slot(t *testing.T) {
 	}
 }
 
-func TestHistoryEntry_DecodeTakes(t *testing.T) {
+func TestHistoryEntry_DecodeAccepts(t *testing.T) {
 	for name, data := range map[string]string{
 		"more fields, of whatever kind": `[1556771672,5313.57,5301.10,5325.90,0.987,"new",{"a":[1,2]}]`,
 		"spaces":                        " [ 1556771672 , 5313.57,\t5301.1, 5325.9, 0.987 ]\n",
@@ -43,7 +43,7 @@ func TestHistoryEntry_DecodeTakes(t *testing.T) {
 	}
 }
 
-func TestHistoryEntry_DecodeNamesWhatIsWrong(t *testing.T) {
+func TestHistoryEntry_DecodeRejectsInvalid(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
 		"nothing":              {``, "not a JSON array"},
 		"not JSON":             {`[1,2,3,4,5`, "not a JSON array"},

@@ -15,7 +15,7 @@ var exampleAmounts = []PointAmount{
 	{Timestamp: 1556771672, Price: 5298.4, Amount: 10000},
 }
 
-func TestPointAmounts_EncodingIsTheGoldenFile(t *testing.T) {
+func TestPointAmounts_MatchesGoldenFile(t *testing.T) {
 	if got := AppendPointAmounts(nil, exampleAmounts); !bytes.Equal(got, goldenMessage(t, "points.json")) {
 		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, goldenMessage(t, "points.json"))
 	}
@@ -24,13 +24,13 @@ func TestPointAmounts_EncodingIsTheGoldenFile(t *testing.T) {
 	}
 }
 
-func TestPointAmounts_DecodeGivesBackWhatWasEncoded(t *testing.T) {
+func TestPointAmounts_RoundTrip(t *testing.T) {
 	if got, err := DecodePointAmounts(goldenMessage(t, "points.json")); err != nil || !slices.Equal(got, exampleAmounts) {
 		t.Errorf("got %+v, %v, want %+v", got, err, exampleAmounts)
 	}
 }
 
-func TestPointAmounts_DecodeTakes(t *testing.T) {
+func TestPointAmounts_DecodeAccepts(t *testing.T) {
 	for name, c := range map[string]struct {
 		data string
 		want []PointAmount
@@ -48,7 +48,7 @@ func TestPointAmounts_DecodeTakes(t *testing.T) {
 	}
 }
 
-func TestPointAmounts_DecodeNamesWhatIsWrong(t *testing.T) {
+func TestPointAmounts_DecodeRejectsInvalid(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
 		"nothing":          {``, "not a JSON array of arrays"},
 		"an object":        {`{"points":[]}`, "not a JSON array of arrays"},

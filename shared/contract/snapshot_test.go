@@ -30,13 +30,13 @@ func golden(t testing.TB) []byte {
 	return bytes.TrimSpace(data)
 }
 
-func TestEncodingIsTheGoldenFile(t *testing.T) {
+func TestSnapshot_MatchesGoldenFile(t *testing.T) {
 	if got := example().AppendJSON(nil); !bytes.Equal(got, golden(t)) {
 		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, golden(t))
 	}
 }
 
-func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
+func TestSnapshot_RoundTrip(t *testing.T) {
 	got, err := DecodeSnapshot(golden(t))
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +46,7 @@ func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
 	}
 }
 
-func TestNoPriceYet(t *testing.T) {
+func TestSnapshot_WithoutPrice(t *testing.T) {
 	s := &Snapshot{Status: Warming, Seq: 1, Epoch: EpochAt(time.UnixMilli(1556771611000))}
 	data := s.AppendJSON(nil)
 	if !bytes.Contains(data, []byte(`"transactions":[]`)) {
@@ -57,14 +57,14 @@ func TestNoPriceYet(t *testing.T) {
 	}
 }
 
-func TestDecodeIgnoresUnknownKeys(t *testing.T) {
+func TestDecode_IgnoresUnknownKeys(t *testing.T) {
 	data := strings.Replace(string(golden(t)), `{"price"`, `{"mood":{"now":"good"},"price"`, 1)
 	if _, err := DecodeSnapshot([]byte(data)); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestDecodeNamesWhatIsWrong(t *testing.T) {
+func TestDecode_RejectsInvalid(t *testing.T) {
 	whole := string(golden(t))
 	many := strings.Repeat(`{"timestamp":1,"price":1},`, MaxTransactions) + `{"timestamp":1,"price":1}`
 	for name, c := range map[string]struct{ old, new, want string }{
@@ -108,7 +108,7 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
-func TestNewerThan(t *testing.T) {
+func TestSnapshot_NewerThan(t *testing.T) {
 	at := func(epoch Epoch, seq uint64) *Snapshot {
 		return &Snapshot{Epoch: epoch, Seq: seq}
 	}
@@ -134,7 +134,7 @@ func TestNewerThan(t *testing.T) {
 	}
 }
 
-func TestEpochAfter(t *testing.T) {
+func TestEpochAfter_ExceedsOldAndClock(t *testing.T) {
 	now := time.UnixMilli(1_556_771_611_000)
 	for name, c := range map[string]struct{ old, want Epoch }{
 		"nothing before":           {"", "1556771611000"},
@@ -153,7 +153,7 @@ func TestEpochAfter(t *testing.T) {
 	}
 }
 
-func TestAppendJSONAllocatesNothing(t *testing.T) {
+func TestAppendJSON_AllocatesNothing(t *testing.T) {
 	s := example()
 	s.Transactions = make([]Point, MaxTransactions)
 	buf := s.AppendJSON(nil)

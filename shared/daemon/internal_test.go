@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-func TestServeInternal_ServesMetricsUntilTheContextEnds(t *testing.T) {
+func TestServeInternal_ServesMetricsUntilContextEnds(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	RegisterProcess(reg, "1.2.3")
 	ln, err := ListenInternal("127.0.0.1:0")
@@ -45,7 +45,7 @@ func TestServeInternal_ServesMetricsUntilTheContextEnds(t *testing.T) {
 	}
 }
 
-func TestListenInternal(t *testing.T) {
+func TestListenInternal_Errors(t *testing.T) {
 	if ln, err := ListenInternal(""); ln != nil || err != nil {
 		t.Errorf("without an address: got %v, %v", ln, err)
 	}
@@ -54,7 +54,7 @@ func TestListenInternal(t *testing.T) {
 	}
 }
 
-func TestHealthCommand(t *testing.T) {
+func TestHealthCommand_Errors(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }) //nolint:errcheck // the test sees it
 	mux.HandleFunc("/away", func(w http.ResponseWriter, _ *http.Request) {
@@ -75,8 +75,8 @@ func TestHealthCommand(t *testing.T) {
 	}
 }
 
-// TestNotifications: systemd's side of them is a datagram socket.
-func TestNotifications(t *testing.T) {
+// TestNotify_SystemdMessages: systemd's side of them is a datagram socket.
+func TestNotify_SystemdMessages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {

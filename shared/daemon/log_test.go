@@ -50,7 +50,7 @@ func TestLogLevels_OfComponents(t *testing.T) {
 	}
 }
 
-func TestParseLogLevels_NamesWhatIsWrong(t *testing.T) {
+func TestParseLogLevels_RejectsInvalid(t *testing.T) {
 	for levels, want := range map[string]string{
 		"":                     `want debug, info, warn or error`,
 		"loud":                 `"loud": want debug, info, warn or error, or COMPONENT=LEVEL with one of feed, hub`,
@@ -79,7 +79,7 @@ func TestNewLogger_WritesReadableDurations(t *testing.T) {
 	}
 }
 
-func TestNewLogger_ComponentInAGroupHasNoLevelOfItsOwn(t *testing.T) {
+func TestNewLogger_ComponentInGroupHasDefaultLevel(t *testing.T) {
 	levels, err := ParseLogLevels("info,feed=debug", components)
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func show(t *testing.T, args ...string) showCommand {
 	return commands.Show
 }
 
-func TestProgram_SettingsComeFromFlagsTheEnvironmentAndDefaults(t *testing.T) {
+func TestProgram_SettingsPrecedence(t *testing.T) {
 	t.Setenv("SIGHTGLASS_REDIS_CA", "ca.pem")
 	t.Setenv("SIGHTGLASS_LOG_FORMAT", "json")
 	got := show(t, "--log-format", "text", "--log-level", "error,feed=debug")
@@ -80,7 +80,7 @@ func TestProgram_RejectsUnknownComponents(t *testing.T) {
 	}
 }
 
-func TestProgram_HelpNamesItsOwnExamples(t *testing.T) {
+func TestProgram_HelpHasExamples(t *testing.T) {
 	var out bytes.Buffer
 	parser, err := program.Parser(new(testCommands), kong.Writers(&out, &out), kong.Exit(func(int) {}))
 	if err != nil {

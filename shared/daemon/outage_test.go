@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestOutage_IsLoggedTwiceAtItsBeginningThenOnceAMinute, and once at its end; the next outage begins again.
-func TestOutage_IsLoggedTwiceAtItsBeginningThenOnceAMinute(t *testing.T) {
+// TestOutage_LogsStartTwiceThenOnceAMinute, and once at its end; the next outage begins again.
+func TestOutage_LogsStartTwiceThenOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		o := Outage{Log: NewLogger(&out, "text", LogLevels{})}

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-func TestReading(t *testing.T) {
+func TestReading_SumsAndGrowth(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	plain := promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "plain"})
 	one := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{Name: "one"}, []string{"a"})
@@ -52,8 +52,8 @@ func TestReading(t *testing.T) {
 	}
 }
 
-// TestSummarise_LogsEachIntervalAndAtTheEnd, unless there is nothing to say.
-func TestSummarise_LogsEachIntervalAndAtTheEnd(t *testing.T) {
+// TestSummarise_LogsEachIntervalAndAtEnd, unless there is nothing to say.
+func TestSummarise_LogsEachIntervalAndAtEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		n := promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "n"})

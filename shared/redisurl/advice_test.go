@@ -15,9 +15,9 @@ type answer string
 func (a answer) Error() string { return string(a) }
 func (answer) RedisError()     {}
 
-// TestExplain: what Redis has answered is told from no answer, with what to do. infra/test/e2e gets most of these from real
+// TestExplain_NamesCauseAndAdvice: what Redis has answered is told from no answer, with what to do. infra/test/e2e gets most of these from real
 // servers.
-func TestExplain(t *testing.T) {
+func TestExplain_NamesCauseAndAdvice(t *testing.T) {
 	for _, c := range []struct {
 		err  error
 		want string // how it begins

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestEachForm(t *testing.T) {
+func TestParse_EachForm(t *testing.T) {
 	for url, want := range map[string]target{
 		"redis://127.0.0.1:6379":                {single: &redis.Options{Addr: "127.0.0.1:6379"}},
 		"redis://u:p%2Fw@h/2":                   {single: &redis.Options{Addr: "h:6379", Username: "u", Password: "p/w", DB: 2}},
@@ -52,8 +52,8 @@ func same(a, b *target) bool {
 	}
 }
 
-// TestEachNodeIsKnownByItsOwnName: with one name for all, only the first could prove itself.
-func TestEachNodeIsKnownByItsOwnName(t *testing.T) {
+// TestParse_TLSServerNamePerNode: with one name for all, only the first could prove itself.
+func TestParse_TLSServerNamePerNode(t *testing.T) {
 	for _, url := range []string{"rediss+cluster://a:1", "rediss+sentinel://a:1?master_name=m", "rediss://a:1?addr=b:2"} {
 		got, err := parse(url, Options{})
 		if err != nil {
@@ -74,7 +74,7 @@ func file(t *testing.T, text string) string {
 	return name
 }
 
-func TestWhatIsWrongIsNamed(t *testing.T) {
+func TestParse_NamesErrors(t *testing.T) {
 	for _, c := range []struct {
 		url, want string
 		o         Options
@@ -114,8 +114,8 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 	}
 }
 
-// TestNoErrorHoldsThePassword, whichever of its characters were not escaped.
-func TestNoErrorHoldsThePassword(t *testing.T) {
+// TestParse_ErrorsOmitPassword, whichever of its characters were not escaped.
+func TestParse_ErrorsOmitPassword(t *testing.T) {
 	for _, url := range []string{
 		"redis://u:hush/hush@h:6379", "redis://u:hush?hush@h:6379", "redis://u:hush#hush@h:6379", "redis://u:hush%hush@h:6379",
 		"redis://u:1/hush@h:6379", "redis://u:1?hush@h", "redis://u:x@hush/hush@h", "redis://u:hush\x7f@h", "redis://u:hush hush@h:port",

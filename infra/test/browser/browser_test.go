@@ -8,8 +8,8 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// TestThePageInABrowser runs the scripts, one after another, before one world. Each leaves it as it was.
-func TestThePageInABrowser(t *testing.T) {
+// TestPage_BrowserScripts runs the scripts, one after another, before one world. Each leaves it as it was.
+func TestPage_BrowserScripts(t *testing.T) {
 	programs.NeedBrowser(t)
 	scripts, err := filepath.Glob("*.test.mjs")
 	if err != nil || len(scripts) == 0 {

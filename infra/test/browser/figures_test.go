@@ -13,9 +13,9 @@ import (
 	"sightglass/infra/test/internal/redistest"
 )
 
-// TestFigures prints what the page costs a reader's machine. The snapshots are made up, since it is their size that
+// TestPage_PrintsFigures prints what the page costs a reader's machine. The snapshots are made up, since it is their size that
 // costs: 8 new points in each, as on mainnet, and 1,000 for a page that holds all that it ever draws.
-func TestFigures(t *testing.T) {
+func TestPage_PrintsFigures(t *testing.T) {
 	minutes := os.Getenv("MINUTES")
 	if minutes == "" {
 		t.Skip("it takes minutes and asserts nothing: `make bench-browser`")

@@ -83,10 +83,10 @@ func wait(random *rand.Rand, least, most time.Duration) {
 	<-time.After(least + time.Duration(random.Int64N(int64(most-least))))
 }
 
-// TestChaos breaks things at random for DURATION (30s), with CLIENTS (500) and the choices that SEED makes. With LIMIT
+// TestFleet_RecoversFromRandomFaults breaks things at random for DURATION (30s), with CLIENTS (500) and the choices that SEED makes. With LIMIT
 // it also fails if the clients need longer than that after the last fault; without, a minute is enough, as machines
 // differ.
-func TestChaos(t *testing.T) {
+func TestFleet_RecoversFromRandomFaults(t *testing.T) {
 	duration, seed := setting(t, "DURATION", 30*time.Second, time.ParseDuration), setting(t, "SEED", uint64(time.Now().UnixNano()), parseUint)
 	n, limit := setting(t, "CLIENTS", 500, strconv.Atoi), setting(t, "LIMIT", time.Minute, time.ParseDuration)
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -16,9 +16,9 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// TestRedisAnswers: what a real Redis answers instead of working is told as its answer, with what to do, by the probe and
+// TestRedis_ErrorsAreReportedWithAdvice: what a real Redis answers instead of working is told as its answer, with what to do, by the probe and
 // by the edge's log; nobody is asked whether it runs.
-func TestRedisAnswers(t *testing.T) {
+func TestRedis_ErrorsAreReportedWithAdvice(t *testing.T) {
 	for name, c := range map[string]struct {
 		args  []string
 		setUp func(t *testing.T, client *redis.Client)

@@ -72,7 +72,7 @@ func firstEvent(t testing.TB, body io.Reader) (text []byte) {
 // plain keeps no connections, which an edge that ends would wait for.
 var plain = &http.Transport{DisableCompression: true, DisableKeepAlives: true}
 
-func TestHistoryQueries(t *testing.T) {
+func TestAPI_HistoryQueries(t *testing.T) {
 	server := redistest.Start(t)
 	fill(t, server.Client(), began, 6) // a minute: prices 1 to 6
 	e := edgeWith(t, server, unchanged)
@@ -141,8 +141,8 @@ func expectError(t testing.TB, got response, status int) string {
 	return failure.Error.Message
 }
 
-// TestConditionalAndCompressed: for everything that many ask for.
-func TestConditionalAndCompressed(t *testing.T) {
+// TestAPI_ConditionalAndCompressedResponses: for everything that many ask for.
+func TestAPI_ConditionalAndCompressedResponses(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	s := priced(float64(time.Now().Unix()), 5313.57)
@@ -211,7 +211,7 @@ func unpack(t testing.TB, packed response) []byte {
 	return body
 }
 
-func TestCORS(t *testing.T) {
+func TestAPI_CORSHeaders(t *testing.T) {
 	server := redistest.Start(t)
 	const friend, stranger = "https://friend.example", "https://stranger.example"
 	for name, c := range map[string]struct {
@@ -265,8 +265,8 @@ func TestCORS(t *testing.T) {
 	}
 }
 
-// TestMethods: HEAD wherever there is a GET, 405 that says what may be, 404 for what is not there, always in our shape.
-func TestMethods(t *testing.T) {
+// TestAPI_Methods: HEAD wherever there is a GET, 405 that says what may be, 404 for what is not there, always in our shape.
+func TestAPI_Methods(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
@@ -301,8 +301,8 @@ func TestMethods(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoRequest is told so in our shape too, not in the server's plain text.
-func TestWhatIsNoRequest(t *testing.T) {
+// TestAPI_RejectsMalformedRequests is told so in our shape too, not in the server's plain text.
+func TestAPI_RejectsMalformedRequests(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	const host = "\r\nHost: x\r\n"
 	for name, c := range map[string]struct {
@@ -372,8 +372,8 @@ func TestWhatIsNoRequest(t *testing.T) {
 	}
 }
 
-// TestEveryPathWantsAHost, whether it is there or not, and hangs up: the request may be half of someone else's.
-func TestEveryPathWantsAHost(t *testing.T) {
+// TestAPI_EveryPathRequiresHost, whether it is there or not, and hangs up: the request may be half of someone else's.
+func TestAPI_EveryPathRequiresHost(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	for _, path := range []string{"/", "/embed", "/clock", "/static/client.js", "/livez", "/readyz", "/health", "/api/v1/snapshot", "/api/openapi.json", "/ws/mempool", "/nothing"} {
 		for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "BREW"} {

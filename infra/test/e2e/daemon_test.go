@@ -19,8 +19,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestSIGTERMDrainsAnEdge: the real program tells its clients to go elsewhere and exits with 0.
-func TestSIGTERMDrainsAnEdge(t *testing.T) {
+// TestEdge_SIGTERMDrains: the real program tells its clients to go elsewhere and exits with 0.
+func TestEdge_SIGTERMDrains(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
@@ -48,8 +48,8 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	<-stopped
 }
 
-// TestTheProgramsTogether: replay, ingester and edge as three processes, as an operator runs them.
-func TestTheProgramsTogether(t *testing.T) {
+// TestPrograms_ReplayIngesterEdge: replay, ingester and edge as three processes, as an operator runs them.
+func TestPrograms_ReplayIngesterEdge(t *testing.T) {
 	server := redistest.Start(t)
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq, addr, metrics := "tcp://"+programs.FreeAddr(t), programs.FreeAddr(t), programs.FreeAddr(t)
@@ -83,8 +83,8 @@ func gauge(metrics, name string) float64 {
 	return 0
 }
 
-// TestBadSettingsAreNamed: the programs say what is wrong and what to do, and exit with a status that is not 0.
-func TestBadSettingsAreNamed(t *testing.T) {
+// TestPrograms_NameBadSettings: the programs say what is wrong and what to do, and exit with a status that is not 0.
+func TestPrograms_NameBadSettings(t *testing.T) {
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,8 +121,8 @@ func TestBadSettingsAreNamed(t *testing.T) {
 	}
 }
 
-// TestIngester_RetiredSettingsAreNamed: the flags are unknown, and the variables are said to have no effect.
-func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
+// TestIngester_NamesRetiredSettings: the flags are unknown, and the variables are said to have no effect.
+func TestIngester_NamesRetiredSettings(t *testing.T) {
 	ingester, server := programs.Build(t, "ingester", "ingester"), redistest.Start(t)
 	for _, flag := range []string{"--interval", "--window"} {
 		if out, err := exec.Command(ingester, "checkconfig", flag, "5s").CombinedOutput(); err == nil || !strings.Contains(string(out), "unknown flag "+flag) {
@@ -147,8 +147,8 @@ func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
 	}
 }
 
-// TestEdge_OldVariableOfASettingWorksWithAWarning: the setting has the value, and run and checkconfig name the new variable.
-func TestEdge_OldVariableOfASettingWorksWithAWarning(t *testing.T) {
+// TestEdge_OldVariableWorksWithWarning: the setting has the value, and run and checkconfig name the new variable.
+func TestEdge_OldVariableWorksWithWarning(t *testing.T) {
 	edge, server := programs.Build(t, "edge", "edge"), redistest.Start(t)
 	const warning = "SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS is now called SIGHTGLASS_MAX_CONNS_PER_ADDRESS"
 	t.Setenv("SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS", "9")

@@ -20,9 +20,9 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestFramesAreWhatWasAgreedOn: for each offer of permessage-deflate, good or bad, the answer's header and the frames that
+// TestWebSocket_FramesMatchNegotiatedDeflate: for each offer of permessage-deflate, good or bad, the answer's header and the frames that
 // follow say the same. The package ws has more offers; here it is the socket that matters, in both protocols.
-func TestFramesAreWhatWasAgreedOn(t *testing.T) {
+func TestWebSocket_FramesMatchNegotiatedDeflate(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)

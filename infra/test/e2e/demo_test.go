@@ -24,7 +24,7 @@ func demoOptions(t *testing.T, out *bytes.Buffer) demo.Options {
 	}
 }
 
-func TestTheDemoComesUpAndGoesDown(t *testing.T) {
+func TestDemo_StartsAndStops(t *testing.T) {
 	var out bytes.Buffer
 	d, err := demo.New(t.Context(), demoOptions(t, &out))
 	if err != nil {
@@ -67,7 +67,7 @@ func awaitDemoHistory(t *testing.T, url string) {
 	})
 }
 
-func TestWhatIsInTheWayIsNamed(t *testing.T) {
+func TestDemo_NamesBadSettings(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

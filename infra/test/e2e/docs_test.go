@@ -43,8 +43,8 @@ var snippets = map[string]struct {
 	"redis-history":     {shell("redis-cli"), `^\[\d+,5\d{3}\.`},
 }
 
-// TestTheSnippetsForClients runs what docs/clients.md tells people to run, as it stands there but for the addresses.
-func TestTheSnippetsForClients(t *testing.T) {
+// TestDocs_ClientSnippetsRun runs what docs/clients.md tells people to run, as it stands there but for the addresses.
+func TestDocs_ClientSnippetsRun(t *testing.T) {
 	w := start(t, 1)
 	addresses := strings.NewReplacer(
 		"127.0.0.1:8080", w.edges[0].Addr().String(),

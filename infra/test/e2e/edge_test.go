@@ -23,9 +23,9 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestDeltaIsThePlainStream: on real transactions, a client of the delta protocol has at each seq the very bytes of the
+// TestDelta_RebuildsPlainStream: on real transactions, a client of the delta protocol has at each seq the very bytes of the
 // plain one, and nearly all that it gets is deltas that fit one segment.
-func TestDeltaIsThePlainStream(t *testing.T) {
+func TestDelta_RebuildsPlainStream(t *testing.T) {
 	w := start(t, 1)
 	plain, delta := dial(t, w.edges[0], source(0)), dialDelta(t, w.edges[0])
 	want, replica := make(map[uint64]string), new(contract.Replica)
@@ -70,9 +70,9 @@ func dialDelta(t testing.TB, e *edge.Edge) *websocket.Conn {
 	})
 }
 
-// TestARedisThatHangsIsStale: it accepts connections and answers nothing. The clients are told, once; when it goes on,
+// TestEdge_HungRedisMakesSnapshotsStale: it accepts connections and answers nothing. The clients are told, once; when it goes on,
 // so does the stream.
-func TestARedisThatHangsIsStale(t *testing.T) {
+func TestEdge_HungRedisMakesSnapshotsStale(t *testing.T) {
 	server := redistest.Start(t)
 	e := edgeWith(t, server, unchanged)
 	client := server.Client()
@@ -119,9 +119,9 @@ func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq 
 	}
 }
 
-// TestDrainingComesInSteps: first the edge is not ready and takes no one new, while clients still get everything; then
+// TestDrain_ReportsNotReadyBeforeClosing: first the edge is not ready and takes no one new, while clients still get everything; then
 // they are told to go.
-func TestDrainingComesInSteps(t *testing.T) {
+func TestDrain_ReportsNotReadyBeforeClosing(t *testing.T) {
 	server := redistest.Start(t)
 	o := edge.Defaults()
 	o.Listen, o.Redis, o.Log = "127.0.0.1:0", server.URL(), quiet(t)
@@ -153,8 +153,8 @@ func TestDrainingComesInSteps(t *testing.T) {
 	}
 }
 
-// TestHandshakesThatAreNone: each gets the status that says what is wrong with it, and no connection counts.
-func TestHandshakesThatAreNone(t *testing.T) {
+// TestHandshake_Responses: each gets the status that says what is wrong with it, and no connection counts.
+func TestHandshake_Responses(t *testing.T) {
 	server := redistest.Start(t)
 	e := edgeWith(t, server, unchanged)
 	const good = "GET /ws/mempool HTTP/1.1\nHost: x\nUpgrade: websocket\nConnection: keep-alive, Upgrade\n" +

@@ -53,8 +53,8 @@ func expectSeq(t *testing.T, frames <-chan *feed.Update, epoch contract.Epoch, s
 	}
 }
 
-// TestBadSnapshotsHarmNoOthers puts everything on the channel that does not belong there.
-func TestBadSnapshotsHarmNoOthers(t *testing.T) {
+// TestFeed_SkipsInvalidSnapshots puts everything on the channel that does not belong there.
+func TestFeed_SkipsInvalidSnapshots(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	f, frames, reg := follow(t, server.URL())
@@ -87,8 +87,8 @@ sightglass_feed_rejected_total{reason="old"} 2
 	}
 }
 
-// TestALateEdgeHasTheLatestAtOnce: nothing is published while it is there, and still it has a snapshot.
-func TestALateEdgeHasTheLatestAtOnce(t *testing.T) {
+// TestFeed_CatchesUpAfterSubscribing: nothing is published while it is there, and still it has a snapshot.
+func TestFeed_CatchesUpAfterSubscribing(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
@@ -97,8 +97,8 @@ func TestALateEdgeHasTheLatestAtOnce(t *testing.T) {
 	expectSeq(t, frames, "5", 10)
 }
 
-// TestAnOldSnapshotInRedisIsStale: an edge that starts when the ingester is long gone says so at once.
-func TestAnOldSnapshotInRedisIsStale(t *testing.T) {
+// TestFeed_OldSnapshotInRedisIsStale: an edge that starts when the ingester is long gone says so at once.
+func TestFeed_OldSnapshotInRedisIsStale(t *testing.T) {
 	server := redistest.Start(t)
 	old := contract.Snapshot{Price: 5313.57, Status: contract.Live, Timestamp: 1556771671, Epoch: "5", Seq: 10}
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, old.AppendJSON(nil), 0).Err(); err != nil {
@@ -111,8 +111,8 @@ func TestAnOldSnapshotInRedisIsStale(t *testing.T) {
 	}
 }
 
-// TestALinkThatRedisCutIsMadeAgain: after CLIENT KILL the feed subscribes again and reads what it missed.
-func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
+// TestFeed_ResubscribesAfterClientKill: after CLIENT KILL the feed subscribes again and reads what it missed.
+func TestFeed_ResubscribesAfterClientKill(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	f, frames, _ := follow(t, server.URL())
@@ -131,8 +131,8 @@ func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
 	expectSeq(t, frames, "5", 12)
 }
 
-// TestFeed_LogsEachOutageTwiceAtItsBeginning: the second outage as the first, although less than a minute lies between.
-func TestFeed_LogsEachOutageTwiceAtItsBeginning(t *testing.T) {
+// TestFeed_LogsStartOfEachOutageTwice: the second outage as the first, although less than a minute lies between.
+func TestFeed_LogsStartOfEachOutageTwice(t *testing.T) {
 	server := redistest.Start(t)
 	client, err := redisurl.Open(server.URL(), redisurl.Options{})
 	if err != nil {

@@ -36,7 +36,7 @@ func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options
 	return edges
 }
 
-func TestTheEleventhOnAnyEdge(t *testing.T) {
+func TestConnLimit_CountsAcrossEdges(t *testing.T) {
 	server := redistest.Start(t)
 	edges := fleet(t, server, 2, unchanged)
 	a, b := edges[0].Addr(), edges[1].Addr()
@@ -61,8 +61,8 @@ func TestTheEleventhOnAnyEdge(t *testing.T) {
 	wstest.MustNotJoin(t, source(0), a, b)
 }
 
-// TestAnEdgesPlacesEndWithIt: one that is killed gives nothing back, and its leases end; one that stops gives them back.
-func TestAnEdgesPlacesEndWithIt(t *testing.T) {
+// TestConnLimit_LeasesEndWithEdge: one that is killed gives nothing back, and its leases end; one that stops gives them back.
+func TestConnLimit_LeasesEndWithEdge(t *testing.T) {
 	server := redistest.Start(t)
 	survivor := fleet(t, server, 1, unchanged)[0].Addr()
 	program := programs.Build(t, "edge", "edge")
@@ -93,8 +93,8 @@ func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 	}
 }
 
-// TestWithoutRedisEachEdgeCountsAlone, and when Redis is back, empty, it is told of who is here.
-func TestWithoutRedisEachEdgeCountsAlone(t *testing.T) {
+// TestConnLimit_CountsPerEdgeWithoutRedis, and when Redis is back, empty, it is told of who is here.
+func TestConnLimit_CountsPerEdgeWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	edges := fleet(t, server, 2, unchanged)
 	a, b := edges[0].Addr(), edges[1].Addr()
@@ -113,8 +113,8 @@ func TestWithoutRedisEachEdgeCountsAlone(t *testing.T) {
 	wstest.MustNotJoin(t, source(1), b)
 }
 
-// TestAHungRedisKeepsNobodyWaiting: it answers no more, and handshakes go through long before it would.
-func TestAHungRedisKeepsNobodyWaiting(t *testing.T) {
+// TestConnLimit_HungRedisDoesNotDelayHandshakes: it answers no more, and handshakes go through long before it would.
+func TestConnLimit_HungRedisDoesNotDelayHandshakes(t *testing.T) {
 	server := redistest.Start(t)
 	e := fleet(t, server, 1, unchanged)[0]
 	client := server.Client()
@@ -125,8 +125,8 @@ func TestAHungRedisKeepsNobodyWaiting(t *testing.T) {
 	wstest.MustNotJoin(t, source(0), e.Addr())
 }
 
-// TestTheRightsThatAClusterLimitNeeds are those that the documentation names, and no more.
-func TestTheRightsThatAClusterLimitNeeds(t *testing.T) {
+// TestConnLimit_DocumentedRightsSuffice are those that the documentation names, and no more.
+func TestConnLimit_DocumentedRightsSuffice(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	rights := "on >secret resetkeys resetchannels %R~sightglass:* &sightglass:* -@all +get +subscribe +unsubscribe +ping +hello +client|setname " +

@@ -17,8 +17,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestClient_FollowsARealEdge through the loss of Redis, a restart of the edge and its crash.
-func TestClient_FollowsARealEdge(t *testing.T) {
+// TestClient_FollowsEdgeThroughOutages through the loss of Redis, a restart of the edge and its crash.
+func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
 	w := start(t, 0)
 	program, addr := programs.Build(t, "edge", "edge"), programs.FreeAddr(t)
 	launch := func() *programs.Process {
@@ -57,8 +57,8 @@ func TestClient_FollowsARealEdge(t *testing.T) {
 	f.awaitNewer(t, s)
 }
 
-// TestClient_WaitsAMinuteForAPlace when its address has all the connections that it may have.
-func TestClient_WaitsAMinuteForAPlace(t *testing.T) {
+// TestClient_WaitsAMinuteAfter4029 when its address has all the connections that it may have.
+func TestClient_WaitsAMinuteAfter4029(t *testing.T) {
 	w := start(t, 1)
 	for range perAddress {
 		if _, err := view(t, w.edges[0], source(0)).Next(t.Context()); err != nil {

@@ -10,8 +10,8 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// TestHealth: the programs' own probes, for images without a shell, say in one line what is wrong, and exit with 1.
-func TestHealth(t *testing.T) {
+// TestHealthCommand_ReportsCause: the programs' own probes, for images without a shell, say in one line what is wrong, and exit with 1.
+func TestHealthCommand_ReportsCause(t *testing.T) {
 	server := redistest.Start(t)
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq, addr, internal := "tcp://"+programs.FreeAddr(t), programs.FreeAddr(t), programs.FreeAddr(t)

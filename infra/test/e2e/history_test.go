@@ -113,8 +113,8 @@ func expectStored(t *testing.T, client *redis.Client, want ...float64) {
 	programs.Until(t, fmt.Sprintf("the history to be %v", want), func() bool { return slices.Equal(stored(t, client), want) })
 }
 
-// TestOneEntryASlot: whoever writes, however often, and whatever the clock does.
-func TestOneEntryASlot(t *testing.T) {
+// TestHistory_OneEntryPerSlot: whoever writes, however often, and whatever the clock does.
+func TestHistory_OneEntryPerSlot(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	first, _, stop := publisher(t, server)
@@ -143,9 +143,9 @@ func TestOneEntryASlot(t *testing.T) {
 	expectStored(t, client, 100, 412, 422, 230)
 }
 
-// TestTheCourseIsTheLeaders: what an ingester remembers of the time when it could not reach Redis does not replace what
+// TestHistory_FormerLeaderReplacesNothing: what an ingester remembers of the time when it could not reach Redis does not replace what
 // its successor wrote meanwhile.
-func TestTheCourseIsTheLeaders(t *testing.T) {
+func TestHistory_FormerLeaderReplacesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	old, reg, stopOld := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler)) // it ticks when we say so
@@ -166,8 +166,8 @@ func TestTheCourseIsTheLeaders(t *testing.T) {
 	expectStored(t, client, 100)
 }
 
-// TestTheHistoryIsBounded: in Redis the oldest leave.
-func TestTheHistoryIsBounded(t *testing.T) {
+// TestHistory_IsBounded: in Redis the oldest leave.
+func TestHistory_IsBounded(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	fill(t, client, began, contract.MaxHistoryEntries)
@@ -196,8 +196,8 @@ func fill(t testing.TB, client *redis.Client, from int64, n int) {
 	}
 }
 
-// TestAnHourWithoutRedisIsWrittenLater, and what is older is lost.
-func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
+// TestHistory_WritesLastHourAfterOutage, and what is older is lost.
+func TestHistory_WritesLastHourAfterOutage(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	p, reg, stop := publisher(t, server)
@@ -238,8 +238,8 @@ func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 	return 0
 }
 
-// TestAHistoryThatRedisRefusesCostsNoSnapshot: somebody has used its name for something else.
-func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
+// TestHistory_RejectedWriteDoesNotAffectSnapshots: somebody has used its name for something else.
+func TestHistory_RejectedWriteDoesNotAffectSnapshots(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	if err := client.Set(t.Context(), contract.KeyHistory, "mine", 0).Err(); err != nil {
@@ -260,8 +260,8 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	expectStored(t, client, 100, 110)
 }
 
-// TestTheRightsThatRedisMustGive are those that the changelog names.
-func TestTheRightsThatRedisMustGive(t *testing.T) {
+// TestHistory_DocumentedRightsSuffice are those that the changelog names.
+func TestHistory_DocumentedRightsSuffice(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	const base = "on >secret resetkeys resetchannels ~sightglass:* &sightglass:* -@all +set +get +del +publish +eval +evalsha +multi +exec +ping +hello +client|setname"
@@ -321,8 +321,8 @@ var everything = fmt.Sprintf("/history?from=0&to=%d", int64(began)+1e6)
 // entriesIn counts the entries of a history.
 func entriesIn(body string) int { return strings.Count(body, "[") - 1 }
 
-// TestHistoryCache_AsksRedisOnce, however many requests come.
-func TestHistoryCache_AsksRedisOnce(t *testing.T) {
+// TestHistoryCache_FetchesOnce, however many requests come.
+func TestHistoryCache_FetchesOnce(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	fill(t, client, began, 8640)
@@ -351,8 +351,8 @@ func TestHistoryCache_AsksRedisOnce(t *testing.T) {
 	}
 }
 
-// TestHistoryCache_ServesTheLastKnownWithoutRedis, and asks no more often than with one.
-func TestHistoryCache_ServesTheLastKnownWithoutRedis(t *testing.T) {
+// TestHistoryCache_ServesLastKnownWithoutRedis, and asks no more often than with one.
+func TestHistoryCache_ServesLastKnownWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	fill(t, server.Client(), began, 3)
 	known, knownReg := newAPI(t, server)

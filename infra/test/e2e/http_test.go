@@ -13,7 +13,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-func TestHTTP(t *testing.T) {
+func TestEdge_HTTPEndpoints(t *testing.T) {
 	w := start(t, 1)
 	e := w.edges[0]
 
@@ -93,7 +93,7 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
-func TestBeforeTheFirstSnapshot(t *testing.T) {
+func TestEdge_NotReadyBeforeFirstSnapshot(t *testing.T) {
 	server := redistest.Start(t)
 	e := edgeWith(t, server, unchanged)
 	none := request(t, "GET", e, "/api/v1/snapshot", nil)

@@ -10,9 +10,9 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestAnEdgeIsKilled: kill -9 of an edge costs its clients a reconnect elsewhere, and no more: they have the current
+// TestEdge_ClientsOfKilledEdgeReconnect: kill -9 of an edge costs its clients a reconnect elsewhere, and no more: they have the current
 // state at once, and never an older one than before.
-func TestAnEdgeIsKilled(t *testing.T) {
+func TestEdge_ClientsOfKilledEdgeReconnect(t *testing.T) {
 	w := start(t, 1)
 	addr := programs.FreeAddr(t)
 	doomed := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", w.redis.URL())

@@ -152,9 +152,9 @@ func (f *electorate) watchChannel(t *testing.T) {
 	t.Cleanup(func() { sub.Close(); done.Wait() })
 }
 
-// TestTheLeaderGoes: kill -9 of the ingester that publishes, then one that hangs and wakes up again, then one that is
+// TestLeader_Failover: kill -9 of the ingester that publishes, then one that hangs and wakes up again, then one that is
 // stopped. Each time another goes on, no client is disconnected, and nothing older comes after something newer.
-func TestTheLeaderGoes(t *testing.T) {
+func TestLeader_Failover(t *testing.T) {
 	f := startElectorate(t)
 	first := f.launch(t)
 	second := f.launch(t)
@@ -247,8 +247,8 @@ func TestLeader_RedisLosesAnElection(t *testing.T) {
 	})
 }
 
-// TestAnEpochThatIsNoneIsNamed: somebody has written over the key, and nothing can be later.
-func TestAnEpochThatIsNoneIsNamed(t *testing.T) {
+// TestLeader_NamesUnusableEpoch: somebody has written over the key, and nothing can be later.
+func TestLeader_NamesUnusableEpoch(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	if err := client.Set(t.Context(), contract.KeyEpoch, "99999999999999999999999999", 0).Err(); err != nil {

@@ -86,9 +86,9 @@ func (s stage) run(addr net.Addr, from net.IP) (opened bool) {
 	return opened
 }
 
-// TestCountsEndAtZero: clients break off at every stage, many at once and more than may be here, and in the end nothing
+// TestEdge_GaugesReturnToZero: clients break off at every stage, many at once and more than may be here, and in the end nothing
 // is counted and everyone may come again.
-func TestCountsEndAtZero(t *testing.T) {
+func TestEdge_GaugesReturnToZero(t *testing.T) {
 	const workers, rounds, sources = 32, 8, 2
 	for _, scope := range []string{"edge", "cluster"} {
 		t.Run(scope, func(t *testing.T) {
@@ -153,8 +153,8 @@ func scrape(t *testing.T, addr string) string {
 	return string(text)
 }
 
-// TestRunningOutOfDescriptorsEndsNothing: more connect than the process may have files, and when they leave it goes on.
-func TestRunningOutOfDescriptorsEndsNothing(t *testing.T) {
+// TestEdge_RecoversFromDescriptorExhaustion: more connect than the process may have files, and when they leave it goes on.
+func TestEdge_RecoversFromDescriptorExhaustion(t *testing.T) {
 	addr, metrics := programs.FreeAddr(t), programs.FreeAddr(t)
 	programs.Launch(t, "/bin/sh", "-c", `ulimit -n 64; exec "$0" run --listen "$1" --internal-listen "$2"`, programs.Build(t, "edge", "edge"), addr, metrics)
 	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })

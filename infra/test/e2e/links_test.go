@@ -13,8 +13,8 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
 )
 
-// TestEveryLinkLeadsSomewhere: those of the README and the docs to each other, and to their sections.
-func TestEveryLinkLeadsSomewhere(t *testing.T) {
+// TestDocs_LinksResolve: those of the README and the docs to each other, and to their sections.
+func TestDocs_LinksResolve(t *testing.T) {
 	const top = "../../.."
 	pages, err := filepath.Glob(top + "/docs/*.md")
 	if err != nil {

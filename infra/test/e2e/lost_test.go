@@ -98,9 +98,9 @@ func flush(t *testing.T, server *redistest.Server) {
 	}
 }
 
-// TestEdge_ComesBackToALowerEpoch: Redis is emptied while no ingester runs, and the next one's clock is a day behind the
+// TestEdge_AcceptsLowerEpochWithoutRestart: Redis is emptied while no ingester runs, and the next one's clock is a day behind the
 // epoch that edges have seen. They mark the old price as stale, and then show the new one without a restart.
-func TestEdge_ComesBackToALowerEpoch(t *testing.T) {
+func TestEdge_AcceptsLowerEpochWithoutRestart(t *testing.T) {
 	server := redistest.Start(t)
 	ahead := setEpochAhead(t, server)
 	program, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
@@ -164,9 +164,9 @@ func TestEdge_ComesBackToALowerEpoch(t *testing.T) {
 	}
 }
 
-// TestEdge_WaitsForAHigherEpochThatLives: Redis is emptied while the leader hangs. Another ingester begins with a lower
+// TestEdge_HidesLowerEpochWhileHigherReturns: Redis is emptied while the leader hangs. Another ingester begins with a lower
 // epoch. When the first goes on, it claims a higher one than both, and no edge has shown the lower.
-func TestEdge_WaitsForAHigherEpochThatLives(t *testing.T) {
+func TestEdge_HidesLowerEpochWhileHigherReturns(t *testing.T) {
 	f := startElectorate(t)
 	ahead := setEpochAhead(t, f.redis)
 	first := f.launch(t)
@@ -189,8 +189,8 @@ func TestEdge_WaitsForAHigherEpochThatLives(t *testing.T) {
 	}
 }
 
-// TestIngester_RedisLosesTheEpoch: the leader notices that the key is gone, says so, and goes on under a higher epoch.
-func TestIngester_RedisLosesTheEpoch(t *testing.T) {
+// TestIngester_RecoversFromLostEpoch: the leader notices that the key is gone, says so, and goes on under a higher epoch.
+func TestIngester_RecoversFromLostEpoch(t *testing.T) {
 	server := redistest.Start(t)
 	var said bytes.Buffer
 	p, reg, stop := publisherWith(t, server.URL(), contract.Lease, slog.New(slog.NewTextHandler(&said, nil)))
@@ -229,9 +229,9 @@ func lostKeys(t *testing.T, reg prometheus.Gatherer, key string) (times float64)
 	return times
 }
 
-// TestIngester_EvictingRedis: a shared Redis that takes what was used least. Ingester and probe say so beforehand, and
+// TestIngester_WarnsOfEvictingRedis: a shared Redis that takes what was used least. Ingester and probe say so beforehand, and
 // the ingester notices when the history is gone.
-func TestIngester_EvictingRedis(t *testing.T) {
+func TestIngester_WarnsOfEvictingRedis(t *testing.T) {
 	server := redistest.New(t, "", "--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "64")
 	server.Start()
 	client := server.Client()
@@ -331,9 +331,9 @@ func (u *unsavable) save(status string) {
 	})
 }
 
-// TestIngester_RedisThatRefusesWrites: Redis cannot save its data (MISCONF). The leader goes on trying and says why, the
+// TestIngester_RecoversFromRejectedWrites: Redis cannot save its data (MISCONF). The leader goes on trying and says why, the
 // edge marks the price as stale; when the disk is mended both come back without a restart, in the same epoch.
-func TestIngester_RedisThatRefusesWrites(t *testing.T) {
+func TestIngester_RecoversFromRejectedWrites(t *testing.T) {
 	server := startUnsavable(t)
 	program, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq, addr, internal := "tcp://"+programs.FreeAddr(t), programs.FreeAddr(t), programs.FreeAddr(t)
@@ -378,8 +378,8 @@ func TestIngester_RedisThatRefusesWrites(t *testing.T) {
 	}
 }
 
-// TestIngester_HistoryOutlastsRefusedWrites: what came while Redis took no writes is written when it does again.
-func TestIngester_HistoryOutlastsRefusedWrites(t *testing.T) {
+// TestIngester_WritesHistoryAfterRejectedWrites: what came while Redis took no writes is written when it does again.
+func TestIngester_WritesHistoryAfterRejectedWrites(t *testing.T) {
 	server := startUnsavable(t)
 	p, reg, stop := publisher(t, server.Server)
 	defer stop()

@@ -72,7 +72,7 @@ func expectClosed(t *testing.T, conn net.Conn) {
 	}
 }
 
-func TestCloseCodes(t *testing.T) {
+func TestWebSocket_CloseCodes(t *testing.T) {
 	w := start(t, 1)
 	e := w.edges[0]
 	for name, c := range map[string]struct {
@@ -113,7 +113,7 @@ func repeat(s string, n int) []string {
 	return all
 }
 
-func TestSmallNonsenseIsIgnored(t *testing.T) {
+func TestWebSocket_IgnoresUnknownMessages(t *testing.T) {
 	w := start(t, 1)
 	v := view(t, w.edges[0], source(0))
 	for _, message := range []string{"", "hello", "{", `{"type":"buy"}`, `[]`, `{"type":7}`} {
@@ -128,7 +128,7 @@ func TestSmallNonsenseIsIgnored(t *testing.T) {
 	}
 }
 
-func TestPing(t *testing.T) {
+func TestWebSocket_AnswersPing(t *testing.T) {
 	w := start(t, 1)
 	for send, want := range map[string]string{
 		`{"type":"ping","timestamp":1556771671.25}`: `{"type":"pong","timestamp":1556771671.25}`,
@@ -154,7 +154,7 @@ func TestPing(t *testing.T) {
 	}
 }
 
-func TestTheEleventhIsToldWhy(t *testing.T) {
+func TestConnLimit_ClosesEleventhWith4029(t *testing.T) {
 	w := start(t, 1)
 	e := w.edges[0]
 	var ten []*wstest.Viewer

@@ -46,9 +46,9 @@ func recorded(t *testing.T) (*replay.Node, []transcript.Line) {
 	return n, lines
 }
 
-// TestTheIngesterNextToARealNode plays a real bitcoind's life to a whole ingester: blocks, a replacement, a
+// TestIngester_MatchesMempoolOfRealNode plays a real bitcoind's life to a whole ingester: blocks, a replacement, a
 // reorganisation, a restart. Whenever the node was asked for its mempool, the ingester's is the same.
-func TestTheIngesterNextToARealNode(t *testing.T) {
+func TestIngester_MatchesMempoolOfRealNode(t *testing.T) {
 	theirs, lines := recorded(t)
 	redis := redistest.Start(t)
 	o := ingester.Defaults()
@@ -114,7 +114,7 @@ func awaitMempool(t *testing.T, in *ingester.Ingester, theirs *replay.Node, at f
 	})
 }
 
-func TestProbeTellsWhatIsRightAndWrong(t *testing.T) {
+func TestProbe_Verdicts(t *testing.T) {
 	theirs, _ := recorded(t)
 	redis := redistest.Start(t)
 	step(t, theirs, 460) // to where the node is asked what it publishes
@@ -322,9 +322,9 @@ func TestProbe_MappedPort(t *testing.T) {
 	mustSay(t, out, "good  zmq", "poor  zmqpubrawtx", "poor  zmqpubsequence", "unless the port is mapped")
 }
 
-// TestTheDocsAllowEveryCall: the whitelist in docs/node.md is the one that the probe asks for, and every high-water mark
+// TestDocs_WhitelistMatchesProbe: the whitelist in docs/node.md is the one that the probe asks for, and every high-water mark
 // that the docs and the settings name is the one that it advises.
-func TestTheDocsAllowEveryCall(t *testing.T) {
+func TestDocs_WhitelistMatchesProbe(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/node.md")
 	if err != nil {
 		t.Fatal(err)

@@ -10,9 +10,9 @@ import (
 	"sightglass/infra/test/internal/redistest"
 )
 
-// TestPages: each asks for nothing outside the edge and its path, has nothing inline, sets no cookie, and only the card may
+// TestPages_ReferencesAndPolicy: each asks for nothing outside the edge and its path, has nothing inline, sets no cookie, and only the card may
 // be framed.
-func TestPages(t *testing.T) {
+func TestPages_ReferencesAndPolicy(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	reference := regexp.MustCompile(`(?:src|href)="([^"]*)"`)
 	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son\w+=|<script(?:\s+[^>]*)?>\s*[^<\s]`)
@@ -50,8 +50,8 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestWhatOthersMayLoad: the card and the client's script, also into a page that isolates itself, and no other file.
-func TestWhatOthersMayLoad(t *testing.T) {
+// TestPages_CrossOriginResourcePolicy: the card and the client's script, also into a page that isolates itself, and no other file.
+func TestPages_CrossOriginResourcePolicy(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	for path, want := range map[string]string{
 		"/embed": "cross-origin", "/static/client.js": "cross-origin", "/static/app.js": "", "/": "", "/clock": "",

@@ -18,8 +18,8 @@ const base = "/btc/price"
 
 func underBase(o *edge.Options) { o.BasePath = base }
 
-// TestBasePath: everything is there under the base path as it is at the root, whatever the request says of a prefix.
-func TestBasePath(t *testing.T) {
+// TestBasePath_ServesEveryRoute: everything is there under the base path as it is at the root, whatever the request says of a prefix.
+func TestBasePath_ServesEveryRoute(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for _, path := range []string{
 		"/", "/clock", "/embed?theme=dark", "/static/app.js", "/static/client.js", "/static/nothing.js", "/api/v1/about", "/api/v1/snapshot",
@@ -53,9 +53,9 @@ func TestBasePath(t *testing.T) {
 	}
 }
 
-// TestSlashes: a page that refers to what is beside it has one address. Where it goes is relative, so it is right under
+// TestBasePath_SlashRedirects: a page that refers to what is beside it has one address. Where it goes is relative, so it is right under
 // a path that the edge does not know of.
-func TestSlashes(t *testing.T) {
+func TestBasePath_SlashRedirects(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for from, want := range map[string]string{
 		base: base + "/", base + "?a=b": base + "/?a=b",
@@ -81,8 +81,8 @@ func TestSlashes(t *testing.T) {
 	}
 }
 
-// TestTheDocumentsServer is where the document itself is, under a base path too.
-func TestTheDocumentsServer(t *testing.T) {
+// TestBasePath_OpenAPIServer is where the document itself is, under a base path too.
+func TestBasePath_OpenAPIServer(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for _, path := range []string{"", base} {
 		var document struct{ Servers []struct{ URL string } }
@@ -97,8 +97,8 @@ func TestTheDocumentsServer(t *testing.T) {
 	}
 }
 
-// TestRoutesAreCountedWithoutTheBasePath: an alert on a route means the same for each edge.
-func TestRoutesAreCountedWithoutTheBasePath(t *testing.T) {
+// TestBasePath_RouteMetricsOmitIt: an alert on a route means the same for each edge.
+func TestBasePath_RouteMetricsOmitIt(t *testing.T) {
 	internal := programs.FreeAddr(t)
 	e := edgeWith(t, redistest.Start(t), func(o *edge.Options) { o.BasePath, o.InternalListen = base, internal })
 	for _, path := range []string{base, base + "/", base + "/static/app.js", base + "/static/client.js", base + "/nowhere"} {

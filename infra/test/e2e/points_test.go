@@ -29,8 +29,8 @@ func pointsOf(t *testing.T, body []byte) []contract.PointAmount {
 	return points
 }
 
-// TestAmountsAreWhatWasPaid: by the whole way, the points are the snapshot's, and each amount is that of an output.
-func TestAmountsAreWhatWasPaid(t *testing.T) {
+// TestPoints_AmountsMatchOutputs: by the whole way, the points are the snapshot's, and each amount is that of an output.
+func TestPoints_AmountsMatchOutputs(t *testing.T) {
 	w := start(t, 2)
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
 	if err != nil {
@@ -89,7 +89,7 @@ func storePoints(t *testing.T, client *redis.Client, n int) {
 	}
 }
 
-func TestPointsQueries(t *testing.T) {
+func TestAPI_PointsQueries(t *testing.T) {
 	server := redistest.Start(t)
 	storePoints(t, server.Client(), 6) // seconds 0, 0.25, ... 1.25
 	e := edgeWith(t, server, unchanged)
@@ -126,8 +126,8 @@ func TestPointsQueries(t *testing.T) {
 	}
 }
 
-// TestPointsCache_KeepsTheLastGoodPoints while Redis has none that can be read, or is away.
-func TestPointsCache_KeepsTheLastGoodPoints(t *testing.T) {
+// TestPointsCache_KeepsLastValidPoints while Redis has none that can be read, or is away.
+func TestPointsCache_KeepsLastValidPoints(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	get, reg := newAPI(t, server)
@@ -164,8 +164,8 @@ func TestPointsCache_KeepsTheLastGoodPoints(t *testing.T) {
 	}
 }
 
-// TestPointsThatRedisRefusesCostNoSnapshot: its user may not write their key.
-func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
+// TestPoints_RejectedWriteDoesNotAffectSnapshots: its user may not write their key.
+func TestPoints_RejectedWriteDoesNotAffectSnapshots(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	set := func(rights string) {

@@ -48,8 +48,8 @@ func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger, near float64) 
 	return stop
 }
 
-// TestARestartResumes: neither ingester hears of a transaction, and both have the price of the one before.
-func TestARestartResumes(t *testing.T) {
+// TestIngester_ResumesFromState: neither ingester hears of a transaction, and both have the price of the one before.
+func TestIngester_ResumesFromState(t *testing.T) {
 	server, log, zmq := redistest.Start(t), quiet(t), "tcp://"+programs.FreeAddr(t) // nobody publishes there
 	client, state := server.Client(), stateOfTheBlock(t)
 	if err := client.Set(t.Context(), contract.KeyEngine, state, 0).Err(); err != nil {
@@ -72,8 +72,8 @@ func TestARestartResumes(t *testing.T) {
 	}
 }
 
-// TestAClockSetBackEndsNoReign: the snapshots in Redis are of an epoch far ahead of the clock, and still are replaced.
-func TestAClockSetBackEndsNoReign(t *testing.T) {
+// TestLeader_EpochRisesAfterClockIsSetBack: the snapshots in Redis are of an epoch far ahead of the clock, and still are replaced.
+func TestLeader_EpochRisesAfterClockIsSetBack(t *testing.T) {
 	server := redistest.Start(t)
 	const ahead = "9999999999999"
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode(ahead, 10), 0).Err(); err != nil {
@@ -85,8 +85,8 @@ func TestAClockSetBackEndsNoReign(t *testing.T) {
 	programs.Until(t, "an edge to accept the new leader's", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
 }
 
-// TestAHintBeatsTheState: an operator who knows better gets away from a wrong state.
-func TestAHintBeatsTheState(t *testing.T) {
+// TestIngester_PriceHintOverridesState: an operator who knows better gets away from a wrong state.
+func TestIngester_PriceHintOverridesState(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyEngine, stateOfTheBlock(t), 0).Err(); err != nil {
 		t.Fatal(err)
@@ -118,8 +118,8 @@ func stateOfTheBlock(t *testing.T) []byte {
 	return engine.State()
 }
 
-// TestAStateThatCannotBeUsedIsRefused: the ingester says why, and starts cold.
-func TestAStateThatCannotBeUsedIsRefused(t *testing.T) {
+// TestIngester_RejectsUnusableState: the ingester says why, and starts cold.
+func TestIngester_RejectsUnusableState(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyEngine, "something else", 0).Err(); err != nil {
 		t.Fatal(err)

@@ -114,7 +114,7 @@ func strictly(root any) {
 
 func asItIs(any) {}
 
-func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
+func TestOpenAPI_MatchesResponses(t *testing.T) {
 	doc := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, strictly)
 	server := redistest.Start(t)
 	live, empty, cut := start(t, 1).edges[0], edgeWith(t, server, unchanged), edgeWith(t, deadServer(t), unchanged)
@@ -343,8 +343,8 @@ func (d *document) responses() (all []string) {
 	return all
 }
 
-// TestTheDocumentsAgree: what both describe is the same, so a snapshot is one thing.
-func TestTheDocumentsAgree(t *testing.T) {
+// TestOpenAPI_SchemasMatchAsyncAPI: what both describe is the same, so a snapshot is one thing.
+func TestOpenAPI_SchemasMatchAsyncAPI(t *testing.T) {
 	open := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, asItIs)
 	async := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
 	for _, name := range []string{"Snapshot", "Point", "Stats", "Status", "USD", "Confidence", "Time"} {
@@ -356,7 +356,7 @@ func TestTheDocumentsAgree(t *testing.T) {
 	}
 }
 
-func TestTheGoldenFilesAreAsDescribed(t *testing.T) {
+func TestOpenAPI_DescribesGoldenFiles(t *testing.T) {
 	doc := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, strictly)
 	for schema, path := range map[string]string{
 		"Snapshot": "contract/testdata/snapshot.json", "HistoryPoint": "contract/testdata/entry.json",
@@ -381,8 +381,8 @@ func golden(t *testing.T, path string) []byte {
 	return data
 }
 
-// TestAsyncAPIExamples: each example is as its message's schema says, and a broken one is not.
-func TestAsyncAPIExamples(t *testing.T) {
+// TestAsyncAPI_ExamplesMatchSchemas: each example is as its message's schema says, and a broken one is not.
+func TestAsyncAPI_ExamplesMatchSchemas(t *testing.T) {
 	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
 	messages, _ := doc.at(t, "#/components/messages")
 	for name, message := range messages {
@@ -438,8 +438,8 @@ func without(object map[string]any, key string) map[string]any {
 	return rest
 }
 
-// TestAsyncAPIIsWhatTheStreamSends: on the wire, without a subprotocol.
-func TestAsyncAPIIsWhatTheStreamSends(t *testing.T) {
+// TestAsyncAPI_MatchesPlainStream: on the wire, without a subprotocol.
+func TestAsyncAPI_MatchesPlainStream(t *testing.T) {
 	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
 	channel, _ := doc.at(t, "#/channels/mempool")
 	if channel["address"] != "/ws/mempool" {
@@ -477,8 +477,8 @@ func TestAsyncAPIIsWhatTheStreamSends(t *testing.T) {
 	}
 }
 
-// TestAsyncAPIIsWhatDeltaClientsGet: on the wire, with the subprotocol.
-func TestAsyncAPIIsWhatDeltaClientsGet(t *testing.T) {
+// TestAsyncAPI_MatchesDeltaStream: on the wire, with the subprotocol.
+func TestAsyncAPI_MatchesDeltaStream(t *testing.T) {
 	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
 	conn := dialDelta(t, start(t, 1).edges[0])
 	for kinds := make(map[string]int); kinds["keyframe"] < 1 || kinds["delta"] < 3; {

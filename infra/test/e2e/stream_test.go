@@ -23,9 +23,9 @@ const (
 	perAddress = 10
 )
 
-// TestAHundredViewersThroughALossOfRedis is the main job: 100 clients on two edges each get 60 updates with a price
+// TestStream_100ClientsThroughRedisOutage is the main job: 100 clients on two edges each get 60 updates with a price
 // that is right within 1 %, while other clients misbehave; then Redis dies and comes back, and all 100 go on.
-func TestAHundredViewersThroughALossOfRedis(t *testing.T) {
+func TestStream_100ClientsThroughRedisOutage(t *testing.T) {
 	w := start(t, 2)
 	all := make([]*wstest.Viewer, viewers)
 	for i := range all {

@@ -11,8 +11,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestTimesOfTheContractInTexts: what documents and scripts say about the contract's times is what package snapshot has.
-func TestTimesOfTheContractInTexts(t *testing.T) {
+// TestDocs_TimesMatchContract: what documents and scripts say about the contract's times is what package snapshot has.
+func TestDocs_TimesMatchContract(t *testing.T) {
 	in := func(d time.Duration, unit time.Duration, name string) string {
 		return fmt.Sprintf("%g %s", float64(d)/float64(unit), name)
 	}

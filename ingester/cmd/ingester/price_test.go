@@ -31,7 +31,7 @@ func priced(t *testing.T, stdin string, files ...string) (answers []map[string]a
 	return answers, complaints.String(), err
 }
 
-func TestPriceOfRealTransactions(t *testing.T) {
+func TestPrice_RealTransactions(t *testing.T) {
 	for name, c := range map[string]struct {
 		path  func(*testing.T) string
 		truth float64
@@ -61,7 +61,7 @@ func TestPriceOfRealTransactions(t *testing.T) {
 	}
 }
 
-func TestPriceJSONKeys(t *testing.T) {
+func TestPrice_JSONKeys(t *testing.T) {
 	got, _, err := priced(t, "", testblock.Path(t, testblock.Block540107))
 	if err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestPriceJSONKeys(t *testing.T) {
 	}
 }
 
-func TestABadFileHarmsNoOther(t *testing.T) {
+func TestPrice_BadFileAffectsNoOther(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "letter.txt")
 	if err := os.WriteFile(bad, []byte("Dear Sir or Madam"), 0o600); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestPrice_DamagedFiles(t *testing.T) {
 	}
 }
 
-func TestTooLittleToSeeAPrice(t *testing.T) {
+func TestPrice_TooFewTransactions(t *testing.T) {
 	const genesis = "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000\n"
 	got, _, err := priced(t, genesis, "-")
 	if err != nil || got[0]["price"] != 0.0 || got[0]["confidence"] != 0.0 {

@@ -34,7 +34,7 @@ func file(t *testing.T, name, text string) string {
 	return path
 }
 
-func TestReplayTakesWhatTheFilesAre(t *testing.T) {
+func TestReplay_DetectsFileKind(t *testing.T) {
 	life := file(t, "life.jsonl", `{"t":1,"topic":"rawtx","body":"00","seq":1}`)
 	broken := file(t, "broken.jsonl", `{"t":1,"topic":"rawtx"}`)
 	block := testblock.Path(t, testblock.Block540107)

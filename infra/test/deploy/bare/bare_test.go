@@ -27,11 +27,11 @@ const (
 	clone = "cd sightglass && "
 )
 
-// TestABareMachine goes through the README on two Debians: what it says to those who may not install anything, the demo,
+// TestReadme_CommandsOnBareMachine goes through the README on two Debians: what it says to those who may not install anything, the demo,
 // the demo without a network, and the tests as far as they install things, with one test of each module. Go's caches
 // are empty. Debian 12 has a Go that is too old, so it comes as https://go.dev/doc/install says; Debian 13 has one that
 // fetches the version of go.work.
-func TestABareMachine(t *testing.T) {
+func TestReadme_CommandsOnBareMachine(t *testing.T) {
 	for _, suite := range []string{"bookworm", "trixie"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
@@ -190,9 +190,9 @@ func (n newcomer) deps(suite string) {
 // tests is a test of each module, with the race detector as make test has it where that costs little.
 func (n newcomer) tests(suite string) {
 	n.t.Helper()
-	infra := "-run TestThePageInABrowser/chart ./infra/test/browser" // Chromium, Node.js and Redis
+	infra := "-run TestPage_BrowserScripts/chart ./infra/test/browser" // Chromium, Node.js and Redis
 	if suite == "trixie" {
-		infra = "-run 'TestTheSnippetsForClients/^(curl-client|curl-snapshot|python-websockets|redis-get)$' ./infra/test/e2e"
+		infra = "-run 'TestDocs_ClientSnippetsRun/^(curl-client|curl-snapshot|python-websockets|redis-get)$' ./infra/test/e2e"
 	}
 	n.Must(user, clone+"make web")
 	for _, test := range []string{"-race ./shared/contract", "./ingester/txfile", "./edge/realip", infra} {

@@ -25,8 +25,8 @@ type deployment struct {
 	addr string // of HAProxy, on this machine
 }
 
-// TestCompose runs docker-compose.yml, on images that it builds, and does with it what an operator does.
-func TestCompose(t *testing.T) {
+// TestCompose_Operations runs docker-compose.yml, on images that it builds, and does with it what an operator does.
+func TestCompose_Operations(t *testing.T) {
 	e := newEngine(t)
 	t.Log("profiles watch and the node are not run here, only read: their images are not built by us")
 	ensureBases(t, e)

@@ -45,8 +45,8 @@ func noSettings(t *testing.T) string {
 	return file
 }
 
-// TestComposeV1ReadsTheFiles with every profile, as Debian 12 has it.
-func TestComposeV1ReadsTheFiles(t *testing.T) {
+// TestCompose_V1ReadsTheFiles with every profile, as Debian 12 has it.
+func TestCompose_V1ReadsTheFiles(t *testing.T) {
 	if _, err := exec.LookPath("docker-compose"); err != nil {
 		programs.Cannot(t, "docker-compose is not installed: `make test-deploy` installs it")
 	}
@@ -61,8 +61,8 @@ func TestComposeV1ReadsTheFiles(t *testing.T) {
 	}
 }
 
-// TestTheNodeTakesTheReplaysPlace: with its settings, and only then.
-func TestTheNodeTakesTheReplaysPlace(t *testing.T) {
+// TestCompose_NodeReplacesReplay: with its settings, and only then.
+func TestCompose_NodeReplacesReplay(t *testing.T) {
 	for settings, c := range map[string]struct {
 		bitcoind bool
 		replays  int
@@ -84,8 +84,8 @@ func TestTheNodeTakesTheReplaysPlace(t *testing.T) {
 	}
 }
 
-// TestEveryServiceIsHardened: whatever is added later, too.
-func TestEveryServiceIsHardened(t *testing.T) {
+// TestCompose_EveryServiceIsHardened: whatever is added later, too.
+func TestCompose_EveryServiceIsHardened(t *testing.T) {
 	project := load(t, noSettings(t), "node", "watch")
 	want := []string{"bitcoind", "edge", "grafana", "haproxy", "ingester", "prometheus", "redis", "replay"}
 	if got := project.ServiceNames(); !slices.Equal(got, want) {

@@ -39,15 +39,15 @@ func everything(t *testing.T, check func(*testing.T, *objects)) {
 	t.Run("with a load balancer", func(t *testing.T) { check(t, built(t, example)) })
 }
 
-func TestTheBaseBuildsAlone(t *testing.T) {
+func TestBase_BuildsAlone(t *testing.T) {
 	o := built(t, filepath.Join(tree(t), "base"))
 	if len(o.deployments) != 1 || len(o.stateful) != 1 || len(o.secrets) != 0 {
 		t.Errorf("%d deployments, %d stateful sets, %d secrets", len(o.deployments), len(o.stateful), len(o.secrets))
 	}
 }
 
-// TestEveryComponentIsTried: a component that no test builds would not be tested at all.
-func TestEveryComponentIsTried(t *testing.T) {
+// TestExample_IncludesEveryComponent: a component that no test builds would not be tested at all.
+func TestExample_IncludesEveryComponent(t *testing.T) {
 	components, err := os.ReadDir("../../../kubernetes/components")
 	if err != nil || len(components) < 5 {
 		t.Fatalf("%d components, %v", len(components), err)
@@ -63,8 +63,8 @@ func TestEveryComponentIsTried(t *testing.T) {
 	}
 }
 
-// TestSelectors: who selects pods, selects some.
-func TestSelectors(t *testing.T) {
+// TestSelectors_MatchPods: who selects pods, selects some.
+func TestSelectors_MatchPods(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		some := func(what string, selector *metav1.LabelSelector) []string {
 			t.Helper()
@@ -128,9 +128,9 @@ func (o *objects) selected(t *testing.T, selector *metav1.LabelSelector) (owners
 	return owners
 }
 
-// TestPorts: the ports that probes, Services, policies, Ingresses and monitors name are there, and no Service has the
+// TestPorts_ReferencesExist: the ports that probes, Services, policies, Ingresses and monitors name are there, and no Service has the
 // one for operators.
-func TestPorts(t *testing.T) {
+func TestPorts_ReferencesExist(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		for _, p := range o.pods() {
 			c := p.container(t)
@@ -237,9 +237,9 @@ func (o *objects) monitored(t *testing.T) {
 	}
 }
 
-// TestNobodyTalksUnlessAllowed: each pod is under a policy in both directions, by the one for all, and the others open
+// TestNetworkPolicies_DenyByDefault: each pod is under a policy in both directions, by the one for all, and the others open
 // what is meant and nothing else.
-func TestNobodyTalksUnlessAllowed(t *testing.T) {
+func TestNetworkPolicies_DenyByDefault(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		deny := o.policies["default-deny"]
 		if deny == nil || len(deny.Spec.Ingress)+len(deny.Spec.Egress) > 0 || len(deny.Spec.PolicyTypes) != 2 || len(o.selected(t, &deny.Spec.PodSelector)) != len(o.pods()) {
@@ -278,8 +278,8 @@ func allowed(owner string, ports []networkingv1.NetworkPolicyPort) (lines []stri
 	return lines
 }
 
-// TestPodsAreRestricted: Kubernetes' own rules for pods that want nothing, which the namespace demands, and some more.
-func TestPodsAreRestricted(t *testing.T) {
+// TestPods_AreRestricted: Kubernetes' own rules for pods that want nothing, which the namespace demands, and some more.
+func TestPods_AreRestricted(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		if got := o.namespaces["sightglass"].Labels[api.EnforceLevelLabel]; got != string(api.LevelRestricted) {
 			t.Errorf("the namespace enforces %q", got)

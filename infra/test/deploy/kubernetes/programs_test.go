@@ -27,8 +27,8 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// TestThePodsSettings: the programs take exactly what the containers give them, and know each of it.
-func TestThePodsSettings(t *testing.T) {
+// TestPods_SettingsAreValid: the programs take exactly what the containers give them, and know each of it.
+func TestPods_SettingsAreValid(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		for _, name := range []string{"edge", "ingester"} {
 			c := o.pod(t, name).container(t)
@@ -74,8 +74,8 @@ func listens(t *testing.T, o *objects, c corev1.Container) {
 	}
 }
 
-// TestPodsOutliveTheirDrain: with the settings that they have, and their defaults.
-func TestPodsOutliveTheirDrain(t *testing.T) {
+// TestPods_GracePeriodExceedsDrain: with the settings that they have, and their defaults.
+func TestPods_GracePeriodExceedsDrain(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		p := o.pod(t, "edge")
 		env := o.environment(t, p.container(t))
@@ -102,9 +102,9 @@ func TestPodsOutliveTheirDrain(t *testing.T) {
 	})
 }
 
-// TestTheExampleRuns is the example without Kubernetes: its Redis with its users, an ingester and an edge with their
+// TestExample_Runs is the example without Kubernetes: its Redis with its users, an ingester and an edge with their
 // settings; only the addresses are this machine's. Then it looks for what is scaled by.
-func TestTheExampleRuns(t *testing.T) {
+func TestExample_Runs(t *testing.T) {
 	dir := tree(t)
 	o := built(t, filepath.Join(dir, "overlays/example"))
 	redis := startRedis(t, o)
@@ -212,8 +212,8 @@ func startRedis(t *testing.T, o *objects) string {
 	return addr
 }
 
-// TestSecretsAreKept: making them again changes no password, and the node takes the one for its RPC.
-func TestSecretsAreKept(t *testing.T) {
+// TestSecrets_AreKept: making them again changes no password, and the node takes the one for its RPC.
+func TestSecrets_AreKept(t *testing.T) {
 	dir := filepath.Dir(tree(t))
 	secrets := filepath.Join(dir, "kubernetes/overlays/example/secrets")
 	read := func(file string) string {

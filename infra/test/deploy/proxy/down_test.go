@@ -9,8 +9,8 @@ import (
 	"sightglass/infra/test/clientsim"
 )
 
-// TestAllEdgesDown: the balancer says so, in the form of an edge's errors, and clients come back when one does.
-func TestAllEdgesDown(t *testing.T) {
+// TestBalancer_AllEdgesDown: the balancer says so, in the form of an edge's errors, and clients come back when one does.
+func TestBalancer_AllEdgesDown(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
 		const n = 20
 		const nobody = `{"error":{"code":503,"message":"no edge is there; try again in a moment"}}`

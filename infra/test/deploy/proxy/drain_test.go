@@ -15,8 +15,8 @@ import (
 
 const refusedDraining = `sightglass_edge_rejected_total{reason="draining"}`
 
-// TestADrainingEdge gets no new clients, and those that it has stay until it tells them to go elsewhere.
-func TestADrainingEdge(t *testing.T) {
+// TestBalancer_DrainingEdgeGetsNoNewClients gets no new clients, and those that it has stay until it tells them to go elsewhere.
+func TestBalancer_DrainingEdgeGetsNoNewClients(t *testing.T) {
 	// Long enough for all that is looked at before the clients are told.
 	build(t, asShipped, []string{"--drain-delay", "10s", "--drain-window", "1s"}, func(t *testing.T, w *world) {
 		const n = 20
@@ -60,8 +60,8 @@ func TestADrainingEdge(t *testing.T) {
 // longestGap is what a visitor may have to do without the price while all edges are restarted.
 const longestGap = 3 * time.Second
 
-// TestARollingRestart: every edge is stopped and started, one after the other, with the settings that we ship.
-func TestARollingRestart(t *testing.T) {
+// TestBalancer_RollingRestart: every edge is stopped and started, one after the other, with the settings that we ship.
+func TestBalancer_RollingRestart(t *testing.T) {
 	program := programs.Build(t, "edge", "edge")
 	each(t, func(t *testing.T, k kind) { // one after the other, as people count the seconds
 		w := newWorld(t, program, k, asShipped, nil)
@@ -90,8 +90,8 @@ func TestARollingRestart(t *testing.T) {
 	})
 }
 
-// TestAKilledEdge: its clients are back on the other, and nobody is sent to where it was.
-func TestAKilledEdge(t *testing.T) {
+// TestBalancer_KilledEdge: its clients are back on the other, and nobody is sent to where it was.
+func TestBalancer_KilledEdge(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
 		const n = 20
 		people := w.connect(n)
@@ -106,8 +106,8 @@ func TestAKilledEdge(t *testing.T) {
 	})
 }
 
-// TestBeforeTheCheckSees: HAProxy sends who comes to an edge that drains, or is gone, on to another.
-func TestBeforeTheCheckSees(t *testing.T) {
+// TestHAProxy_RetriesOtherEdgeBeforeCheckFails: HAProxy sends who comes to an edge that drains, or is gone, on to another.
+func TestHAProxy_RetriesOtherEdgeBeforeCheckFails(t *testing.T) {
 	program := programs.Build(t, "edge", "edge")
 	blind := func(config string) string {
 		return replace(t, config, "inter 500ms fastinter 250ms downinter 500ms", "inter 1h")

@@ -28,8 +28,8 @@ func hurried(config string) string {
 	).Replace(config)
 }
 
-// TestAQuietClientStays: nothing comes but pings, for twice the time after which the balancer cuts a silent connection.
-func TestAQuietClientStays(t *testing.T) {
+// TestBalancer_KeepsQuietClient: nothing comes but pings, for twice the time after which the balancer cuts a silent connection.
+func TestBalancer_KeepsQuietClient(t *testing.T) {
 	build(t, hurried, []string{"--ping-interval", "1s"}, func(t *testing.T, w *world) {
 		w.silence()
 		const pings = 9
@@ -39,8 +39,8 @@ func TestAQuietClientStays(t *testing.T) {
 	})
 }
 
-// TestASilentEdgeIsCut shows that the timeout of the other test is there: with pings too seldom it strikes.
-func TestASilentEdgeIsCut(t *testing.T) {
+// TestBalancer_CutsSilentEdge shows that the timeout of the other test is there: with pings too seldom it strikes.
+func TestBalancer_CutsSilentEdge(t *testing.T) {
 	build(t, hurried, []string{"--ping-interval", "1m"}, func(t *testing.T, w *world) {
 		w.silence()
 		if got := pingsUntilCut(t, w, 1); got > 0 {
@@ -73,8 +73,8 @@ func pingsUntilCut(t *testing.T, w *world, most int64) (n int64) {
 	}
 }
 
-// TestASlowRequestIsCut: who does not finish its headers does not hold a place.
-func TestASlowRequestIsCut(t *testing.T) {
+// TestBalancer_CutsSlowRequest: who does not finish its headers does not hold a place.
+func TestBalancer_CutsSlowRequest(t *testing.T) {
 	build(t, hurried, nil, func(t *testing.T, w *world) {
 		conn, err := net.Dial("tcp", w.lb.addr)
 		if err != nil {
@@ -94,9 +94,9 @@ func TestASlowRequestIsCut(t *testing.T) {
 	})
 }
 
-// TestOneAddressCannotTakeAllPlaces: HAProxy counts connections before anything is read. nginx cannot count those that
+// TestHAProxy_LimitsConnectionsPerAddress: HAProxy counts connections before anything is read. nginx cannot count those that
 // send nothing, and has client_header_timeout alone against them.
-func TestOneAddressCannotTakeAllPlaces(t *testing.T) {
+func TestHAProxy_LimitsConnectionsPerAddress(t *testing.T) {
 	t.Setenv("SOCKETS_PER_ADDRESS", "3")
 	w := newWorld(t, programs.Build(t, "edge", "edge"), haproxy, asShipped, nil)
 	first := visit(t, w.lb.addr, person(0))

@@ -12,8 +12,8 @@ import (
 
 const perAddress = 10
 
-// TestTheEleventhOfAPerson is refused, on whichever edge, and whoever it says it is; another person is not.
-func TestTheEleventhOfAPerson(t *testing.T) {
+// TestBalancer_EleventhStreamOfAddressIsRejected is refused, on whichever edge, and whoever it says it is; another person is not.
+func TestBalancer_EleventhStreamOfAddressIsRejected(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
 		url := wstest.URL(w.lb.addr)
 		for i := range perAddress {

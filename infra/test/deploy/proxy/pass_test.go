@@ -17,8 +17,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestHTTPPassesAsItIs: what a browser gets by way of the balancer is what the edge sends, to the byte.
-func TestHTTPPassesAsItIs(t *testing.T) {
+// TestBalancer_PassesHTTPUnchanged: what a browser gets by way of the balancer is what the edge sends, to the byte.
+func TestBalancer_PassesHTTPUnchanged(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
 		w.silence() // the snapshot stays, and is stale soon, on both edges
 		for _, e := range w.edges {
@@ -100,8 +100,8 @@ func expectSame(t *testing.T, what string, direct, proxied answer) {
 	}
 }
 
-// TestStreamsPass: both protocols, with and without compression, each message as the edge made it.
-func TestStreamsPass(t *testing.T) {
+// TestBalancer_PassesStreamsUnchanged: both protocols, with and without compression, each message as the edge made it.
+func TestBalancer_PassesStreamsUnchanged(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, w *world) {
 		url := wstest.URL(w.lb.addr)
 		for i, o := range []websocket.DialOptions{

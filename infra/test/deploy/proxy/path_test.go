@@ -20,9 +20,9 @@ import (
 // under is the path in the snippets of docs/proxies.md.
 const under = "/price"
 
-// TestUnderAPath runs the pages in Chromium behind the shipped configurations with each snippet of docs/proxies.md added,
+// TestBalancer_ServesUnderPath runs the pages in Chromium behind the shipped configurations with each snippet of docs/proxies.md added,
 // while another site has the root.
-func TestUnderAPath(t *testing.T) {
+func TestBalancer_ServesUnderPath(t *testing.T) {
 	programs.NeedBrowser(t)
 	program := programs.Build(t, "edge", "edge")
 	for mode, args := range map[string][]string{"strip": nil, "keep": {"--base-path", under}} {

@@ -24,8 +24,8 @@ import (
 	"sightglass/infra/test/internal/wstest"
 )
 
-// TestHTTPS: with a certificate, as the files say, the stream comes by TLS and HTTP is sent there.
-func TestHTTPS(t *testing.T) {
+// TestBalancer_HTTPS: with a certificate, as the files say, the stream comes by TLS and HTTP is sent there.
+func TestBalancer_HTTPS(t *testing.T) {
 	program := programs.Build(t, "edge", "edge")
 	certificate, key, trust := throwAway(t)
 	for name, kind := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
@@ -59,8 +59,8 @@ func TestHTTPS(t *testing.T) {
 	}
 }
 
-// TestWhatAnEdgeIsTold of a request: a recording server stands in the edges' place.
-func TestWhatAnEdgeIsTold(t *testing.T) {
+// TestBalancer_ForwardedHeaders of a request: a recording server stands in the edges' place.
+func TestBalancer_ForwardedHeaders(t *testing.T) {
 	certificate, key, trust := throwAway(t)
 	for name, kind := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
 		t.Run(name, func(t *testing.T) {
@@ -126,8 +126,8 @@ func throwAway(t *testing.T) (certificate, key string, trust *x509.CertPool) {
 	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})), trust
 }
 
-// TestTheShippedFilesAreValid by the programs' own checks, without a warning, as they are and as they are changed for HTTPS.
-func TestTheShippedFilesAreValid(t *testing.T) {
+// TestBalancer_ShippedFilesAreValid by the programs' own checks, without a warning, as they are and as they are changed for HTTPS.
+func TestBalancer_ShippedFilesAreValid(t *testing.T) {
 	certificate, key, _ := throwAway(t)
 	for name, c := range map[string]struct {
 		secure bool

@@ -44,8 +44,8 @@ func startCluster(t *testing.T) (nodes []*redistest.Server, dir string) {
 	return nodes, dir
 }
 
-// TestACluster: everything works, from one seed, and goes on while a slot moves.
-func TestACluster(t *testing.T) {
+// TestCluster_StreamContinuesWhileSlotMoves: everything works, from one seed, and goes on while a slot moves.
+func TestCluster_StreamContinuesWhileSlotMoves(t *testing.T) {
 	t.Parallel()
 	nodes, dir := startCluster(t)
 	seed := "redis+cluster://USER@" + nodes[0].Addr()

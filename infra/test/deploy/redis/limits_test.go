@@ -20,8 +20,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestAnEdgeThatDoesNotRead is dropped by Redis before it costs much, and comes back by itself; its client stays.
-func TestAnEdgeThatDoesNotRead(t *testing.T) {
+// TestRedis_DropsEdgeThatDoesNotRead is dropped by Redis before it costs much, and comes back by itself; its client stays.
+func TestRedis_DropsEdgeThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	addr := programs.FreeAddr(t)
@@ -58,8 +58,8 @@ func TestAnEdgeThatDoesNotRead(t *testing.T) {
 	v.until(t, "what is new", func(s *contract.Snapshot) bool { return s.Seq > last })
 }
 
-// TestAFullRedis refuses what is written. The ingester goes on, counts it and tells it as it begins; edges show that it is stale.
-func TestAFullRedis(t *testing.T) {
+// TestRedis_FullMemoryMakesSnapshotsStale refuses what is written. The ingester goes on, counts it and tells it as it begins; edges show that it is stale.
+func TestRedis_FullMemoryMakesSnapshotsStale(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	internal, log := startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
@@ -96,8 +96,8 @@ func TestAFullRedis(t *testing.T) {
 	}
 }
 
-// TestADiskThatIsAway costs the copy on disk, and no snapshot.
-func TestADiskThatIsAway(t *testing.T) {
+// TestRedis_MissingDiskAffectsNoSnapshot costs the copy on disk, and no snapshot.
+func TestRedis_MissingDiskAffectsNoSnapshot(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
@@ -116,8 +116,8 @@ func TestADiskThatIsAway(t *testing.T) {
 	}
 }
 
-// TestARestartKeepsTheHistory, and who is connected to an edge is still connected.
-func TestARestartKeepsTheHistory(t *testing.T) {
+// TestRedis_RestartKeepsHistory, and who is connected to an edge is still connected.
+func TestRedis_RestartKeepsHistory(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
@@ -135,8 +135,8 @@ func TestARestartKeepsTheHistory(t *testing.T) {
 	}
 }
 
-// TestAUnixSocket: both daemons on the same machine as Redis.
-func TestAUnixSocket(t *testing.T) {
+// TestRedis_UnixSocket: both daemons on the same machine as Redis.
+func TestRedis_UnixSocket(t *testing.T) {
 	t.Parallel()
 	dir := makeUsers(t)
 	server := redistest.New(t, settings(t, dir, "redis.conf"), "--unixsocket", filepath.Join(dir, "redis.sock"))

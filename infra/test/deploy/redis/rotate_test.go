@@ -12,8 +12,8 @@ import (
 	"sightglass/ingester"
 )
 
-// TestRotatingPasswords is docs/redis.md step by step: nothing restarts, and clients notice nothing.
-func TestRotatingPasswords(t *testing.T) {
+// TestRedis_PasswordRotation is docs/redis.md step by step: nothing restarts, and clients notice nothing.
+func TestRedis_PasswordRotation(t *testing.T) {
 	t.Parallel()
 	dir := makeUsers(t)
 	server := redistest.New(t, settings(t, dir, "redis.conf"))

@@ -73,8 +73,8 @@ func (w *trio) url(name string) string {
 		strings.ReplaceAll(sentinelPassword, " ", "%20"), w.sentinels[0].Addr(), name, w.sentinels[1].Addr(), w.sentinels[2].Addr())
 }
 
-// TestTheMasterIsKilled: a replica takes over, and clients are kept, see the price go on, and never an older one.
-func TestTheMasterIsKilled(t *testing.T) {
+// TestSentinel_FailoverKeepsClients: a replica takes over, and clients are kept, see the price go on, and never an older one.
+func TestSentinel_FailoverKeepsClients(t *testing.T) {
 	t.Parallel()
 	w := startTrio(t)
 	startIngester(t, func(o *ingester.Options) {
@@ -111,8 +111,8 @@ func TestTheMasterIsKilled(t *testing.T) {
 	}
 }
 
-// TestSentinelsThatKnowNoSuchMaster are told of by name.
-func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
+// TestSentinel_UnknownMasterIsNamed are told of by name.
+func TestSentinel_UnknownMasterIsNamed(t *testing.T) {
 	t.Parallel()
 	w := startTrio(t)
 	_, log := startEdge(t, func(o *edge.Options) { o.Redis = w.url("mymaster") })

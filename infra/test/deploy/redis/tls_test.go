@@ -22,8 +22,8 @@ func makeCerts(t *testing.T, hosts ...string) (dir string) {
 	return dir
 }
 
-// TestTLS: with our own CA and our own certificates both daemons run, and whatever is wrong is told with what to do.
-func TestTLS(t *testing.T) {
+// TestTLS_ConnectsAndNamesErrors: with our own CA and our own certificates both daemons run, and whatever is wrong is told with what to do.
+func TestTLS_ConnectsAndNamesErrors(t *testing.T) {
 	t.Parallel()
 	dir := makeCerts(t, "127.0.0.1", "redis.example")
 	write(t, filepath.Join(dir, "users.acl"), read(t, filepath.Join(shipped, "users.acl")))

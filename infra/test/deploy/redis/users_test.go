@@ -38,8 +38,8 @@ func as(user string, server *redistest.Server) string {
 	return "redis://" + url.UserPassword(user, "change-me-"+user).String() + "@" + server.Addr()
 }
 
-// TestTheExampleIsWhatTheProgramMakes, so the rights are those that an operator gets.
-func TestTheExampleIsWhatTheProgramMakes(t *testing.T) {
+// TestMakeUsers_PrintsExample, so the rights are those that an operator gets.
+func TestMakeUsers_PrintsExample(t *testing.T) {
 	t.Parallel()
 	if made := output(t, nil, filepath.Join(shipped, "make-users"), "--example"); made != read(t, filepath.Join(shipped, "users.acl")) {
 		t.Errorf("users.acl is not what make-users --example prints:\n%s", made)
@@ -55,8 +55,8 @@ func TestTheExampleIsWhatTheProgramMakes(t *testing.T) {
 	}
 }
 
-// TestTheShippedUsers: both daemons run whole, with all that they do, and are refused nothing.
-func TestTheShippedUsers(t *testing.T) {
+// TestUsers_RightsSuffice: both daemons run whole, with all that they do, and are refused nothing.
+func TestUsers_RightsSuffice(t *testing.T) {
 	t.Parallel()
 	server, client := startShipped(t)
 	in := ingester.Defaults()
@@ -84,8 +84,8 @@ func TestTheShippedUsers(t *testing.T) {
 	}
 }
 
-// TestWhatUsersMayNot: each is refused what is not its business.
-func TestWhatUsersMayNot(t *testing.T) {
+// TestUsers_ForbiddenCommands: each is refused what is not its business.
+func TestUsers_ForbiddenCommands(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	for _, key := range []string{contract.KeyLatest, contract.KeyEngine, "other"} {
@@ -129,8 +129,8 @@ func TestWhatUsersMayNot(t *testing.T) {
 	}
 }
 
-// TestAWatcherSees what docs/redis.md promises it.
-func TestAWatcherSees(t *testing.T) {
+// TestUsers_WatcherRights what docs/redis.md promises it.
+func TestUsers_WatcherRights(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	for _, err := range []error{

@@ -68,10 +68,10 @@ func released(t *testing.T, dir string, env ...string) (archive, sum string) {
 	return filepath.Join(dir, "out", "sightglass-"+version+"-linux-"+runtime.GOARCH+".tar.gz"), string(sums)
 }
 
-// TestAReleaseIsTheSameEverywhere builds one twice: in another folder, as another user with other habits might. With
+// TestRelease_IsReproducible builds one twice: in another folder, as another user with other habits might. With
 // SIGHTGLASS_COLD=1 the second one takes nothing from Go's cache, which costs three minutes of a processor; without, what
 // is compiled alike is compiled once, and the rest is done twice. Then it looks at what is in it.
-func TestAReleaseIsTheSameEverywhere(t *testing.T) {
+func TestRelease_IsReproducible(t *testing.T) {
 	first, sums := released(t, copied(t, "here"))
 	habits := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "GOFLAGS=-v", "GOAMD64=v3", "CGO_CFLAGS=-O0 -g"}
 	if os.Getenv("SIGHTGLASS_COLD") != "" {
@@ -216,8 +216,8 @@ func bills(t *testing.T, dir string) {
 	}
 }
 
-// TestAReleaseHasAVersion: what has no tag, or changes beside it, is none.
-func TestAReleaseHasAVersion(t *testing.T) {
+// TestRelease_RequiresVersionTag: what has no tag, or changes beside it, is none.
+func TestRelease_RequiresVersionTag(t *testing.T) {
 	for _, version := range []string{"unknown", "0d6008e", "v1.2", "v1.2.3-dirty", "v1.2.3 x"} {
 		cmd := exec.Command("infra/release/build", version, t.TempDir())
 		cmd.Dir = repository(t)

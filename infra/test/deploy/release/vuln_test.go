@@ -20,8 +20,8 @@ import (
 // url is what the text form of govulncheck needs of a vulnerability.
 const url = `"database_specific":{"url":"https://pkg.go.dev/vuln/GO-2026-9999"},`
 
-// TestVuln: govulncheck itself, with databases that know something or nothing, and without a way to the public one.
-func TestVuln(t *testing.T) {
+// TestVuln_Verdicts: govulncheck itself, with databases that know something or nothing, and without a way to the public one.
+func TestVuln_Verdicts(t *testing.T) {
 	program, broken := t.TempDir(), t.TempDir()
 	module := map[string]string{
 		"go.mod":  "module example.org/tiny\n\ngo 1.26.0\n",

@@ -21,10 +21,10 @@ var inside = map[string]string{
 	"inside.service":      "[Unit]\nAfter=basic.target\nRequires=basic.target\n[Service]\nType=oneshot\nExecStart=/inside.sh\nStandardOutput=file:/out/log\nStandardError=inherit\n",
 }
 
-// TestTheUnitsOnARealSystemd boots a container with systemd as its first process, on this machine's /usr and nothing
+// TestUnits_RunUnderSystemd boots a container with systemd as its first process, on this machine's /usr and nothing
 // else of it, and runs testdata/inside.sh there: a user of their own, no privileges, the cookie, the watchdog, a
 // rolling restart, settings that are wrong.
-func TestTheUnitsOnARealSystemd(t *testing.T) {
+func TestUnits_RunUnderSystemd(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: a container with systemd needs root")
 	}

@@ -78,9 +78,9 @@ const (
 	watchdog = "WATCHDOG=1"
 )
 
-// TestAnEdgeTellsSystemd: it is ready when its port is open, with or without Redis; it lives as long as it can tell
+// TestEdge_NotifiesSystemd: it is ready when its port is open, with or without Redis; it lives as long as it can tell
 // clients that the price is old; and it says that it is going when the drain begins, not when it is over.
-func TestAnEdgeTellsSystemd(t *testing.T) {
+func TestEdge_NotifiesSystemd(t *testing.T) {
 	systemd := supervise(t, "12000000")
 	addr := programs.FreeAddr(t)
 	edge := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr,
@@ -105,8 +105,8 @@ func TestAnEdgeTellsSystemd(t *testing.T) {
 	}
 }
 
-// TestAnIngesterTellsSystemd: its life is the loop that computes, also while Redis hangs.
-func TestAnIngesterTellsSystemd(t *testing.T) {
+// TestIngester_NotifiesSystemd: its life is the loop that computes, also while Redis hangs.
+func TestIngester_NotifiesSystemd(t *testing.T) {
 	systemd := supervise(t, "12000000")
 	redis := redistest.Start(t)
 	ingester := programs.Launch(t, programs.Build(t, "ingester", "ingester"), "run",
@@ -122,8 +122,8 @@ func TestAnIngesterTellsSystemd(t *testing.T) {
 	programs.Until(t, stopping, func() bool { return systemd.count(stopping) == 1 })
 }
 
-// TestWithoutSystemd: nothing is said to a socket that is not there, and that is no fault.
-func TestWithoutSystemd(t *testing.T) {
+// TestEdge_RunsWithoutSystemd: nothing is said to a socket that is not there, and that is no fault.
+func TestEdge_RunsWithoutSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "absent"))
 	t.Setenv("WATCHDOG_USEC", "soon")
 	addr := programs.FreeAddr(t)

@@ -54,7 +54,7 @@ func installInto(t *testing.T, tree, root string) {
 	}
 }
 
-func TestTheUnitsAreSound(t *testing.T) {
+func TestUnits_VerifyAndSecurityScore(t *testing.T) {
 	root := install(t)
 	for _, unit := range units {
 		t.Run(unit, func(t *testing.T) {
@@ -79,8 +79,8 @@ func TestTheUnitsAreSound(t *testing.T) {
 	}
 }
 
-// TestTheExampleSettings: the programs take them, and also what stands in comments are settings that exist.
-func TestTheExampleSettings(t *testing.T) {
+// TestUnits_ExampleSettingsAreValid: the programs take them, and also what stands in comments are settings that exist.
+func TestUnits_ExampleSettingsAreValid(t *testing.T) {
 	for _, name := range []string{"edge", "ingester"} {
 		t.Run(name, func(t *testing.T) {
 			program := programs.Build(t, name, name)
@@ -115,8 +115,8 @@ func TestTheExampleSettings(t *testing.T) {
 	}
 }
 
-// TestInstallKeepsSettings: settings are the operator's, and nobody else's to read.
-func TestInstallKeepsSettings(t *testing.T) {
+// TestInstall_KeepsSettings: settings are the operator's, and nobody else's to read.
+func TestInstall_KeepsSettings(t *testing.T) {
 	root := install(t)
 	settings := filepath.Join(root, "etc/sightglass/edge.env")
 	info, err := os.Stat(settings)

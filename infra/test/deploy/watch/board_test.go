@@ -50,7 +50,7 @@ var units = map[string]bool{
 	"s": true, "bytes": true, "Bps": true, "ops": true, "reqps": true, "percentunit": true, "currencyUSD": true, "short": true,
 }
 
-func TestTheBoardIsWellFormed(t *testing.T) {
+func TestBoard_IsWellFormed(t *testing.T) {
 	b := readBoard(t)
 	if b.SchemaVersion < 39 || b.UID == "" || b.Title == "" || len(b.Panels) < 30 {
 		t.Errorf("board %q %q of schema %d with %d panels", b.UID, b.Title, b.SchemaVersion, len(b.Panels))
@@ -94,8 +94,8 @@ func TestTheBoardIsWellFormed(t *testing.T) {
 	}
 }
 
-// TestTheBoardIsProvisioned: the file beside Grafana's provisioning is the one that people import.
-func TestTheBoardIsProvisioned(t *testing.T) {
+// TestBoard_IsProvisioned: the file beside Grafana's provisioning is the one that people import.
+func TestBoard_IsProvisioned(t *testing.T) {
 	imported, err := os.Stat(repo(t, "infra/grafana/sightglass.json"))
 	if err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func promtool(t testing.TB, dir, stdin string, args ...string) {
 	}
 }
 
-func TestPromtool(t *testing.T) {
+func TestPrometheusFiles_PassPromtool(t *testing.T) {
 	const dir = "infra/prometheus"
 	promtool(t, dir, "", "check", "config", "prometheus.yml")
 	promtool(t, dir, "", "check", "rules", "alerts.yml")

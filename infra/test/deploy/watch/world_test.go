@@ -229,8 +229,8 @@ func readFile(t testing.TB, path string) string {
 	return string(text)
 }
 
-// TestWatch has one world for all: starting it takes longer than looking at it.
-func TestWatch(t *testing.T) {
+// TestMonitoring_MatchesPrograms has one world for all: starting it takes longer than looking at it.
+func TestMonitoring_MatchesPrograms(t *testing.T) {
 	w := start(t)
 	t.Run("metrics", func(t *testing.T) { testMetrics(t, w) })
 	t.Run("board", func(t *testing.T) { testBoard(t, w) })
