@@ -15,14 +15,14 @@ func TestPage_BrowserScripts(t *testing.T) {
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
-	w := start(t)
-	control := w.control()
+	env := start(t)
+	control := env.control()
 	defer control.Close()
-	env := []string{
-		"EDGE=http://" + w.addr, "EMPTY_EDGE=http://" + w.startEmpty(), "CONTROL=" + control.URL,
-		"UNDER=http://" + w.addr + basePath, "SITE=" + w.site,
+	settings := []string{
+		"EDGE=http://" + env.addr, "EMPTY_EDGE=http://" + env.startEmpty(), "CONTROL=" + control.URL,
+		"UNDER=http://" + env.addr + basePath, "SITE=" + env.site,
 	}
 	for _, script := range scripts {
-		t.Run(strings.TrimSuffix(script, ".test.mjs"), func(t *testing.T) { programs.RunScript(t, script, env...) })
+		t.Run(strings.TrimSuffix(script, ".test.mjs"), func(t *testing.T) { programs.RunScript(t, script, settings...) })
 	}
 }

@@ -25,56 +25,56 @@ func TestMain(m *testing.M) {
 // A fault breaks something and mends it again. It may take as long as it says.
 type fault struct {
 	name string
-	do   func(w *world, random *rand.Rand)
+	do   func(env *environment, random *rand.Rand)
 }
 
 var faults = []fault{
-	{"an edge is killed", func(w *world, random *rand.Rand) {
-		w.outage(random, w.edges[1+random.IntN(edges-1)]) // the first lives through everything, to be measured
+	{"an edge is killed", func(env *environment, random *rand.Rand) {
+		env.outage(random, env.edges[1+random.IntN(edges-1)]) // the first lives through everything, to be measured
 	}},
-	{"redis is killed", func(w *world, random *rand.Rand) {
-		w.redis.Kill()
+	{"redis is killed", func(env *environment, random *rand.Rand) {
+		env.redis.Kill()
 		wait(random, 300*time.Millisecond, 3*time.Second)
-		w.redis.Start()
+		env.redis.Start()
 	}},
-	{"the leading ingester is killed", func(w *world, random *rand.Rand) {
-		w.outage(random, w.awaitLeader())
+	{"the leading ingester is killed", func(env *environment, random *rand.Rand) {
+		env.outage(random, env.awaitLeader())
 	}},
-	{"the leading ingester hangs", func(w *world, random *rand.Rand) {
-		leader := w.awaitLeader()
+	{"the leading ingester hangs", func(env *environment, random *rand.Rand) {
+		leader := env.awaitLeader()
 		leader.signal(syscall.SIGSTOP)
 		wait(random, time.Second, 6*time.Second)
 		leader.signal(syscall.SIGCONT)
 	}},
-	{"the leading ingester hangs while redis is killed", func(w *world, random *rand.Rand) {
-		leader := w.awaitLeader()
+	{"the leading ingester hangs while redis is killed", func(env *environment, random *rand.Rand) {
+		leader := env.awaitLeader()
 		leader.signal(syscall.SIGSTOP)
-		w.redis.Kill()
+		env.redis.Kill()
 		wait(random, 300*time.Millisecond, 2*time.Second)
-		w.redis.Start()
+		env.redis.Start()
 		wait(random, 0, 5*time.Second) // with the other one reigning, or not yet
 		leader.signal(syscall.SIGCONT)
 	}},
-	{"the node starts again", func(w *world, random *rand.Rand) {
-		w.outage(random, w.node)
+	{"the node starts again", func(env *environment, random *rand.Rand) {
+		env.outage(random, env.node)
 	}},
 }
 
 // outage kills a part and starts it again.
-func (w *world) outage(random *rand.Rand, p *part) {
-	w.t.Helper()
+func (env *environment) outage(random *rand.Rand, p *part) {
+	env.t.Helper()
 	p.kill()
 	wait(random, 300*time.Millisecond, 3*time.Second)
 	p.start()
 }
 
-func (w *world) awaitLeader() *part {
-	w.t.Helper()
-	programs.Until(w.t, "an ingester to lead", func() bool { return w.leader() != nil })
-	if p := w.leader(); p != nil {
+func (env *environment) awaitLeader() *part {
+	env.t.Helper()
+	programs.Until(env.t, "an ingester to lead", func() bool { return env.leader() != nil })
+	if p := env.leader(); p != nil {
 		return p
 	}
-	return w.awaitLeader()
+	return env.awaitLeader()
 }
 
 // wait lets the world go on for a time: how long things are broken is a part of what is tried, and nothing is waited
@@ -92,22 +92,22 @@ func TestFleet_RecoversFromRandomFaults(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	t.Logf("SEED=%d DURATION=%v CLIENTS=%d", seed, duration, n)
 
-	w := newWorld(t)
-	for _, p := range w.ingesters { // before and after they are then such as have resumed, which takes more memory
+	env := newEnvironment(t)
+	for _, p := range env.ingesters { // before and after they are then such as have resumed, which takes more memory
 		p.kill()
 		p.start()
 		programs.Until(t, p.name+" to have resumed", func() bool { return p.gauge("sightglass_price_usd") > 0 })
 	}
-	alone := w.goroutines()
-	clients := clientsim.Start(clientsim.Options{URL: "ws://" + w.addr + "/ws/mempool", Clients: n})
+	alone := env.goroutines()
+	clients := clientsim.Start(clientsim.Options{URL: "ws://" + env.addr + "/ws/mempool", Clients: n})
 	defer clients.Stop()
-	w.awaitCurrent(clients)
-	w.settle(random)
-	survivor := w.edges[0]
-	ingestersBefore, edgesBefore, survivorBefore := w.memory(w.ingesters...), w.memory(w.edges...), w.memory(survivor)
+	env.awaitCurrent(clients)
+	env.settle(random)
+	survivor := env.edges[0]
+	ingestersBefore, edgesBefore, survivorBefore := env.memory(env.ingesters...), env.memory(env.edges...), env.memory(survivor)
 
-	done, over := w.breakThings(random, duration)
-	w.awaitCurrent(clients)
+	done, over := env.breakThings(random, duration)
+	env.awaitCurrent(clients)
 	recovery := time.Since(over)
 
 	s := clients.Summary()
@@ -121,8 +121,8 @@ func TestFleet_RecoversFromRandomFaults(t *testing.T) {
 	if recovery > limit {
 		t.Errorf("the last client was current after %v, the limit is %v", recovery, limit)
 	}
-	w.settle(random)
-	ingestersAfter, edgesAfter, survivorAfter := w.memory(w.ingesters...), w.memory(w.edges...), w.memory(survivor)
+	env.settle(random)
+	ingestersAfter, edgesAfter, survivorAfter := env.memory(env.ingesters...), env.memory(env.edges...), env.memory(survivor)
 	t.Logf("memory: ingesters %.1f -> %.1f MB, edges %.1f -> %.1f MB, of them the one that lived through it all %.1f -> %.1f MB",
 		mega(ingestersBefore), mega(ingestersAfter), mega(edgesBefore), mega(edgesAfter), mega(survivorBefore), mega(survivorAfter))
 	if grown(ingestersBefore, ingestersAfter) || grown(edgesBefore, edgesAfter) || grown(survivorBefore, survivorAfter) {
@@ -130,21 +130,21 @@ func TestFleet_RecoversFromRandomFaults(t *testing.T) {
 	}
 	clients.Stop()
 	programs.Until(t, "every goroutine of a client or a broken connection to end", func() bool {
-		for name, now := range w.goroutines() {
+		for name, now := range env.goroutines() {
 			if now > alone[name]+spare {
 				return false
 			}
 		}
 		return true
 	})
-	t.Logf("goroutines: before the clients %v, after them %v", alone, w.goroutines())
-	w.checkOutputs()
+	t.Logf("goroutines: before the clients %v, after them %v", alone, env.goroutines())
+	env.checkOutputs()
 }
 
 // breakThings does faults for a while, each kind as often as the others. It gives how many of each there were, and when
 // the last was over.
-func (w *world) breakThings(random *rand.Rand, duration time.Duration) (done map[string]int, over time.Time) {
-	w.t.Helper()
+func (env *environment) breakThings(random *rand.Rand, duration time.Duration) (done map[string]int, over time.Time) {
+	env.t.Helper()
 	began := time.Now()
 	done = make(map[string]int)
 	for order := []int(nil); time.Since(began) < duration || len(done) < len(faults); {
@@ -154,8 +154,8 @@ func (w *world) breakThings(random *rand.Rand, duration time.Duration) (done map
 		}
 		f := faults[order[0]]
 		order = order[1:]
-		w.t.Logf("%5.1f s: %s", time.Since(began).Seconds(), f.name)
-		f.do(w, random)
+		env.t.Logf("%5.1f s: %s", time.Since(began).Seconds(), f.name)
+		f.do(env, random)
 		done[f.name]++
 		over = time.Now()
 	}
@@ -165,28 +165,28 @@ func (w *world) breakThings(random *rand.Rand, duration time.Duration) (done map
 // spare goroutines are those of HTTP connections and of Redis's pool, which come and go.
 const spare = 6
 
-func (w *world) goroutines() map[string]int {
+func (env *environment) goroutines() map[string]int {
 	all := make(map[string]int)
-	for _, p := range append(append([]*part(nil), w.ingesters...), w.edges...) {
+	for _, p := range append(append([]*part(nil), env.ingesters...), env.edges...) {
 		all[p.name] = p.goroutines()
 	}
 	return all
 }
 
 // awaitCurrent waits until every client is connected and has a snapshot that was not there before.
-func (w *world) awaitCurrent(clients *clientsim.Clients) {
-	w.t.Helper()
+func (env *environment) awaitCurrent(clients *clientsim.Clients) {
+	env.t.Helper()
 	var goal *contract.Snapshot
-	programs.Until(w.t, "every client to be current", func() bool {
+	programs.Until(env.t, "every client to be current", func() bool {
 		if goal == nil {
-			goal = w.redis.Snapshot()
+			goal = env.redis.Snapshot()
 		}
-		return goal != nil && w.isCurrent(clients, goal)
+		return goal != nil && env.isCurrent(clients, goal)
 	})
 }
 
 // settle lets 10 s pass, in which nothing happens, so that what is measured then is not the moment.
-func (w *world) settle(random *rand.Rand) { wait(random, 10*time.Second, 11*time.Second) }
+func (env *environment) settle(random *rand.Rand) { wait(random, 10*time.Second, 11*time.Second) }
 
 // grown reports whether memory rose by over 20 %.
 func grown(before, after int) bool { return float64(after) > 1.2*float64(before) }

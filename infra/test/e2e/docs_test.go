@@ -45,13 +45,13 @@ var snippets = map[string]struct {
 
 // TestDocs_ClientSnippetsRun runs what docs/clients.md tells people to run, as it stands there but for the addresses.
 func TestDocs_ClientSnippetsRun(t *testing.T) {
-	w := start(t, 1)
+	env := start(t, 1)
 	addresses := strings.NewReplacer(
-		"127.0.0.1:8080", w.edges[0].Addr().String(),
-		"redis-cli", "redis-cli -u "+w.redis.URL(),
+		"127.0.0.1:8080", env.edges[0].Addr().String(),
+		"redis-cli", "redis-cli -u "+env.redis.URL(),
 	)
-	awaitHistory(t, w.redis)
-	awaitPoints(t, w.redis)
+	awaitHistory(t, env.redis)
+	awaitPoints(t, env.redis)
 	dir := t.TempDir() // of all: the first fetches what another imports
 	ran := make(map[string]bool)
 	for _, s := range readSnippets(t, filepath.Join("..", "..", "..", "docs", "clients.md")) {

@@ -26,8 +26,8 @@ import (
 // TestDelta_RebuildsPlainStream: on real transactions, a client of the delta protocol has at each seq the very bytes of the
 // plain one, and nearly all that it gets is deltas that fit one segment.
 func TestDelta_RebuildsPlainStream(t *testing.T) {
-	w := start(t, 1)
-	plain, delta := dial(t, w.edges[0], source(0)), dialDelta(t, w.edges[0])
+	env := start(t, 1)
+	plain, delta := dial(t, env.edges[0], source(0)), dialDelta(t, env.edges[0])
 	want, replica := make(map[uint64]string), new(contract.Replica)
 	compared, deltas := 0, 0
 	for compared < 10 {

@@ -19,10 +19,10 @@ import (
 
 // TestClient_FollowsEdgeThroughOutages through the loss of Redis, a restart of the edge and its crash.
 func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
-	w := start(t, 0)
+	env := start(t, 0)
 	program, addr := programs.Build(t, "edge", "edge"), programs.FreeAddr(t)
 	launch := func() *programs.Process {
-		p := programs.Launch(t, program, "run", "--listen", addr, "--redis", w.redis.URL(), "--drain-delay", "0s", "--drain-window", "0s")
+		p := programs.Launch(t, program, "run", "--listen", addr, "--redis", env.redis.URL(), "--drain-delay", "0s", "--drain-window", "0s")
 		programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 		return p
 	}
@@ -35,9 +35,9 @@ func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
 		t.Fatalf("disconnected by %v", <-f.reasons)
 	}
 
-	w.redis.Kill()
+	env.redis.Kill()
 	s = f.await(t, "a stale snapshot", func(now *contract.Snapshot) bool { return now.Status == contract.Stale && !s.NewerThan(now) })
-	w.redis.Start()
+	env.redis.Start()
 	s = f.awaitNewer(t, s)
 	if len(f.reasons) > 0 {
 		t.Fatalf("without redis, disconnected by %v", <-f.reasons)
@@ -59,9 +59,9 @@ func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
 
 // TestClient_WaitsAMinuteAfter4029 when its address has all the connections that it may have.
 func TestClient_WaitsAMinuteAfter4029(t *testing.T) {
-	w := start(t, 1)
+	env := start(t, 1)
 	for range perAddress {
-		if _, err := view(t, w.edges[0], source(0)).Next(t.Context()); err != nil {
+		if _, err := view(t, env.edges[0], source(0)).Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,7 +70,7 @@ func TestClient_WaitsAMinuteAfter4029(t *testing.T) {
 	var reason error
 	var wait time.Duration
 	err := client.Run(ctx, client.Options{
-		URL:          wstest.URL(w.edges[0].Addr().String()),
+		URL:          wstest.URL(env.edges[0].Addr().String()),
 		HTTPClient:   &http.Client{Transport: wstest.From(source(0))},
 		Disconnected: func(err error, retryIn time.Duration) { reason, wait = err, retryIn; stop() },
 	}, func(s *contract.Snapshot) { t.Errorf("the eleventh connection got a snapshot, seq %d", s.Seq) })

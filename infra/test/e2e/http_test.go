@@ -14,8 +14,8 @@ import (
 )
 
 func TestEdge_HTTPEndpoints(t *testing.T) {
-	w := start(t, 1)
-	e := w.edges[0]
+	env := start(t, 1)
+	e := env.edges[0]
 
 	t.Run("health", func(t *testing.T) {
 		v := view(t, e, source(0))
@@ -44,8 +44,8 @@ func TestEdge_HTTPEndpoints(t *testing.T) {
 		sameShape(t, "snapshot", got, golden)
 	})
 	t.Run("the same snapshot is not sent again", func(t *testing.T) {
-		w.redis.Kill() // so that none comes in between
-		defer w.redis.Start()
+		env.redis.Kill() // so that none comes in between
+		defer env.redis.Start()
 		programs.Until(t, "the edge to say stale", func() bool {
 			code, body := get(t, e, "/api/v1/snapshot")
 			s, err := contract.DecodeSnapshot(body)

@@ -13,17 +13,17 @@ import (
 // TestEdge_ClientsOfKilledEdgeReconnect: kill -9 of an edge costs its clients a reconnect elsewhere, and no more: they have the current
 // state at once, and never an older one than before.
 func TestEdge_ClientsOfKilledEdgeReconnect(t *testing.T) {
-	w := start(t, 1)
+	env := start(t, 1)
 	addr := programs.FreeAddr(t)
-	doomed := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", w.redis.URL())
+	doomed := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", env.redis.URL())
 	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 	followers := make([]*follower, 5)
 	before := make([]*contract.Snapshot, len(followers))
 	for i := range followers {
-		followers[i] = followStream(t, source(i), addr, w.edges[0].Addr().String())
+		followers[i] = followStream(t, source(i), addr, env.edges[0].Addr().String())
 		before[i] = followers[i].awaitNewer(t, nil)
 	}
-	if n := w.edges[0].Clients(); n != 0 {
+	if n := env.edges[0].Clients(); n != 0 {
 		t.Fatalf("%d clients are on the other edge already", n)
 	}
 	doomed.Signal(t, syscall.SIGKILL)
@@ -33,5 +33,5 @@ func TestEdge_ClientsOfKilledEdgeReconnect(t *testing.T) {
 		}
 		f.awaitNewer(t, before[i])
 	}
-	programs.Until(t, "all clients to be on the other edge", func() bool { return w.edges[0].Clients() == len(followers) })
+	programs.Until(t, "all clients to be on the other edge", func() bool { return env.edges[0].Clients() == len(followers) })
 }

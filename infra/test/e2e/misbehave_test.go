@@ -73,8 +73,8 @@ func expectClosed(t *testing.T, conn net.Conn) {
 }
 
 func TestWebSocket_CloseCodes(t *testing.T) {
-	w := start(t, 1)
-	e := w.edges[0]
+	env := start(t, 1)
+	e := env.edges[0]
 	for name, c := range map[string]struct {
 		kind websocket.MessageType
 		send []string
@@ -114,8 +114,8 @@ func repeat(s string, n int) []string {
 }
 
 func TestWebSocket_IgnoresUnknownMessages(t *testing.T) {
-	w := start(t, 1)
-	v := view(t, w.edges[0], source(0))
+	env := start(t, 1)
+	v := view(t, env.edges[0], source(0))
 	for _, message := range []string{"", "hello", "{", `{"type":"buy"}`, `[]`, `{"type":7}`} {
 		if err := v.Conn.Write(t.Context(), websocket.MessageText, []byte(message)); err != nil {
 			t.Fatal(err)
@@ -129,12 +129,12 @@ func TestWebSocket_IgnoresUnknownMessages(t *testing.T) {
 }
 
 func TestWebSocket_AnswersPing(t *testing.T) {
-	w := start(t, 1)
+	env := start(t, 1)
 	for send, want := range map[string]string{
 		`{"type":"ping","timestamp":1556771671.25}`: `{"type":"pong","timestamp":1556771671.25}`,
 		`{"type":"ping"}`: `{"type":"pong"}`,
 	} {
-		conn := dial(t, w.edges[0], source(0))
+		conn := dial(t, env.edges[0], source(0))
 		if err := conn.Write(t.Context(), websocket.MessageText, []byte(send)); err != nil {
 			t.Fatal(err)
 		}
@@ -155,8 +155,8 @@ func TestWebSocket_AnswersPing(t *testing.T) {
 }
 
 func TestConnLimit_ClosesEleventhWith4029(t *testing.T) {
-	w := start(t, 1)
-	e := w.edges[0]
+	env := start(t, 1)
+	e := env.edges[0]
 	var ten []*wstest.Viewer
 	for range perAddress {
 		v := view(t, e, source(0))

@@ -31,7 +31,7 @@ func pointsOf(t *testing.T, body []byte) []contract.PointAmount {
 
 // TestPoints_AmountsMatchOutputs: by the whole way, the points are the snapshot's, and each amount is that of an output.
 func TestPoints_AmountsMatchOutputs(t *testing.T) {
-	w := start(t, 2)
+	env := start(t, 2)
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestPoints_AmountsMatchOutputs(t *testing.T) {
 			paid[out.Value] = true
 		}
 	}
-	for _, e := range w.edges {
+	for _, e := range env.edges {
 		var points []contract.PointAmount
 		programs.Until(t, "the points of the snapshot", func() bool { // the block is over, so they soon stay what they are
 			points = pointsOf(t, ask(t, "GET", e, "/api/v1/points", nil).body)
@@ -61,7 +61,7 @@ func TestPoints_AmountsMatchOutputs(t *testing.T) {
 			}
 		}
 	}
-	if ttl := w.redis.Client().TTL(t.Context(), contract.KeyPoints).Val(); ttl <= 0 {
+	if ttl := env.redis.Client().TTL(t.Context(), contract.KeyPoints).Val(); ttl <= 0 {
 		t.Errorf("the points of an ingester that is gone stay for ever: their TTL is %v", ttl)
 	}
 }

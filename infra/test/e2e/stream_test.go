@@ -26,12 +26,12 @@ const (
 // TestStream_100ClientsThroughRedisOutage is the main job: 100 clients on two edges each get 60 updates with a price
 // that is right within 1 %, while other clients misbehave; then Redis dies and comes back, and all 100 go on.
 func TestStream_100ClientsThroughRedisOutage(t *testing.T) {
-	w := start(t, 2)
+	env := start(t, 2)
 	all := make([]*wstest.Viewer, viewers)
 	for i := range all {
-		all[i] = view(t, w.edges[i%2], source(i/perAddress))
+		all[i] = view(t, env.edges[i%2], source(i/perAddress))
 	}
-	misbehave(t, w.edges[0])
+	misbehave(t, env.edges[0])
 
 	var skipped atomic.Uint64
 	delays := make(chan time.Duration, viewers*updates) // from the ingester's tick to the viewer
@@ -57,11 +57,11 @@ func TestStream_100ClientsThroughRedisOutage(t *testing.T) {
 	t.Logf("%d viewers got %d updates each, %d were skipped in all; from tick to viewer p50 %v, p99 %v", viewers, updates,
 		skipped.Load(), sorted[len(sorted)/2], sorted[len(sorted)*99/100])
 
-	w.redis.Kill()
+	env.redis.Kill()
 	each(t, all, func(ctx context.Context, v *wstest.Viewer) error {
 		return v.Until(ctx, time.Minute, func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
 	})
-	w.redis.Start()
+	env.redis.Start()
 	each(t, all, func(ctx context.Context, v *wstest.Viewer) error {
 		seq := v.Last.Seq
 		return v.Until(ctx, time.Minute, func(s *contract.Snapshot) bool { return s.Status == contract.Live && s.Seq > seq+2 })

@@ -18,23 +18,23 @@ const refusedDraining = `sightglass_edge_rejected_total{reason="draining"}`
 // TestBalancer_DrainingEdgeGetsNoNewClients gets no new clients, and those that it has stay until it tells them to go elsewhere.
 func TestBalancer_DrainingEdgeGetsNoNewClients(t *testing.T) {
 	// Long enough for all that is looked at before the clients are told.
-	build(t, asShipped, []string{"--drain-delay", "10s", "--drain-window", "1s"}, func(t *testing.T, w *world) {
+	build(t, asShipped, []string{"--drain-delay", "10s", "--drain-window", "1s"}, func(t *testing.T, env *environment) {
 		const n = 20
-		people := w.connect(n)
-		going, staying := w.edges[0], w.edges[1]
+		people := env.connect(n)
+		going, staying := env.edges[0], env.edges[1]
 		had := going.clients()
 		if had == 0 || had == n {
 			t.Fatalf("the edges have %d and %d clients", had, staying.clients())
 		}
 		going.process.Signal(t, syscall.SIGTERM)
 		programs.Until(t, "the edge not to be ready", func() bool { return !programs.Ready(going.addr) })
-		looks := w.kind.out != nil
+		looks := env.kind.out != nil
 		if looks {
-			programs.Until(t, "the balancer to see that", func() bool { return w.kind.out(t, w.lb, 0) })
+			programs.Until(t, "the balancer to see that", func() bool { return env.kind.out(t, env.lb, 0) })
 		}
 		before := going.metric(refusedDraining)
 		for i := range 5 {
-			if code := join(t, wstest.URL(w.lb.addr), person(i), nil); code != 0 {
+			if code := join(t, wstest.URL(env.lb.addr), person(i), nil); code != 0 {
 				t.Errorf("client %d while an edge drains: closed with %d", i+1, code)
 			}
 		}
@@ -48,7 +48,7 @@ func TestBalancer_DrainingEdgeGetsNoNewClients(t *testing.T) {
 			t.Errorf("before any is told to go: %v", s)
 		}
 		going.process.Wait()
-		w.until(people, "its clients to be on the other edge", func(s clientsim.Summary) bool { return s.Connected == n && staying.clients() == n+5 })
+		env.until(people, "its clients to be on the other edge", func(s clientsim.Summary) bool { return s.Connected == n && staying.clients() == n+5 })
 		s := people.Summary()
 		t.Log(s)
 		if s.Reconnects != had || s.Ends["closed with 1001"] != had || len(s.Ends) != 1 || s.Older > 0 {
@@ -64,21 +64,21 @@ const longestGap = 3 * time.Second
 func TestBalancer_RollingRestart(t *testing.T) {
 	program := programs.Build(t, "edge", "edge")
 	each(t, func(t *testing.T, k kind) { // one after the other, as people count the seconds
-		w := newWorld(t, program, k, asShipped, nil)
+		env := newEnvironment(t, program, k, asShipped, nil)
 		const n = 500
-		people := w.connect(n)
-		for i, e := range w.edges {
+		people := env.connect(n)
+		for i, e := range env.edges {
 			e.stop()
 			e.start()
-			if w.kind.out != nil {
-				programs.Until(t, fmt.Sprintf("the balancer to use edge %d again", i+1), func() bool { return !w.kind.out(t, w.lb, i) })
+			if env.kind.out != nil {
+				programs.Until(t, fmt.Sprintf("the balancer to use edge %d again", i+1), func() bool { return !env.kind.out(t, env.lb, i) })
 			}
 		}
-		now := w.redis.Snapshot()
+		now := env.redis.Snapshot()
 		if now == nil {
 			t.Fatal("no snapshot in redis")
 		}
-		w.until(people, "everyone to have what is new now", func(clientsim.Summary) bool { return people.CaughtUp(now) == n })
+		env.until(people, "everyone to have what is new now", func(clientsim.Summary) bool { return people.CaughtUp(now) == n })
 		s := people.Summary()
 		t.Log(s)
 		if s.Gap > longestGap || s.Older > 0 {
@@ -92,16 +92,16 @@ func TestBalancer_RollingRestart(t *testing.T) {
 
 // TestBalancer_KilledEdge: its clients are back on the other, and nobody is sent to where it was.
 func TestBalancer_KilledEdge(t *testing.T) {
-	build(t, asShipped, nil, func(t *testing.T, w *world) {
+	build(t, asShipped, nil, func(t *testing.T, env *environment) {
 		const n = 20
-		people := w.connect(n)
-		w.edges[0].kill()
+		people := env.connect(n)
+		env.edges[0].kill()
 		for i := range 5 {
-			if code := join(t, wstest.URL(w.lb.addr), person(i), nil); code != 0 {
+			if code := join(t, wstest.URL(env.lb.addr), person(i), nil); code != 0 {
 				t.Errorf("client %d after an edge was killed: closed with %d", i+1, code)
 			}
 		}
-		w.until(people, "its clients to be on the other edge", func(s clientsim.Summary) bool { return s.Connected == n && w.edges[1].clients() == n+5 })
+		env.until(people, "its clients to be on the other edge", func(s clientsim.Summary) bool { return s.Connected == n && env.edges[1].clients() == n+5 })
 		t.Log(people.Summary())
 	})
 }
@@ -114,16 +114,16 @@ func TestHAProxy_RetriesOtherEdgeBeforeCheckFails(t *testing.T) {
 	}
 	for name, signal := range map[string]syscall.Signal{"draining": syscall.SIGTERM, "killed": syscall.SIGKILL} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, program, haproxy, blind, []string{"--drain-delay", "1m"})
-			gone := w.edges[0]
+			env := newEnvironment(t, program, haproxy, blind, []string{"--drain-delay", "1m"})
+			gone := env.edges[0]
 			gone.process.Signal(t, signal)
 			programs.Until(t, "the edge not to be ready", func() bool { return !programs.Ready(gone.addr) })
 			for i := range 6 {
-				if code := join(t, wstest.URL(w.lb.addr), person(i), nil); code != 0 {
+				if code := join(t, wstest.URL(env.lb.addr), person(i), nil); code != 0 {
 					t.Errorf("client %d: closed with %d", i+1, code)
 				}
 			}
-			if n := w.edges[1].clients(); n != 6 {
+			if n := env.edges[1].clients(); n != 6 {
 				t.Errorf("the other edge has %d clients, want all 6", n)
 			}
 			if signal == syscall.SIGTERM && gone.metric(refusedDraining) == 0 {

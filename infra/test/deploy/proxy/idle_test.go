@@ -30,10 +30,10 @@ func hurried(config string) string {
 
 // TestBalancer_KeepsQuietClient: nothing comes but pings, for twice the time after which the balancer cuts a silent connection.
 func TestBalancer_KeepsQuietClient(t *testing.T) {
-	build(t, hurried, []string{"--ping-interval", "1s"}, func(t *testing.T, w *world) {
-		w.silence()
+	build(t, hurried, []string{"--ping-interval", "1s"}, func(t *testing.T, env *environment) {
+		env.silence()
 		const pings = 9
-		if got := pingsUntilCut(t, w, pings); got < pings {
+		if got := pingsUntilCut(t, env, pings); got < pings {
 			t.Errorf("cut off after %d pings", got)
 		}
 	})
@@ -41,9 +41,9 @@ func TestBalancer_KeepsQuietClient(t *testing.T) {
 
 // TestBalancer_CutsSilentEdge shows that the timeout of the other test is there: with pings too seldom it strikes.
 func TestBalancer_CutsSilentEdge(t *testing.T) {
-	build(t, hurried, []string{"--ping-interval", "1m"}, func(t *testing.T, w *world) {
-		w.silence()
-		if got := pingsUntilCut(t, w, 1); got > 0 {
+	build(t, hurried, []string{"--ping-interval", "1m"}, func(t *testing.T, env *environment) {
+		env.silence()
+		if got := pingsUntilCut(t, env, 1); got > 0 {
 			t.Error("the connection outlasted a minute of silence")
 		}
 	})
@@ -51,12 +51,12 @@ func TestBalancer_CutsSilentEdge(t *testing.T) {
 
 // pingsUntilCut counts the pings that a client gets, up to so many. Those that come before the last message, by which the
 // edge says that the snapshot is stale, do not count.
-func pingsUntilCut(t *testing.T, w *world, most int64) (n int64) {
+func pingsUntilCut(t *testing.T, env *environment, most int64) (n int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var pings atomic.Int64
-	conn, _, err := wstest.Dial(t, wstest.URL(w.lb.addr), person(0), websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
+	conn, _, err := wstest.Dial(t, wstest.URL(env.lb.addr), person(0), websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
 		if pings.Add(1) == most {
 			cancel()
 		}
@@ -75,8 +75,8 @@ func pingsUntilCut(t *testing.T, w *world, most int64) (n int64) {
 
 // TestBalancer_CutsSlowRequest: who does not finish its headers does not hold a place.
 func TestBalancer_CutsSlowRequest(t *testing.T) {
-	build(t, hurried, nil, func(t *testing.T, w *world) {
-		conn, err := net.Dial("tcp", w.lb.addr)
+	build(t, hurried, nil, func(t *testing.T, env *environment) {
+		conn, err := net.Dial("tcp", env.lb.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -98,18 +98,18 @@ func TestBalancer_CutsSlowRequest(t *testing.T) {
 // send nothing, and has client_header_timeout alone against them.
 func TestHAProxy_LimitsConnectionsPerAddress(t *testing.T) {
 	t.Setenv("SOCKETS_PER_ADDRESS", "3")
-	w := newWorld(t, programs.Build(t, "edge", "edge"), haproxy, asShipped, nil)
-	first := visit(t, w.lb.addr, person(0))
-	for _, conn := range []net.Conn{first, visit(t, w.lb.addr, person(0)), visit(t, w.lb.addr, person(0)), visit(t, w.lb.addr, person(1))} {
+	env := newEnvironment(t, programs.Build(t, "edge", "edge"), haproxy, asShipped, nil)
+	first := visit(t, env.lb.addr, person(0))
+	for _, conn := range []net.Conn{first, visit(t, env.lb.addr, person(0)), visit(t, env.lb.addr, person(0)), visit(t, env.lb.addr, person(1))} {
 		if conn == nil {
 			t.Fatal("a connection within the limit is refused")
 		}
 	}
-	if visit(t, w.lb.addr, person(0)) != nil {
+	if visit(t, env.lb.addr, person(0)) != nil {
 		t.Error("the fourth connection of an address is answered")
 	}
 	first.Close()
-	programs.Until(t, "a place to be free", func() bool { return visit(t, w.lb.addr, person(0)) != nil })
+	programs.Until(t, "a place to be free", func() bool { return visit(t, env.lb.addr, person(0)) != nil })
 }
 
 // visit connects from an address and stays after an answer; it gives nil if there is none. A connection that HAProxy

@@ -14,14 +14,14 @@ const perAddress = 10
 
 // TestBalancer_EleventhStreamOfAddressIsRejected is refused, on whichever edge, and whoever it says it is; another person is not.
 func TestBalancer_EleventhStreamOfAddressIsRejected(t *testing.T) {
-	build(t, asShipped, nil, func(t *testing.T, w *world) {
-		url := wstest.URL(w.lb.addr)
+	build(t, asShipped, nil, func(t *testing.T, env *environment) {
+		url := wstest.URL(env.lb.addr)
 		for i := range perAddress {
 			if code := join(t, url, person(0), pretending(i)); code != 0 {
 				t.Fatalf("client %d was closed with %d", i+1, code)
 			}
 		}
-		for i, e := range w.edges {
+		for i, e := range env.edges {
 			if n := e.clients(); n != perAddress/2 {
 				t.Errorf("edge %d has %d of the %d, want half: the balancer does not spread them", i+1, n, perAddress)
 			}
@@ -31,7 +31,7 @@ func TestBalancer_EleventhStreamOfAddressIsRejected(t *testing.T) {
 				t.Errorf("one too many with %v was closed with %d, want %d", header, code, wstest.TooMany)
 			}
 		}
-		if n := w.client.ZCard(t.Context(), contract.KeyLimitPrefix+person(0).String()).Val(); n != perAddress {
+		if n := env.client.ZCard(t.Context(), contract.KeyLimitPrefix+person(0).String()).Val(); n != perAddress {
 			t.Errorf("the edges count %d of the address, want %d", n, perAddress)
 		}
 		// Who says to be the one who has all places has his own all the same.
@@ -39,7 +39,7 @@ func TestBalancer_EleventhStreamOfAddressIsRejected(t *testing.T) {
 		if code := join(t, url, person(1), said); code != 0 {
 			t.Errorf("another person was closed with %d", code)
 		}
-		if n := w.client.ZCard(t.Context(), contract.KeyLimitPrefix+person(1).String()).Val(); n != 1 {
+		if n := env.client.ZCard(t.Context(), contract.KeyLimitPrefix+person(1).String()).Val(); n != 1 {
 			t.Errorf("the edges count %d of the other person's address, want 1", n)
 		}
 	})

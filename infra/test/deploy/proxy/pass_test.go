@@ -19,9 +19,9 @@ import (
 
 // TestBalancer_PassesHTTPUnchanged: what a browser gets by way of the balancer is what the edge sends, to the byte.
 func TestBalancer_PassesHTTPUnchanged(t *testing.T) {
-	build(t, asShipped, nil, func(t *testing.T, w *world) {
-		w.silence() // the snapshot stays, and is stale soon, on both edges
-		for _, e := range w.edges {
+	build(t, asShipped, nil, func(t *testing.T, env *environment) {
+		env.silence() // the snapshot stays, and is stale soon, on both edges
+		for _, e := range env.edges {
 			programs.Until(t, "the edge to call the snapshot stale", func() bool {
 				return strings.Contains(fetch(t, e.addr, "/api/v1/snapshot", nil).body, `"status":"stale"`)
 			})
@@ -33,22 +33,22 @@ func TestBalancer_PassesHTTPUnchanged(t *testing.T) {
 				"gzip":       {"Accept-Encoding": {"gzip"}},
 				"other page": {"Accept-Encoding": {"identity"}, "Origin": {"https://other.example"}},
 			} {
-				direct, proxied := fetch(t, w.edges[0].addr, path, header), fetch(t, w.lb.addr, path, header)
+				direct, proxied := fetch(t, env.edges[0].addr, path, header), fetch(t, env.lb.addr, path, header)
 				expectSame(t, path+" "+name, direct, proxied)
 				if tag := proxied.header.Get("ETag"); tag != "" {
 					header = header.Clone()
 					header.Set("If-None-Match", tag)
-					if again := fetch(t, w.lb.addr, path, header); again.status != http.StatusNotModified {
+					if again := fetch(t, env.lb.addr, path, header); again.status != http.StatusNotModified {
 						t.Errorf("%s %s: asked again with its ETag the answer is %d, want 304", path, name, again.status)
 					}
 				}
 			}
 		}
-		if health := fetch(t, w.lb.addr, "/health", nil); health.status != http.StatusOK || !strings.Contains(health.body, `"clients_connected":0`) {
+		if health := fetch(t, env.lb.addr, "/health", nil); health.status != http.StatusOK || !strings.Contains(health.body, `"clients_connected":0`) {
 			t.Errorf("/health is %+v", health)
 		}
 		for _, path := range []string{"/metrics", "/debug/pprof/"} {
-			if status := fetch(t, w.lb.addr, path, nil).status; status != http.StatusNotFound {
+			if status := fetch(t, env.lb.addr, path, nil).status; status != http.StatusNotFound {
 				t.Errorf("%s is answered with %d to anyone", path, status)
 			}
 		}
@@ -102,14 +102,14 @@ func expectSame(t *testing.T, what string, direct, proxied answer) {
 
 // TestBalancer_PassesStreamsUnchanged: both protocols, with and without compression, each message as the edge made it.
 func TestBalancer_PassesStreamsUnchanged(t *testing.T) {
-	build(t, asShipped, nil, func(t *testing.T, w *world) {
-		url := wstest.URL(w.lb.addr)
+	build(t, asShipped, nil, func(t *testing.T, env *environment) {
+		url := wstest.URL(env.lb.addr)
 		for i, o := range []websocket.DialOptions{
 			{},
 			{CompressionMode: websocket.CompressionNoContextTakeover},
 			{Subprotocols: []string{delta}},
 			{Subprotocols: []string{delta}, CompressionMode: websocket.CompressionNoContextTakeover},
-			{HTTPHeader: http.Header{"Origin": {"http://" + w.lb.addr}}}, // our own page: the edge compares it with Host
+			{HTTPHeader: http.Header{"Origin": {"http://" + env.lb.addr}}}, // our own page: the edge compares it with Host
 		} {
 			conn, handshake, err := wstest.Dial(t, url, person(i), o)
 			if err != nil {

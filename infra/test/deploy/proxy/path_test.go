@@ -29,11 +29,11 @@ func TestBalancer_ServesUnderPath(t *testing.T) {
 		for name, k := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
 			t.Run(name+"-"+mode, func(t *testing.T) {
 				site := programs.FreeAddr(t)
-				w := newWorld(t, program, k, func(config string) string {
+				env := newEnvironment(t, program, k, func(config string) string {
 					return k.shared(t, config, snippet(t, name+"-"+mode))
 				}, append([]string{"--allowed-origins", "http://" + site}, args...))
-				expectUnderThePath(t, w)
-				host := "http://" + w.lb.addr
+				expectUnderThePath(t, env)
+				host := "http://" + env.lb.addr
 				programs.RunScript(t, "path.test.mjs", "EDGE="+host, "UNDER="+host+under, "SITE="+site)
 			})
 		}
@@ -41,10 +41,10 @@ func TestBalancer_ServesUnderPath(t *testing.T) {
 }
 
 // expectUnderThePath looks at what a browser does not show.
-func expectUnderThePath(t *testing.T, w *world) {
+func expectUnderThePath(t *testing.T, env *environment) {
 	t.Helper()
 	for from, want := range map[string]string{under: under + "/", under + "/clock/": under + "/clock"} {
-		got := fetch(t, w.lb.addr, from, nil)
+		got := fetch(t, env.lb.addr, from, nil)
 		request, err := http.NewRequest(http.MethodGet, "https://visitors.example"+from, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -55,21 +55,21 @@ func expectUnderThePath(t *testing.T, w *world) {
 		}
 	}
 	for _, path := range []string{"/", "/embed", "/static/client.js", "/api/openapi.json", "/livez", "/metrics", "/nowhere", "/ws/mempool"} {
-		direct, proxied := fetch(t, w.edges[0].addr, path, nil), fetch(t, w.lb.addr, under+path, nil)
+		direct, proxied := fetch(t, env.edges[0].addr, path, nil), fetch(t, env.lb.addr, under+path, nil)
 		expectSame(t, under+path, direct, proxied)
 		if tag := proxied.header.Get("ETag"); tag != "" {
-			again := fetch(t, w.lb.addr, under+path, http.Header{"If-None-Match": {tag}})
+			again := fetch(t, env.lb.addr, under+path, http.Header{"If-None-Match": {tag}})
 			if again.status != http.StatusNotModified {
 				t.Errorf("%s: with its ETag %d, want 304", under+path, again.status)
 			}
 		}
 	}
 	for _, path := range []string{"/", "/clock", under + "y/"} {
-		if got := fetch(t, w.lb.addr, path, nil); got.status != http.StatusNotFound || got.body != otherSite {
+		if got := fetch(t, env.lb.addr, path, nil); got.status != http.StatusNotFound || got.body != otherSite {
 			t.Errorf("%s, of the other site: %d %.80q", path, got.status, got.body)
 		}
 	}
-	url := "ws://" + w.lb.addr + under + "/ws/mempool"
+	url := "ws://" + env.lb.addr + under + "/ws/mempool"
 	conn, _, err := wstest.Dial(t, url, person(0), websocket.DialOptions{Subprotocols: []string{delta}})
 	if err != nil {
 		t.Fatal(err)

@@ -30,10 +30,10 @@ func TestBalancer_HTTPS(t *testing.T) {
 	certificate, key, trust := throwAway(t)
 	for name, kind := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, program, kind, kind.secure(t, certificate, key), nil)
+			env := newEnvironment(t, program, kind, kind.secure(t, certificate, key), nil)
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}, ForceAttemptHTTP2: true}}
 			defer client.CloseIdleConnections()
-			page, err := client.Get("https://" + w.lb.tls + "/")
+			page, err := client.Get("https://" + env.lb.tls + "/")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,16 +41,16 @@ func TestBalancer_HTTPS(t *testing.T) {
 			if page.StatusCode != http.StatusOK || page.ProtoMajor != 2 {
 				t.Errorf("the page comes with %s by %s", page.Status, page.Proto)
 			}
-			conn, _, err := wstest.Dial(t, "wss://"+w.lb.tls+"/ws/mempool", nil, websocket.DialOptions{
+			conn, _, err := wstest.Dial(t, "wss://"+env.lb.tls+"/ws/mempool", nil, websocket.DialOptions{
 				HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}}},
-				HTTPHeader: http.Header{"Origin": {"https://" + w.lb.tls}}, Subprotocols: []string{delta},
+				HTTPHeader: http.Header{"Origin": {"https://" + env.lb.tls}}, Subprotocols: []string{delta},
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			follow(t, conn, true)
-			plain := fetch(t, w.lb.addr, "/clock?x=1", http.Header{})
-			host, _, _ := net.SplitHostPort(w.lb.addr)
+			plain := fetch(t, env.lb.addr, "/clock?x=1", http.Header{})
+			host, _, _ := net.SplitHostPort(env.lb.addr)
 			to := plain.header.Get("Location")
 			if plain.status != http.StatusPermanentRedirect || !strings.HasPrefix(to, "https://"+host) || !strings.HasSuffix(to, "/clock?x=1") {
 				t.Errorf("HTTP is answered with %d, to %q", plain.status, to)

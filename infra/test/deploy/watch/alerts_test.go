@@ -14,15 +14,15 @@ import (
 
 // testAlerts: each metric that an alert names is there, nothing is wrong while all is well, and when both ingesters die
 // it is said.
-func testAlerts(t *testing.T, w *world) {
-	known, all := w.known(t), w.prometheus.alerts(t)
+func testAlerts(t *testing.T, env *environment) {
+	known, all := env.known(t), env.prometheus.alerts(t)
 	if len(all) < 15 {
 		t.Fatalf("only %d alerts", len(all))
 	}
 	sections := headings(t, "docs/alerts.md")
 	for _, a := range all {
-		w.mustKnow(t, known, a.Name, a.Query)
-		w.prometheus.query(t, a.Query)
+		env.mustKnow(t, known, a.Name, a.Query)
+		env.prometheus.query(t, a.Query)
 		if !slices.Contains([]string{"critical", "warning", "info"}, a.Labels["severity"]) {
 			t.Errorf("%s: severity %q", a.Name, a.Labels["severity"])
 		}
@@ -45,7 +45,7 @@ func testAlerts(t *testing.T, w *world) {
 	bothWays(t, all)
 
 	programs.Until(t, "all alerts to be looked at and none to be active", func() bool {
-		for _, a := range w.prometheus.alerts(t) {
+		for _, a := range env.prometheus.alerts(t) {
 			if a.Health == "err" {
 				t.Fatalf("%s: %s", a.Name, a.LastError)
 			}
@@ -55,17 +55,17 @@ func testAlerts(t *testing.T, w *world) {
 		}
 		return true
 	})
-	for _, p := range w.ingesters {
+	for _, p := range env.ingesters {
 		p.Signal(t, syscall.SIGKILL)
 	}
 	for _, name := range []string{"SightglassNoLeader", "SightglassInstanceDown", "SightglassNoSnapshots"} {
-		programs.Until(t, name, func() bool { return w.isActive(t, name) })
+		programs.Until(t, name, func() bool { return env.isActive(t, name) })
 	}
 }
 
-func (w *world) isActive(t *testing.T, name string) bool {
+func (env *environment) isActive(t *testing.T, name string) bool {
 	t.Helper()
-	for _, a := range w.prometheus.alerts(t) {
+	for _, a := range env.prometheus.alerts(t) {
 		if a.Name == name {
 			return len(a.Alerts) > 0
 		}

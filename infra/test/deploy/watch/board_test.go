@@ -116,33 +116,33 @@ var names = regexp.MustCompile(`\b(?:sightglass|process|go)_[a-z_0-9]+`)
 var filled = strings.NewReplacer("$__rate_interval", "4s", "$ingester", ".+", "$edge", ".+")
 
 // testBoard: each metric that the board names is there, and each expression has a value.
-func testBoard(t *testing.T, w *world) {
+func testBoard(t *testing.T, env *environment) {
 	b := readBoard(t)
-	known := w.known(t)
+	known := env.known(t)
 	asked := 0
 	for _, p := range b.Panels {
 		for _, target := range p.Targets {
-			w.mustKnow(t, known, p.Title, target.Expr)
+			env.mustKnow(t, known, p.Title, target.Expr)
 			expr := filled.Replace(target.Expr)
 			if strings.Contains(expr, "$") {
 				t.Errorf("%s: an unknown variable in %s", p.Title, expr)
 				continue
 			}
 			if strings.HasSuffix(expr, "< 1e18") { // a limit of memory that these programs do not have
-				w.prometheus.query(t, expr)
+				env.prometheus.query(t, expr)
 				continue
 			}
-			programs.Until(t, p.Title+": a value of "+expr, func() bool { return len(w.prometheus.query(t, expr)) > 0 })
+			programs.Until(t, p.Title+": a value of "+expr, func() bool { return len(env.prometheus.query(t, expr)) > 0 })
 			asked++
 		}
 	}
 	for _, a := range b.Annotations.List {
-		w.mustKnow(t, known, "annotation", a.Expr)
-		w.prometheus.query(t, filled.Replace(a.Expr))
+		env.mustKnow(t, known, "annotation", a.Expr)
+		env.prometheus.query(t, filled.Replace(a.Expr))
 	}
 	for _, v := range b.Templating.List {
 		if v.Type == "query" {
-			w.mustKnow(t, known, "variable "+v.Name, v.Definition)
+			env.mustKnow(t, known, "variable "+v.Name, v.Definition)
 		}
 	}
 	for name := range known {
@@ -156,10 +156,10 @@ func testBoard(t *testing.T, w *world) {
 }
 
 // known are the names of all metrics of all programs.
-func (w *world) known(t *testing.T) map[string]bool {
+func (env *environment) known(t *testing.T) map[string]bool {
 	t.Helper()
 	known := make(map[string]bool)
-	for _, p := range w.programs() {
+	for _, p := range env.programs() {
 		for name := range metricsOf(t, p) {
 			known[name] = true
 		}
@@ -168,7 +168,7 @@ func (w *world) known(t *testing.T) map[string]bool {
 }
 
 // mustKnow fails if an expression names a metric that is not there, or none.
-func (w *world) mustKnow(t *testing.T, known map[string]bool, where, expr string) {
+func (env *environment) mustKnow(t *testing.T, known map[string]bool, where, expr string) {
 	t.Helper()
 	found := names.FindAllString(expr, -1)
 	if len(found) == 0 && !strings.Contains(expr, "up{") {

@@ -15,9 +15,9 @@ import (
 
 // testLogs reads what the programs have written: each line is an object that says its component, none holds a secret,
 // and the sums are there.
-func testLogs(t *testing.T, w *world) {
-	w.edge.Stop(t)
-	lines := checkLog(t, w.edge, edge.LogComponents())
+func testLogs(t *testing.T, env *environment) {
+	env.edge.Stop(t)
+	lines := checkLog(t, env.edge, edge.LogComponents())
 	for _, want := range []struct{ message, component, level string }{
 		{"client joined", "hub", "DEBUG"}, {"client left", "hub", "DEBUG"}, {"clients", "edge", "INFO"},
 	} {
@@ -27,7 +27,7 @@ func testLogs(t *testing.T, w *world) {
 			t.Errorf("the edge's log lacks a line %v", want)
 		}
 	}
-	for _, p := range w.ingesters {
+	for _, p := range env.ingesters {
 		lines := checkLog(t, p, ingester.LogComponents())
 		if !slices.ContainsFunc(lines, func(l map[string]any) bool {
 			price, _ := l["price"].(float64)

@@ -72,9 +72,9 @@ func ours(all map[string]metric) map[string]metric {
 }
 
 // testMetrics: docs/metrics.md has every metric of ours, with its type, labels and help, and no other.
-func testMetrics(t *testing.T, w *world) {
+func testMetrics(t *testing.T, env *environment) {
 	have := map[string]map[string]metric{
-		"ingester": ours(metricsOf(t, w.ingesters[0])), "edge": ours(metricsOf(t, w.edge)), "both": {},
+		"ingester": ours(metricsOf(t, env.ingesters[0])), "edge": ours(metricsOf(t, env.edge)), "both": {},
 	}
 	for name, m := range have["ingester"] {
 		if e, ok := have["edge"][name]; ok {

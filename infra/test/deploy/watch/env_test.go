@@ -54,15 +54,15 @@ type program struct {
 }
 
 // A world is a node, two ingesters, an edge with clients, and a Prometheus that asks them.
-type world struct {
+type environment struct {
 	ingesters  []program
 	edge       program
 	prometheus server
 }
 
-func (w *world) programs() []program { return append([]program{w.edge}, w.ingesters...) }
+func (env *environment) programs() []program { return append([]program{env.edge}, env.ingesters...) }
 
-func start(t *testing.T) *world {
+func start(t *testing.T) *environment {
 	t.Helper()
 	for _, name := range []string{"prometheus", "promtool"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -70,19 +70,19 @@ func start(t *testing.T) *world {
 		}
 	}
 	redis, theirs := redistest.Start(t), startNode(t)
-	w := &world{}
+	env := &environment{}
 	ingester := programs.Build(t, "ingester", "ingester")
 	for range 2 { // one is the leader, one is on standby
-		w.ingesters = append(w.ingesters, launch(t, jobIngester, ingester, "run", "--zmq", theirs.Endpoint(), "--rpc", theirs.RPCURL(),
+		env.ingesters = append(env.ingesters, launch(t, jobIngester, ingester, "run", "--zmq", theirs.Endpoint(), "--rpc", theirs.RPCURL(),
 			"--rpc-user", "user", "--rpc-password", secret, "--redis", redis.URL()))
 	}
 	addr := programs.FreeAddr(t)
-	w.edge = launch(t, jobEdge, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", redis.URL(),
+	env.edge = launch(t, jobEdge, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", redis.URL(),
 		"--limit-scope", "cluster", "--allowed-origins", "https://example.org")
 	programs.Until(t, "the edge to be ready", func() bool { return programs.Ready(addr) })
 	visit(t, addr)
-	w.prometheus = w.startPrometheus(t)
-	return w
+	env.prometheus = env.startPrometheus(t)
+	return env
 }
 
 // secret is what no log may hold.
@@ -185,12 +185,12 @@ func fetch(t testing.TB, url string) (body string) {
 }
 
 // startPrometheus starts one with our rules, which asks everything ten times as often as ours does.
-func (w *world) startPrometheus(t *testing.T) server {
+func (env *environment) startPrometheus(t *testing.T) server {
 	t.Helper()
 	var config strings.Builder
 	fmt.Fprintf(&config, "global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}\nrule_files: [%q]\nscrape_configs:\n",
 		repo(t, "infra/prometheus/alerts.yml"))
-	for _, p := range w.programs() {
+	for _, p := range env.programs() {
 		fmt.Fprintf(&config, "  - {job_name: %s-%s, static_configs: [{targets: [%q]}], relabel_configs: [{target_label: job, replacement: %s}]}\n",
 			p.job, p.internal[strings.LastIndex(p.internal, ":")+1:], p.internal, p.job)
 	}
@@ -206,7 +206,7 @@ func (w *world) startPrometheus(t *testing.T) server {
 		_, err := programs.Get(string(s) + "/-/ready")
 		return err == nil
 	})
-	programs.Until(t, "prometheus to read all metrics", func() bool { return len(s.query(t, "up == 1")) == len(w.programs()) })
+	programs.Until(t, "prometheus to read all metrics", func() bool { return len(s.query(t, "up == 1")) == len(env.programs()) })
 	return s
 }
 
@@ -231,9 +231,9 @@ func readFile(t testing.TB, path string) string {
 
 // TestMonitoring_MatchesPrograms has one world for all: starting it takes longer than looking at it.
 func TestMonitoring_MatchesPrograms(t *testing.T) {
-	w := start(t)
-	t.Run("metrics", func(t *testing.T) { testMetrics(t, w) })
-	t.Run("board", func(t *testing.T) { testBoard(t, w) })
-	t.Run("alerts", func(t *testing.T) { testAlerts(t, w) }) // ends the ingesters
-	t.Run("logs", func(t *testing.T) { testLogs(t, w) })     // ends the edge
+	env := start(t)
+	t.Run("metrics", func(t *testing.T) { testMetrics(t, env) })
+	t.Run("board", func(t *testing.T) { testBoard(t, env) })
+	t.Run("alerts", func(t *testing.T) { testAlerts(t, env) }) // ends the ingesters
+	t.Run("logs", func(t *testing.T) { testLogs(t, env) })     // ends the edge
 }

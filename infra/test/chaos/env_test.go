@@ -79,7 +79,7 @@ func (p *part) memory() int {
 }
 
 // A world is a whole fleet: a node, two ingesters, a Redis, three edges and HAProxy before them.
-type world struct {
+type environment struct {
 	t         *testing.T
 	redis     *redistest.Server
 	node      *part
@@ -94,71 +94,71 @@ const (
 	edges     = 3
 )
 
-func newWorld(t *testing.T) *world {
+func newEnvironment(t *testing.T) *environment {
 	t.Helper()
 	t.Setenv("GOGC", "25") // memory then is what is held, and little of what is yet to be collected
-	w := &world{t: t, redis: redistest.Start(t), addr: programs.FreeAddr(t)}
+	env := &environment{t: t, redis: redistest.Start(t), addr: programs.FreeAddr(t)}
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq := "tcp://" + programs.FreeAddr(t)
-	w.node = &part{t: t, name: "node", program: ingester, args: []string{
+	env.node = &part{t: t, name: "node", program: ingester, args: []string{
 		"replay", "--zmq", zmq, "--rate", "300", "--loop", testblock.Path(t, testblock.Block574200),
 	}}
 	for i := range ingesters {
 		p := &part{t: t, name: fmt.Sprint("ingester ", i+1), program: ingester, metrics: programs.FreeAddr(t)}
-		p.args = []string{"run", "--zmq", zmq, "--redis", w.redis.URL(), "--internal-listen", p.metrics}
-		w.ingesters = append(w.ingesters, p)
+		p.args = []string{"run", "--zmq", zmq, "--redis", env.redis.URL(), "--internal-listen", p.metrics}
+		env.ingesters = append(env.ingesters, p)
 	}
 	var servers []string
 	for i := range edges {
 		addr := programs.FreeAddr(t)
 		p := &part{t: t, name: fmt.Sprint("edge ", i+1), program: edge, metrics: programs.FreeAddr(t)}
 		p.args = []string{
-			"run", "--listen", addr, "--internal-listen", p.metrics, "--redis", w.redis.URL(),
+			"run", "--listen", addr, "--internal-listen", p.metrics, "--redis", env.redis.URL(),
 			"--trusted-proxies", "127.0.0.1", "--limit-scope", "cluster",
 		}
-		w.edges = append(w.edges, p)
+		env.edges = append(env.edges, p)
 		servers = append(servers, fmt.Sprintf("    server edge%d %s", i+1, addr))
 	}
-	w.balancer = w.haproxy(servers)
-	for _, p := range w.all() {
+	env.balancer = env.haproxy(servers)
+	for _, p := range env.all() {
 		p.start()
 	}
-	programs.Until(t, "the fleet to be ready", func() bool { return programs.Ready(w.addr) && w.leader() != nil })
-	for _, p := range w.ingesters {
+	programs.Until(t, "the fleet to be ready", func() bool { return programs.Ready(env.addr) && env.leader() != nil })
+	for _, p := range env.ingesters {
 		programs.Until(t, p.name+" to have a price", func() bool { return p.gauge("sightglass_price_usd") > 0 })
 	}
-	return w
+	return env
 }
 
 // haproxy is the balancer with the configuration that we ship, before these servers.
-func (w *world) haproxy(servers []string) *part {
-	w.t.Helper()
+func (env *environment) haproxy(servers []string) *part {
+	env.t.Helper()
 	shipped, err := os.ReadFile(filepath.Join("..", "..", "haproxy", "haproxy.cfg"))
 	if err != nil {
-		w.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	const listed = "    server edge1 127.0.0.1:8081\n    server edge2 127.0.0.1:8082\n"
 	config := bytes.Replace(shipped, []byte(listed), []byte(strings.Join(servers, "\n")+"\n"), 1)
 	if bytes.Equal(config, shipped) {
-		w.t.Fatal("haproxy.cfg does not list its servers as it did")
+		env.t.Fatal("haproxy.cfg does not list its servers as it did")
 	}
-	path := filepath.Join(w.t.TempDir(), "haproxy.cfg")
+	path := filepath.Join(env.t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(path, config, 0o600); err != nil {
-		w.t.Fatal(err)
+		env.t.Fatal(err)
 	}
-	w.t.Setenv("HTTP_BIND", w.addr)
-	w.t.Setenv("OPS_BIND", programs.FreeAddr(w.t))
-	return &part{t: w.t, name: "haproxy", program: "haproxy", args: []string{"-db", "-f", path}}
+	env.t.Setenv("HTTP_BIND", env.addr)
+	env.t.Setenv("OPS_BIND", programs.FreeAddr(env.t))
+	return &part{t: env.t, name: "haproxy", program: "haproxy", args: []string{"-db", "-f", path}}
 }
 
 // all are the parts, but for Redis.
-func (w *world) all() []*part {
-	return append(append([]*part{w.node, w.balancer}, w.ingesters...), w.edges...)
+func (env *environment) all() []*part {
+	return append(append([]*part{env.node, env.balancer}, env.ingesters...), env.edges...)
 }
 
 // leader is the ingester that publishes; nil if none says so.
-func (w *world) leader() *part {
-	for _, p := range w.ingesters {
+func (env *environment) leader() *part {
+	for _, p := range env.ingesters {
 		if p.gauge("sightglass_leader") == 1 {
 			return p
 		}
@@ -167,7 +167,7 @@ func (w *world) leader() *part {
 }
 
 // memory is what these hold together, in bytes.
-func (w *world) memory(parts ...*part) (sum int) {
+func (env *environment) memory(parts ...*part) (sum int) {
 	for _, p := range parts {
 		sum += p.memory()
 	}
@@ -175,26 +175,26 @@ func (w *world) memory(parts ...*part) (sum int) {
 }
 
 // isCurrent reports whether every client is connected, and has the newest snapshot or a newer one.
-func (w *world) isCurrent(clients *clientsim.Clients, than *contract.Snapshot) bool {
+func (env *environment) isCurrent(clients *clientsim.Clients, than *contract.Snapshot) bool {
 	return clients.CaughtUp(than) == clients.Summary().Clients
 }
 
 // checkOutputs stops everything and looks for what nobody should have said.
-func (w *world) checkOutputs() {
-	w.t.Helper()
-	for _, p := range w.all() {
+func (env *environment) checkOutputs() {
+	env.t.Helper()
+	for _, p := range env.all() {
 		if !p.process.Running() {
-			w.t.Errorf("%s has ended by itself", p.name)
-		} else if p != w.balancer { // which answers SIGTERM with 143
-			p.process.Stop(w.t)
+			env.t.Errorf("%s has ended by itself", p.name)
+		} else if p != env.balancer { // which answers SIGTERM with 143
+			p.process.Stop(env.t)
 		}
-		if p == w.balancer {
+		if p == env.balancer {
 			continue
 		}
 		for _, process := range append(p.before, p.process) {
 			for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
 				if output := process.Output(); strings.Contains(output, bad) {
-					w.t.Errorf("%s said %q:\n%s", p.name, bad, output)
+					env.t.Errorf("%s said %q:\n%s", p.name, bad, output)
 				}
 			}
 		}

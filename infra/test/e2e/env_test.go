@@ -23,31 +23,31 @@ func quiet(t testing.TB) *slog.Logger {
 }
 
 // A world is everything from the node's socket to the edges, running until the test ends.
-type world struct {
+type environment struct {
 	redis *redistest.Server
 	edges []*edge.Edge
 }
 
 // start replays the block to an ingester and starts edges, and waits until the price is live.
-func start(t *testing.T, edges int) *world {
+func start(t *testing.T, edges int) *environment {
 	t.Helper()
-	w := &world{redis: redistest.Start(t)}
+	env := &environment{redis: redistest.Start(t)}
 	log := quiet(t)
 	endpoint, replay := daemons.Replay(t, log)
 	o := ingester.Defaults()
-	o.ZMQ, o.Redis, o.Log = []string{endpoint}, w.redis.URL(), log
+	o.ZMQ, o.Redis, o.Log = []string{endpoint}, env.redis.URL(), log
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	daemons.Run(t, replay, in.Run)
 	for range edges {
-		w.edges = append(w.edges, edgeWith(t, w.redis, unchanged))
+		env.edges = append(env.edges, edgeWith(t, env.redis, unchanged))
 	}
-	for _, e := range w.edges {
+	for _, e := range env.edges {
 		awaitLive(t, e)
 	}
-	return w
+	return env
 }
 
 // edgeWith runs an edge with options of its own.

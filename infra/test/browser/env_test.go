@@ -13,7 +13,7 @@ import (
 )
 
 // A world is everything from the node's socket to an edge, each as a process that a script can have ended and started.
-type world struct {
+type environment struct {
 	t                 *testing.T
 	redis             *redistest.Server
 	node              *programs.Process
@@ -32,9 +32,9 @@ const basePath = "/price"
 const rate = "300"
 
 // start replays the block to an ingester, for as long as the test lasts, and waits until an edge has its price.
-func start(t *testing.T) *world {
+func start(t *testing.T) *environment {
 	t.Helper()
-	w := &world{
+	env := &environment{
 		t: t, redis: redistest.Start(t),
 		ingesterProgram: programs.Build(t, "ingester", "ingester"),
 		edgeProgram:     programs.Build(t, "edge", "edge"),
@@ -49,15 +49,15 @@ func start(t *testing.T) *world {
 	}
 	for _, tx := range file.Transactions {
 		for _, out := range tx.TxOut {
-			w.outputs = append(w.outputs, out.Value)
+			env.outputs = append(env.outputs, out.Value)
 		}
 	}
-	w.node = programs.Launch(t, w.ingesterProgram, "replay", "--zmq", w.zmq, "--rate", rate, "--loop",
+	env.node = programs.Launch(t, env.ingesterProgram, "replay", "--zmq", env.zmq, "--rate", rate, "--loop",
 		testblock.Path(t, testblock.Block574200))
-	w.startIngester()
-	w.startEdge()
-	programs.Until(t, "a price that stays where it is", func() bool { return settled(w.addr) })
-	return w
+	env.startIngester()
+	env.startEdge()
+	programs.Until(t, "a price that stays where it is", func() bool { return settled(env.addr) })
+	return env
 }
 
 // settled reports whether an edge has a price that no longer jumps about, as it does at first, and a full cloud.
@@ -70,13 +70,13 @@ func settled(addr string) bool {
 	return err == nil && s.Confidence > 0.9 && len(s.Transactions) == contract.MaxTransactions
 }
 
-func (w *world) startIngester() {
-	w.ingester = programs.Launch(w.t, w.ingesterProgram, "run", "--zmq", w.zmq, "--redis", w.redis.URL())
+func (env *environment) startIngester() {
+	env.ingester = programs.Launch(env.t, env.ingesterProgram, "run", "--zmq", env.zmq, "--redis", env.redis.URL())
 }
 
-func (w *world) startEdge() {
-	w.edge = launchEdge(w.t, w.edgeProgram, w.addr, w.redis.URL(),
-		"--notice", w.notice, "--base-path", basePath, "--allowed-origins", "http://"+w.site)
+func (env *environment) startEdge() {
+	env.edge = launchEdge(env.t, env.edgeProgram, env.addr, env.redis.URL(),
+		"--notice", env.notice, "--base-path", basePath, "--allowed-origins", "http://"+env.site)
 }
 
 func launchEdge(t *testing.T, program, addr, redisURL string, args ...string) *programs.Process {
@@ -87,8 +87,8 @@ func launchEdge(t *testing.T, program, addr, redisURL string, args ...string) *p
 }
 
 // startEmpty starts an edge whose Redis has nothing, and gives its address.
-func (w *world) startEmpty() string {
-	addr := programs.FreeAddr(w.t)
-	launchEdge(w.t, w.edgeProgram, addr, redistest.Start(w.t).URL())
+func (env *environment) startEmpty() string {
+	addr := programs.FreeAddr(env.t)
+	launchEdge(env.t, env.edgeProgram, addr, redistest.Start(env.t).URL())
 	return addr
 }

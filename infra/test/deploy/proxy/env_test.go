@@ -88,7 +88,7 @@ func metric(t *testing.T, addr, series string) (sum int) {
 }
 
 // A world is a Redis with snapshots, as large and as many as an ingester's, two edges, and a balancer before them.
-type world struct {
+type environment struct {
 	t       *testing.T
 	redis   *redistest.Server
 	client  *redis.Client
@@ -99,11 +99,11 @@ type world struct {
 }
 
 // build makes a world around each kind of balancer, and calls f with it.
-func build(t *testing.T, render func(config string) string, edgeArgs []string, f func(t *testing.T, w *world)) {
+func build(t *testing.T, render func(config string) string, edgeArgs []string, f func(t *testing.T, env *environment)) {
 	program := programs.Build(t, "edge", "edge")
 	each(t, func(t *testing.T, k kind) {
 		t.Parallel() // most of the time they wait
-		f(t, newWorld(t, program, k, render, edgeArgs))
+		f(t, newEnvironment(t, program, k, render, edgeArgs))
 	})
 }
 
@@ -114,16 +114,16 @@ func each(t *testing.T, f func(t *testing.T, k kind)) {
 	}
 }
 
-func newWorld(t *testing.T, program string, kind kind, render func(config string) string, edgeArgs []string) *world {
+func newEnvironment(t *testing.T, program string, kind kind, render func(config string) string, edgeArgs []string) *environment {
 	t.Helper()
-	w := &world{t: t, redis: redistest.Start(t), kind: kind}
-	w.client = w.redis.Client()
-	w.silence = feed(t, w.client)
+	env := &environment{t: t, redis: redistest.Start(t), kind: kind}
+	env.client = env.redis.Client()
+	env.silence = feed(t, env.client)
 	for range 2 {
-		w.edges = append(w.edges, newEdge(t, program, w.redis.URL(), edgeArgs...))
+		env.edges = append(env.edges, newEdge(t, program, env.redis.URL(), edgeArgs...))
 	}
-	w.lb = kind.start(t, render, w.edges[0].addr, w.edges[1].addr)
-	return w
+	env.lb = kind.start(t, render, env.edges[0].addr, env.edges[1].addr)
+	return env
 }
 
 func asShipped(config string) string { return config }
@@ -145,23 +145,23 @@ func feed(t *testing.T, client *redis.Client) (stop func()) {
 }
 
 // connect connects clients through the balancer, and waits until all have a snapshot.
-func (w *world) connect(n int) *clientsim.Clients {
-	w.t.Helper()
-	c := clientsim.Start(clientsim.Options{URL: wstest.URL(w.lb.addr), Clients: n})
-	w.t.Cleanup(c.Stop)
-	w.until(c, fmt.Sprintf("all %d clients to be connected", n), func(s clientsim.Summary) bool { return s.Connected == n })
+func (env *environment) connect(n int) *clientsim.Clients {
+	env.t.Helper()
+	c := clientsim.Start(clientsim.Options{URL: wstest.URL(env.lb.addr), Clients: n})
+	env.t.Cleanup(c.Stop)
+	env.until(c, fmt.Sprintf("all %d clients to be connected", n), func(s clientsim.Summary) bool { return s.Connected == n })
 	return c
 }
 
 // until waits for something to come true of the clients, and logs what they have measured if it does not.
-func (w *world) until(c *clientsim.Clients, what string, met func(clientsim.Summary) bool) {
-	w.t.Helper()
+func (env *environment) until(c *clientsim.Clients, what string, met func(clientsim.Summary) bool) {
+	env.t.Helper()
 	defer func() {
-		if w.t.Failed() {
-			w.t.Log(c.Summary())
+		if env.t.Failed() {
+			env.t.Log(c.Summary())
 		}
 	}()
-	programs.Until(w.t, what, func() bool { return met(c.Summary()) })
+	programs.Until(env.t, what, func() bool { return met(c.Summary()) })
 }
 
 // person is the n-th address that single clients come from; clientsim has others.
