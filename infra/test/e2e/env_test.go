@@ -1,4 +1,4 @@
-// Package e2e runs the whole path on real transactions: a ZMQ socket in the node's place, an ingester, a
+// Package e2e tests the whole path on real transactions: a ZMQ socket in the node's place, an ingester, a
 // redis-server, edges, WebSocket clients.
 package e2e
 
@@ -17,18 +17,18 @@ import (
 	"sightglass/shared/contract"
 )
 
-// quiet keeps the daemons' logs for when a test fails.
+// quiet is a log for the daemons that is printed if the test fails.
 func quiet(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// A world is everything from the node's socket to the edges, running until the test ends.
+// An environment is everything from the node's socket to the edges, running until the test ends.
 type environment struct {
 	redis *redistest.Server
 	edges []*edge.Edge
 }
 
-// start replays the block to an ingester and starts edges, and waits until the price is live.
+// start replays the block to an ingester, starts edges, and waits until the price is live.
 func start(t *testing.T, edges int) *environment {
 	t.Helper()
 	env := &environment{redis: redistest.Start(t)}
@@ -50,7 +50,7 @@ func start(t *testing.T, edges int) *environment {
 	return env
 }
 
-// edgeWith runs an edge with options of its own.
+// edgeWith runs an edge with modified options.
 func edgeWith(t testing.TB, server *redistest.Server, set func(*edge.Options)) *edge.Edge {
 	t.Helper()
 	return daemons.StartEdge(t, quiet(t), func(o *edge.Options) {

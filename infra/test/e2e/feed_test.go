@@ -22,7 +22,7 @@ func encode(epoch contract.Epoch, seq uint64) string {
 	return string(s.AppendJSON(nil))
 }
 
-// follow runs a feed; what it delivers comes out of the channel.
+// follow runs a feed. The channel receives its updates.
 func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Update, *prometheus.Registry) {
 	t.Helper()
 	client, err := redisurl.Open(url, redisurl.Options{})
@@ -53,7 +53,7 @@ func expectSeq(t *testing.T, frames <-chan *feed.Update, epoch contract.Epoch, s
 	}
 }
 
-// TestFeed_SkipsInvalidSnapshots puts everything on the channel that does not belong there.
+// TestFeed_SkipsInvalidSnapshots publishes messages that are not valid, new snapshots.
 func TestFeed_SkipsInvalidSnapshots(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
@@ -70,7 +70,7 @@ func TestFeed_SkipsInvalidSnapshots(t *testing.T) {
 	}
 	publish(t, client, encode("5", 9))  // older
 	publish(t, client, encode("4", 99)) // of an older epoch
-	publish(t, client, encode("5", 10)) // again
+	publish(t, client, encode("5", 10)) // repeated
 	publish(t, client, encode("5", 11))
 	publish(t, client, encode("6", 1))
 	expectSeq(t, frames, "5", 10)
@@ -87,7 +87,7 @@ sightglass_feed_rejected_total{reason="old"} 2
 	}
 }
 
-// TestFeed_CatchesUpAfterSubscribing: nothing is published while it is there, and still it has a snapshot.
+// TestFeed_CatchesUpAfterSubscribing: the feed has a snapshot although none is published while it runs.
 func TestFeed_CatchesUpAfterSubscribing(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
@@ -97,7 +97,7 @@ func TestFeed_CatchesUpAfterSubscribing(t *testing.T) {
 	expectSeq(t, frames, "5", 10)
 }
 
-// TestFeed_OldSnapshotInRedisIsStale: an edge that starts when the ingester is long gone says so at once.
+// TestFeed_OldSnapshotInRedisIsStale: an edge that starts long after the ingester's end marks the snapshot at once.
 func TestFeed_OldSnapshotInRedisIsStale(t *testing.T) {
 	server := redistest.Start(t)
 	old := contract.Snapshot{Price: 5313.57, Status: contract.Live, Timestamp: 1556771671, Epoch: "5", Seq: 10}
@@ -107,11 +107,11 @@ func TestFeed_OldSnapshotInRedisIsStale(t *testing.T) {
 	_, frames, _ := follow(t, server.URL())
 	<-frames
 	if s := (<-frames).Snapshot; s.Status != contract.Stale || s.Price != old.Price {
-		t.Errorf("got %+v, want the same, stale", s)
+		t.Errorf("got %+v, want the snapshot in Redis, stale", s)
 	}
 }
 
-// TestFeed_ResubscribesAfterClientKill: after CLIENT KILL the feed subscribes again and reads what it missed.
+// TestFeed_ResubscribesAfterClientKill: after CLIENT KILL the feed subscribes again and catches up.
 func TestFeed_ResubscribesAfterClientKill(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
@@ -131,7 +131,7 @@ func TestFeed_ResubscribesAfterClientKill(t *testing.T) {
 	expectSeq(t, frames, "5", 12)
 }
 
-// TestFeed_LogsStartOfEachOutageTwice: the second outage as the first, although less than a minute lies between.
+// TestFeed_LogsStartOfEachOutageTwice: the second outage too, although it begins within a minute of the first.
 func TestFeed_LogsStartOfEachOutageTwice(t *testing.T) {
 	server := redistest.Start(t)
 	client, err := redisurl.Open(server.URL(), redisurl.Options{})

@@ -18,7 +18,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// fleet runs edges that count over all of them. There is a snapshot in Redis, so who joins is sent one.
+// fleet runs edges that share their counts. Redis has a snapshot, so each client that joins gets one.
 func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options)) []*edge.Edge {
 	t.Helper()
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
@@ -44,7 +44,7 @@ func TestConnLimit_CountsAcrossEdges(t *testing.T) {
 	wstest.MustNotJoin(t, source(0), a, b)
 	wstest.MustJoin(t, 1, source(1), a)
 
-	// Renewed, the leases outlast the time for which they are given.
+	// Renewed leases last longer than their duration.
 	client, key := server.Client(), contract.KeyLimitPrefix+source(0).String()
 	given := client.ZRangeWithScores(t.Context(), key, 0, -1).Val()
 	programs.Until(t, "all leases to be renewed", func() bool {
@@ -56,12 +56,12 @@ func TestConnLimit_CountsAcrossEdges(t *testing.T) {
 	if err := ten[0].Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	programs.Until(t, "the place to be free", func() bool { return client.ZCard(t.Context(), key).Val() == perAddress-1 })
+	programs.Until(t, "the lease to be released", func() bool { return client.ZCard(t.Context(), key).Val() == perAddress-1 })
 	wstest.MustJoin(t, 1, source(0), b)
 	wstest.MustNotJoin(t, source(0), a, b)
 }
 
-// TestConnLimit_LeasesEndWithEdge: one that is killed gives nothing back, and its leases end; one that stops gives them back.
+// TestConnLimit_LeasesEndWithEdge: the leases of a killed edge expire; an edge that stops releases its leases.
 func TestConnLimit_LeasesEndWithEdge(t *testing.T) {
 	server := redistest.Start(t)
 	survivor := fleet(t, server, 1, unchanged)[0].Addr()
@@ -81,19 +81,19 @@ func TestConnLimit_LeasesEndWithEdge(t *testing.T) {
 			d.Wait()
 			client := server.Client()
 			if signal == syscall.SIGTERM && client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() != 0 {
-				t.Error("an edge that stopped has left its leases behind")
+				t.Error("got leases of an edge that stopped, want none")
 			}
-			programs.Until(t, "a place on the other edge", func() bool {
+			programs.Until(t, "a connection to the other edge", func() bool {
 				conn, code := wstest.Join(t, wstest.URL(survivor.String()), source(0), nil)
 				conn.CloseNow()
 				return code == 0
 			})
-			programs.Until(t, "it to be free again", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
+			programs.Until(t, "the last lease to be released", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
 		})
 	}
 }
 
-// TestConnLimit_CountsPerEdgeWithoutRedis, and when Redis is back, empty, it is told of who is here.
+// TestConnLimit_CountsPerEdgeWithoutRedis: edges register their clients again when an empty Redis is back.
 func TestConnLimit_CountsPerEdgeWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	edges := fleet(t, server, 2, unchanged)
@@ -106,14 +106,14 @@ func TestConnLimit_CountsPerEdgeWithoutRedis(t *testing.T) {
 	wstest.MustNotJoin(t, source(0), b)
 	server.Start()
 	client := server.Client()
-	programs.Until(t, "redis to know of all", func() bool {
+	programs.Until(t, "all clients to be counted in redis", func() bool {
 		return client.ZCard(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 2*perAddress
 	})
 	wstest.MustJoin(t, perAddress, source(1), a)
 	wstest.MustNotJoin(t, source(1), b)
 }
 
-// TestConnLimit_HungRedisDoesNotDelayHandshakes: it answers no more, and handshakes go through long before it would.
+// TestConnLimit_HungRedisDoesNotDelayHandshakes: handshakes succeed while Redis does not answer.
 func TestConnLimit_HungRedisDoesNotDelayHandshakes(t *testing.T) {
 	server := redistest.Start(t)
 	e := fleet(t, server, 1, unchanged)[0]
@@ -125,7 +125,7 @@ func TestConnLimit_HungRedisDoesNotDelayHandshakes(t *testing.T) {
 	wstest.MustNotJoin(t, source(0), e.Addr())
 }
 
-// TestConnLimit_DocumentedRightsSuffice are those that the documentation names, and no more.
+// TestConnLimit_DocumentedRightsSuffice uses the rights that docs/redis.md names, and no others.
 func TestConnLimit_DocumentedRightsSuffice(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
@@ -144,9 +144,9 @@ func TestConnLimit_DocumentedRightsSuffice(t *testing.T) {
 	for _, conn := range conns {
 		conn.CloseNow()
 	}
-	programs.Until(t, "the leases to be given back", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
+	programs.Until(t, "the leases to be released", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
 	denied, err := client.Do(t.Context(), "ACL", "LOG").Slice()
 	if err != nil || len(denied) != 0 {
-		t.Errorf("redis denied something: %v %v", denied, err)
+		t.Errorf("got denied commands %v, error %v, want none", denied, err)
 	}
 }

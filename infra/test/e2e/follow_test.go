@@ -17,7 +17,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestClient_FollowsEdgeThroughOutages through the loss of Redis, a restart of the edge and its crash.
+// TestClient_FollowsEdgeThroughOutages: an outage of Redis, a restart of the edge, and its crash.
 func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
 	env := start(t, 0)
 	program, addr := programs.Build(t, "edge", "edge"), programs.FreeAddr(t)
@@ -32,7 +32,7 @@ func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
 		return s.Status == contract.Live && math.Abs(s.Price/testblock.Price574200-1) < 0.01
 	})
 	if len(f.reasons) > 0 {
-		t.Fatalf("disconnected by %v", <-f.reasons)
+		t.Fatalf("got disconnected by %v, want no disconnect", <-f.reasons)
 	}
 
 	env.redis.Kill()
@@ -40,12 +40,12 @@ func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
 	env.redis.Start()
 	s = f.awaitNewer(t, s)
 	if len(f.reasons) > 0 {
-		t.Fatalf("without redis, disconnected by %v", <-f.reasons)
+		t.Fatalf("without redis: got disconnected by %v, want no disconnect", <-f.reasons)
 	}
 
 	edge.Stop(t)
 	if reason := f.disconnected(t); websocket.CloseStatus(reason) != websocket.StatusGoingAway {
-		t.Errorf("the edge stopped: disconnected by %v, want the close code 1001", reason)
+		t.Errorf("the edge stopped: got disconnected by %v, want close code 1001", reason)
 	}
 	f.await(t, "a stale snapshot", func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
 	edge = launch()
@@ -57,7 +57,7 @@ func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
 	f.awaitNewer(t, s)
 }
 
-// TestClient_WaitsAMinuteAfter4029 when its address has all the connections that it may have.
+// TestClient_WaitsAMinuteAfter4029: the address has its maximum of connections.
 func TestClient_WaitsAMinuteAfter4029(t *testing.T) {
 	env := start(t, 1)
 	for range perAddress {
@@ -73,8 +73,8 @@ func TestClient_WaitsAMinuteAfter4029(t *testing.T) {
 		URL:          wstest.URL(env.edges[0].Addr().String()),
 		HTTPClient:   &http.Client{Transport: wstest.From(source(0))},
 		Disconnected: func(err error, retryIn time.Duration) { reason, wait = err, retryIn; stop() },
-	}, func(s *contract.Snapshot) { t.Errorf("the eleventh connection got a snapshot, seq %d", s.Seq) })
+	}, func(s *contract.Snapshot) { t.Errorf("the eleventh connection: got snapshot seq %d, want none", s.Seq) })
 	if websocket.CloseStatus(reason) != wstest.TooMany || wait != time.Minute || ctx.Err() == nil {
-		t.Errorf("disconnected by %v, retries in %v, Run returned %v; want 4029 and a minute", reason, wait, err)
+		t.Errorf("got disconnected by %v, retry in %v, Run returned %v; want 4029 and a minute", reason, wait, err)
 	}
 }
