@@ -1,6 +1,6 @@
 //go:build deploy
 
-// Package chaos breaks a whole fleet at random, again and again, while 500 people look at it.
+// Package chaos injects random faults into a whole fleet with 500 clients.
 package chaos
 
 import (
@@ -20,16 +20,16 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A part is one process of the fleet, which may be killed and started again at the same place.
+// A part is one process of the fleet, which may be killed and restarted at the same address.
 type part struct {
 	t       *testing.T
 	name    string
 	program string
 	args    []string
-	metrics string // where they are; empty: nowhere
+	metrics string // address; empty: none
 
 	process *programs.Process
-	before  []*programs.Process // that were killed
+	before  []*programs.Process // killed ones
 }
 
 func (p *part) start() {
@@ -37,7 +37,7 @@ func (p *part) start() {
 	p.process = programs.Launch(p.t, p.program, p.args...)
 }
 
-// kill ends the process as a crash would. It must run.
+// kill ends the process as a crash would. The process must be running.
 func (p *part) kill() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)
@@ -48,12 +48,12 @@ func (p *part) kill() {
 func (p *part) signal(s syscall.Signal) {
 	p.t.Helper()
 	if !p.process.Running() {
-		p.t.Fatalf("%s has ended by itself:\n%s", p.name, p.process.Output())
+		p.t.Fatalf("%s: got an early exit, want it running:\n%s", p.name, p.process.Output())
 	}
 	p.process.Signal(p.t, s)
 }
 
-// gauge is a metric without labels; -1 if the process does not tell.
+// gauge returns a metric without labels, or -1 on an error.
 func (p *part) gauge(name string) float64 {
 	value, ok := programs.Metric(p.metrics, name)
 	if !ok {
@@ -78,7 +78,7 @@ func (p *part) memory() int {
 	return pages * os.Getpagesize()
 }
 
-// A world is a whole fleet: a node, two ingesters, a Redis, three edges and HAProxy before them.
+// An environment is a whole fleet: a node, two ingesters, a Redis, three edges and HAProxy before them.
 type environment struct {
 	t         *testing.T
 	redis     *redistest.Server
@@ -96,7 +96,7 @@ const (
 
 func newEnvironment(t *testing.T) *environment {
 	t.Helper()
-	t.Setenv("GOGC", "25") // memory then is what is held, and little of what is yet to be collected
+	t.Setenv("GOGC", "25") // so that little of the memory is garbage
 	env := &environment{t: t, redis: redistest.Start(t), addr: programs.FreeAddr(t)}
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq := "tcp://" + programs.FreeAddr(t)
@@ -130,7 +130,7 @@ func newEnvironment(t *testing.T) *environment {
 	return env
 }
 
-// haproxy is the balancer with the configuration that we ship, before these servers.
+// haproxy is the balancer with the shipped configuration, before these servers.
 func (env *environment) haproxy(servers []string) *part {
 	env.t.Helper()
 	shipped, err := os.ReadFile(filepath.Join("..", "..", "haproxy", "haproxy.cfg"))
@@ -140,7 +140,7 @@ func (env *environment) haproxy(servers []string) *part {
 	const listed = "    server edge1 127.0.0.1:8081\n    server edge2 127.0.0.1:8082\n"
 	config := bytes.Replace(shipped, []byte(listed), []byte(strings.Join(servers, "\n")+"\n"), 1)
 	if bytes.Equal(config, shipped) {
-		env.t.Fatal("haproxy.cfg does not list its servers as it did")
+		env.t.Fatal("haproxy.cfg: got other server lines, want those that the test replaces")
 	}
 	path := filepath.Join(env.t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(path, config, 0o600); err != nil {
@@ -151,12 +151,12 @@ func (env *environment) haproxy(servers []string) *part {
 	return &part{t: env.t, name: "haproxy", program: "haproxy", args: []string{"-db", "-f", path}}
 }
 
-// all are the parts, but for Redis.
+// all returns all parts except Redis.
 func (env *environment) all() []*part {
 	return append(append([]*part{env.node, env.balancer}, env.ingesters...), env.edges...)
 }
 
-// leader is the ingester that publishes; nil if none says so.
+// leader returns the ingester that leads by its metrics, or nil.
 func (env *environment) leader() *part {
 	for _, p := range env.ingesters {
 		if p.gauge("sightglass_leader") == 1 {
@@ -166,7 +166,7 @@ func (env *environment) leader() *part {
 	return nil
 }
 
-// memory is what these hold together, in bytes.
+// memory returns the sum of the parts' RSS in bytes.
 func (env *environment) memory(parts ...*part) (sum int) {
 	for _, p := range parts {
 		sum += p.memory()
@@ -179,13 +179,13 @@ func (env *environment) isCurrent(clients *clientsim.Clients, than *contract.Sna
 	return clients.CaughtUp(than) == clients.Summary().Clients
 }
 
-// checkOutputs stops everything and looks for what nobody should have said.
+// checkOutputs stops every part and searches the outputs for panics and data races.
 func (env *environment) checkOutputs() {
 	env.t.Helper()
 	for _, p := range env.all() {
 		if !p.process.Running() {
-			env.t.Errorf("%s has ended by itself", p.name)
-		} else if p != env.balancer { // which answers SIGTERM with 143
+			env.t.Errorf("%s: got an early exit, want it running", p.name)
+		} else if p != env.balancer { // HAProxy exits with 143 after SIGTERM
 			p.process.Stop(env.t)
 		}
 		if p == env.balancer {
@@ -194,7 +194,7 @@ func (env *environment) checkOutputs() {
 		for _, process := range append(p.before, p.process) {
 			for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
 				if output := process.Output(); strings.Contains(output, bad) {
-					env.t.Errorf("%s said %q:\n%s", p.name, bad, output)
+					env.t.Errorf("%s: got %q in the output:\n%s", p.name, bad, output)
 				}
 			}
 		}
