@@ -119,8 +119,8 @@ func (n newcomer) getGo() {
 	const link = "https://go.dev/doc/install"
 	oneLine := func(out string) {
 		n.t.Helper()
-		if said, _, _ := strings.Cut(out, "make: ***"); strings.Count(said, "\n") != 1 {
-			n.t.Errorf("got several lines, want one:\n%s", said)
+		if printed, _, _ := strings.Cut(out, "make: ***"); strings.Count(printed, "\n") != 1 {
+			n.t.Errorf("got several lines, want one:\n%s", printed)
 		}
 	}
 	oneLine(n.rejected("make demo", link))

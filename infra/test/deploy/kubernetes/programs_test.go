@@ -227,13 +227,13 @@ func TestSecrets_AreKept(t *testing.T) {
 		return string(text)
 	}
 	before := read("edge.env") + read("ingester.env") + read("users.acl")
-	said := makeSecrets(t, dir)
+	printed := makeSecrets(t, dir)
 	if after := read("edge.env") + read("ingester.env") + read("users.acl"); after != before {
 		t.Error("got changed passwords, want the same")
 	}
-	auth := regexp.MustCompile(`(?m)^rpcauth=sightglass:([0-9a-f]+)\$([0-9a-f]+)$`).FindStringSubmatch(said)
+	auth := regexp.MustCompile(`(?m)^rpcauth=sightglass:([0-9a-f]+)\$([0-9a-f]+)$`).FindStringSubmatch(printed)
 	if auth == nil {
-		t.Fatalf("got no rpcauth in %q", said)
+		t.Fatalf("got no rpcauth in %q", printed)
 	}
 	mac := hmac.New(sha256.New, []byte(auth[1])) // as bitcoind's rpcauth.py does
 	mac.Write([]byte(read("rpc.password")))

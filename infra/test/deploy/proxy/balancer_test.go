@@ -68,8 +68,8 @@ func launch(t *testing.T, b *balancer, program string, args ...string) *balancer
 	b.process = programs.Launch(t, program, args...)
 	t.Cleanup(func() {
 		b.process.Signal(t, syscall.SIGTERM) // SIGKILL would leave nginx's workers running
-		if said := b.process.Output(); t.Failed() {
-			t.Log(said)
+		if printed := b.process.Output(); t.Failed() {
+			t.Log(printed)
 		}
 	})
 	// HAProxy binds its addresses one after the other.

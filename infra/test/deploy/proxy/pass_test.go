@@ -117,7 +117,7 @@ func TestBalancer_PassesStreamsUnchanged(t *testing.T) {
 			}
 			agreed := strings.Contains(handshake.Header.Get("Sec-Websocket-Extensions"), "permessage-deflate")
 			if wanted := o.CompressionMode != websocket.CompressionDisabled; agreed != wanted {
-				t.Errorf("%+v: got compression %v, want the opposite", o, agreed)
+				t.Errorf("%+v: got compression %v, want %v", o, agreed, wanted)
 			}
 			follow(t, conn, len(o.Subprotocols) > 0)
 		}

@@ -13,7 +13,7 @@ import (
 // A server is the URL of a Prometheus.
 type server string
 
-// ask gives the data of an answer of the API. An error of the API is the test's.
+// ask decodes the data of an API response. It fails the test on an API error.
 func (s server) ask(t testing.TB, path string, into any) {
 	t.Helper()
 	body := fetch(t, string(s)+path)
@@ -32,7 +32,7 @@ func (s server) ask(t testing.TB, path string, into any) {
 	}
 }
 
-// query gives the series of an expression's value, now.
+// query returns the current series of an expression.
 func (s server) query(t testing.TB, expr string) []json.RawMessage {
 	t.Helper()
 	var data struct{ Result []json.RawMessage }
@@ -57,7 +57,7 @@ func (s server) alerts(t testing.TB) (all []alert) {
 	return all
 }
 
-// promtool runs it in a folder of the repository, and gives what it says.
+// promtool runs promtool in a folder of the repository, and fails the test on an error.
 func promtool(t testing.TB, dir, stdin string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("promtool", args...)
