@@ -8,12 +8,12 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// TestPage_BrowserScripts runs the scripts, one after another, before one world. Each leaves it as it was.
+// TestPage_BrowserScripts runs the scripts one after another in one environment. Each script restores it.
 func TestPage_BrowserScripts(t *testing.T) {
 	programs.NeedBrowser(t)
 	scripts, err := filepath.Glob("*.test.mjs")
 	if err != nil || len(scripts) == 0 {
-		t.Fatalf("no scripts: %v", err)
+		t.Fatalf("got no scripts, error %v, want some", err)
 	}
 	env := start(t)
 	control := env.control()

@@ -12,7 +12,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// control lets a script change the world, and is another origin for it.
+// control lets a script change the environment, and is another origin for it.
 func (env *environment) control() *httptest.Server {
 	mux := http.NewServeMux()
 	var one sync.Mutex

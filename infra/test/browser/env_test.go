@@ -1,5 +1,5 @@
-// Package browser looks at the dashboard in a real browser: Chromium, driven by the scripts in this folder, before a
-// real edge, Redis and ingester.
+// Package browser tests the dashboard in Chromium, driven by the scripts in this folder, with a real edge, Redis and
+// ingester.
 package browser
 
 import (
@@ -12,7 +12,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A world is everything from the node's socket to an edge, each as a process that a script can have ended and started.
+// An environment is everything from the node's socket to an edge, as processes that a script can stop and start.
 type environment struct {
 	t                 *testing.T
 	redis             *redistest.Server
@@ -21,17 +21,17 @@ type environment struct {
 	ingesterProgram   string
 	edgeProgram       string
 	zmq, addr, notice string
-	site              string  // another site, whose pages may connect
-	outputs           []int64 // satoshi: all that the block's transactions pay
+	site              string  // another site whose pages may connect
+	outputs           []int64 // satoshi: all outputs of the block's transactions
 }
 
-// basePath is what everything is served under, too.
+// basePath is the edge's second path for every route.
 const basePath = "/price"
 
-// rate is of transactions, a second: as many as make a price and a full cloud in some seconds, and no mere heap of points.
+// rate is in transactions per second: within seconds it gives a price and the maximum of points, spread over time.
 const rate = "300"
 
-// start replays the block to an ingester, for as long as the test lasts, and waits until an edge has its price.
+// start replays the block to an ingester until the test ends, and waits until an edge has its price.
 func start(t *testing.T) *environment {
 	t.Helper()
 	env := &environment{
@@ -56,11 +56,11 @@ func start(t *testing.T) *environment {
 		testblock.Path(t, testblock.Block574200))
 	env.startIngester()
 	env.startEdge()
-	programs.Until(t, "a price that stays where it is", func() bool { return settled(env.addr) })
+	programs.Until(t, "a settled price", func() bool { return settled(env.addr) })
 	return env
 }
 
-// settled reports whether an edge has a price that no longer jumps about, as it does at first, and a full cloud.
+// settled reports whether an edge has a price that no longer jumps, as it does at first, and the maximum of points.
 func settled(addr string) bool {
 	body, err := programs.Get("http://" + addr + "/api/v1/snapshot")
 	if err != nil {
@@ -86,7 +86,7 @@ func launchEdge(t *testing.T, program, addr, redisURL string, args ...string) *p
 	return e
 }
 
-// startEmpty starts an edge whose Redis has nothing, and gives its address.
+// startEmpty starts an edge with an empty Redis, and returns its address.
 func (env *environment) startEmpty() string {
 	addr := programs.FreeAddr(env.t)
 	launchEdge(env.t, env.edgeProgram, addr, redistest.Start(env.t).URL())

@@ -143,7 +143,7 @@ func unpack(t *testing.T, archive string) string {
 			t.Errorf("%s: got owner %d:%d, time %v, mode %o, want root's and the given time", h.Name, h.Uid, h.Gid, h.ModTime, mode)
 		}
 		if strings.Contains(h.Name, "/secrets") {
-			t.Errorf("%s: got no permission for others, want it readable", h.Name)
+			t.Errorf("%s: got a file of secrets, want none", h.Name)
 		}
 	}
 	byFolder := func(a, b string) int { return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/")) }

@@ -115,7 +115,7 @@ func TestUnits_ExampleSettingsAreValid(t *testing.T) {
 	}
 }
 
-// TestInstall_KeepsSettings: existing settings stay, and only root can read them.
+// TestInstall_KeepsSettings: existing settings stay, and only their owner can read them.
 func TestInstall_KeepsSettings(t *testing.T) {
 	root := install(t)
 	settings := filepath.Join(root, "etc/sightglass/edge.env")
