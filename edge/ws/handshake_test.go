@@ -8,7 +8,7 @@ func TestHasToken_IgnoresCaseAndSpace(t *testing.T) {
 		"": false, "upgraded": false, "keep-alive": false, "keep alive upgrade": false,
 	} {
 		if got := hasToken(list, "upgrade"); got != want {
-			t.Errorf("%q: got %v", list, got)
+			t.Errorf("%q: got %v, want %v", list, got, want)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/replay/simnode"
@@ -151,7 +152,7 @@ func TestBackfill_SkipsFailingTransaction(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			var asked atomic.Int32
 			m := &tamperer{t: t, tamper: func(c call, said string) string {
 				changed := answer(c, said)
@@ -173,7 +174,7 @@ func TestBackfill_SkipsFailingTransaction(t *testing.T) {
 			if n := w.count("sightglass_node_skipped_transactions_total"); n != 1 {
 				t.Errorf("got %v skipped transactions, want 1", n)
 			}
-			if log.count("backfill complete") == 0 || log.count("skipped a transaction that could not be fetched") == 0 || log.count(bad.String()) == 0 {
+			if log.Count("backfill complete") == 0 || log.Count("skipped a transaction that could not be fetched") == 0 || log.Count(bad.String()) == 0 {
 				t.Error("got no log lines about the skipped transaction and the end of the backfill")
 			}
 			if n := asked.Load(); n < 3 || n > 12 { // two requests may be in flight when it is skipped
@@ -228,7 +229,7 @@ func TestBackfill_RetriesErrorsAboutTheNode(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			var passed atomic.Bool
 			m := &tamperer{t: t}
 			m.tamper = func(c call, said string) string {
@@ -314,7 +315,7 @@ func TestWalk_SkipsFailingBlock(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			m := &tamperer{t: t, tamper: func(asked call, said string) string {
 				if asked.is("getblock", bad.id) && (asked.Params[1] == 0. || !c.withIDs) {
 					return c.answer(asked)

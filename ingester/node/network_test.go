@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
@@ -106,12 +107,12 @@ func forward(t *testing.T, to string) string {
 
 // TestNode_NoWarningForMappedPort: the node reports another port than the one in --zmq, and everything works.
 func TestNode_NoWarningForMappedPort(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := watchAt(t, realLife(t), func(theirs string) []string { return []string{forward(t, theirs)} }, &log)
 	w.playAll(none)
 	w.awaitEvidence(true)
 	for _, wrong := range []string{"does not publish", "is not in --zmq", "no messages of a topic"} {
-		if log.count(wrong) > 0 {
+		if log.Count(wrong) > 0 {
 			t.Errorf("got %q in the log, want no warning", wrong)
 		}
 	}
@@ -163,16 +164,16 @@ func TestNode_WarnsOfBlocksOnly(t *testing.T) {
 	if !changed {
 		t.Fatal("the recording has no localrelay")
 	}
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, lines, true, &log)
 	w.playAll(none)
 	w.await(&log, "remove blocksonly=1 from bitcoin.conf")
-	if n := log.count("blocksonly"); n != 1 {
+	if n := log.Count("blocksonly"); n != 1 {
 		t.Errorf("got %d warnings, want 1", n)
 	}
-	var other journal
+	var other logtest.Log
 	newWatch(t, realLife(t), true, &other).playAll(none)
-	if n := other.count("blocksonly"); n != 0 {
+	if n := other.Count("blocksonly"); n != 0 {
 		t.Errorf("got %d warnings for a node that relays, want none", n)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,38 +11,21 @@ import (
 	"github.com/btcsuite/btcd/wire"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/transcript"
 )
 
-// journal is a log that a test can read while it is written.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) count(text string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.buf.String(), text)
-}
-
 // quietText is what the log says when RPC confirms that the node is idle.
 const quietText = "bitcoind is idle, and its mempool has not changed"
 
 // await waits until the log says something.
-func (w *watch) await(j *journal, text string) {
+func (w *watch) await(j *logtest.Log, text string) {
 	w.t.Helper()
 	w.eventually(func() string {
-		if j.count(text) > 0 {
+		if j.Count(text) > 0 {
 			return ""
 		}
 		return "the log does not say " + text
@@ -79,7 +61,7 @@ func (w *watch) play(n int, f replay.Fault) {
 
 // TestNode_IdleNodeKeepsSocket: an idle node is no fault, on networks where nothing happens.
 func TestNode_IdleNodeKeepsSocket(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
 	w.ready()
 	w.play(40, replay.Deliver)
@@ -92,13 +74,13 @@ func TestNode_IdleNodeKeepsSocket(t *testing.T) {
 
 // TestNode_DeadConnectionReplacesSocket: the node's mempool changes without messages.
 func TestNode_DeadConnectionReplacesSocket(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
 	w.ready()
 	w.play(20, replay.Deliver)
 	w.compare("half delivered")
 	w.eventually(func() string { // so that no earlier resync is pending, which would also close the gap
-		if log.count(quietText) < 4 {
+		if log.Count(quietText) < 4 {
 			return "the node is not found to be idle"
 		}
 		return ""
@@ -115,7 +97,7 @@ func TestNode_DeadConnectionReplacesSocket(t *testing.T) {
 // TestNode_DefersWhileNodeIsStarting: while RPC says that the node is warming up, its messages are its old mempool, for
 // however long; they become evidence with their entry times.
 func TestNode_DefersWhileNodeIsStarting(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
 	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -28, Message: "Loading block index…"} })
 	w.ready()
@@ -138,7 +120,7 @@ func TestNode_DefersWhileNodeIsStarting(t *testing.T) {
 // TestNode_DefersMempoolOfNodeThatStartsLater: the node starts after us and loads its mempool from its file; what it
 // publishes then is not new.
 func TestNode_DefersMempoolOfNodeThatStartsLater(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
 	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -1, Message: "not there"} })
 	w.ready()
@@ -290,7 +272,7 @@ func TestNode_ClockStepFetchesWindowAgain(t *testing.T) {
 // counters have passed ours when the connection is back. Its old mempool is not in our view then, but nobody removed
 // those payments, so they remain evidence until they are too old.
 func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	l := simnode.New(1)
 	l.Pay(30)
 	before := len(l.Lines())
@@ -314,7 +296,7 @@ func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
 	w.awaitEvidence(false)
 	w.await(&log, "bitcoind restarted while disconnected")
 	w.eventually(func() string { // every walk is complete, and would have removed them
-		if n := log.count(quietText); n < 3 {
+		if n := log.Count(quietText); n < 3 {
 			return "the node is not found to be idle"
 		}
 		return ""

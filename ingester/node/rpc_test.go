@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
@@ -100,7 +101,7 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			f := newFront(t)
 			f.answer(way(f))
 			w := awayWatch(t, &log, f)
@@ -130,7 +131,7 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 			if n := w.count("sightglass_node_deferred_transactions_total"); n != held {
 				t.Errorf("got %v more deferred transactions since RPC failed, want none", n-held)
 			}
-			if n := log.count(zmqOnlyText); n != 1 {
+			if n := log.Count(zmqOnlyText); n != 1 {
 				t.Errorf("got %d log lines about ZMQ alone, want 1", n)
 			}
 			f.answer(nil)
@@ -148,7 +149,7 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 
 // TestNode_RPCStopsWhileInSync: nothing is deferred then, and what is lost is fetched when RPC works again.
 func TestNode_RPCStopsWhileInSync(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	f := newFront(t)
 	w := awayWatch(t, &log, f)
 	w.ready()
@@ -182,7 +183,7 @@ func TestNode_RPCThatForbidsOneMethod(t *testing.T) {
 	for _, method := range []string{"getmempoolentry", "getrawtransaction", "getblock", "getblockheader"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			f := newFront(t)
 			f.answer(f.without(method))
 			w := awayWatch(t, &log, f)
@@ -210,7 +211,7 @@ func TestNode_RPCThatForbidsOneMethod(t *testing.T) {
 				}
 				return ""
 			})
-			if n := log.count(fetchFailsText); n != 1 {
+			if n := log.Count(fetchFailsText); n != 1 {
 				t.Errorf("the log says %d times that something is lacking", n)
 			}
 		})
@@ -237,7 +238,7 @@ func (f *front) without(method string) http.HandlerFunc {
 }
 
 // awayWatch watches plain through f, with a short limit for RPC.
-func awayWatch(t *testing.T, log *journal, f *front) *watch {
+func awayWatch(t *testing.T, log *logtest.Log, f *front) *watch {
 	t.Helper()
 	return watchNode(t, plain(), replay.NodeOptions{}, true, log, f.behind, func(_ *watch, o *node.Options) {
 		o.ZMQOnlyAfter, o.IdleTimeout = 500*time.Millisecond, time.Hour

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
@@ -166,7 +167,7 @@ sightglass_node_bad_messages_total{reason="transaction"} 1
 func TestNode_SkipsHostileTransactions(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()
-	var log journal
+	var log logtest.Log
 	events, reg := listen(t, p.Endpoint(), &log)
 	if err := p.AwaitSubscriber(t.Context(), "sequence"); err != nil { // the second of the two topics
 		t.Fatal(err)
@@ -197,7 +198,7 @@ sightglass_node_bad_messages_total{reason="transaction"} %d
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_node_bad_messages_total"); err != nil {
 		t.Error(err)
 	}
-	if log.count("skipped a malformed message") == 0 || log.count("expected ") == 0 {
+	if log.Count("skipped a malformed message") == 0 || log.Count("expected ") == 0 {
 		t.Error("got no log line about a malformed message with what was expected, want one")
 	}
 }

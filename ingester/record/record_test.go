@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
@@ -281,7 +282,7 @@ func TestRun_WarnsWithoutRPC(t *testing.T) {
 
 func TestRun_ContinuesWhenRPCFails(t *testing.T) {
 	lines := simnode.Lines(13, 200)
-	var log lockedBuffer
+	var log logtest.Log
 	tp := roll(t, lines, true, GB, &log)
 	tp.node.Fail(func(method string) *replay.RPCError {
 		if method == "getblockheader" {
@@ -293,24 +294,6 @@ func TestRun_ContinuesWhenRPCFails(t *testing.T) {
 	if !strings.Contains(log.String(), "the disk is gone") {
 		t.Errorf("got the log %s, want the warning", log.String())
 	}
-}
-
-// lockedBuffer is a log for several goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // A largeCaller returns a result large enough to fill a file.

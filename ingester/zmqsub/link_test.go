@@ -1,7 +1,6 @@
 package zmqsub
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sightglass/ingester/internal/logtest"
 )
 
 // names is a resolver with the addresses that a test sets.
@@ -271,7 +272,7 @@ func TestListener_ReportsDeadEndpoint(t *testing.T) {
 	endpoint := "tcp://dead:" + portOf(t, dead.bound)
 	dead.close()
 	known := &names{known: map[string][]string{"dead": {"127.0.0.3", "127.0.0.2"}}}
-	var log buffer
+	var log logtest.Log
 	l := named(t, known, slog.New(slog.NewTextHandler(&log, nil)), alive.bound, endpoint)
 	messages := start(t, l)
 	await(t, messages, Up)
@@ -331,22 +332,4 @@ func TestListener_EndpointKinds(t *testing.T) {
 			t.Errorf("%s: got the connection as up, want down", node.bound)
 		}
 	}
-}
-
-// buffer is a log that a test reads while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
