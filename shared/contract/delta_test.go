@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// successor is what follows example: one point went, two came. testdata/delta.json makes it.
+// successor is the snapshot after example: one point removed, two added. testdata/delta.json encodes it.
 func successor() *Snapshot {
 	s := example()
 	s.Seq++
@@ -33,7 +33,7 @@ func delta(t testing.TB, old, s *Snapshot) []byte {
 	t.Helper()
 	d, ok := DeltaBetween(old, s)
 	if !ok {
-		t.Fatalf("no delta from seq %d to seq %d", old.Seq, s.Seq)
+		t.Fatalf("got no delta from seq %d to seq %d", old.Seq, s.Seq)
 	}
 	return d.AppendJSON(nil)
 }
@@ -44,7 +44,7 @@ func TestDelta_MatchesGoldenFiles(t *testing.T) {
 		"delta.json":    delta(t, example(), successor()),
 	} {
 		if want := goldenMessage(t, name); !bytes.Equal(got, want) {
-			t.Errorf("%s: the encoding changed, and with it the public contract\n got %s\nwant %s", name, got, want)
+			t.Errorf("%s: got another encoding, want the public contract's\n got %s\nwant %s", name, got, want)
 		}
 	}
 }
@@ -66,8 +66,8 @@ func expectReplica(t testing.TB, r *Replica, message []byte, want *Snapshot) {
 	}
 }
 
-// TestReplica_RebuildsAnySequence: whatever goes and comes at the ends of the list, a replica that takes each message has the
-// same bytes as a client of the plain protocol.
+// TestReplica_RebuildsAnySequence: for random additions and removals, a replica that applies each message has the same
+// bytes as a client of the plain protocol.
 func TestReplica_RebuildsAnySequence(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -86,12 +86,12 @@ func TestReplica_RebuildsAnySequence(t *testing.T) {
 			expectReplica(t, &r, d.AppendJSON(nil), s)
 		}
 		if deltas == 0 {
-			t.Errorf("seed %d: not one delta", seed)
+			t.Errorf("seed %d: got no delta, want some", seed)
 		}
 	}
 }
 
-// follow makes up a next snapshot: some points go, some come, now and then one in the middle goes.
+// follow generates the next snapshot: some points are removed, some added, and sometimes one in the middle is removed.
 func follow(rng *rand.Rand, old *Snapshot) *Snapshot {
 	s := *old
 	s.Seq++
@@ -111,13 +111,13 @@ func cents(rng *rand.Rand) float64 { return float64(rng.IntN(10_000_000)) / 100 
 
 func TestDelta_NoneWhereNotApplicable(t *testing.T) {
 	for name, change := range map[string]func(*Snapshot){
-		"another epoch":     func(s *Snapshot) { s.Epoch = "1556771611001" },
-		"a seq was skipped": func(s *Snapshot) { s.Seq++ },
-		"the same seq":      func(s *Snapshot) { s.Seq-- },
-		"nothing in common": func(s *Snapshot) { s.Transactions = s.Transactions[1:] },
-		"all points went":   func(s *Snapshot) { s.Transactions = nil },
-		"the newest went":   func(s *Snapshot) { s.Transactions = example().Transactions[:1] },
-		"the order is other": func(s *Snapshot) {
+		"another epoch":      func(s *Snapshot) { s.Epoch = "1556771611001" },
+		"a seq was skipped":  func(s *Snapshot) { s.Seq++ },
+		"the same seq":       func(s *Snapshot) { s.Seq-- },
+		"no common points":   func(s *Snapshot) { s.Transactions = s.Transactions[1:] },
+		"all points removed": func(s *Snapshot) { s.Transactions = nil },
+		"the newest removed": func(s *Snapshot) { s.Transactions = example().Transactions[:1] },
+		"another order": func(s *Snapshot) {
 			s.Transactions[0], s.Transactions[1] = s.Transactions[1], s.Transactions[0]
 		},
 	} {
@@ -139,11 +139,11 @@ func TestDelta_FitsOneSegment(t *testing.T) {
 	}
 	s := *old
 	s.Seq++
-	for i := range 8 { // what comes in half a second
+	for i := range 8 { // the additions of half a second
 		s.Transactions = append(s.Transactions[1:], Point{Timestamp: 1795449823.5 + float64(i), Price: 100000.25})
 	}
 	if got := len(delta(t, old, &s)); got > 650 {
-		t.Errorf("%d bytes, want at most 650", got)
+		t.Errorf("got %d bytes, want at most 650", got)
 	}
 }
 
@@ -154,9 +154,9 @@ func TestReplica_RejectsInvalidMessages(t *testing.T) {
 		"another type":         {`{"type":"pong"}`, `type: "pong" is neither keyframe nor delta`},
 		"a plain snapshot":     {string(golden(t)), `type: "" is neither`},
 		"a gap":                {strings.Replace(whole, `"seq":124`, `"seq":125`, 1), "a delta to seq 125 cannot follow seq 123"},
-		"the same again":       {strings.Replace(whole, `"seq":124`, `"seq":123`, 1), "cannot follow"},
-		"drops too many":       {strings.Replace(whole, `"drop":1`, `"drop":3`, 1), "drop: 3 of 2 transactions"},
-		"drops less than 0":    {strings.Replace(whole, `"drop":1`, `"drop":-1`, 1), "drop: -1 of 2"},
+		"a repeated delta":     {strings.Replace(whole, `"seq":124`, `"seq":123`, 1), "cannot follow"},
+		"a drop too large":     {strings.Replace(whole, `"drop":1`, `"drop":3`, 1), "drop: 3 of 2 transactions"},
+		"a negative drop":      {strings.Replace(whole, `"drop":1`, `"drop":-1`, 1), "drop: -1 of 2"},
 		"a point of one":       {strings.Replace(whole, `,5315.00]`, `]`, 1), "add: number 0 is no [timestamp, price]"},
 		"a point of text":      {strings.Replace(whole, `5315.00`, `"5315"`, 1), "add: a JSON string where a number belongs"},
 		"an unknown status":    {strings.Replace(whole, `"live"`, `"dead"`, 1), `status: "dead"`},
@@ -166,13 +166,13 @@ func TestReplica_RejectsInvalidMessages(t *testing.T) {
 			var r Replica
 			expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
 			if _, err := r.Take([]byte(c.message)); !errors.Is(err, ErrInvalidSnapshot) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
-			expectReplica(t, &r, []byte(whole), successor()) // what was wrong has changed nothing
+			expectReplica(t, &r, []byte(whole), successor()) // the invalid message has changed nothing
 		})
 	}
 	var fresh Replica
 	if _, err := fresh.Take([]byte(whole)); err == nil {
-		t.Error("a delta before the first keyframe was taken")
+		t.Error("got a delta accepted before the first keyframe, want an error")
 	}
 }

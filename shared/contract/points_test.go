@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// exampleAmounts is what testdata/points.json holds, the golden file of the contract.
+// exampleAmounts are the points in testdata/points.json, the golden file of the contract.
 var exampleAmounts = []PointAmount{
 	{Timestamp: 1556771671.25, Price: 5310, Amount: 20},
 	{Timestamp: 1556771671.25, Price: 5313.57, Amount: 2.5},
@@ -17,10 +17,10 @@ var exampleAmounts = []PointAmount{
 
 func TestPointAmounts_MatchesGoldenFile(t *testing.T) {
 	if got := AppendPointAmounts(nil, exampleAmounts); !bytes.Equal(got, goldenMessage(t, "points.json")) {
-		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, goldenMessage(t, "points.json"))
+		t.Errorf("got another encoding, want the public contract's\n got %s\nwant %s", got, goldenMessage(t, "points.json"))
 	}
 	if got := AppendPointAmounts([]byte("x"), nil); string(got) != "x[]" {
-		t.Errorf("none is encoded as %s", got)
+		t.Errorf("no points: got %s, want []", got)
 	}
 }
 
@@ -50,26 +50,26 @@ func TestPointAmounts_DecodeAccepts(t *testing.T) {
 
 func TestPointAmounts_DecodeRejectsInvalid(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
-		"nothing":          {``, "not a JSON array of arrays"},
-		"an object":        {`{"points":[]}`, "not a JSON array of arrays"},
-		"objects":          {`[{"timestamp":1}]`, "not a JSON array of arrays"},
-		"cut off":          {`[[1,2,3],[1`, "not a JSON array of arrays"},
-		"an empty one":     {`[[]]`, "number 0: timestamp: missing"},
-		"no amount":        {`[[1,2,3],[1,2]]`, "number 1: amount: missing"},
-		"time a string":    {`[["1",2,3]]`, "timestamp"},
-		"price null":       {`[[1,null,3]]`, "price"},
-		"price infinite":   {`[[1,1e999,3]]`, "price"},
-		"amount an array":  {`[[1,2,[3]]]`, "amount"},
-		"amount negative":  {`[[1,2,-3]]`, "amount: -3 is not between 0"},
-		"price beyond all": {`[[1,1e13,3]]`, "price: 1e+13"},
-		"time far off":     {`[[9000000000000,2,3]]`, "timestamp: 9e+12 is not between 0"},
-		"newest first":     {`[[2,2,3],[1,2,3]]`, "number 1: timestamp: 1 after 2"},
-		"too many":         {"[" + strings.Repeat("[1,2,3],", 1000) + "[1,2,3]]", "1001 of them"},
+		"no bytes":        {``, "not a JSON array of arrays"},
+		"an object":       {`{"points":[]}`, "not a JSON array of arrays"},
+		"objects":         {`[{"timestamp":1}]`, "not a JSON array of arrays"},
+		"truncated":       {`[[1,2,3],[1`, "not a JSON array of arrays"},
+		"an empty one":    {`[[]]`, "number 0: timestamp: missing"},
+		"no amount":       {`[[1,2,3],[1,2]]`, "number 1: amount: missing"},
+		"time a string":   {`[["1",2,3]]`, "timestamp"},
+		"price null":      {`[[1,null,3]]`, "price"},
+		"price infinite":  {`[[1,1e999,3]]`, "price"},
+		"amount an array": {`[[1,2,[3]]]`, "amount"},
+		"amount negative": {`[[1,2,-3]]`, "amount: -3 is not between 0"},
+		"price too large": {`[[1,1e13,3]]`, "price: 1e+13"},
+		"time far off":    {`[[9000000000000,2,3]]`, "timestamp: 9e+12 is not between 0"},
+		"newest first":    {`[[2,2,3],[1,2,3]]`, "number 1: timestamp: 1 after 2"},
+		"too many":        {"[" + strings.Repeat("[1,2,3],", 1000) + "[1,2,3]]", "1001 of them"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := DecodePointAmounts([]byte(c.data))
 			if !errors.Is(err, ErrInvalidPoints) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
 		})
 	}
@@ -83,13 +83,13 @@ func FuzzPointAmounts_Decode(f *testing.F) {
 		points, err := DecodePointAmounts(data)
 		if err != nil {
 			if !errors.Is(err, ErrInvalidPoints) {
-				t.Fatalf("an error of another kind: %v", err)
+				t.Fatalf("got error %v, want an ErrInvalid", err)
 			}
 			return
 		}
 		again, err := DecodePointAmounts(AppendPointAmounts(nil, points))
 		if err != nil || len(again) != len(points) {
-			t.Fatalf("decoded once, but its own encoding does not decode: %v", err)
+			t.Fatalf("got %v from the points' own encoding, want no error", err)
 		}
 	})
 }

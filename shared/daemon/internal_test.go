@@ -36,7 +36,7 @@ func TestServeInternal_ServesMetricsUntilContextEnds(t *testing.T) {
 	}
 	for _, want := range []string{`sightglass_build_info{goversion="go`, `version="1.2.3"} 1`, "go_goroutines ", "process_open_fds "} {
 		if !strings.Contains(string(text), want) {
-			t.Errorf("/metrics lacks %s:\n%s", want, text)
+			t.Errorf("got no %s in /metrics:\n%s", want, text)
 		}
 	}
 	cancel()
@@ -47,7 +47,7 @@ func TestServeInternal_ServesMetricsUntilContextEnds(t *testing.T) {
 
 func TestListenInternal_Errors(t *testing.T) {
 	if ln, err := ListenInternal(""); ln != nil || err != nil {
-		t.Errorf("without an address: got %v, %v", ln, err)
+		t.Errorf("without an address: got %v, %v, want neither", ln, err)
 	}
 	if _, err := ListenInternal("nowhere"); err == nil || !strings.HasPrefix(err.Error(), "--internal-listen: ") {
 		t.Errorf("a wrong address: got %v, want the setting's name", err)
@@ -56,7 +56,7 @@ func TestListenInternal_Errors(t *testing.T) {
 
 func TestHealthCommand_Errors(t *testing.T) {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }) //nolint:errcheck // the test sees it
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }) //nolint:errcheck // the client would see the error
 	mux.HandleFunc("/away", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "not connected\nto redis", http.StatusServiceUnavailable)
 	})
@@ -75,7 +75,7 @@ func TestHealthCommand_Errors(t *testing.T) {
 	}
 }
 
-// TestNotify_SystemdMessages: systemd's side of them is a datagram socket.
+// TestNotify_SystemdMessages: systemd receives the messages at a datagram socket.
 func TestNotify_SystemdMessages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -92,12 +92,12 @@ func TestNotify_SystemdMessages(t *testing.T) {
 		b := make([]byte, 100)
 		n, err := systemd.Read(b)
 		if got := string(b[:n]); err != nil || got != want {
-			t.Fatalf("systemd got %q, %v, want %q", got, err, want)
+			t.Fatalf("got %q, %v at systemd's socket, want %q", got, err, want)
 		}
 	}
 	log := NewLogger(os.Stderr, "text", LogLevels{})
 	if Watchdog(log) != nil {
-		t.Error("there is a watchdog that systemd has not asked for")
+		t.Error("got a watchdog without WATCHDOG_USEC, want none")
 	}
 	t.Setenv("WATCHDOG_USEC", "3600000000")
 	alive := Watchdog(log)
@@ -105,7 +105,7 @@ func TestNotify_SystemdMessages(t *testing.T) {
 	NotifyReady(ctx, log)
 	expect("READY=1")
 	alive()
-	alive() // within a quarter of the interval: not sent
+	alive() // not sent, as a quarter of the interval has not passed
 	expect("WATCHDOG=1")
 	cancel()
 	expect("STOPPING=1")

@@ -48,11 +48,11 @@ func TestReading_SumsAndGrowth(t *testing.T) {
 		t.Errorf("growth by label: got %s, want y and z", got)
 	}
 	if got := now.GrowthByLabel(before, "plain"); got != nil {
-		t.Errorf("nothing has grown: got %v", got)
+		t.Errorf("no growth: got %v, want none", got)
 	}
 }
 
-// TestSummarise_LogsEachIntervalAndAtEnd, unless there is nothing to say.
+// TestSummarise_LogsEachIntervalAndAtEnd: except intervals without changes.
 func TestSummarise_LogsEachIntervalAndAtEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
@@ -71,7 +71,7 @@ func TestSummarise_LogsEachIntervalAndAtEnd(t *testing.T) {
 		}()
 		n.Add(2)
 		time.Sleep(61 * time.Second)
-		time.Sleep(time.Minute) // in which nothing happens
+		time.Sleep(time.Minute) // without changes
 		n.Add(3)
 		cancel()
 		<-ended
