@@ -293,12 +293,12 @@ func TestHub_PingFloodOfSlowClientIsClosed(t *testing.T) {
 func TestDrain_IsSpreadOverWindow(t *testing.T) {
 	const n, window = 5, 200 * time.Millisecond
 	h, url, _ := serve(t, patient())
-	told := make(chan time.Time, n)
+	closed := make(chan time.Time, n)
 	for range n {
 		conn := dial(t, url, false)
 		go func() {
 			read(t, conn)
-			told <- time.Now()
+			closed <- time.Now()
 		}()
 	}
 	edgetest.Until(t, "all clients to join", func() bool { return h.Len() == n })
@@ -306,7 +306,7 @@ func TestDrain_IsSpreadOverWindow(t *testing.T) {
 	h.Drain(window, time.Minute)
 	var last time.Duration
 	for range n {
-		last = max(last, (<-told).Sub(begun))
+		last = max(last, (<-closed).Sub(begun))
 	}
 	if least := window * (n - 1) / n; last < least {
 		t.Errorf("got the last close frame after %v, want at least %v", last, least)

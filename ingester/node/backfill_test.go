@@ -28,7 +28,7 @@ import (
 // A tamperer is a proxy before the replayed node's RPC that modifies responses.
 type tamperer struct {
 	t      *testing.T
-	theirs string // the node's URL
+	target string // the node's URL
 	mu     sync.Mutex
 	status int // responds with this status, unless 0
 	tamper func(c call, answer string) string
@@ -43,7 +43,7 @@ type call struct {
 
 // through starts the proxy, for watchThrough.
 func (m *tamperer) through(url string) string {
-	m.theirs = url
+	m.target = url
 	s := httptest.NewServer(m)
 	m.t.Cleanup(s.Close)
 	return s.URL
@@ -58,7 +58,7 @@ func (m *tamperer) set(status int) {
 func (m *tamperer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the client is gone
+		return // the client has disconnected
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,7 +66,7 @@ func (m *tamperer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(m.status)
 		return
 	}
-	answer, err := http.Post(m.theirs, "application/json", bytes.NewReader(body))
+	answer, err := http.Post(m.target, "application/json", bytes.NewReader(body))
 	if err != nil {
 		m.t.Error(err)
 		return
@@ -95,7 +95,7 @@ func (m *tamperer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answers[i] = json.RawMessage(m.tamper(c, string(answers[i])))
 	}
 	if err := json.NewEncoder(w).Encode(answers); err != nil {
-		m.t.Log(err) // the client is gone
+		m.t.Log(err) // the client has disconnected
 	}
 }
 
@@ -111,7 +111,7 @@ func (c call) result(text string) string {
 	return `{"result":` + text + `,"error":null,"id":` + string(c.ID) + `}`
 }
 
-// many is more transactions than one request is for.
+// many is more transactions than one request fetches.
 const many = 3000
 
 // backfillOf drops the messages of many transactions but the last, so that they have to be fetched.
@@ -131,20 +131,20 @@ func TestBackfill_SkipsFailingTransaction(t *testing.T) {
 	bad, other := transaction(t, bodies[2*1234].Body).TxHash(), bodies[2*77].Body
 	hostile := hex.EncodeToString(testblock.Hostile()["output script"])
 	for name, answer := range map[string]func(call, string) string{
-		"its entry is an error": func(c call, said string) string {
+		"an error for its entry": func(c call, said string) string {
 			if c.is("getmempoolentry", bad) {
 				return c.failed("-1", "no entry")
 			}
 			return said
 		},
-		"its entry has no time": func(c call, said string) string {
+		"no time in its entry": func(c call, said string) string {
 			if c.is("getmempoolentry", bad) {
 				return c.result("{}")
 			}
 			return said
 		},
 		"an error":               instead(bad, func(c call) string { return c.failed("-32603", "internal") }),
-		"bytes that break btcd":  instead(bad, func(c call) string { return c.result(`"` + hostile + `"`) }),
+		"bytes that crash btcd":  instead(bad, func(c call) string { return c.result(`"` + hostile + `"`) }),
 		"no hex":                 instead(bad, func(c call) string { return c.result(`"zz"`) }),
 		"an object":              instead(bad, func(c call) string { return c.result("{}") }),
 		"null":                   instead(bad, func(c call) string { return c.result("null") }),
@@ -222,7 +222,7 @@ func TestBackfill_RetriesErrorsAboutTheNode(t *testing.T) {
 	lines := plainOf(many)
 	bad := transaction(t, lines[len(simnode.Lines(1, 0))+2*1234].Body).TxHash()
 	for name, status := range map[string]int{
-		"starting, says one answer of a batch": 0,
+		"starting, in one response of a batch": 0,
 		"unauthorised":                         http.StatusUnauthorized,
 		"forbidden":                            http.StatusForbidden,
 		"unavailable":                          http.StatusServiceUnavailable,
@@ -308,7 +308,7 @@ func TestWalk_SkipsFailingBlock(t *testing.T) {
 		answer  func(call) string
 		withIDs bool // getblock 1 succeeds
 	}{
-		"bytes that break btcd": {func(c call) string { return c.result(`"` + hostile + `"`) }, true},
+		"bytes that crash btcd": {func(c call) string { return c.result(`"` + hostile + `"`) }, true},
 		"null":                  {func(c call) string { return c.result("null") }, true},
 		"an error":              {func(c call) string { return c.failed("-1", "Can't read block from disk") }, false},
 		"not found":             {func(c call) string { return c.failed("-5", "Block not found") }, false},
@@ -323,7 +323,7 @@ func TestWalk_SkipsFailingBlock(t *testing.T) {
 				return said
 			}}
 			w := watchThrough(t, m.through, lines, replay.NodeOptions{RPCListen: "127.0.0.1:0"}, true, &log)
-			w.awaitUs()
+			w.awaitSubscriber()
 			w.play(bad.first, replay.Deliver)
 			w.awaitEvidence(true)
 			w.mu.Lock()
@@ -356,10 +356,10 @@ func TestAssembler_FetchesBlockWithMalformedTransaction(t *testing.T) {
 		}
 	}
 	fresh := slices.IndexFunc(blocks[2].txids[1:], func(id chainhash.Hash) bool { return !received[id] }) + 1
-	for name, damaged := range map[string]int{"the coinbase": 0, "one that was never in the mempool": fresh} {
+	for name, damaged := range map[string]int{"the coinbase": 0, "one not in the mempool before": fresh} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatch(t, lines, true, t.Output())
-			w.awaitUs()
+			w.awaitSubscriber()
 			w.play(blocks[2].first, replay.Deliver)
 			w.compare("two blocks delivered")
 			w.awaitEvidence(true)

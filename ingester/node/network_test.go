@@ -32,14 +32,14 @@ func TestPlaceOf_ComparesEndpoints(t *testing.T) {
 		want      node.Place
 		address   string
 	}{
-		"nothing published":    {nil, []string{ours}, node.Nowhere, ""},
-		"another topic":        {[]bitcoind.Notification{n("hashblock", theirs)}, []string{ours}, node.Nowhere, ""},
-		"by the port":          {[]bitcoind.Notification{n("rawtx", theirs)}, []string{ours}, node.Here, theirs},
-		"at two, one is ours":  {[]bitcoind.Notification{n("rawtx", other), n("rawtx", theirs)}, []string{ours}, node.Here, theirs},
-		"a mapped port":        {[]bitcoind.Notification{n("rawtx", theirs)}, []string{"tcp://node:38332"}, node.Unclear, theirs},
-		"a socket, by tcp":     {[]bitcoind.Notification{n("rawtx", "ipc:///run/b.sock")}, []string{ours}, node.Unclear, "ipc:///run/b.sock"},
-		"ours is another's":    {[]bitcoind.Notification{n("rawtx", other), n("sequence", theirs)}, []string{ours}, node.Elsewhere, other},
-		"one of two is mapped": {[]bitcoind.Notification{n("rawtx", other), n("sequence", theirs)}, []string{ours, "tcp://node:1"}, node.Unclear, other},
+		"nothing published":          {nil, []string{ours}, node.Nowhere, ""},
+		"another topic":              {[]bitcoind.Notification{n("hashblock", theirs)}, []string{ours}, node.Nowhere, ""},
+		"by the port":                {[]bitcoind.Notification{n("rawtx", theirs)}, []string{ours}, node.Here, theirs},
+		"at two, one is ours":        {[]bitcoind.Notification{n("rawtx", other), n("rawtx", theirs)}, []string{ours}, node.Here, theirs},
+		"a mapped port":              {[]bitcoind.Notification{n("rawtx", theirs)}, []string{"tcp://node:38332"}, node.Unclear, theirs},
+		"a socket, by tcp":           {[]bitcoind.Notification{n("rawtx", "ipc:///run/b.sock")}, []string{ours}, node.Unclear, "ipc:///run/b.sock"},
+		"our port has another topic": {[]bitcoind.Notification{n("rawtx", other), n("sequence", theirs)}, []string{ours}, node.Elsewhere, other},
+		"one of two is mapped":       {[]bitcoind.Notification{n("rawtx", other), n("sequence", theirs)}, []string{ours, "tcp://node:1"}, node.Unclear, other},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if place, address := node.PlaceOf("rawtx", c.published, c.zmq); place != c.want || address != c.address {
@@ -128,7 +128,7 @@ func TestNode_ReportsEndpointThatIsDown(t *testing.T) {
 	ln.Close()
 	var alive string
 	w := watchAt(t, realLife(t), func(theirs string) []string { alive = theirs; return []string{theirs, dead} }, io.Discard)
-	w.awaitUs()
+	w.awaitSubscriber()
 	w.eventually(func() string {
 		links := w.ours.Links()
 		gauges := "# HELP sightglass_node_endpoint_connected 1 while the connection to an endpoint of --zmq is up.\n" +

@@ -70,7 +70,7 @@ func next(t *testing.T, events <-chan node.Event) node.Event {
 	case ev := <-events:
 		return ev
 	case <-time.After(20 * time.Second):
-		t.Fatal("no event for 20 s")
+		t.Fatal("got no event for 20 s")
 		panic("unreachable")
 	}
 }
@@ -83,7 +83,7 @@ func TestNode_DeliversTransactionsInOrder(t *testing.T) {
 	for i, tx := range txs {
 		ev := next(t, events)
 		if ev.Kind != node.Seen || ev.ID != tx.TxHash() || ev.Tx.TxHash() != ev.ID || ev.At.IsZero() || ev.Received != ev.At {
-			t.Fatalf("event %d is %+v, want transaction %v", i, ev, tx.TxHash())
+			t.Fatalf("got event %d as %+v, want transaction %v", i, ev, tx.TxHash())
 		}
 	}
 	if err := <-done; err != nil {
@@ -110,7 +110,7 @@ func TestPublisher_LoopNeverRepeatsTxid(t *testing.T) {
 	}
 }
 
-// TestNode_SkipsMalformedMessages sends what no node would, between two good transactions.
+// TestNode_SkipsMalformedMessages sends malformed messages between two valid transactions.
 func TestNode_SkipsMalformedMessages(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()

@@ -45,7 +45,7 @@ func (s *spy) Call(ctx context.Context, method string, params ...any) (json.RawM
 	if json.Unmarshal(result, &a) == nil && a.Next > 0 {
 		select {
 		case s.numbers <- a.Next:
-		default: // nobody waits
+		default: // no test waits
 		}
 	}
 	return result, err
@@ -97,7 +97,7 @@ func roll(t *testing.T, lines []transcript.Line, withRPC bool, maxSize Size, log
 		cancel()
 		return <-done
 	})
-	t.Cleanup(func() { _ = tp.stop() }) // play looks at the error
+	t.Cleanup(func() { _ = tp.stop() }) // play checks the error
 	tp.awaitRecorder(t)
 	return tp
 }
@@ -286,12 +286,12 @@ func TestRun_ContinuesWhenRPCFails(t *testing.T) {
 	tp := roll(t, lines, true, GB, &log)
 	tp.node.Fail(func(method string) *replay.RPCError {
 		if method == "getblockheader" {
-			return &replay.RPCError{Code: -1, Message: "the disk is gone"}
+			return &replay.RPCError{Code: -1, Message: "the disk failed"}
 		}
 		return nil
 	})
 	compare(t, tp.play(t, lines), lines)
-	if !strings.Contains(log.String(), "the disk is gone") {
+	if !strings.Contains(log.String(), "the disk failed") {
 		t.Errorf("got the log %s, want the warning", log.String())
 	}
 }

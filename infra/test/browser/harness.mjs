@@ -128,7 +128,7 @@ export const picture = (page) => page.evaluate(chartHash, null);
 
 const AXIS_ROWS = 20; // of pixels: the labels of the time axis, and nothing else
 
-/** What tells one range of the time axis from another: its labels. @param {Page} page */
+/** The labels of the time axis, which identify its range. @param {Page} page */
 export const timeAxis = (page) => page.evaluate(chartHash, AXIS_ROWS);
 
 /** Which time the chart shows, in seconds of the reader's day. @param {import("playwright-core").Page} page */

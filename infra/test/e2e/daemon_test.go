@@ -86,17 +86,17 @@ func gauge(metrics, name string) float64 {
 // TestPrograms_NameBadSettings: the programs print the error and what to do, and exit with a nonzero status.
 func TestPrograms_NameBadSettings(t *testing.T) {
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer busy.Close()
 	for name, c := range map[string]struct {
 		program string
 		args    []string
 		want    string
 	}{
-		"edge, port in use":        {edge, []string{"run", "--listen", taken.Addr().String()}, "address already in use"},
+		"edge, port in use":        {edge, []string{"run", "--listen", busy.Addr().String()}, "address already in use"},
 		"edge, no address":         {edge, []string{"checkconfig", "--listen", "nowhere"}, "want HOST:PORT"},
 		"edge, redis URL":          {edge, []string{"checkconfig", "--redis", "localhost:6379"}, "want redis://"},
 		"edge, unknown flag":       {edge, []string{"run", "--prot", "80"}, "unknown flag --prot"},

@@ -68,16 +68,16 @@ func awaitDemoHistory(t *testing.T, url string) {
 }
 
 func TestDemo_NamesBadSettings(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer busy.Close()
 	for name, c := range map[string]struct {
 		change func(*demo.Options)
 		want   string
 	}{
-		"a port in use":   {func(o *demo.Options) { o.EdgePort = taken.Addr().(*net.TCPAddr).Port }, "EDGE_PORT=9090 sets another"},
+		"a port in use":   {func(o *demo.Options) { o.EdgePort = busy.Addr().(*net.TCPAddr).Port }, "EDGE_PORT=9090 sets another"},
 		"an invalid port": {func(o *demo.Options) { o.EdgePort = 65535 }, "EDGE_PORT 65535"},
 		"no redis":        {func(o *demo.Options) { o.Redis = "redis://127.0.0.1:1" }, "REDIS_URL: no redis answers"},
 		"no redis URL":    {func(o *demo.Options) { o.Redis = "localhost" }, "REDIS_URL"},

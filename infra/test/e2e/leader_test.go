@@ -152,7 +152,7 @@ func (f *candidates) watchChannel(t *testing.T) {
 }
 
 // TestLeader_Failover: the leader is killed, then the next one hangs and resumes, then the third stops. Each time another
-// candidate takes over, no client is disconnected, and no older snapshot follows a newer one.
+// candidate is elected, no client is disconnected, and no older snapshot follows a newer one.
 func TestLeader_Failover(t *testing.T) {
 	f := startCandidates(t)
 	first := f.launch(t)

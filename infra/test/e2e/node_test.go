@@ -204,7 +204,7 @@ func expectOutput(t *testing.T, out string, all ...string) {
 	}
 }
 
-// TestProbe_Whitelist: bitcoind's whitelist lacks a method that only the running ingester calls.
+// TestProbe_Whitelist: bitcoind's whitelist omits a method that only the running ingester calls.
 func TestProbe_Whitelist(t *testing.T) {
 	replayed, _ := recorded(t)
 	redis := redistest.Start(t)

@@ -16,11 +16,11 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// priced runs the command and decodes what it prints.
+// priced runs the command and decodes its output.
 func priced(t *testing.T, stdin string, files ...string) (answers []map[string]any, stderr string, err error) {
 	t.Helper()
-	var out, complaints bytes.Buffer
-	err = (&priceCmd{Format: "json", Files: files}).priceAll(strings.NewReader(stdin), &out, &complaints)
+	var out, stderrText bytes.Buffer
+	err = (&priceCmd{Format: "json", Files: files}).priceAll(strings.NewReader(stdin), &out, &stderrText)
 	for dec := json.NewDecoder(&out); dec.More(); {
 		var a map[string]any
 		if err := dec.Decode(&a); err != nil {
@@ -28,7 +28,7 @@ func priced(t *testing.T, stdin string, files ...string) (answers []map[string]a
 		}
 		answers = append(answers, a)
 	}
-	return answers, complaints.String(), err
+	return answers, stderrText.String(), err
 }
 
 func TestPrice_RealTransactions(t *testing.T) {
@@ -45,17 +45,17 @@ func TestPrice_RealTransactions(t *testing.T) {
 			path := c.path(t)
 			got, _, err := priced(t, "", path)
 			if err != nil || len(got) != 1 {
-				t.Fatalf("%v %v", got, err)
+				t.Fatalf("got %v %v, want one answer", got, err)
 			}
 			a := got[0]
 			if off := math.Abs(a["price"].(float64)/c.truth - 1); off > 0.01 {
-				t.Errorf("price %v is %.1f %% off %v", a["price"], off*100, c.truth)
+				t.Errorf("got price %v, %.1f %% off %v, want it within the tolerance", a["price"], off*100, c.truth)
 			}
 			if a["file"] != path || a["transactions"] != c.count || a["outputs_used"].(float64) < 1000 {
-				t.Errorf("got %v", a)
+				t.Errorf("got %v, want the file, the count and 1000 outputs or more", a)
 			}
 			if !(a["low"].(float64) < a["price"].(float64) && a["price"].(float64) < a["high"].(float64)) {
-				t.Errorf("the price is not inside its interval: %v", a)
+				t.Errorf("got a price outside its interval: %v", a)
 			}
 		})
 	}
@@ -72,7 +72,7 @@ func TestPrice_JSONKeys(t *testing.T) {
 		keys = append(keys, k)
 	}
 	if slices.Sort(keys); !slices.Equal(keys, want) {
-		t.Errorf("keys %v, want %v", keys, want)
+		t.Errorf("got keys %v, want %v", keys, want)
 	}
 }
 
@@ -91,7 +91,7 @@ func TestPrice_BadFileAffectsNoOther(t *testing.T) {
 	}
 	for _, want := range []string{bad, "byte ", "expected a block"} {
 		if !strings.Contains(stderr, want) {
-			t.Errorf("it says %q, want it to say %q", stderr, want)
+			t.Errorf("got stderr %q, want it to contain %q", stderr, want)
 		}
 	}
 }
@@ -124,7 +124,7 @@ func TestPrice_DamagedFiles(t *testing.T) {
 	for _, path := range paths {
 		place := regexp.MustCompile(regexp.QuoteMeta(path) + `: (line 1 \()?byte [1-9][0-9]*\)?: not a (block|transaction): expected .*; expected a block`)
 		if !place.MatchString(stderr) {
-			t.Errorf("nothing that matches %v in\n%s", place, stderr)
+			t.Errorf("got stderr %[2]s\nwant a match of %[1]v", place, stderr)
 		}
 	}
 }

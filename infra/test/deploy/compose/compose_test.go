@@ -277,7 +277,7 @@ func (d *deployment) checkUpgrade(t *testing.T, clients []*follower) {
 	}
 }
 
-// checkTwoIngesters: the first ingester stops, and the second one takes over.
+// checkTwoIngesters: the first ingester stops, and the second one is elected.
 func (d *deployment) checkTwoIngesters(t *testing.T, clients []*follower) {
 	t.Helper()
 	first, ended := d.containers(t, "ingester")[0], goingAway(t, clients)

@@ -24,7 +24,7 @@ type balancer struct {
 type kind struct {
 	// start runs a balancer before two edges until the test ends. render changes the configuration besides the addresses.
 	start func(t *testing.T, render func(string) string, edges ...string) *balancer
-	// out reports whether the balancer's check has taken the edge out of service; nil without active checks.
+	// out reports whether the balancer's check has removed the edge from service; nil without active checks.
 	out func(t *testing.T, b *balancer, edge int) bool
 	// secure changes the configuration so that it serves HTTPS.
 	secure func(t *testing.T, certificate, key string) func(string) string

@@ -135,16 +135,16 @@ func follow(t *testing.T, conn *websocket.Conn, deltas bool) {
 	t.Helper()
 	var replica contract.Replica
 	var last *contract.Snapshot
-	take := contract.DecodeSnapshot
+	decode := contract.DecodeSnapshot
 	if deltas {
-		take = replica.Take
+		decode = replica.Take
 	}
 	for range 4 {
 		message, err := wstest.Read(t.Context(), conn)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := take(message)
+		s, err := decode(message)
 		if err != nil {
 			t.Fatal(err)
 		}

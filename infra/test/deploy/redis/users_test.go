@@ -93,15 +93,15 @@ func TestUsers_ForbiddenCommands(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	everyone := []string{
+	forAll := []string{
 		"CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "GET other", "SET other x", "PUBLISH other x", "SUBSCRIBE other",
 		"SHUTDOWN NOSAVE", "REPLICAOF NO ONE", "MONITOR", "CLIENT LIST", "SCRIPT FLUSH", "FUNCTION FLUSH", "SELECT 0", "SWAPDB 0 0",
 	}
 	reader := append([]string{
 		"SET " + contract.KeyLatest + " x", "DEL " + contract.KeyLatest, "PUBLISH " + contract.Channel + " x", "ZADD " + contract.KeyHistory + " 1 x", "GET " + contract.KeyEngine,
-	}, everyone...)
+	}, forAll...)
 	for user, commands := range map[string][]string{
-		"ingester":    everyone,
+		"ingester":    forAll,
 		"edge":        append([]string{"EVAL return(1) 0", "ZADD " + contract.KeyLimitPrefix + "192.0.2.1 1 x"}, reader...),
 		"edge-limits": append([]string{"ZRANGE other 0 -1", "ZREM " + contract.KeyHistory + " x"}, reader...),
 		"watcher":     append([]string{"ZRANGE " + contract.KeyLimitPrefix + "192.0.2.1 0 -1", "EVAL return(1) 0"}, reader...),
