@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestListenPublic_ConnectionsInheritSocketOptions: they inherit them from the listener, and no code sets them per connection.
+// TestListenPublic_ConnectionsInheritSocketOptions: they inherit them from the listener, and no code sets them per
+// connection.
 func TestListenPublic_ConnectionsInheritSocketOptions(t *testing.T) {
 	ln, err := listenPublic("127.0.0.1:0", 30*time.Second)
 	if err != nil {

@@ -132,7 +132,8 @@ func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	return false
 }
 
-// TestEngine_RemovalRestoresEstimate: after a transaction's removal the price, the points and the stats are as without it.
+// TestEngine_RemovalRestoresEstimate: after a transaction's removal the price, the points and the stats are as without
+// it.
 func TestEngine_RemovalRestoresEstimate(t *testing.T) {
 	txs := block(t)
 	stay, goes := txs[:2000], txs[2000:]
@@ -176,8 +177,9 @@ func TestEngine_WindowExpires(t *testing.T) {
 	}
 }
 
-// TestEngine_ClockSetBack: a machine's clock is ahead for its first seconds, and is then corrected. Transactions from before
-// count as seen now, and later ones count; otherwise the window would ignore them until the clock reached the old time.
+// TestEngine_ClockSetBack: a machine's clock is ahead for its first seconds, and is then corrected. Transactions from
+// before count as seen now, and later ones count; otherwise the window would ignore them until the clock reached the
+// old time.
 func TestEngine_ClockSetBack(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"two minutes": 2 * time.Minute, "four hours": 4 * time.Hour, "a year": 365 * 24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -233,8 +235,8 @@ func TestEngine_ClockSetBack(t *testing.T) {
 	}
 }
 
-// TestEngine_ClockSetForward: after the correction of a clock that was hours behind, evidence of the wrong times is dropped,
-// and new transactions count.
+// TestEngine_ClockSetForward: after the correction of a clock that was hours behind, evidence of the wrong times is
+// dropped, and new transactions count.
 func TestEngine_ClockSetForward(t *testing.T) {
 	txs := block(t)
 	e := testEngine(t)

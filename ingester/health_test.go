@@ -13,7 +13,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestReady_UnusableRPC: an ingester with an unusable --rpc is not ready and reports the cause. Without --rpc it is ready.
+// TestReady_UnusableRPC: an ingester with an unusable --rpc is not ready and reports the cause. Without --rpc it is
+// ready.
 func TestReady_UnusableRPC(t *testing.T) {
 	for name, c := range map[string]struct{ rpc, want string }{
 		"no server": {"http://127.0.0.1:1", "the node's RPC gives no usable answer"},

@@ -136,8 +136,8 @@ func BenchmarkBurst(b *testing.B) {
 	b.ReportMetric(burst*float64(b.N)/b.Elapsed().Seconds(), "tx/s")
 }
 
-// BenchmarkLag measures the time from a message's arrival to its evidence, at 1,000 transactions a second and a tick every
-// half second.
+// BenchmarkLag measures the time from a message's arrival to its evidence, at 1,000 transactions a second and a tick
+// every half second.
 func BenchmarkLag(b *testing.B) {
 	const perSecond, seconds = 1000, 5
 	var lags []time.Duration

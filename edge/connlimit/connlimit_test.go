@@ -64,7 +64,8 @@ func respond(conn net.Conn) {
 	io.Copy(conn, conn)                                              //nolint:errcheck // the client may be gone
 }
 
-// seenAddress sends a connection's first bytes and returns the address that the server sees, or "" if it closes the connection.
+// seenAddress sends a connection's first bytes and returns the address that the server sees, or "" if it closes the
+// connection.
 func seenAddress(t *testing.T, conn net.Conn, first string) string {
 	t.Helper()
 	if _, err := io.WriteString(conn, first); err != nil {

@@ -63,8 +63,8 @@ func TestCache_HungRedisBlocksNoRequest(t *testing.T) {
 	}
 }
 
-// TestCache_RequestsWaitForFirstFetch: without a value one request fetches, and all requests get its result, however long it
-// takes.
+// TestCache_RequestsWaitForFirstFetch: without a value one request fetches, and all requests get its result, however
+// long it takes.
 func TestCache_RequestsWaitForFirstFetch(t *testing.T) {
 	now, redis := time.Unix(1000, 0), newHung()
 	c := newCache(redis.fetch)

@@ -14,7 +14,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// hubWithClients makes a hub with the given number of clients per codec. The other ends do not read: the kernel buffers.
+// hubWithClients makes a hub with the given number of clients per codec. The other ends do not read: the kernel
+// buffers.
 func hubWithClients(tb testing.TB, each int) *Hub {
 	tb.Helper()
 	h := New(Options{

@@ -17,8 +17,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// serveEvents passes connections of a real listener to the hub after reading their request, and returns the address. The
-// query "delta" requests deltas.
+// serveEvents passes connections of a real listener to the hub after reading their request, and returns the address.
+// The query "delta" requests deltas.
 func serveEvents(t testing.TB, h *hub.Hub) string {
 	t.Helper()
 	ln, err := (&net.ListenConfig{Control: smallBuffer}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -103,8 +103,8 @@ func (c *eventClient) next(t testing.TB) (e event, err error) {
 	}
 }
 
-// TestEvents_CarrySameSnapshots is TestHub_EveryProtocolCarriesSameSnapshots for events: one client reads continuously, one
-// rarely.
+// TestEvents_CarrySameSnapshots is TestHub_EveryProtocolCarriesSameSnapshots for events: one client reads continuously,
+// one rarely.
 func TestEvents_CarrySameSnapshots(t *testing.T) {
 	for query, names := range map[string]string{"": "snapshot", "delta": "keyframe delta"} {
 		t.Run(names, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestEvents_CarrySameSnapshots(t *testing.T) {
 						s, err = replicas[c].Take([]byte(e.data))
 					}
 					if err != nil {
-						t.Fatalf("%v: %.100q", err, e.data)
+						t.Fatalf("got %v from the event %.100q, want a snapshot", err, e.data)
 					}
 					if got, want := string(s.AppendJSON(nil)), r.carried(s); got != want {
 						t.Fatalf("%s: got %.100q, want the plain protocol's %.100q", name(s), got, want)

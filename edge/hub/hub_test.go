@@ -142,8 +142,8 @@ func TestHub_ClientBeforeFirstSnapshot(t *testing.T) {
 	expect(t, conn, f)
 }
 
-// TestHub_SlowClientSkipsToNewest: a client that pauses reading gets the frames in the kernel's buffers and then the newest
-// one, while another client gets every frame.
+// TestHub_SlowClientSkipsToNewest: a client that pauses reading gets the frames in the kernel's buffers and then the
+// newest one, while another client gets every frame.
 func TestHub_SlowClientSkipsToNewest(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	slow, quick := dial(t, url, false), dial(t, url, false)
@@ -166,8 +166,8 @@ func TestHub_SlowClientSkipsToNewest(t *testing.T) {
 	}
 }
 
-// TestHub_PingsSilentClient: without frames the hub pings a client, so that the client and proxies keep the connection, and
-// keeps it as long as it answers.
+// TestHub_PingsSilentClient: without frames the hub pings a client, so that the client and proxies keep the connection,
+// and keeps it as long as it answers.
 func TestHub_PingsSilentClient(t *testing.T) {
 	o := patient()
 	o.PingInterval = 250 * time.Millisecond

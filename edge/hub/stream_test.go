@@ -38,8 +38,8 @@ func newSimulation(seed uint64) *simulation {
 	}
 }
 
-// next makes the next frame. Usually it follows the last one; sometimes it is the last one as stale, or a seq was lost on
-// the way to the edge, or a transaction in the middle was replaced, or a new epoch has begun.
+// next makes the next frame. Usually it follows the last one; sometimes it is the last one as stale, or a seq was lost
+// on the way to the edge, or a transaction in the middle was replaced, or a new epoch has begun.
 func (r *simulation) next(t testing.TB) *feed.Update {
 	s := *r.last
 	what := r.rng.IntN(12)
@@ -123,8 +123,8 @@ func (v *spectator) decode(message []byte) (*contract.Snapshot, error) {
 	return v.replica.Take(message)
 }
 
-// narrowBuffer is a receive buffer in bytes for a frame or two. With less than a loopback segment every read would wait for a
-// kernel timer.
+// narrowBuffer is a receive buffer in bytes for a frame or two. With less than a loopback segment every read would wait
+// for a kernel timer.
 const narrowBuffer = 64 << 10
 
 // watch connects a client. A narrow one has a small receive buffer.
@@ -154,9 +154,9 @@ func watch(t testing.TB, url string, delta, deflate, narrow bool) *spectator {
 	return v
 }
 
-// TestHub_EveryProtocolCarriesSameSnapshots: for any snapshots and any reading speed, a client's snapshot after each message
-// equals the plain protocol's, byte for byte, and the last one is the newest. Half of the clients read continuously, half
-// rarely, so that they fall behind in the middle of a frame.
+// TestHub_EveryProtocolCarriesSameSnapshots: for any snapshots and any reading speed, a client's snapshot after each
+// message equals the plain protocol's, byte for byte, and the last one is the newest. Half of the clients read
+// continuously, half rarely, so that they fall behind in the middle of a frame.
 func TestHub_EveryProtocolCarriesSameSnapshots(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -242,8 +242,8 @@ func labelled(t testing.TB, reg prometheus.Gatherer, name, value string) (sum fl
 	return sum
 }
 
-// TestHub_PongFollowsFrameBeingWritten: a client in the middle of a frame gets the pong after the frame, not within it, and
-// the newest snapshot at last.
+// TestHub_PongFollowsFrameBeingWritten: a client in the middle of a frame gets the pong after the frame, not within it,
+// and the newest snapshot at last.
 func TestHub_PongFollowsFrameBeingWritten(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	v := watch(t, url, false, false, true)

@@ -186,8 +186,8 @@ func TestOf_UnmapsAddress(t *testing.T) {
 	}
 }
 
-// FuzzHeaders checks both parsers with any header: an untrusted address's header has no effect, and neither has text to the
-// left of a trusted proxy's entry.
+// FuzzHeaders checks both parsers with any header: an untrusted address's header has no effect, and neither has text to
+// the left of a trusted proxy's entry.
 func FuzzHeaders(f *testing.F) {
 	for _, seed := range []string{
 		"6.6.6.6, 198.51.100.1", `for="[2001:db8::1]:4711";proto=https`, `for="6.6.6.6, for=10.0.0.1`, "unknown", `\"`, "[", ",", "",

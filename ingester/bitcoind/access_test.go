@@ -59,7 +59,7 @@ func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 		case in == reflect.TypeOf(ids(1)):
 			list = append(list, reflect.ValueOf(ids(1)))
 		case in.Kind() == reflect.Slice, in.Kind() == reflect.Func, in.Kind() == reflect.Pointer:
-			t.Fatalf("%s has a parameter of type %v: add it here", name, in)
+			t.Fatalf("%s: got a parameter of the unknown type %v: add it here", name, in)
 		default:
 			list = append(list, reflect.Zero(in))
 		}
@@ -67,7 +67,8 @@ func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 	return list
 }
 
-// TestAccess_NamesForbiddenMethods: bitcoind answers 403 for a method that is not on the list, and 200 or 500 for others.
+// TestAccess_NamesForbiddenMethods: bitcoind answers 403 for a method that is not on the list, and 200 or 500 for
+// others.
 func TestAccess_NamesForbiddenMethods(t *testing.T) {
 	for name, c := range map[string]struct {
 		forbids func(method string) bool

@@ -45,7 +45,7 @@ func TestBatch_Sizes(t *testing.T) {
 			want = time.Time{}
 		}
 		if !at.Equal(want) {
-			t.Fatalf("time %d is %v, want %v", i, at, want)
+			t.Fatalf("got time %d %v, want %v", i, at, want)
 		}
 	}
 	if sizes := node.requests(); !reflect.DeepEqual(sizes, []int{maxBatch, maxBatch, maxBatch, maxBatch, 1}) {

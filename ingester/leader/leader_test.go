@@ -212,8 +212,8 @@ func TestElection_EmptiedRedis(t *testing.T) {
 	}
 }
 
-// TestElection_RedisRestoredFromOldData: a Redis with restored old data has the earlier leader's lease. The ingester that was
-// elected since replaces it; otherwise edges would reject the earlier leader's snapshots.
+// TestElection_RedisRestoredFromOldData: a Redis with restored old data has the earlier leader's lease. The ingester
+// that was elected since replaces it; otherwise edges would reject the earlier leader's snapshots.
 func TestElection_RedisRestoredFromOldData(t *testing.T) {
 	client := startRedis(t)
 	earlier, later := New(client, lease), New(client, lease)

@@ -162,7 +162,7 @@ func TestNode_WarnsOfBlocksOnly(t *testing.T) {
 		lines[i].Result, _ = json.Marshal(about)
 	}
 	if !changed {
-		t.Fatal("the recording has no localrelay")
+		t.Fatal("got no localrelay in the recording")
 	}
 	var log logtest.Log
 	w := newWatch(t, lines, true, &log)

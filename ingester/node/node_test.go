@@ -94,8 +94,8 @@ func TestNode_DeadConnectionReplacesSocket(t *testing.T) {
 	}
 }
 
-// TestNode_DefersWhileNodeIsStarting: while RPC reports that the node is warming up, its messages are its old mempool, for
-// any length of time; they become evidence with their entry times.
+// TestNode_DefersWhileNodeIsStarting: while RPC reports that the node is warming up, its messages are its old mempool,
+// for any length of time; they become evidence with their entry times.
 func TestNode_DefersWhileNodeIsStarting(t *testing.T) {
 	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
@@ -117,8 +117,8 @@ func TestNode_DefersWhileNodeIsStarting(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
-// TestNode_DefersMempoolOfNodeThatStartsLater: the node starts after the ingester and loads its mempool from its file; the
-// transactions that it publishes then are not new.
+// TestNode_DefersMempoolOfNodeThatStartsLater: the node starts after the ingester and loads its mempool from its file;
+// the transactions that it publishes then are not new.
 func TestNode_DefersMempoolOfNodeThatStartsLater(t *testing.T) {
 	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
@@ -269,8 +269,8 @@ func TestNode_ClockStepFetchesWindowAgain(t *testing.T) {
 }
 
 // TestNode_DetectsRestartWithoutCounterReset: the node restarts without its mempool file while disconnected, and its
-// counters have passed ours when the connection is back. Its old mempool is not in our view then, but no message removed
-// those payments, so they remain evidence until they are too old.
+// counters have passed ours when the connection is back. Its old mempool is not in our view then, but no message
+// removed those payments, so they remain evidence until they are too old.
 func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
 	var log logtest.Log
 	l := simnode.New(1)
@@ -305,7 +305,7 @@ func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
 	defer w.mu.Unlock()
 	for _, id := range old {
 		if !w.held[id] {
-			t.Fatalf("%v was removed, want evidence", id)
+			t.Fatalf("got %v removed, want it as evidence", id)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func TestPool_AppliesChangesInOrder(t *testing.T) {
 	p.remove(id(1), 3)
 	check(t, &p, []byte{2}, 4, 0)
 	if p.add(id(9), 3) || p.remove(id(2), 1) {
-		t.Error("applied outdated changes, want none applied")
+		t.Error("got outdated changes applied, want none")
 	}
 	check(t, &p, []byte{2}, 4, 0)
 }
@@ -122,8 +122,8 @@ func TestPool_ReplaceReturnsUnlisted(t *testing.T) {
 	}
 }
 
-// TestNewerThan_DropsListedChanges: changes received during the request are applied again only if the list does not include
-// them.
+// TestNewerThan_DropsListedChanges: changes received during the request are applied again only if the list does not
+// include them.
 func TestNewerThan_DropsListedChanges(t *testing.T) {
 	block := change{letter: transcript.Connected, confirmed: ids(1)}
 	a := func(number uint64) change { return change{letter: transcript.Added, number: number} }

@@ -90,8 +90,8 @@ func (f *front) behind(w *watch, o *node.Options) {
 // zmqOnlyText is logged when RPC has failed for too long.
 const zmqOnlyText = "continuing with ZMQ alone"
 
-// TestNode_ContinuesWithZMQWhenRPCFails: ZMQ works and RPC does not. After the limit transactions count on arrival, which
-// the log reports once. When RPC works again, all transactions are known, including earlier ones.
+// TestNode_ContinuesWithZMQWhenRPCFails: ZMQ works and RPC does not. After the limit transactions count on arrival,
+// which the log reports once. When RPC works again, all transactions are known, including earlier ones.
 func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 	for name, way := range map[string]func(*front) http.HandlerFunc{
 		"hangs":                        func(f *front) http.HandlerFunc { return f.hang },
@@ -177,8 +177,9 @@ func TestNode_RPCStopsWhileInSync(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
-// TestNode_RPCThatForbidsOneMethod: the whitelist has no such method, so the node returns its list but not the transactions
-// or blocks. Transactions from ZMQ count, the log reports the cause once, and readiness shows it until RPC returns the rest.
+// TestNode_RPCThatForbidsOneMethod: the whitelist has no such method, so the node returns its list but not the
+// transactions or blocks. Transactions from ZMQ count, the log reports the cause once, and readiness shows it until RPC
+// returns the rest.
 func TestNode_RPCThatForbidsOneMethod(t *testing.T) {
 	for _, method := range []string{"getmempoolentry", "getrawtransaction", "getblock", "getblockheader"} {
 		t.Run(method, func(t *testing.T) {

@@ -21,8 +21,9 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// A run is a tracker and a replayed node whose RPC it calls, with its own clock and without ZMQ. A seed determines the order
-// of messages, requests, responses and ticks, so that it is reproducible. Messages may be delayed, and responses outdated.
+// A run is a tracker and a replayed node whose RPC it calls, with its own clock and without ZMQ. A seed determines the
+// order of messages, requests, responses and ticks, so that it is reproducible. Messages may be delayed, and responses
+// outdated.
 type run struct {
 	t       *testing.T
 	chance  *rand.Rand
@@ -202,8 +203,8 @@ func (l *run) play(happens fault) {
 	}
 }
 
-// settle delivers everything in flight until the tracker has no work left. It passes an idle time, which reveals a lost last
-// message.
+// settle delivers everything in flight until the tracker has no work left. It passes an idle time, which reveals a lost
+// last message.
 func (l *run) settle() {
 	l.t.Helper()
 	quietSince := l.now

@@ -175,7 +175,7 @@ func TestNode_SkipsHostileTransactions(t *testing.T) {
 	hostile := testblock.Hostile()
 	for name, raw := range hostile {
 		if err := p.Send("rawtx", raw); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want it sent", name, err)
 		}
 	}
 	good := transactions(t)[1]

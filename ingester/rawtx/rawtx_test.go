@@ -174,7 +174,7 @@ func TestDecode_MemoryIsProportional(t *testing.T) {
 	}
 	whole := block(t)
 	if got, most := allocated(func() { _, _ = rawtx.DecodeBlock(whole) }), uint64(len(whole)*perByte); got > most {
-		t.Errorf("a real block of %d bytes: %d bytes allocated, want at most %d", len(whole), got, most)
+		t.Errorf("a real block of %d bytes: got %d bytes allocated, want at most %d", len(whole), got, most)
 	}
 }
 

@@ -210,7 +210,7 @@ func TestWriter_Rotates(t *testing.T) {
 	kept := slices.Concat(older[1:], newer[1:])
 	for i, l := range kept {
 		if want := uint32(lines - len(kept) + i); l.Counter != want {
-			t.Fatalf("line %d is %d, want %d", i, l.Counter, want)
+			t.Fatalf("line %d: got counter %d, want %d", i, l.Counter, want)
 		}
 	}
 }
@@ -325,7 +325,7 @@ func FuzzRead(f *testing.F) {
 		}
 		for i, l := range lines {
 			if (l.Topic == "") == (l.Method == "") {
-				t.Fatalf("line %d has topic %q and method %q", i, l.Topic, l.Method)
+				t.Fatalf("line %d: got topic %q and method %q, want one of them", i, l.Topic, l.Method)
 			}
 		}
 		once := written(t, lines)
@@ -334,7 +334,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatal(err)
 		}
 		if twice := written(t, again); !bytes.Equal(once, twice) {
-			t.Errorf("written once  %s\nwritten twice %s", once, twice)
+			t.Errorf("got  %s\nwant %s", twice, once)
 		}
 	})
 }

@@ -115,7 +115,7 @@ func TestListener_TriesSecondAddress(t *testing.T) {
 	node.send(t, "body")
 	await(t, messages, Data)
 	if links := l.Links(); len(links) != 1 || !links[0].Up || links[0].Address != "127.0.0.1:"+port {
-		t.Errorf("links %+v", links)
+		t.Errorf("got links %+v, want one connected to the IPv4 address", links)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestListener_UsesOneAddressAtATime(t *testing.T) {
 	for round := range 4 {
 		want := all[round%len(all)] + ":" + port
 		if up := await(t, messages, Up); up.Address != want {
-			t.Errorf("socket %d is connected to %s, want %s", round, up.Address, want)
+			t.Errorf("socket %d: got a connection to %s, want %s", round, up.Address, want)
 		}
 		node.awaitSubscription(t)
 		const sent = 100

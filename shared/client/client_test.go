@@ -282,7 +282,8 @@ func TestRun_DropsSilentConnection(t *testing.T) {
 	}
 }
 
-// TestRun_KeepsQuietConnectionThatAnswers: an edge without new snapshots answers pings, so the client does not reconnect.
+// TestRun_KeepsQuietConnectionThatAnswers: an edge without new snapshots answers pings, so the client does not
+// reconnect.
 func TestRun_KeepsQuietConnectionThatAnswers(t *testing.T) {
 	pings := make(chan struct{}, 100)
 	quiet := func(t *testing.T, w http.ResponseWriter, r *http.Request) {

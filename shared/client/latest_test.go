@@ -213,7 +213,7 @@ func TestBackoff_Bounds(t *testing.T) {
 			longest = max(longest, wait)
 		}
 		if longest < most*9/10 { // by chance once in 10^45
-			t.Errorf("%d failures: the longest of 1000 waits is %v, want about %v", failures, longest, most)
+			t.Errorf("%d failures: got %v as the longest of 1000 waits, want about %v", failures, longest, most)
 		}
 	}
 }

@@ -15,8 +15,8 @@ type answer string
 func (a answer) Error() string { return string(a) }
 func (answer) RedisError()     {}
 
-// TestExplain_NamesCauseAndAdvice: errors distinguish Redis's replies from missing ones, and have advice. infra/test/e2e gets
-// most of them from real servers.
+// TestExplain_NamesCauseAndAdvice: errors distinguish Redis's replies from missing ones, and have advice.
+// infra/test/e2e gets most of them from real servers.
 func TestExplain_NamesCauseAndAdvice(t *testing.T) {
 	for _, c := range []struct {
 		err  error

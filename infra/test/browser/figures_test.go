@@ -13,8 +13,8 @@ import (
 	"sightglass/infra/test/internal/redistest"
 )
 
-// TestPage_PrintsFigures prints the page's costs in a browser. The snapshots are synthetic, as their size determines the
-// costs: 8 new points in each, as on mainnet, and 1,000 for a page with its maximum of points.
+// TestPage_PrintsFigures prints the page's costs in a browser. The snapshots are synthetic, as their size determines
+// the costs: 8 new points in each, as on mainnet, and 1,000 for a page with its maximum of points.
 func TestPage_PrintsFigures(t *testing.T) {
 	minutes := os.Getenv("MINUTES")
 	if minutes == "" {
@@ -30,7 +30,8 @@ func TestPage_PrintsFigures(t *testing.T) {
 	}
 }
 
-// feed starts an edge that gets a full snapshot twice a second, with the given number of new points in each, and returns its address.
+// feed starts an edge that gets a full snapshot twice a second, with the given number of new points in each, and
+// returns its address.
 func feed(t *testing.T, program string, fresh int) string {
 	t.Helper()
 	server, addr := redistest.Start(t), programs.FreeAddr(t)

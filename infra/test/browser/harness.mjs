@@ -26,8 +26,8 @@ export async function control(path) {
 }
 
 /**
- * Pauses the node until the test ends, so that the newest points do not change. The price is live and stays so: while it is
- * warming, no page would become live without new transactions.
+ * Pauses the node until the test ends, so that the newest points do not change. The price is live and stays so: while
+ * it is warming, no page would become live without new transactions.
  * @param {import("node:test").TestContext} t
  */
 export async function pauseNode(t) {
@@ -49,7 +49,8 @@ export async function pauseNode(t) {
 
 /**
  * Opens a page of its own browser context. When the test ends, the page must have had no console error, no violation of
- * its policy and no request to anywhere but the path that it is under; expected are those errors that the test itself provokes.
+ * its policy and no request to anywhere but the path that it is under; expected are those errors that the test itself
+ * provokes.
  * @param {import("node:test").TestContext} t
  * @param {{url?: string, context?: object, expected?: RegExp[]}} [options]
  */

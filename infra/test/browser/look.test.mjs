@@ -1,5 +1,5 @@
-// Tests of the pages' appearance: screenshots, no horizontal scrolling, no violation that axe finds, and which sites may
-// frame them.
+// Tests of the pages' appearance: screenshots, no horizontal scrolling, no violation that axe finds, and which sites
+// may frame them.
 
 import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";

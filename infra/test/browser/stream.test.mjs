@@ -23,8 +23,8 @@ test("the chart draws points", async (t) => {
 });
 
 /**
- * Counts the pixels of objects that are small in both directions: neither lines nor areas; labels are outside. They must be
- * spread over the height, unlike a line.
+ * Counts the pixels of objects that are small in both directions: neither lines nor areas; labels are outside. They
+ * must be spread over the height, unlike a line.
  * @param {HTMLCanvasElement} canvas
  */
 function countBlobs(canvas) {

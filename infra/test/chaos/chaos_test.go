@@ -82,8 +82,9 @@ func wait(random *rand.Rand, least, most time.Duration) {
 	<-time.After(least + time.Duration(random.Int64N(int64(most-least))))
 }
 
-// TestFleet_RecoversFromRandomFaults injects random faults for DURATION (30s), with CLIENTS (500) clients and the random
-// source SEED. It fails if the clients need longer than LIMIT (1m, as machines differ) to recover after the last fault.
+// TestFleet_RecoversFromRandomFaults injects random faults for DURATION (30s), with CLIENTS (500) clients and the
+// random source SEED. It fails if the clients need longer than LIMIT (1m, as machines differ) to recover after the last
+// fault.
 func TestFleet_RecoversFromRandomFaults(t *testing.T) {
 	duration, seed := setting(t, "DURATION", 30*time.Second, time.ParseDuration), setting(t, "SEED", uint64(time.Now().UnixNano()), parseUint)
 	n, limit := setting(t, "CLIENTS", 500, strconv.Atoi), setting(t, "LIMIT", time.Minute, time.ParseDuration)

@@ -16,8 +16,8 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// TestRedis_ErrorsAreReportedWithAdvice: the probe and the edge's log quote a real Redis's error and say what to do. They
-// do not ask whether Redis is running.
+// TestRedis_ErrorsAreReportedWithAdvice: the probe and the edge's log quote a real Redis's error and say what to do.
+// They do not ask whether Redis is running.
 func TestRedis_ErrorsAreReportedWithAdvice(t *testing.T) {
 	for name, c := range map[string]struct {
 		args  []string

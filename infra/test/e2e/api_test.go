@@ -60,7 +60,7 @@ func firstEvent(t testing.TB, body io.Reader) (text []byte) {
 	for {
 		line, err := lines.ReadBytes('\n')
 		if err != nil {
-			t.Fatalf("%v after %q", err, text)
+			t.Fatalf("got %v after %q, want an event", err, text)
 		}
 		text = append(text, line...)
 		if bytes.HasSuffix(text, []byte("}\n\n")) {
@@ -265,8 +265,8 @@ func TestAPI_CORSHeaders(t *testing.T) {
 	}
 }
 
-// TestAPI_Methods: HEAD works on every GET route, 405 lists the allowed methods, unknown paths are 404, and every error is
-// an API error.
+// TestAPI_Methods: HEAD works on every GET route, 405 lists the allowed methods, unknown paths are 404, and every error
+// is an API error.
 func TestAPI_Methods(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
@@ -373,8 +373,8 @@ func TestAPI_RejectsMalformedRequests(t *testing.T) {
 	}
 }
 
-// TestAPI_EveryPathRequiresHost: a request without Host gets 400 on every path, and the edge closes the connection, as the
-// request may be a part of another one.
+// TestAPI_EveryPathRequiresHost: a request without Host gets 400 on every path, and the edge closes the connection, as
+// the request may be a part of another one.
 func TestAPI_EveryPathRequiresHost(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	for _, path := range []string{"/", "/embed", "/clock", "/static/client.js", "/livez", "/readyz", "/health", "/api/v1/snapshot", "/api/openapi.json", "/ws/mempool", "/nothing"} {

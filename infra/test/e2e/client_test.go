@@ -32,7 +32,8 @@ func view(t testing.TB, e *edge.Edge, from net.IP) *wstest.Viewer {
 	return &wstest.Viewer{Conn: dial(t, e, from)}
 }
 
-// A follower is a shared/client, which reconnects. It fails the test if an edge sends an older snapshot after a newer one.
+// A follower is a shared/client, which reconnects. It fails the test if an edge sends an older snapshot after a newer
+// one.
 type follower struct {
 	newest  atomic.Pointer[contract.Snapshot] // the delivered one; nil before the first
 	reasons chan error                        // errors of ended connections and failed attempts
@@ -68,7 +69,7 @@ func followStream(t *testing.T, from net.IP, addrs ...string) *follower {
 			Disconnected: func(reason error, _ time.Duration) { f.reasons <- reason },
 		}, f.newest.Store)
 		if ctx.Err() == nil {
-			t.Errorf("%v: Run returned %v, want it to reconnect", from, err)
+			t.Errorf("%v: got %v from Run, want it to reconnect", from, err)
 		}
 	}()
 	t.Cleanup(func() { stop(); <-ended })

@@ -133,7 +133,7 @@ func TestIngester_NamesRetiredSettings(t *testing.T) {
 	t.Setenv("SIGHTGLASS_WINDOW", "24h")
 	out, err := exec.Command(ingester, "checkconfig").CombinedOutput()
 	if err != nil {
-		t.Errorf("checkconfig: %v", err)
+		t.Errorf("checkconfig: got %v, want exit status 0", err)
 	}
 	const interval, window = "SIGHTGLASS_INTERVAL=5s has no effect", "SIGHTGLASS_WINDOW=24h has no effect"
 	if text := string(out); !strings.Contains(text, interval) || !strings.Contains(text, window) || !strings.Contains(text, "the settings are good") {

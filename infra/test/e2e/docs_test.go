@@ -94,7 +94,8 @@ func awaitPoints(t *testing.T, server *redistest.Server) {
 
 type snippet struct{ name, text string }
 
-// readSnippets returns the blocks of a document that begin with ```LANGUAGE run=NAME. Only HTML blocks may have no name.
+// readSnippets returns the blocks of a document that begin with ```LANGUAGE run=NAME. Only HTML blocks may have no
+// name.
 func readSnippets(t *testing.T, file string) (found []snippet) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -181,7 +182,8 @@ func nodejs(t *testing.T, dir, text string) ([]string, string) {
 	return []string{"node", "--import", "file://" + webSocket, save(t, dir, "snippet.mjs", text)}, absent("node")
 }
 
-// python runs a snippet that imports a module. Debian's packages are for Debian's Python, which may not be first in PATH.
+// python runs a snippet that imports a module. Debian's packages are for Debian's Python, which may not be first in
+// PATH.
 func python(module string) runner {
 	return func(t *testing.T, dir, text string) ([]string, string) {
 		for _, python := range []string{"python3", "/usr/bin/python3"} {

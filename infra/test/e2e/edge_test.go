@@ -23,8 +23,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestDelta_RebuildsPlainStream: on real transactions, a delta client rebuilds the plain protocol's bytes at each seq, and
-// nearly all of its messages are deltas that fit one segment.
+// TestDelta_RebuildsPlainStream: on real transactions, a delta client rebuilds the plain protocol's bytes at each seq,
+// and nearly all of its messages are deltas that fit one segment.
 func TestDelta_RebuildsPlainStream(t *testing.T) {
 	env := start(t, 1)
 	plain, delta := dial(t, env.edges[0], source(0)), dialDelta(t, env.edges[0])
@@ -70,8 +70,8 @@ func dialDelta(t testing.TB, e *edge.Edge) *websocket.Conn {
 	})
 }
 
-// TestEdge_HungRedisMakesSnapshotsStale: Redis accepts connections and answers nothing. Clients get one stale snapshot, and
-// live ones after Redis continues.
+// TestEdge_HungRedisMakesSnapshotsStale: Redis accepts connections and answers nothing. Clients get one stale snapshot,
+// and live ones after Redis continues.
 func TestEdge_HungRedisMakesSnapshotsStale(t *testing.T) {
 	server := redistest.Start(t)
 	e := edgeWith(t, server, unchanged)
@@ -118,8 +118,8 @@ func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq 
 	}
 }
 
-// TestDrain_ReportsNotReadyBeforeClosing: first the edge is not ready and rejects new clients, while connected clients get
-// every snapshot; then it closes them.
+// TestDrain_ReportsNotReadyBeforeClosing: first the edge is not ready and rejects new clients, while connected clients
+// get every snapshot; then it closes them.
 func TestDrain_ReportsNotReadyBeforeClosing(t *testing.T) {
 	server := redistest.Start(t)
 	o := edge.Defaults()

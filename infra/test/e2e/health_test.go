@@ -10,8 +10,8 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// TestHealthCommand_ReportsCause: the programs' health commands, for images without a shell, print the cause in one line and
-// exit with 1.
+// TestHealthCommand_ReportsCause: the programs' health commands, for images without a shell, print the cause in one
+// line and exit with 1.
 func TestHealthCommand_ReportsCause(t *testing.T) {
 	server := redistest.Start(t)
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")

@@ -143,8 +143,8 @@ func TestHistory_OneEntryPerSlot(t *testing.T) {
 	expectStored(t, client, 100, 412, 422, 230)
 }
 
-// TestHistory_FormerLeaderReplacesNothing: entries that an ingester buffered while it could not reach Redis do not replace
-// its successor's entries.
+// TestHistory_FormerLeaderReplacesNothing: entries that an ingester buffered while it could not reach Redis do not
+// replace its successor's entries.
 func TestHistory_FormerLeaderReplacesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
@@ -234,7 +234,7 @@ func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 			return sum
 		}
 	}
-	t.Fatalf("no metric %s", name)
+	t.Fatalf("got no metric %s", name)
 	return 0
 }
 
@@ -332,7 +332,7 @@ func TestHistoryCache_FetchesOnce(t *testing.T) {
 	for range 50 {
 		g.Go(func() error {
 			if status, body := get(everything); status != http.StatusOK || entriesIn(body) != 8640 {
-				return fmt.Errorf("%d, %d entries", status, entriesIn(body))
+				return fmt.Errorf("got status %d with %d entries, want 200 with all", status, entriesIn(body))
 			}
 			return nil
 		})

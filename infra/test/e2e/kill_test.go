@@ -10,8 +10,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestEdge_ClientsOfKilledEdgeReconnect: after kill -9 of their edge clients reconnect to another one. They get the current
-// state at once, and never an older one than before.
+// TestEdge_ClientsOfKilledEdgeReconnect: after kill -9 of their edge clients reconnect to another one. They get the
+// current state at once, and never an older one than before.
 func TestEdge_ClientsOfKilledEdgeReconnect(t *testing.T) {
 	env := start(t, 1)
 	addr := programs.FreeAddr(t)

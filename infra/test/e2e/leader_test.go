@@ -151,8 +151,8 @@ func (f *candidates) watchChannel(t *testing.T) {
 	t.Cleanup(func() { sub.Close(); done.Wait() })
 }
 
-// TestLeader_Failover: the leader is killed, then the next one hangs and resumes, then the third stops. Each time another
-// candidate is elected, no client is disconnected, and no older snapshot follows a newer one.
+// TestLeader_Failover: the leader is killed, then the next one hangs and resumes, then the third stops. Each time
+// another candidate is elected, no client is disconnected, and no older snapshot follows a newer one.
 func TestLeader_Failover(t *testing.T) {
 	f := startCandidates(t)
 	first := f.launch(t)
@@ -192,7 +192,8 @@ func TestLeader_Failover(t *testing.T) {
 	t.Logf("the longest silence while the leader changed: %d ms", clients.silence.Load())
 }
 
-// TestLeader_RedisRestartsEmpty: Redis has lost the lease. One of two ingesters is elected, under a later epoch than before.
+// TestLeader_RedisRestartsEmpty: Redis has lost the lease. One of two ingesters is elected, under a later epoch than
+// before.
 func TestLeader_RedisRestartsEmpty(t *testing.T) {
 	f := startCandidates(t)
 	a, b := f.launch(t), f.launch(t)
@@ -204,8 +205,8 @@ func TestLeader_RedisRestartsEmpty(t *testing.T) {
 	programs.Until(t, "exactly one leader", func() bool { return a.leads() != b.leads() })
 }
 
-// TestLeader_RedisLosesAnElection: a failover to a lagging replica, or a start from an old dump, resets Redis to the state
-// before the last election. The earlier leader finds its epoch there; edges have seen a later one and reject its
+// TestLeader_RedisLosesAnElection: a failover to a lagging replica, or a start from an old dump, resets Redis to the
+// state before the last election. The earlier leader finds its epoch there; edges have seen a later one and reject its
 // snapshots, until the later leader is elected again.
 func TestLeader_RedisLosesAnElection(t *testing.T) {
 	server := redistest.Start(t)

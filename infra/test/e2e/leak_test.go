@@ -86,8 +86,8 @@ func (s stage) run(addr net.Addr, from net.IP) (opened bool) {
 	return opened
 }
 
-// TestEdge_GaugesReturnToZero: many clients at once, more than the limits allow, disconnect at every stage. Then every count
-// is zero, and new clients are accepted.
+// TestEdge_GaugesReturnToZero: many clients at once, more than the limits allow, disconnect at every stage. Then every
+// count is zero, and new clients are accepted.
 func TestEdge_GaugesReturnToZero(t *testing.T) {
 	const workers, rounds, sources = 32, 8, 2
 	for _, scope := range []string{"edge", "cluster"} {
@@ -135,7 +135,7 @@ func allZero(t *testing.T, addr string) bool {
 	for _, name := range []string{"sightglass_client_addresses", "sightglass_edge_sockets", "sightglass_edge_socket_addresses"} {
 		value, ok := metric(text, name)
 		if !ok {
-			t.Fatalf("no metric %s in:\n%s", name, text)
+			t.Fatalf("got no metric %s in:\n%s", name, text)
 		}
 		if value != 0 {
 			return false
@@ -153,8 +153,8 @@ func scrape(t *testing.T, addr string) string {
 	return string(text)
 }
 
-// TestEdge_RecoversFromDescriptorExhaustion: more clients connect than the process may open files. After they leave, the edge
-// accepts connections again.
+// TestEdge_RecoversFromDescriptorExhaustion: more clients connect than the process may open files. After they leave,
+// the edge accepts connections again.
 func TestEdge_RecoversFromDescriptorExhaustion(t *testing.T) {
 	addr, metrics := programs.FreeAddr(t), programs.FreeAddr(t)
 	programs.Launch(t, "/bin/sh", "-c", `ulimit -n 64; exec "$0" run --listen "$1" --internal-listen "$2"`, programs.Build(t, "edge", "edge"), addr, metrics)

@@ -69,7 +69,7 @@ func watch(t *testing.T, addr string, delta bool) *screen {
 				shown, err = contract.DecodeSnapshot(message)
 			}
 			if err != nil {
-				t.Errorf("delta %v: %v", delta, err)
+				t.Errorf("delta %v: got %v, want messages until the test's end", delta, err)
 				return
 			}
 			s.mu.Lock()
@@ -98,8 +98,9 @@ func flush(t *testing.T, server *redistest.Server) {
 	}
 }
 
-// TestEdge_AcceptsLowerEpochWithoutRestart: Redis is emptied while no ingester runs, and the next ingester's clock is a day
-// behind the epoch that edges have seen. They mark the old price as stale, and then relay the new one without a restart.
+// TestEdge_AcceptsLowerEpochWithoutRestart: Redis is emptied while no ingester runs, and the next ingester's clock is a
+// day behind the epoch that edges have seen. They mark the old price as stale, and then relay the new one without a
+// restart.
 func TestEdge_AcceptsLowerEpochWithoutRestart(t *testing.T) {
 	server := redistest.Start(t)
 	ahead := setEpochAhead(t, server)
@@ -164,8 +165,8 @@ func TestEdge_AcceptsLowerEpochWithoutRestart(t *testing.T) {
 	}
 }
 
-// TestEdge_HidesLowerEpochWhileHigherReturns: Redis is emptied while the leader hangs. Another ingester is elected under a
-// lower epoch. The first one resumes and claims an epoch above both; no edge has relayed the lower one.
+// TestEdge_HidesLowerEpochWhileHigherReturns: Redis is emptied while the leader hangs. Another ingester is elected
+// under a lower epoch. The first one resumes and claims an epoch above both; no edge has relayed the lower one.
 func TestEdge_HidesLowerEpochWhileHigherReturns(t *testing.T) {
 	f := startCandidates(t)
 	ahead := setEpochAhead(t, f.redis)
@@ -230,8 +231,8 @@ func lostKeys(t *testing.T, reg prometheus.Gatherer, key string) (times float64)
 	return times
 }
 
-// TestIngester_WarnsOfEvictingRedis: a shared Redis evicts the least recently used keys. Ingester and probe warn of it, and
-// the ingester detects that the history is missing.
+// TestIngester_WarnsOfEvictingRedis: a shared Redis evicts the least recently used keys. Ingester and probe warn of it,
+// and the ingester detects that the history is missing.
 func TestIngester_WarnsOfEvictingRedis(t *testing.T) {
 	server := redistest.New(t, "", "--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "64")
 	server.Start()
@@ -332,8 +333,8 @@ func (u *unsavable) save(status string) {
 	})
 }
 
-// TestIngester_RecoversFromRejectedWrites: Redis cannot save its data (MISCONF). The leader retries and logs the cause, and
-// the edge marks the price as stale. Once the disk works both recover without a restart, in the same epoch.
+// TestIngester_RecoversFromRejectedWrites: Redis cannot save its data (MISCONF). The leader retries and logs the cause,
+// and the edge marks the price as stale. Once the disk works both recover without a restart, in the same epoch.
 func TestIngester_RecoversFromRejectedWrites(t *testing.T) {
 	server := startUnsavable(t)
 	program, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")

@@ -46,8 +46,8 @@ func recorded(t *testing.T) (*replay.Node, []transcript.Line) {
 	return n, lines
 }
 
-// TestIngester_MatchesMempoolOfRealNode replays a real bitcoind's transcript to a whole ingester: blocks, a replacement, a
-// reorganisation, a restart. At each recorded mempool list the ingester's mempool is equal.
+// TestIngester_MatchesMempoolOfRealNode replays a real bitcoind's transcript to a whole ingester: blocks, a
+// replacement, a reorganisation, a restart. At each recorded mempool list the ingester's mempool is equal.
 func TestIngester_MatchesMempoolOfRealNode(t *testing.T) {
 	replayed, lines := recorded(t)
 	redis := redistest.Start(t)
@@ -127,7 +127,7 @@ func TestProbe_Verdicts(t *testing.T) {
 
 	out, err := probe(all...)
 	if err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got %v, want exit status 0:\n%s", err, out)
 	}
 	for _, want := range []string{
 		"good  redis", "good  rpc            /Satoshi:28.1.0", "good  zmq", "poor  chain          regtest",
@@ -140,7 +140,7 @@ func TestProbe_Verdicts(t *testing.T) {
 
 	out, err = probe("--zmq", "tcp://127.0.0.1:1", "--redis", "redis://127.0.0.1:1", "--rpc", "http://127.0.0.1:1", "--rpc-user", "u", "--rpc-password", "secret")
 	if err == nil || strings.Contains(out, "secret") {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got %v, want an error and no password:\n%s", err, out)
 	}
 	for _, want := range []string{"bad   redis", "bad   rpc", "bad   zmq", "3 of 3 are bad"} {
 		if !strings.Contains(out, want) {
@@ -322,8 +322,8 @@ func TestProbe_MappedPort(t *testing.T) {
 	expectOutput(t, out, "good  zmq", "poor  zmqpubrawtx", "poor  zmqpubsequence", "unless the port is mapped")
 }
 
-// TestDocs_WhitelistMatchesProbe: docs/node.md has the whitelist that the probe requires, and every high-water mark in the
-// docs and the settings is the one that the probe advises.
+// TestDocs_WhitelistMatchesProbe: docs/node.md has the whitelist that the probe requires, and every high-water mark in
+// the docs and the settings is the one that the probe advises.
 func TestDocs_WhitelistMatchesProbe(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/node.md")
 	if err != nil {

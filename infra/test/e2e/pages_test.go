@@ -10,8 +10,8 @@ import (
 	"sightglass/infra/test/internal/redistest"
 )
 
-// TestPages_ReferencesAndPolicy: a page requests only URLs under the edge's path, has no inline code, and sets no cookie.
-// Only the card may be framed.
+// TestPages_ReferencesAndPolicy: a page requests only URLs under the edge's path, has no inline code, and sets no
+// cookie. Only the card may be framed.
 func TestPages_ReferencesAndPolicy(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	reference := regexp.MustCompile(`(?:src|href)="([^"]*)"`)

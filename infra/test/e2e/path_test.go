@@ -18,8 +18,8 @@ const base = "/btc/price"
 
 func underBase(o *edge.Options) { o.BasePath = base }
 
-// TestBasePath_ServesEveryRoute: a route under the base path responds as it does at the root, whatever the headers name as
-// a prefix.
+// TestBasePath_ServesEveryRoute: a route under the base path responds as it does at the root, whatever the headers name
+// as a prefix.
 func TestBasePath_ServesEveryRoute(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for _, path := range []string{
@@ -54,8 +54,8 @@ func TestBasePath_ServesEveryRoute(t *testing.T) {
 	}
 }
 
-// TestBasePath_SlashRedirects: a page with relative references has one address. The redirect is relative, so it works under
-// a path that a proxy strips.
+// TestBasePath_SlashRedirects: a page with relative references has one address. The redirect is relative, so it works
+// under a path that a proxy strips.
 func TestBasePath_SlashRedirects(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for from, want := range map[string]string{

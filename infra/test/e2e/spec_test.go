@@ -66,7 +66,8 @@ func walk(value any, visit func(map[string]any)) {
 	}
 }
 
-// at resolves a reference within the document and returns the node and its pointer. The target may be a reference itself.
+// at resolves a reference within the document and returns the node and its pointer. The target may be a reference
+// itself.
 func (d *document) at(t *testing.T, ref string) (node map[string]any, pointer string) {
 	t.Helper()
 	found := d.root
@@ -284,7 +285,7 @@ func (d *document) checkResponse(t *testing.T, where string, got response) {
 		}
 		if there {
 			if err := d.valid(t, at+"/schema", strings.Join(value, ", ")); err != nil {
-				t.Errorf("header %s: %v", name, err)
+				t.Errorf("header %s: got %v, want it valid", name, err)
 			}
 		}
 	}
@@ -310,7 +311,7 @@ func (d *document) checkBody(t *testing.T, where, kind string, content map[strin
 		value = parse(t, got.body)
 	}
 	if err := d.valid(t, where+"/schema", value); err != nil {
-		t.Errorf("%v\n%.500s", err, got.body)
+		t.Errorf("got %v, want a valid body:\n%.500s", err, got.body)
 	}
 }
 
@@ -390,7 +391,7 @@ func TestAsyncAPI_ExamplesMatchSchemas(t *testing.T) {
 		for _, example := range message.(map[string]any)["examples"].([]any) {
 			payload := example.(map[string]any)["payload"].(map[string]any)
 			if err := doc.valid(t, where, payload); err != nil {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want a valid example", name, err)
 			}
 			for key := range payload {
 				if name == "ping" || name == "pong" {
@@ -472,7 +473,7 @@ func TestAsyncAPI_MatchesPlainStream(t *testing.T) {
 			snapshots++
 		}
 		if err := doc.valid(t, "#/components/messages/"+kind+"/payload", message); err != nil {
-			t.Errorf("%v\n%.500s", err, data)
+			t.Errorf("got %v, want a valid message:\n%.500s", err, data)
 		}
 	}
 }
@@ -490,7 +491,7 @@ func TestAsyncAPI_MatchesDeltaStream(t *testing.T) {
 		kind, _ := message.(map[string]any)["type"].(string)
 		kinds[kind]++
 		if err := doc.valid(t, "#/components/messages/"+kind+"/payload", message); err != nil {
-			t.Errorf("%v\n%.500s", err, data)
+			t.Errorf("got %v, want a valid message:\n%.500s", err, data)
 		}
 	}
 }

@@ -23,8 +23,8 @@ const (
 	perAddress = 10
 )
 
-// TestStream_100ClientsThroughRedisOutage: 100 clients on two edges each get 60 updates with a price within 1 % of the truth,
-// while other clients misbehave. Then Redis is killed and restarted, and all 100 get new snapshots.
+// TestStream_100ClientsThroughRedisOutage: 100 clients on two edges each get 60 updates with a price within 1 % of the
+// truth, while other clients misbehave. Then Redis is killed and restarted, and all 100 get new snapshots.
 func TestStream_100ClientsThroughRedisOutage(t *testing.T) {
 	env := start(t, 2)
 	all := make([]*wstest.Viewer, viewers)

@@ -124,7 +124,7 @@ func TestPrice_DamagedFiles(t *testing.T) {
 	for _, path := range paths {
 		place := regexp.MustCompile(regexp.QuoteMeta(path) + `: (line 1 \()?byte [1-9][0-9]*\)?: not a (block|transaction): expected .*; expected a block`)
 		if !place.MatchString(stderr) {
-			t.Errorf("got stderr %[2]s\nwant a match of %[1]v", place, stderr)
+			t.Errorf("got stderr %s\nwant a match of %v", stderr, place)
 		}
 	}
 }

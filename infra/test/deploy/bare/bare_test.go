@@ -27,10 +27,10 @@ const (
 	clone = "cd sightglass && "
 )
 
-// TestReadme_CommandsOnBareMachine runs the README's commands on two Debians: without the right to install packages, the
-// demo, the demo without a network, the installation for the tests, and one test of each module. Go's caches are empty.
-// Debian 12's Go is too old, so Go is installed as https://go.dev/doc/install says; Debian 13's Go fetches the version
-// of go.work.
+// TestReadme_CommandsOnBareMachine runs the README's commands on two Debians: without the right to install packages,
+// the demo, the demo without a network, the installation for the tests, and one test of each module. Go's caches are
+// empty. Debian 12's Go is too old, so Go is installed as https://go.dev/doc/install says; Debian 13's Go fetches the
+// version of go.work.
 func TestReadme_CommandsOnBareMachine(t *testing.T) {
 	for _, suite := range []string{"bookworm", "trixie"} {
 		t.Run(suite, func(t *testing.T) {
@@ -146,8 +146,8 @@ func (n newcomer) may(become string) {
 	n.Write("etc/sudoers.d/newcomer", user+" ALL=("+become+") NOPASSWD: ALL\n")
 }
 
-// demo runs make demo twice: first on free ports, as other tests share this machine's, and then without a network on the
-// default ports.
+// demo runs make demo twice: first on free ports, as other tests share this machine's, and then without a network on
+// the default ports.
 func (n newcomer) demo() {
 	n.t.Helper()
 	for _, m := range []struct {

@@ -38,7 +38,7 @@ func connect(t *testing.T, url string, clients int) []*follower {
 		running.Go(func() {
 			options := client.Options{URL: url, Disconnected: func(reason error, _ time.Duration) { f.disconnected(reason) }}
 			if err := client.Run(ctx, options, f.newest.Store); ctx.Err() == nil {
-				t.Errorf("client %d: Run returned %v, want it to reconnect", i, err)
+				t.Errorf("client %d: got %v from Run, want it to reconnect", i, err)
 			}
 		})
 	}

@@ -25,8 +25,8 @@ type deployment struct {
 	addr string // of HAProxy, on this machine
 }
 
-// TestCompose_Operations runs docker-compose.yml with images built here, and scales, restarts and upgrades it as an operator
-// does.
+// TestCompose_Operations runs docker-compose.yml with images built here, and scales, restarts and upgrades it as an
+// operator does.
 func TestCompose_Operations(t *testing.T) {
 	e := newEngine(t)
 	t.Log("profile watch and the node are only parsed, not run: their images are not built here")
@@ -75,7 +75,8 @@ func (d *deployment) compose(t *testing.T, args ...string) {
 	d.must(t, "docker-compose", append([]string{"--env-file", d.env, "-p", d.name}, args...)...)
 }
 
-// end takes the deployment down and checks that nothing is left. After a failure it logs the end of the containers' logs.
+// end takes the deployment down and checks that nothing is left. After a failure it logs the end of the containers'
+// logs.
 func (d *deployment) end(t *testing.T) {
 	if t.Failed() {
 		out, _ := d.run(t, "docker-compose", "--env-file", d.env, "-p", d.name, "ps")

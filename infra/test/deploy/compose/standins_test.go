@@ -18,8 +18,8 @@ import (
 var bases = []string{"debian:bookworm-slim", "golang:1.26-bookworm", "redis:7-bookworm", "haproxy:2.6-bookworm"}
 
 // ensureBases pulls missing images. Without a registry, an engine that the test started gets stand-ins under the same
-// names, from Debian's packages and this machine's Go, so that the Dockerfiles and docker-compose.yml are tested unchanged.
-// An operator's engine gets no stand-ins.
+// names, from Debian's packages and this machine's Go, so that the Dockerfiles and docker-compose.yml are tested
+// unchanged. An operator's engine gets no stand-ins.
 func ensureBases(t *testing.T, e *engine) {
 	t.Helper()
 	var missing []string

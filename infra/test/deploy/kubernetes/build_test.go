@@ -1,7 +1,7 @@
 //go:build deploy
 
-// Package kubernetes tests infra/kubernetes: the objects that kustomize builds are valid by Kubernetes' own types and rules,
-// and match the programs' settings.
+// Package kubernetes tests infra/kubernetes: the objects that kustomize builds are valid by Kubernetes' own types and
+// rules, and match the programs' settings.
 package kubernetes
 
 import (
@@ -98,7 +98,7 @@ func built(t *testing.T, path string) *objects {
 		}
 		object, _, err := decoder.Decode(text, nil, nil)
 		if err != nil {
-			t.Errorf("%s %s: %v", resource.GetKind(), resource.GetName(), err)
+			t.Errorf("%s %s: got %v, want valid fields", resource.GetKind(), resource.GetName(), err)
 			continue
 		}
 		if resource.GetKind() != "Namespace" && resource.GetNamespace() != "sightglass" {

@@ -128,8 +128,8 @@ func (o *objects) selected(t *testing.T, selector *metav1.LabelSelector) (owners
 	return owners
 }
 
-// TestPorts_ReferencesExist: the ports that probes, Services, policies, Ingresses and monitors name exist, and no Service has
-// the operators' port.
+// TestPorts_ReferencesExist: the ports that probes, Services, policies, Ingresses and monitors name exist, and no
+// Service has the operators' port.
 func TestPorts_ReferencesExist(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		for _, p := range o.pods() {
@@ -237,8 +237,8 @@ func (o *objects) monitored(t *testing.T) {
 	}
 }
 
-// TestNetworkPolicies_DenyByDefault: one policy denies both directions for every pod, and the others allow only the intended
-// ports.
+// TestNetworkPolicies_DenyByDefault: one policy denies both directions for every pod, and the others allow only the
+// intended ports.
 func TestNetworkPolicies_DenyByDefault(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		deny := o.policies["default-deny"]

@@ -54,7 +54,7 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("%v: %v\n%s", cmd.Args[1:], err, out)
+		t.Errorf("%v: got %v, want success:\n%s", cmd.Args[1:], err, out)
 	}
 	return string(out)
 }

@@ -22,7 +22,8 @@ type balancer struct {
 
 // A kind is HAProxy or nginx.
 type kind struct {
-	// start runs a balancer before two edges until the test ends. render changes the configuration besides the addresses.
+	// start runs a balancer before two edges until the test ends. render changes the configuration besides the
+	// addresses.
 	start func(t *testing.T, render func(string) string, edges ...string) *balancer
 	// out reports whether the balancer's check has removed the edge from service; nil without active checks.
 	out func(t *testing.T, b *balancer, edge int) bool

@@ -9,7 +9,8 @@ import (
 	"sightglass/infra/test/clientsim"
 )
 
-// TestBalancer_AllEdgesDown: the balancer returns an error in an edge's format, and clients reconnect when an edge is back.
+// TestBalancer_AllEdgesDown: the balancer returns an error in an edge's format, and clients reconnect when an edge is
+// back.
 func TestBalancer_AllEdgesDown(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, env *environment) {
 		const n = 20

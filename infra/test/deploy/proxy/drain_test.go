@@ -106,8 +106,8 @@ func TestBalancer_KilledEdge(t *testing.T) {
 	})
 }
 
-// TestHAProxy_RetriesOtherEdgeBeforeCheckFails: HAProxy retries a handshake at another edge if the first one drains or is
-// down.
+// TestHAProxy_RetriesOtherEdgeBeforeCheckFails: HAProxy retries a handshake at another edge if the first one drains or
+// is down.
 func TestHAProxy_RetriesOtherEdgeBeforeCheckFails(t *testing.T) {
 	program := programs.Build(t, "edge", "edge")
 	blind := func(config string) string {

@@ -49,8 +49,8 @@ func TestBalancer_CutsSilentEdge(t *testing.T) {
 	})
 }
 
-// pingsUntilCut counts the pings that a client gets, up to most. Pings before the last message, the stale snapshot, do not
-// count.
+// pingsUntilCut counts the pings that a client gets, up to most. Pings before the last message, the stale snapshot, do
+// not count.
 func pingsUntilCut(t *testing.T, env *environment, most int64) (n int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
@@ -94,8 +94,8 @@ func TestBalancer_CutsSlowRequest(t *testing.T) {
 	})
 }
 
-// TestHAProxy_LimitsConnectionsPerAddress: HAProxy counts connections before it reads from them. nginx cannot count silent
-// ones, which only client_header_timeout ends.
+// TestHAProxy_LimitsConnectionsPerAddress: HAProxy counts connections before it reads from them. nginx cannot count
+// silent ones, which only client_header_timeout ends.
 func TestHAProxy_LimitsConnectionsPerAddress(t *testing.T) {
 	t.Setenv("SOCKETS_PER_ADDRESS", "3")
 	env := newEnvironment(t, programs.Build(t, "edge", "edge"), haproxy, asShipped, nil)
@@ -112,8 +112,8 @@ func TestHAProxy_LimitsConnectionsPerAddress(t *testing.T) {
 	programs.Until(t, "one connection to be released", func() bool { return visit(t, env.lb.addr, source(0)) != nil })
 }
 
-// visit connects from an address and keeps the connection after a response; it returns nil without one. HAProxy may end a
-// rejected connection before the client knows that it is established.
+// visit connects from an address and keeps the connection after a response; it returns nil without one. HAProxy may end
+// a rejected connection before the client knows that it is established.
 func visit(t *testing.T, addr string, from net.IP) net.Conn {
 	t.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}

@@ -103,8 +103,8 @@ func snippet(t *testing.T, name string) string {
 	return block
 }
 
-// shareNginx adds a snippet above location /, which serves another site. The snippet must repeat the shipped directives of
-// the stream.
+// shareNginx adds a snippet above location /, which serves another site. The snippet must repeat the shipped directives
+// of the stream.
 func shareNginx(t *testing.T, config, snippet string) string {
 	t.Helper()
 	const root = "        location / {\n            proxy_pass http://edges;\n"

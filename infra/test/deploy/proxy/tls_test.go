@@ -156,6 +156,6 @@ func expectValid(t *testing.T, program string, args ...string) {
 	t.Helper()
 	out, err := exec.Command(program, args...).CombinedOutput()
 	if err != nil || strings.Contains(strings.ToLower(string(out)), "warn") {
-		t.Errorf("%s %v: %v\n%s", program, args, err, out)
+		t.Errorf("%s %v: got %v, want a valid configuration without a warning:\n%s", program, args, err, out)
 	}
 }

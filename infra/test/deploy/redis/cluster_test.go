@@ -44,8 +44,8 @@ func startCluster(t *testing.T) (nodes []*redistest.Server, dir string) {
 	return nodes, dir
 }
 
-// TestCluster_StreamContinuesWhileSlotMoves: the daemons find all nodes from one seed, and the stream continues while a slot
-// moves.
+// TestCluster_StreamContinuesWhileSlotMoves: the daemons find all nodes from one seed, and the stream continues while a
+// slot moves.
 func TestCluster_StreamContinuesWhileSlotMoves(t *testing.T) {
 	t.Parallel()
 	nodes, dir := startCluster(t)

@@ -20,8 +20,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestRedis_DropsEdgeThatDoesNotRead: Redis disconnects the edge before its output buffer is large. The edge reconnects by
-// itself, and keeps its client.
+// TestRedis_DropsEdgeThatDoesNotRead: Redis disconnects the edge before its output buffer is large. The edge reconnects
+// by itself, and keeps its client.
 func TestRedis_DropsEdgeThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
@@ -59,8 +59,8 @@ func TestRedis_DropsEdgeThatDoesNotRead(t *testing.T) {
 	v.until(t, "a new snapshot", func(s *contract.Snapshot) bool { return s.Seq > last })
 }
 
-// TestRedis_FullMemoryMakesSnapshotsStale: Redis rejects writes. The ingester counts each failure and logs the outage; edges
-// mark the snapshot as stale.
+// TestRedis_FullMemoryMakesSnapshotsStale: Redis rejects writes. The ingester counts each failure and logs the outage;
+// edges mark the snapshot as stale.
 func TestRedis_FullMemoryMakesSnapshotsStale(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)

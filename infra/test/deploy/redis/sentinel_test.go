@@ -73,7 +73,8 @@ func (w *sentinelSetup) url(name string) string {
 		strings.ReplaceAll(sentinelPassword, " ", "%20"), w.sentinels[0].Addr(), name, w.sentinels[1].Addr(), w.sentinels[2].Addr())
 }
 
-// TestSentinel_FailoverKeepsClients: a replica is promoted, and clients stay connected and get new prices, never an older one.
+// TestSentinel_FailoverKeepsClients: a replica is promoted, and clients stay connected and get new prices, never an
+// older one.
 func TestSentinel_FailoverKeepsClients(t *testing.T) {
 	t.Parallel()
 	w := startSentinels(t)

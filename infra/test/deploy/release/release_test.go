@@ -85,7 +85,7 @@ func TestRelease_IsReproducible(t *testing.T) {
 	check := exec.Command("sha256sum", "--check", "SHA256SUMS")
 	check.Dir = filepath.Dir(first)
 	if out, err := check.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got %v, want valid checksums:\n%s", err, out)
 	}
 	dir := unpack(t, first)
 	t.Run("programs", func(t *testing.T) { programsIn(t, dir) })
@@ -117,7 +117,8 @@ func TestRelease_IsReproducible(t *testing.T) {
 	}
 }
 
-// unpack extracts an archive and returns its one folder. Entries must belong to root, have the given time, and be sorted.
+// unpack extracts an archive and returns its one folder. Entries must belong to root, have the given time, and be
+// sorted.
 func unpack(t *testing.T, archive string) string {
 	t.Helper()
 	f, err := os.Open(archive)

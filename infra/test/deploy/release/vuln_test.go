@@ -20,7 +20,8 @@ import (
 // url is the field of a vulnerability that govulncheck's text output requires.
 const url = `"database_specific":{"url":"https://pkg.go.dev/vuln/GO-2026-9999"},`
 
-// TestVuln_Verdicts runs govulncheck with databases with and without vulnerabilities, and without access to the public one.
+// TestVuln_Verdicts runs govulncheck with databases with and without vulnerabilities, and without access to the public
+// one.
 func TestVuln_Verdicts(t *testing.T) {
 	program, broken := t.TempDir(), t.TempDir()
 	module := map[string]string{

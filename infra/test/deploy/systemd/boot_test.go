@@ -21,8 +21,9 @@ var inside = map[string]string{
 	"inside.service":      "[Unit]\nAfter=basic.target\nRequires=basic.target\n[Service]\nType=oneshot\nExecStart=/inside.sh\nStandardOutput=file:/out/log\nStandardError=inherit\n",
 }
 
-// TestUnits_RunUnderSystemd boots a container with systemd as its first process, with only this machine's /usr, and runs
-// testdata/inside.sh there: a separate user, no privileges, the cookie, the watchdog, a rolling restart, invalid settings.
+// TestUnits_RunUnderSystemd boots a container with systemd as its first process, with only this machine's /usr, and
+// runs testdata/inside.sh there: a separate user, no privileges, the cookie, the watchdog, a rolling restart, invalid
+// settings.
 func TestUnits_RunUnderSystemd(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: a container with systemd needs root")

@@ -78,8 +78,8 @@ const (
 	watchdog = "WATCHDOG=1"
 )
 
-// TestEdge_NotifiesSystemd: the edge sends READY when its port is open, with or without Redis; WATCHDOG while it can mark
-// snapshots as stale; and STOPPING when the drain begins, not when it ends.
+// TestEdge_NotifiesSystemd: the edge sends READY when its port is open, with or without Redis; WATCHDOG while it can
+// mark snapshots as stale; and STOPPING when the drain begins, not when it ends.
 func TestEdge_NotifiesSystemd(t *testing.T) {
 	systemd := supervise(t, "12000000")
 	addr := programs.FreeAddr(t)

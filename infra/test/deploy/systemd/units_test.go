@@ -17,7 +17,8 @@ import (
 
 var units = []string{"sightglass-ingester.service", "sightglass-edge.service", "sightglass-edge@8081.service"}
 
-// most is the highest exposure of `systemd-analyze security` that a unit may have; 10 is a program without restrictions.
+// most is the highest exposure of `systemd-analyze security` that a unit may have; 10 is a program without
+// restrictions.
 const most = 2.0
 
 // install runs `make install` into a folder, with newly built programs.

@@ -1,7 +1,7 @@
 //go:build deploy
 
-// Package watch runs a real Prometheus with our rules, and our real programs. The metrics of the board, the alerts and the
-// docs must exist, and no alert may fire while all programs work.
+// Package watch runs a real Prometheus with our rules, and our real programs. The metrics of the board, the alerts and
+// the docs must exist, and no alert may fire while all programs work.
 package watch
 
 import (

@@ -13,7 +13,8 @@ import (
 	"sightglass/ingester"
 )
 
-// testLogs checks the programs' logs: each line is an object with a component, none has a secret, and the summaries exist.
+// testLogs checks the programs' logs: each line is an object with a component, none has a secret, and the summaries
+// exist.
 func testLogs(t *testing.T, env *environment) {
 	env.edge.Stop(t)
 	lines := checkLog(t, env.edge, edge.LogComponents())

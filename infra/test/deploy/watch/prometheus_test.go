@@ -63,7 +63,7 @@ func promtool(t testing.TB, dir, stdin string, args ...string) {
 	cmd := exec.Command("promtool", args...)
 	cmd.Dir, cmd.Stdin = repo(t, dir), strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Errorf("promtool %s: got %v, want success:\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
