@@ -142,13 +142,13 @@ func TestOpenAPI_MatchesResponses(t *testing.T) {
 		{e: live, path: "/ws/mempool", header: keyless, want: "400"},
 		{e: live, path: "/ws/mempool", want: "426"},
 		{e: live, path: "/ws/mempool", header: withOrigin(handshake, "https://elsewhere.example"), want: "403"},
-		{e: spent(t, server), path: "/ws/mempool", header: handshake, want: "429"},
+		{e: atHandshakeLimit(t, server), path: "/ws/mempool", header: handshake, want: "429"},
 		{e: draining(t, server), path: "/ws/mempool", header: handshake, want: "503"},
 		{e: live, path: "/api/v1/stream", want: "200"},
 		{e: live, path: "/api/v1/stream", asked: "/api/v1/stream?form=delta", want: "200"},
 		{e: live, path: "/api/v1/stream", asked: "/api/v1/stream?form=short", want: "400"},
 		{e: live, path: "/api/v1/stream", header: withOrigin(http.Header{}, "https://elsewhere.example"), want: "403"},
-		{e: spent(t, server), path: "/api/v1/stream", want: "429"},
+		{e: atHandshakeLimit(t, server), path: "/api/v1/stream", want: "429"},
 		{e: draining(t, server), path: "/api/v1/stream", want: "503"},
 		{e: live, path: "/health", want: "200"},
 		{e: empty, path: "/health", want: "200"},
@@ -228,8 +228,8 @@ func withOrigin(header http.Header, origin string) http.Header {
 	return header
 }
 
-// spent is an edge whose handshake limit the test's address has used up.
-func spent(t *testing.T, server *redistest.Server) *edge.Edge {
+// atHandshakeLimit is an edge whose handshake limit the test's address has used up.
+func atHandshakeLimit(t *testing.T, server *redistest.Server) *edge.Edge {
 	t.Helper()
 	e := edgeWith(t, server, func(o *edge.Options) { o.HandshakesPerMinute = 1 })
 	if got := ask(t, "GET", e, "/ws/mempool", handshake); got.StatusCode != http.StatusSwitchingProtocols {

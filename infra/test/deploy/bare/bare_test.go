@@ -35,15 +35,15 @@ func TestReadme_CommandsOnBareMachine(t *testing.T) {
 	for _, suite := range []string{"bookworm", "trixie"} {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
-			n := arrive(t, suite)
+			n := prepare(t, suite)
 			if suite == "bookworm" {
-				n.getGo()
+				n.installGo()
 			} else {
 				n.rejected("make demo", "golang-go")
 			}
 			n.Root("apt-get install -y -qq sudo")
 			n.rejected("make demo", "libzmq3-dev") // the user is not in sudoers
-			n.may("root")
+			n.allowSudo("root")
 			n.demo()
 			n.deps(suite)
 			n.tests(suite)
@@ -51,8 +51,8 @@ func TestReadme_CommandsOnBareMachine(t *testing.T) {
 	}
 }
 
-// arrive runs the README's commands before make, and returns a machine with a clone.
-func arrive(t *testing.T, suite string) newcomer {
+// prepare runs the README's commands before make, and returns a machine with a clone.
+func prepare(t *testing.T, suite string) newcomer {
 	t.Helper()
 	n := newcomer{machine.New(t, suite), t}
 	n.Bind(bundle(t), "/srv/sightglass.bundle")
@@ -113,8 +113,8 @@ func (n newcomer) rejected(command, reason string) string {
 	return out
 }
 
-// getGo installs Go on a machine whose distribution has only an old one. After each mistake one line says what to do.
-func (n newcomer) getGo() {
+// installGo installs Go on a machine whose distribution has only an old one. After each mistake one line says what to do.
+func (n newcomer) installGo() {
 	n.t.Helper()
 	const link = "https://go.dev/doc/install"
 	oneLine := func(out string) {
@@ -140,8 +140,8 @@ func (n newcomer) getGo() {
 	}
 }
 
-// may lets the user run commands as another user, or as none.
-func (n newcomer) may(become string) {
+// allowSudo lets the user run commands as another user, or as none.
+func (n newcomer) allowSudo(become string) {
 	n.t.Helper()
 	n.Write("etc/sudoers.d/newcomer", user+" ALL=("+become+") NOPASSWD: ALL\n")
 }
@@ -172,7 +172,7 @@ var command = regexp.MustCompile(`(?m)^    (apt-get update && apt-get install .*
 func (n newcomer) deps(suite string) {
 	n.t.Helper()
 	if suite == "trixie" {
-		n.may("nobody")
+		n.allowSudo("nobody")
 		asked := command.FindStringSubmatch(n.rejected("make deps", "administrator"))
 		if asked == nil {
 			n.t.Fatal("got no command for an administrator, want one")

@@ -99,22 +99,22 @@ func TestBalancer_CutsSlowRequest(t *testing.T) {
 func TestHAProxy_LimitsConnectionsPerAddress(t *testing.T) {
 	t.Setenv("SOCKETS_PER_ADDRESS", "3")
 	env := newEnvironment(t, programs.Build(t, "edge", "edge"), haproxy, asShipped, nil)
-	first := visit(t, env.lb.addr, source(0))
-	for _, conn := range []net.Conn{first, visit(t, env.lb.addr, source(0)), visit(t, env.lb.addr, source(0)), visit(t, env.lb.addr, source(1))} {
+	first := request(t, env.lb.addr, source(0))
+	for _, conn := range []net.Conn{first, request(t, env.lb.addr, source(0)), request(t, env.lb.addr, source(0)), request(t, env.lb.addr, source(1))} {
 		if conn == nil {
 			t.Fatal("got a rejected connection within the limit, want it accepted")
 		}
 	}
-	if visit(t, env.lb.addr, source(0)) != nil {
+	if request(t, env.lb.addr, source(0)) != nil {
 		t.Error("got a response on the address's fourth connection, want it rejected")
 	}
 	first.Close()
-	programs.Until(t, "one connection to be released", func() bool { return visit(t, env.lb.addr, source(0)) != nil })
+	programs.Until(t, "one connection to be released", func() bool { return request(t, env.lb.addr, source(0)) != nil })
 }
 
-// visit connects from an address and keeps the connection after a response; it returns nil without one. HAProxy may end
+// request connects from an address and keeps the connection after a response; it returns nil without one. HAProxy may end
 // a rejected connection before the client knows that it is established.
-func visit(t *testing.T, addr string, from net.IP) net.Conn {
+func request(t *testing.T, addr string, from net.IP) net.Conn {
 	t.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", addr)

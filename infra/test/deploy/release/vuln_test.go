@@ -50,7 +50,7 @@ func TestVuln_Verdicts(t *testing.T) {
 		"an unreadable one":    {program, "GOVULNDB=file://" + database(t, "fmt", ""), program + ": failed", true}, // it panics
 		"unreachable":          {program, "HTTPS_PROXY=http://" + closed.Addr().String(), "database not reached, not checked: " + program, false},
 		"a proxy that rejects": {program, "HTTPS_PROXY=" + rejecting.URL, "database not reached, not checked: " + program, false},
-		"a wrong certificate":  {program, "HTTPS_PROXY=" + impostor(t), "certificate", true},
+		"a wrong certificate":  {program, "HTTPS_PROXY=" + interceptor(t), "certificate", true},
 		"no such database":     {program, "GOVULNDB=http://" + closed.Addr().String(), "failed", true},
 		"a compile error":      {broken, "GOVULNDB=file://" + database(t, "", url), "nonsense", true},
 	} {
@@ -65,8 +65,8 @@ func TestVuln_Verdicts(t *testing.T) {
 	}
 }
 
-// impostor is a proxy that connects every request to its own server.
-func impostor(t *testing.T) string {
+// interceptor is a proxy that connects every request to its own server.
+func interceptor(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients reject the certificate

@@ -80,7 +80,7 @@ func start(t *testing.T) *environment {
 	env.edge = launch(t, jobEdge, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", redis.URL(),
 		"--limit-scope", "cluster", "--allowed-origins", "https://example.org")
 	programs.Until(t, "the edge to be ready", func() bool { return programs.Ready(addr) })
-	visit(t, addr)
+	connectClients(t, addr)
 	env.prometheus = env.startPrometheus(t)
 	return env
 }
@@ -131,8 +131,8 @@ func startNode(t *testing.T) *replay.Node {
 	return n
 }
 
-// visit connects clients: some stay, one leaves, one is rejected, some request pages.
-func visit(t *testing.T, addr string) {
+// connectClients connects clients: some stay, one leaves, one is rejected, some request pages.
+func connectClients(t *testing.T, addr string) {
 	t.Helper()
 	for _, o := range []websocket.DialOptions{
 		{}, {CompressionMode: websocket.CompressionContextTakeover}, {Subprotocols: []string{"sightglass.delta.v1"}},
