@@ -112,7 +112,7 @@ browser: needs-browser $(NODE_MODULES)
 
 # The dashboard's cost in Chromium. MINUTES=10 sets how long the heap is measured.
 bench-browser: needs-browser $(NODE_MODULES)
-	MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run TestFigures ./infra/test/browser
+	MINUTES=$(MINUTES) go test -count=1 -v -timeout 0 -run TestPage_PrintsFigures ./infra/test/browser
 
 $(NODE_MODULES): infra/test/browser/package-lock.json
 	cd infra/test/browser && npm ci --ignore-scripts --no-audit --no-fund

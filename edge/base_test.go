@@ -18,13 +18,13 @@ func TestOptions_BasePath(t *testing.T) {
 			o.BasePath = base
 			err := o.Validate()
 			if (err == nil) != good || err != nil && !strings.Contains(err.Error(), "--base-path") {
-				t.Errorf("%q: %v", base, err)
+				t.Errorf("%q: got %v, want accepted %v", base, err, good)
 			}
 		})
 	}
 }
 
-// TestOwnPaths_CoverEveryRoute, so that a base path cannot hide one.
+// TestOwnPaths_CoverEveryRoute: otherwise a base path could hide a route.
 func TestOwnPaths_CoverEveryRoute(t *testing.T) {
 	var got []string
 	for _, route := range unstarted(t).app.GetRoutes(true) {
@@ -34,6 +34,6 @@ func TestOwnPaths_CoverEveryRoute(t *testing.T) {
 	}
 	slices.Sort(got)
 	if got = slices.Compact(got); !slices.Equal(got, ownPaths) {
-		t.Errorf("the edge has paths under %v, ownPaths are %v", got, ownPaths)
+		t.Errorf("got routes under %v, want those of ownPaths %v", got, ownPaths)
 	}
 }

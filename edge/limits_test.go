@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"sightglass/edge/internal/edgetest"
 	"sightglass/edge/rejection"
 )
 
@@ -38,21 +39,6 @@ func serve(t *testing.T, set func(*Options)) *Edge {
 		}
 	})
 	return e
-}
-
-// dial connects from an address of the loopback network.
-func dial(t *testing.T, e *Edge, from string) net.Conn {
-	t.Helper()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	conn, err := dialer.DialContext(t.Context(), "tcp", e.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
 }
 
 func request(headers ...string) string {
@@ -85,7 +71,7 @@ func expectError(t *testing.T, response *http.Response, status int) {
 	}
 	defer response.Body.Close()
 	if err := json.NewDecoder(response.Body).Decode(&body); err != nil {
-		t.Errorf("the body: %v", err)
+		t.Errorf("got %v from the body, want an API error", err)
 	}
 	if response.StatusCode != status || body.Error.Code != status || body.Error.Message == "" {
 		t.Errorf("got status %d with body %+v, want %d with an API error", response.StatusCode, body, status)
@@ -94,7 +80,7 @@ func expectError(t *testing.T, response *http.Response, status int) {
 
 func expectRejected(t *testing.T, e *Edge, why rejection.Reason, want int) {
 	t.Helper()
-	until(t, fmt.Sprintf("%d rejections for %q", want, why), func() bool { return rejections(t, e, why) == want })
+	edgetest.Until(t, fmt.Sprintf("%d rejections for %q", want, why), func() bool { return rejections(t, e, why) == want })
 }
 
 func rejections(t *testing.T, e *Edge, why rejection.Reason) int {
@@ -110,23 +96,8 @@ func rejections(t *testing.T, e *Edge, why rejection.Reason) int {
 			}
 		}
 	}
-	t.Fatalf("no series for %q", why)
+	t.Fatalf("got no series for %q", why)
 	return 0
-}
-
-// until polls a condition of the running edge.
-func until(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for !met() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited 30 s for %s", what)
-		case <-poll.C:
-		}
-	}
 }
 
 func TestAdmit_ChecksOriginBeforeUpgrade(t *testing.T) {
@@ -136,18 +107,18 @@ func TestAdmit_ChecksOriginBeforeUpgrade(t *testing.T) {
 		headers []string
 		status  int
 	}{
-		"none":                              {[]string{"Host: a.example"}, 101},
-		"the same":                          {[]string{"Host: a.example", "Origin: https://a.example"}, 101},
-		"listed":                            {[]string{"Host: a.example", "Origin: https://b.example"}, 101},
-		"another":                           {[]string{"Host: a.example", "Origin: https://evil.example"}, 403},
-		"null":                              {[]string{"Host: a.example", "Origin: null"}, 403},
-		"an application's, listed":          {[]string{"Host: a.example", "Origin: tauri://localhost"}, 101},
-		"another application's":             {[]string{"Host: a.example", "Origin: capacitor://localhost"}, 403},
-		"an application's of the same name": {[]string{"Host: localhost", "Origin: ionic://localhost"}, 403},
-		"two":                               {[]string{"Host: a.example", "Origin: https://a.example", "Origin: https://evil.example"}, 403},
+		"none":                            {[]string{"Host: a.example"}, 101},
+		"the same":                        {[]string{"Host: a.example", "Origin: https://a.example"}, 101},
+		"listed":                          {[]string{"Host: a.example", "Origin: https://b.example"}, 101},
+		"another":                         {[]string{"Host: a.example", "Origin: https://evil.example"}, 403},
+		"null":                            {[]string{"Host: a.example", "Origin: null"}, 403},
+		"an application, listed":          {[]string{"Host: a.example", "Origin: tauri://localhost"}, 101},
+		"another application":             {[]string{"Host: a.example", "Origin: capacitor://localhost"}, 403},
+		"an application of the same name": {[]string{"Host: localhost", "Origin: ionic://localhost"}, 403},
+		"two":                             {[]string{"Host: a.example", "Origin: https://a.example", "Origin: https://evil.example"}, 403},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response, _ := handshake(t, dial(t, e, "127.0.5.1"), c.headers...)
+			response, _ := handshake(t, edgetest.Dial(t, e.Addr(), "127.0.5.1"), c.headers...)
 			if c.status == 403 {
 				expectError(t, response, 403)
 				rejected++
@@ -163,7 +134,7 @@ func TestAdmit_ChecksOriginBeforeUpgrade(t *testing.T) {
 func TestAdmit_NullAllowsOnlyPagesWithoutOrigin(t *testing.T) {
 	e := serve(t, func(o *Options) { o.AllowedOrigins = []string{"null"} })
 	for page, want := range map[string]int{"null": 101, "https://null": 403, "NULL": 403, "": 403, "https://evil.example": 403} {
-		if response, _ := handshake(t, dial(t, e, "127.0.5.1"), "Host: a.example", "Origin: "+page); response.StatusCode != want {
+		if response, _ := handshake(t, edgetest.Dial(t, e.Addr(), "127.0.5.1"), "Host: a.example", "Origin: "+page); response.StatusCode != want {
 			t.Errorf("%q: got %s, want %d", page, response.Status, want)
 		}
 	}
@@ -172,24 +143,24 @@ func TestAdmit_NullAllowsOnlyPagesWithoutOrigin(t *testing.T) {
 func TestAdmit_LimitsHandshakesPerMinute(t *testing.T) {
 	e := serve(t, func(o *Options) { o.HandshakesPerMinute = 3 })
 	for range 3 {
-		if response, _ := handshake(t, dial(t, e, "127.0.5.1"), "Host: a"); response.StatusCode != http.StatusSwitchingProtocols {
+		if response, _ := handshake(t, edgetest.Dial(t, e.Addr(), "127.0.5.1"), "Host: a"); response.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("got %s, want 101", response.Status)
 		}
 	}
-	response, _ := handshake(t, dial(t, e, "127.0.5.1"), "Host: a")
+	response, _ := handshake(t, edgetest.Dial(t, e.Addr(), "127.0.5.1"), "Host: a")
 	expectError(t, response, 429)
 	if after := response.Header.Get("Retry-After"); after != "20" {
-		t.Errorf("Retry-After is %q, want 20", after)
+		t.Errorf("got Retry-After %q, want 20", after)
 	}
 	expectRejected(t, e, rejection.HandshakeRate, 1)
-	if response, _ := handshake(t, dial(t, e, "127.0.5.2"), "Host: a"); response.StatusCode != http.StatusSwitchingProtocols {
+	if response, _ := handshake(t, edgetest.Dial(t, e.Addr(), "127.0.5.2"), "Host: a"); response.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("another address: got %s, want 101", response.Status)
 	}
 }
 
 // TestAdmit_CountsByClientAddress: with one stream per address, the second is accepted only from another address.
 func TestAdmit_CountsByClientAddress(t *testing.T) {
-	const proxy, stranger = "127.0.2.1", "127.0.3.1"
+	const proxy, untrusted = "127.0.2.1", "127.0.3.1"
 	for name, c := range map[string]struct {
 		setting       string
 		from          string
@@ -207,21 +178,21 @@ func TestAdmit_CountsByClientAddress(t *testing.T) {
 		"an IPv6 /64":                      {"any", proxy, []string{"X-Forwarded-For: 2001:db8::1"}, []string{"X-Forwarded-For: 2001:db8::2"}, true},
 		"an IPv4 address by NAT64":         {"any", proxy, []string{"X-Forwarded-For: 64:ff9b::c633:6401"}, []string{"X-Forwarded-For: 198.51.100.1"}, true},
 		"two IPv4 addresses by NAT64":      {"any", proxy, []string{"X-Forwarded-For: 64:ff9b::c633:6401"}, []string{"X-Forwarded-For: 64:ff9b::c633:6402"}, false},
-		"a stranger forges":                {"any", stranger, []string{"X-Forwarded-For: 1.1.1.1"}, []string{"X-Forwarded-For: 2.2.2.2", "Forwarded: for=3.3.3.3"}, true},
+		"an untrusted address forges":      {"any", untrusted, []string{"X-Forwarded-For: 1.1.1.1"}, []string{"X-Forwarded-For: 2.2.2.2", "Forwarded: for=3.3.3.3"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := serve(t, func(o *Options) {
 				o.MaxPerAddress, o.TrustedProxies, o.ForwardedHeader = 1, []string{"127.0.2.0/24"}, c.setting
 			})
-			handshake(t, dial(t, e, c.from), append(c.first, "Host: a")...)
-			until(t, "the first to join", func() bool { return e.Clients() == 1 })
-			_, r := handshake(t, dial(t, e, c.from), append(c.second, "Host: a")...)
+			handshake(t, edgetest.Dial(t, e.Addr(), c.from), append(c.first, "Host: a")...)
+			edgetest.Until(t, "the first to join", func() bool { return e.Clients() == 1 })
+			_, r := handshake(t, edgetest.Dial(t, e.Addr(), c.from), append(c.second, "Host: a")...)
 			if c.same {
 				expectClose(t, r, 4029)
 				expectRejected(t, e, rejection.Address, 1)
 				return
 			}
-			until(t, "the second to join", func() bool { return e.Clients() == 2 })
+			edgetest.Until(t, "the second to join", func() bool { return e.Clients() == 2 })
 		})
 	}
 }
@@ -241,7 +212,7 @@ func expectClose(t *testing.T, r io.Reader, code int) {
 // TestClientAddr_IsACopy: fasthttp reuses a request's buffers for the next request on the same connection.
 func TestClientAddr_IsACopy(t *testing.T) {
 	e := serve(t, func(o *Options) { o.HandshakesPerMinute, o.TrustedProxies = 1, []string{"127.0.2.0/24"} })
-	conn := dial(t, e, "127.0.2.1")
+	conn := edgetest.Dial(t, e.Addr(), "127.0.2.1")
 	r := bufio.NewReader(conn)
 	request := func(client string) int { // without a key, so that the connection stays HTTP
 		t.Helper()
@@ -261,12 +232,12 @@ func TestClientAddr_IsACopy(t *testing.T) {
 	}
 	for _, client := range []string{"198.51.100.1", "198.51.100.2", "198.51.100.3"} {
 		if status := request(client); status == 429 {
-			t.Errorf("%s: the first request got 429", client)
+			t.Errorf("%s: got 429 for the first request, want another status", client)
 		}
 	}
 	for _, client := range []string{"198.51.100.1", "198.51.100.2", "198.51.100.3"} {
 		if status := request(client); status != 429 {
-			t.Errorf("%s: the second request in a minute got %d, want 429", client, status)
+			t.Errorf("%s: got %d for the second request in a minute, want 429", client, status)
 		}
 	}
 }
@@ -277,7 +248,7 @@ func TestEdge_ProxyProtocolAddressReachesHub(t *testing.T) {
 	})
 	connect := func(line string, headers ...string) io.Reader {
 		t.Helper()
-		conn := dial(t, e, "127.0.2.1")
+		conn := edgetest.Dial(t, e.Addr(), "127.0.2.1")
 		if _, err := io.WriteString(conn, line); err != nil {
 			t.Fatal(err)
 		}
@@ -285,33 +256,33 @@ func TestEdge_ProxyProtocolAddressReachesHub(t *testing.T) {
 		return r
 	}
 	connect("PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\n")
-	until(t, "the first to join", func() bool { return e.Clients() == 1 })
+	edgetest.Until(t, "the first to join", func() bool { return e.Clients() == 1 })
 	expectClose(t, connect("PROXY TCP4 198.51.100.1 192.0.2.1 4712 80\r\n", "X-Forwarded-For: 6.6.6.6"), 4029)
 	connect("PROXY TCP4 198.51.100.2 192.0.2.1 4713 80\r\n")
-	until(t, "another address to join", func() bool { return e.Clients() == 2 })
+	edgetest.Until(t, "another address to join", func() bool { return e.Clients() == 2 })
 	expectClose(t, connect("PROXY TCP4 192.0.2.7 192.0.2.1 4714 80\r\n", "X-Forwarded-For: 198.51.100.2"), 4029)
 }
 
-func TestEdge_RejectsProxyHeaderFromStranger(t *testing.T) {
+func TestEdge_RejectsProxyHeaderFromUntrusted(t *testing.T) {
 	e := serve(t, func(o *Options) { o.TrustedProxies, o.ProxyProtocol = []string{"127.0.2.0/24"}, true })
-	conn := dial(t, e, "127.0.3.1")
+	conn := edgetest.Dial(t, e.Addr(), "127.0.3.1")
 	if _, err := io.WriteString(conn, "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\n"+request("Host: a")); err != nil {
 		t.Fatal(err)
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err == nil && response.StatusCode == http.StatusSwitchingProtocols {
-		t.Error("the handshake was accepted")
+		t.Error("got the handshake accepted, want it rejected")
 	}
 }
 
 func TestEdge_ClosesOnSlowHeaders(t *testing.T) {
 	for name, before := range map[string]string{
-		"at once":                "",
-		"after one good request": "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n",
+		"first request":  "",
+		"second request": "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := serve(t, func(o *Options) { o.HeaderTimeout = 300 * time.Millisecond })
-			conn := dial(t, e, "127.0.5.1")
+			conn := edgetest.Dial(t, e.Addr(), "127.0.5.1")
 			if _, err := io.WriteString(conn, before); err != nil {
 				t.Fatal(err)
 			}
@@ -327,13 +298,13 @@ func TestEdge_ClosesOnSlowHeaders(t *testing.T) {
 				select {
 				case err := <-closed:
 					if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-						t.Error("the edge did not time out")
+						t.Error("got no timeout, want a closed connection")
 					}
 					expectRejected(t, e, rejection.HeaderTime, 1)
 					return
 				case <-drip.C:
 					if i == len(all) {
-						t.Fatal("the edge accepted all bytes")
+						t.Fatal("got all bytes accepted, want a closed connection")
 					}
 					io.WriteString(conn, all[i:i+1]) //nolint:errcheck // the reader above sees the error
 				}
@@ -344,11 +315,11 @@ func TestEdge_ClosesOnSlowHeaders(t *testing.T) {
 
 func TestEdge_RejectsLargeHeaders(t *testing.T) {
 	e := serve(t, func(o *Options) { o.MaxHeaderBytes = 2048 })
-	response, _ := handshake(t, dial(t, e, "127.0.5.1"), "Host: a", "X: "+strings.Repeat("x", 1024))
+	response, _ := handshake(t, edgetest.Dial(t, e.Addr(), "127.0.5.1"), "Host: a", "X: "+strings.Repeat("x", 1024))
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("under the limit: got %s, want 101", response.Status)
 	}
-	response, _ = handshake(t, dial(t, e, "127.0.5.1"), "Host: a", "X: "+strings.Repeat("x", 2048))
+	response, _ = handshake(t, edgetest.Dial(t, e.Addr(), "127.0.5.1"), "Host: a", "X: "+strings.Repeat("x", 2048))
 	expectError(t, response, 431)
 	expectRejected(t, e, rejection.HeaderSize, 1)
 }
@@ -356,15 +327,15 @@ func TestEdge_RejectsLargeHeaders(t *testing.T) {
 func TestEdge_LimitsConnectionsPerAddress(t *testing.T) {
 	e := serve(t, func(o *Options) { o.MaxConnsPerAddress = 12 })
 	for range 12 {
-		dial(t, e, "127.0.5.1")
+		edgetest.Dial(t, e.Addr(), "127.0.5.1")
 	}
-	until(t, "12 open connections", func() bool { n, _ := e.public.Held(); return n == 12 })
-	_, err := io.Copy(io.Discard, dial(t, e, "127.0.5.1"))
+	edgetest.Until(t, "12 open connections", func() bool { n, _ := e.public.Held(); return n == 12 })
+	_, err := io.Copy(io.Discard, edgetest.Dial(t, e.Addr(), "127.0.5.1"))
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		t.Error("the thirteenth connection was not closed")
+		t.Error("got the thirteenth connection open, want it closed")
 	}
 	expectRejected(t, e, rejection.Sockets, 1)
-	if response, _ := handshake(t, dial(t, e, "127.0.5.2"), "Host: a"); response.StatusCode != http.StatusSwitchingProtocols {
+	if response, _ := handshake(t, edgetest.Dial(t, e.Addr(), "127.0.5.2"), "Host: a"); response.StatusCode != http.StatusSwitchingProtocols {
 		t.Errorf("another address: got %s, want 101", response.Status)
 	}
 }

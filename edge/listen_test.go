@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestListenPublic_ConnectionsInheritSocketOptions from the listener: nothing sets them for each connection.
+// TestListenPublic_ConnectionsInheritSocketOptions: they inherit them from the listener, and no code sets them per
+// connection.
 func TestListenPublic_ConnectionsInheritSocketOptions(t *testing.T) {
 	ln, err := listenPublic("127.0.0.1:0", 30*time.Second)
 	if err != nil {
@@ -55,9 +56,9 @@ func TestFitMaxClients_LowersToOpenFiles(t *testing.T) {
 	var out bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&out, nil))
 	if got := fitMaxClients(1, log); got != 1 || strings.Contains(out.String(), "WARN") {
-		t.Errorf("1 client: got %d, log %s", got, &out)
+		t.Errorf("1 client: got %d with log %s, want 1 without a warning", got, &out)
 	}
 	if got := fitMaxClients(math.MaxInt, log); got < 1 || got == math.MaxInt || !strings.Contains(out.String(), "WARN") {
-		t.Errorf("more clients than files: got %d, log %s", got, &out)
+		t.Errorf("more clients than files: got %d with log %s, want fewer and a warning", got, &out)
 	}
 }

@@ -1,72 +1,44 @@
 package edge
 
 import (
-	"bytes"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sightglass/edge/internal/edgetest"
 	"sightglass/shared/daemon"
 )
 
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) all(t testing.TB) (all []map[string]any) {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range bytes.Lines(l.text.Bytes()) {
-		var attrs map[string]any
-		if err := json.Unmarshal(line, &attrs); err != nil {
-			t.Fatalf("%v: %s", err, line)
-		}
-		all = append(all, attrs)
-	}
-	return all
-}
-
 // TestEdge_LogsClientSummary: one client connects and leaves, one is rejected by its address, one by its origin.
 func TestEdge_LogsClientSummary(t *testing.T) {
-	var log lines
+	var log edgetest.Log
 	e := serve(t, func(o *Options) {
 		o.MaxPerAddress, o.LogSummary = 1, time.Second
 		o.Log = daemon.NewLogger(&log, daemon.JSON, daemon.LogLevels{})
 	})
-	first := dial(t, e, "127.0.0.1")
+	first := edgetest.Dial(t, e.Addr(), "127.0.0.1")
 	handshake(t, first, "Host: a")
-	until(t, "the first to be there", func() bool { return e.Clients() == 1 })
-	second := dial(t, e, "127.0.0.1")
+	edgetest.Until(t, "the first to join", func() bool { return e.Clients() == 1 })
+	second := edgetest.Dial(t, e.Addr(), "127.0.0.1")
 	_, r := handshake(t, second, "Host: a")
-	if _, err := io.Copy(io.Discard, r); err != nil { // until the close frame was sent
+	if _, err := io.Copy(io.Discard, r); err != nil { // until the close frame is sent
 		t.Fatal(err)
 	}
-	answer, _ := handshake(t, dial(t, e, "127.0.0.1"), "Host: a", "Origin: https://example.com")
+	answer, _ := handshake(t, edgetest.Dial(t, e.Addr(), "127.0.0.1"), "Host: a", "Origin: https://example.com")
 	expectError(t, answer, http.StatusForbidden)
 	first.Close()
-	until(t, "the first to be gone", func() bool { return e.Clients() == 0 })
+	edgetest.Until(t, "the first to leave", func() bool { return e.Clients() == 0 })
 
-	// All of it is in one line or in several, but nothing twice.
-	until(t, "a line that says so", func() bool {
+	// The events are in one line or several, but none is counted twice.
+	edgetest.Until(t, "the events in the summaries", func() bool {
 		sums := make(map[string]float64)
-		for _, line := range log.all(t) {
+		for _, line := range log.Lines(t) {
 			if line["msg"] == "clients" {
 				add(sums, "", line)
 			}
@@ -74,9 +46,9 @@ func TestEdge_LogsClientSummary(t *testing.T) {
 		return sums["connected"] == 1 && sums["closed.left"] == 1 && sums["closed.4029"] == 1 &&
 			sums["rejected.address"] == 1 && sums["rejected.origin"] == 1
 	})
-	for _, line := range log.all(t) {
+	for _, line := range log.Lines(t) {
 		if c, _ := line["component"].(string); !slices.Contains(LogComponents(), c) || line["msg"] == "clients" && c != logEdge {
-			t.Errorf("a line without its component: %v", line)
+			t.Errorf("got a line without its component: %v", line)
 		}
 	}
 }
@@ -92,7 +64,7 @@ func add(sums map[string]float64, prefix string, attrs map[string]any) {
 	}
 }
 
-func TestNothingHappenedIsNoLine(t *testing.T) {
+func TestSummary_LogsOnlyChanges(t *testing.T) {
 	quiet := daemon.Reading{
 		"sightglass_clients":                {"plain": 7},
 		"sightglass_clients_accepted_total": {"": 9},
@@ -100,10 +72,10 @@ func TestNothingHappenedIsNoLine(t *testing.T) {
 		"sightglass_edge_rejected_total":    {"address": 1},
 	}
 	if got := summary(quiet, quiet); got != nil {
-		t.Errorf("got %v", got)
+		t.Errorf("got %v, want no line", got)
 	}
 	if got := summary(daemon.Reading{}, quiet); got == nil {
-		t.Error("nothing at all, of 9 clients")
+		t.Error("got no line for 9 clients, want one")
 	}
 }
 
@@ -116,8 +88,8 @@ func TestCountRequests_ByRoute(t *testing.T) {
 		}
 		answer.Body.Close()
 	}
-	handshake(t, dial(t, e, "127.0.0.1"), "Host: a")
-	conn := dial(t, e, "127.0.0.1")
+	handshake(t, edgetest.Dial(t, e.Addr(), "127.0.0.1"), "Host: a")
+	conn := edgetest.Dial(t, e.Addr(), "127.0.0.1")
 	if _, err := io.WriteString(conn, "NONSENSE\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -135,11 +107,11 @@ sightglass_http_requests_total{code="404",route="/static/*"} 1
 sightglass_http_requests_total{code="404",route="other"} 2
 sightglass_http_requests_total{code="503",route="/readyz"} 1
 `
-	until(t, "the requests to be counted", func() bool {
+	edgetest.Until(t, "the requests to be counted", func() bool {
 		return testutil.GatherAndCompare(e.metrics, strings.NewReader(want), "sightglass_http_requests_total") == nil
 	})
 	if n := testutil.ToFloat64(e.limits.attempts); n != 1 {
-		t.Errorf("%v handshakes, want 1", n)
+		t.Errorf("got %v handshakes, want 1", n)
 	}
 }
 
@@ -148,7 +120,7 @@ func TestOptions_LogSummary(t *testing.T) {
 		o := Defaults()
 		o.LogSummary = every
 		if err := o.Validate(); (err == nil) != good || err != nil && !strings.Contains(err.Error(), "--log-summary") {
-			t.Errorf("%v: %v", every, err)
+			t.Errorf("%v: got %v, want accepted %v", every, err, good)
 		}
 	}
 }

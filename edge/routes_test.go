@@ -24,7 +24,7 @@ func TestRoutes_MatchOpenAPIDocument(t *testing.T) {
 		}
 	}
 	if !maps.Equal(got, want) {
-		t.Errorf("the edge has %v\nopenapi.json has %v", sorted(got), sorted(want))
+		t.Errorf("got routes %v\nwant openapi.json's %v", sorted(got), sorted(want))
 	}
 }
 
@@ -80,7 +80,7 @@ func TestOptions_CORSOrigins(t *testing.T) {
 		"any and another": {[]string{"*", "https://example.com"}, false},
 		"part of a name":  {[]string{"*.example.com"}, false},
 		"an empty one":    {[]string{""}, false},
-		"pages without":   {[]string{"null"}, true},
+		"null":            {[]string{"null"}, true},
 		"applications":    {[]string{"tauri://localhost", "chrome-extension://abcdefgh", "file://"}, true},
 		"upper case":      {[]string{"https://Example.com"}, true}, // as --allowed-origins
 		"a user":          {[]string{"https://me@example.com"}, false},
@@ -90,7 +90,7 @@ func TestOptions_CORSOrigins(t *testing.T) {
 			o.CORSOrigins = c.origins
 			err := o.Validate()
 			if (err == nil) != c.good || err != nil && !strings.Contains(err.Error(), "--cors-origins") {
-				t.Errorf("%v: %v", c.origins, err)
+				t.Errorf("%v: got %v, want accepted %v", c.origins, err, c.good)
 			}
 		})
 	}

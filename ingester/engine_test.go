@@ -57,43 +57,43 @@ func decode(t testing.TB, tick *publish.Tick) *contract.Snapshot {
 	return s
 }
 
-func TestTheFirstSnapshotIsWarming(t *testing.T) {
+func TestEngine_FirstSnapshotIsWarming(t *testing.T) {
 	s := decode(t, testEngine(t).tick(start))
 	if s.Status != contract.Warming || s.Price != 0 || s.Confidence != 0 || len(s.Transactions) != 0 {
-		t.Errorf("got %+v", s)
+		t.Errorf("got %+v, want warming without a price", s)
 	}
 }
 
-func TestABlockGivesItsPrice(t *testing.T) {
+func TestEngine_PriceOfBlock(t *testing.T) {
 	e := testEngine(t)
 	for _, tx := range block(t) {
 		e.apply(seen(tx, start))
-		e.apply(seen(tx, start)) // a node tells of it again when it is mined
+		e.apply(seen(tx, start)) // a node publishes it again when it is mined
 	}
 	now := start.Add(time.Second)
 	e.tick(now)
 	s := decode(t, e.tick(now.Add(500*time.Millisecond)))
 	if s.Status != contract.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
-		t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
+		t.Errorf("got %s with price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
 	}
 	if s.Stats.TotalReceived != 3315 || s.Stats.TotalFiltered+s.Stats.ActiveInWindow != 3315 || s.Stats.UptimeSeconds != 1 {
-		t.Errorf("stats %+v, want 3315 received, each filtered or active", s.Stats)
+		t.Errorf("got stats %+v, want 3315 received, each filtered or active", s.Stats)
 	}
 	if s.Timestamp != 1_556_771_672.5 {
-		t.Errorf("got a snapshot of %v", s.Timestamp)
+		t.Errorf("got a snapshot of %v, want the tick's time", s.Timestamp)
 	}
 	if len(s.Transactions) != contract.MaxTransactions {
-		t.Errorf("%d points, want %d", len(s.Transactions), contract.MaxTransactions)
+		t.Errorf("got %d points, want %d", len(s.Transactions), contract.MaxTransactions)
 	}
 	for _, p := range s.Transactions {
-		if math.Abs(p.Price/s.Price-1) > 0.11 { // 10 % of the estimate when it was taken, which may since move by 1 %
-			t.Fatalf("a point at %v with the price at %v", p.Price, s.Price)
+		if math.Abs(p.Price/s.Price-1) > 0.11 { // within 10 % of the estimate at its time, which may have moved by 1 % since
+			t.Fatalf("got a point at %v with the price at %v, want it within 11 %%", p.Price, s.Price)
 		}
 	}
 }
 
-// TestEngine_EveryOtherTickHasTheAmounts: of the same points as the snapshot, and each is an output that was paid.
-func TestEngine_EveryOtherTickHasTheAmounts(t *testing.T) {
+// TestEngine_EveryOtherTickHasAmounts: the points are the snapshot's, and each amount is that of an output.
+func TestEngine_EveryOtherTickHasAmounts(t *testing.T) {
 	e := testEngine(t)
 	paid := make(map[int64]bool) // satoshi
 	for _, tx := range block(t) {
@@ -103,25 +103,25 @@ func TestEngine_EveryOtherTickHasTheAmounts(t *testing.T) {
 		}
 	}
 	if got := e.tick(start).Points; got != nil {
-		t.Errorf("an odd tick has %d points with amounts, want none", len(got))
+		t.Errorf("got %d points with amounts from an odd tick, want none", len(got))
 	}
 	tick := e.tick(start)
 	s := decode(t, tick)
 	points, err := contract.DecodePointAmounts(contract.AppendPointAmounts(nil, tick.Points))
 	if err != nil || len(points) != len(s.Transactions) || len(points) == 0 {
-		t.Fatalf("%d points for a snapshot of %d: %v", len(points), len(s.Transactions), err)
+		t.Fatalf("got %d points for a snapshot of %d, error %v, want the same", len(points), len(s.Transactions), err)
 	}
 	for i, p := range points {
 		if s.Transactions[i] != (contract.Point{Timestamp: p.Timestamp, Price: p.Price}) {
-			t.Fatalf("number %d is %+v, in the snapshot %+v", i, p, s.Transactions[i])
+			t.Fatalf("got point %d as %+v, want the snapshot's %+v", i, p, s.Transactions[i])
 		}
 		if !isPaid(paid, p) {
-			t.Fatalf("no output is worth %v USD at %v", p.Amount, p.Price)
+			t.Fatalf("got a point of %v USD at %v, want one that an output pays", p.Amount, p.Price)
 		}
 	}
 }
 
-// isPaid reports whether an output has the worth that a point tells, as far as cents do: they leave some satoshi open.
+// isPaid reports whether an output has a point's value. Prices are rounded to cents, which leaves a range of satoshi.
 func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	least, most := 1e8*p.Amount/(p.Price+0.005), 1e8*p.Amount/(p.Price-0.005)
 	for satoshi := int64(math.Floor(least)); satoshi <= int64(math.Ceil(most)); satoshi++ {
@@ -132,9 +132,9 @@ func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	return false
 }
 
-// TestWhatIsReplacedNeverWas: a transaction that the node takes back leaves the price, the points and the stats as if
-// it had not come.
-func TestWhatIsReplacedNeverWas(t *testing.T) {
+// TestEngine_RemovalRestoresEstimate: after a transaction's removal the price, the points and the stats are as without
+// it.
+func TestEngine_RemovalRestoresEstimate(t *testing.T) {
 	txs := block(t)
 	stay, goes := txs[:2000], txs[2000:]
 	with, without := testEngine(t), testEngine(t)
@@ -151,22 +151,22 @@ func TestWhatIsReplacedNeverWas(t *testing.T) {
 	now := start.Add(time.Second)
 	a, b := decode(t, with.tick(now)), decode(t, without.tick(now))
 	if math.Abs(a.Price/b.Price-1) > 1e-4 || math.Abs(a.Confidence-b.Confidence) > 0.01 {
-		t.Errorf("price %v (%v) after the removals, %v (%v) without them", a.Price, a.Confidence, b.Price, b.Confidence)
+		t.Errorf("got price %v (%v) after the removals, want %v (%v) as without them", a.Price, a.Confidence, b.Price, b.Confidence)
 	}
 	if a.Stats.ActiveInWindow != b.Stats.ActiveInWindow {
-		t.Errorf("%d active, want %d", a.Stats.ActiveInWindow, b.Stats.ActiveInWindow)
+		t.Errorf("got %d active, want %d", a.Stats.ActiveInWindow, b.Stats.ActiveInWindow)
 	}
 }
 
-func TestWhatWasNeverSeenCannotLeave(t *testing.T) {
+func TestEngine_IgnoresRemovalOfUnknown(t *testing.T) {
 	e := testEngine(t)
 	e.apply(node.Event{Kind: node.Gone, At: start})
 	if s := decode(t, e.tick(start)); s.Stats.ActiveInWindow != 0 {
-		t.Errorf("got %+v", s.Stats)
+		t.Errorf("got %+v, want no transaction", s.Stats)
 	}
 }
 
-func TestTheWindowMovesOn(t *testing.T) {
+func TestEngine_WindowExpires(t *testing.T) {
 	e := testEngine(t)
 	for _, tx := range block(t) {
 		e.apply(seen(tx, start))
@@ -177,9 +177,9 @@ func TestTheWindowMovesOn(t *testing.T) {
 	}
 }
 
-// TestEngine_ClockSetBack: a machine whose clock is hours ahead for its first seconds, and is then set right. What came
-// before counts as seen now, and what comes then counts; without this the window was deaf until the clock was where it
-// had been.
+// TestEngine_ClockSetBack: a machine's clock is ahead for its first seconds, and is then corrected. Transactions from
+// before count as seen now, and later ones count; otherwise the window would ignore them until the clock reached the
+// old time.
 func TestEngine_ClockSetBack(t *testing.T) {
 	for name, ahead := range map[string]time.Duration{"two minutes": 2 * time.Minute, "four hours": 4 * time.Hour, "a year": 365 * 24 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -196,28 +196,28 @@ func TestEngine_ClockSetBack(t *testing.T) {
 			e.apply(node.Event{Kind: node.Gone, ID: first[100].TxHash(), At: wrong()})
 
 			now = now.Add(500 * time.Millisecond)
-			e.tick(now) // the clock is right
+			e.tick(now) // the clock is corrected
 			for _, tx := range second {
 				e.apply(seen(tx, now))
 			}
 			for _, tx := range late {
-				e.apply(seen(tx, wrong())) // they waited while the clock was set
+				e.apply(seen(tx, wrong())) // they were queued during the correction
 			}
 			now = now.Add(time.Minute)
 			s := decode(t, e.tick(now))
 			if s.Status != contract.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
-				t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
+				t.Errorf("got %s with price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
 			}
 			if s.Stats.TotalReceived != uint64(len(txs)) {
-				t.Errorf("%d received, want %d", s.Stats.TotalReceived, len(txs))
+				t.Errorf("got %d received, want %d", s.Stats.TotalReceived, len(txs))
 			}
 			for _, p := range s.Transactions {
 				if p.Timestamp > s.Timestamp {
-					t.Fatalf("a point of %v in a snapshot of %v", p.Timestamp, s.Timestamp)
+					t.Fatalf("got a point of %v in a snapshot of %v, want none from the future", p.Timestamp, s.Timestamp)
 				}
 			}
 			if n := testutil.ToFloat64(e.metrics.setBack); n != 1 {
-				t.Errorf("set back %v times, want once", n)
+				t.Errorf("got %v counted steps back, want 1", n)
 			}
 			fresh := testEngine(t)
 			for _, tx := range txs {
@@ -226,17 +226,17 @@ func TestEngine_ClockSetBack(t *testing.T) {
 				}
 			}
 			if want := decode(t, fresh.tick(start)).Stats.ActiveInWindow; s.Stats.ActiveInWindow != want {
-				t.Errorf("%d active, want %d", s.Stats.ActiveInWindow, want)
+				t.Errorf("got %d active, want %d", s.Stats.ActiveInWindow, want)
 			}
 			if s := decode(t, e.tick(now.Add(windowSpan+2*time.Minute))); s.Stats.ActiveInWindow != 0 {
-				t.Errorf("%d are active a window later, want none", s.Stats.ActiveInWindow)
+				t.Errorf("got %d active a window later, want none", s.Stats.ActiveInWindow)
 			}
 		})
 	}
 }
 
-// TestEngine_ClockSetForward: a clock that was hours behind leaves nothing of times that never were, and takes in what
-// comes.
+// TestEngine_ClockSetForward: after the correction of a clock that was hours behind, evidence of the wrong times is
+// dropped, and new transactions count.
 func TestEngine_ClockSetForward(t *testing.T) {
 	txs := block(t)
 	e := testEngine(t)
@@ -245,18 +245,18 @@ func TestEngine_ClockSetForward(t *testing.T) {
 	}
 	e.tick(start)
 	now := start.Add(5 * time.Hour)
-	e.apply(seen(txs[1500], now)) // before the first tick by the right clock
+	e.apply(seen(txs[1500], now)) // before the first tick of the corrected clock
 	e.tick(now)
 	for _, tx := range txs[1501:] {
 		e.apply(seen(tx, now))
 	}
 	s := decode(t, e.tick(now.Add(time.Second)))
 	if s.Status != contract.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
-		t.Errorf("%s, price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
+		t.Errorf("got %s with price %v, want live and within 1 %% of 5313.57", s.Status, s.Price)
 	}
 }
 
-// fill gives an engine n transactions, each with a txid of its own, spread over the 3 h before end.
+// fill adds n transactions with different txids to an engine, spread over the 3 h before end.
 func fill(t testing.TB, e *engine, n int) (end time.Time) {
 	t.Helper()
 	txs := block(t)
@@ -272,16 +272,16 @@ func fill(t testing.TB, e *engine, n int) (end time.Time) {
 
 const windowSpan = 3*time.Hour - time.Minute
 
-// TestBytesPerTransaction: what is kept of a transaction, with everything that is there only once spread over 100,000.
-func TestBytesPerTransaction(t *testing.T) {
+// TestEngine_BytesPerTransaction measures the memory per transaction, with fixed costs spread over 100,000.
+func TestEngine_BytesPerTransaction(t *testing.T) {
 	const n = 100_000
 	before := heap()
 	e := testEngine(t)
 	e.tick(fill(t, e, n))
 	if each := (heap() - before) / n; each > 300 {
-		t.Errorf("%d bytes for each transaction", each)
+		t.Errorf("got %d bytes per transaction, want fewer", each)
 	} else {
-		t.Logf("%d bytes for each of %d transactions", each, n)
+		t.Logf("%d bytes per transaction with %d transactions", each, n)
 	}
 	runtime.KeepAlive(e)
 }
@@ -293,7 +293,7 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// BenchmarkTick is a tick with 100,000 transactions in the window, some of them new.
+// BenchmarkTick measures a tick with 100,000 transactions in the window, some of them new.
 func BenchmarkTick(b *testing.B) {
 	const n = 100_000
 	before := heap()
@@ -313,8 +313,8 @@ func BenchmarkTick(b *testing.B) {
 	b.ReportMetric(kept, "B/tx-kept")
 }
 
-// BenchmarkTransaction is a transaction's whole way from the bytes that a node sends: parse, txid, filter, window,
-// evidence, points. They come at 10,000 a second of the engine's time, with a tick every 500 ms.
+// BenchmarkTransaction measures a transaction's whole path from a node's bytes: parse, txid, filter, window, evidence,
+// points. 10,000 arrive per second of the engine's time, with a tick every 500 ms.
 func BenchmarkTransaction(b *testing.B) {
 	e := testEngine(b)
 	var raws [][]byte

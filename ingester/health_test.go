@@ -13,17 +13,18 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestReady_RPCThatGivesNoAnswer: an ingester whose --rpc is of no use is not ready, and says why. Without --rpc it is.
-func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
+// TestReady_UnusableRPC: an ingester with an unusable --rpc is not ready and reports the cause. Without --rpc it is
+// ready.
+func TestReady_UnusableRPC(t *testing.T) {
 	for name, c := range map[string]struct{ rpc, want string }{
-		"nobody listens there": {"http://127.0.0.1:1", "the node's RPC returns no usable response"},
-		"not given":            {"", "redis has neither accepted a snapshot"}, // which comes after the node in the order
+		"no server": {"http://127.0.0.1:1", "the node's RPC returns no usable response"},
+		"no --rpc":  {"", "redis has neither accepted a snapshot"}, // the check after the node's
 	} {
 		t.Run(name, func(t *testing.T) {
-			theirs := newNextTo(t, mempoolOf(t, 1, time.Second), replay.NodeOptions{}, false).node
-			defer theirs.Close()
+			replayed := newNextTo(t, mempoolOf(t, 1, time.Second), replay.NodeOptions{}, false).node
+			defer replayed.Close()
 			o := Defaults()
-			o.ZMQ, o.RPC, o.Redis = []string{theirs.Endpoint()}, c.rpc, "redis://127.0.0.1:1"
+			o.ZMQ, o.RPC, o.Redis = []string{replayed.Endpoint()}, c.rpc, "redis://127.0.0.1:1"
 			if c.rpc != "" {
 				o.RPCUser, o.RPCPassword = "u", "p"
 			}
@@ -57,7 +58,7 @@ func TestReady_RPCThatGivesNoAnswer(t *testing.T) {
 				select {
 				case <-again.C:
 				case <-deadline:
-					t.Fatalf("/readyz says %v, want %q", err, c.want)
+					t.Fatalf("got %v from /readyz, want %q", err, c.want)
 				}
 			}
 		})

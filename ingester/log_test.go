@@ -15,8 +15,8 @@ import (
 	"sightglass/shared/daemon"
 )
 
-// told is what the log sums up, by key.
-func told(t testing.TB, before, now daemon.Reading) map[string]any {
+// summed returns the summary's values by key.
+func summed(t testing.TB, before, now daemon.Reading) map[string]any {
 	t.Helper()
 	pairs := summary(before, now)
 	m := make(map[string]any)
@@ -26,7 +26,7 @@ func told(t testing.TB, before, now daemon.Reading) map[string]any {
 	return m
 }
 
-func TestTheLogSumsUp(t *testing.T) {
+func TestSummary_SinceLastLine(t *testing.T) {
 	in, err := New(Defaults())
 	if err != nil {
 		t.Fatal(err)
@@ -41,32 +41,32 @@ func TestTheLogSumsUp(t *testing.T) {
 	}
 	in.engine.tick(start)
 	first := look()
-	if got := told(t, daemon.Reading{}, first); got["price"] != 0.0 || got["received"] != int64(0) || got["status"] != contract.Warming {
-		t.Errorf("before the first transaction: %v", got)
+	if got := summed(t, daemon.Reading{}, first); got["price"] != 0.0 || got["received"] != int64(0) || got["status"] != contract.Warming {
+		t.Errorf("before the first transaction: got %v, want warming without a price", got)
 	}
 	for _, tx := range block(t) {
 		in.engine.apply(seen(tx, start))
 	}
 	in.engine.tick(start)
 	second := look()
-	got := told(t, first, second)
+	got := summed(t, first, second)
 	if got["received"] != int64(3315) || got["status"] != contract.Live || got["missed"] != int64(0) {
-		t.Errorf("after a block: %v", got)
+		t.Errorf("after a block: got %v, want its 3315 transactions and live", got)
 	}
 	if price := got["price"].(float64); math.Abs(price/testblock.Price574200-1) > 0.01 {
-		t.Errorf("price %v", price)
+		t.Errorf("got price %v, want the block's", price)
 	}
 	if n := got["filtered"].(int64); n < 500 || n > 3000 {
-		t.Errorf("%v filtered", n)
+		t.Errorf("got %v filtered, want some", n)
 	}
-	if got := told(t, second, second); got["received"] != int64(0) || got["filtered"] != int64(0) || got["price"] == 0.0 {
-		t.Errorf("then nothing: %v", got)
+	if got := summed(t, second, second); got["received"] != int64(0) || got["filtered"] != int64(0) || got["price"] == 0.0 {
+		t.Errorf("without news: got %v, want no growth and the price", got)
 	}
 }
 
-// TestTheLogShowsLife: a line comes although neither the node nor Redis is there.
-func TestTheLogShowsLife(t *testing.T) {
-	var out bytes.Buffer // nobody reads it before Run has ended
+// TestSummary_LogsWithoutNodeAndRedis: a line is logged although neither the node nor Redis is running.
+func TestSummary_LogsWithoutNodeAndRedis(t *testing.T) {
+	var out bytes.Buffer // read after Run has ended
 	o := Defaults()
 	o.Redis, o.Log, o.LogSummary = "redis://127.0.0.1:1", daemon.NewLogger(&out, "text", daemon.LogLevels{}), time.Second
 	in, err := New(o)
@@ -74,16 +74,16 @@ func TestTheLogShowsLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel() // it sums up at its end, too
+	cancel() // Run logs a summary at its end, too
 	if err := in.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if s := out.String(); !strings.Contains(s, "msg=price component=ingester price=0") || !strings.Contains(s, "status=warming") {
-		t.Errorf("the log says %s", s)
+		t.Errorf("got log %s, want the summary while warming", s)
 	}
 }
 
-func TestLowAndHighAreMetrics(t *testing.T) {
+func TestMetrics_IntervalAndEvidence(t *testing.T) {
 	e := testEngine(t)
 	for _, tx := range block(t) {
 		e.apply(seen(tx, start))
@@ -92,18 +92,18 @@ func TestLowAndHighAreMetrics(t *testing.T) {
 	m := e.metrics
 	price, low, high := testutil.ToFloat64(m.price), testutil.ToFloat64(m.low), testutil.ToFloat64(m.high)
 	if math.Abs(price/testblock.Price574200-1) > 0.01 || !(0 < low && low < price && price < high) {
-		t.Errorf("price %v, low %v, high %v", price, low, high)
+		t.Errorf("got price %v, low %v, high %v, want low below price below high", price, low, high)
 	}
 	if warming, live := testutil.ToFloat64(m.warming), testutil.ToFloat64(m.live); warming != 0 || live != 1 {
-		t.Errorf("warming %v, live %v", warming, live)
+		t.Errorf("got warming %v and live %v, want live alone", warming, live)
 	}
 	if newest := testutil.ToFloat64(m.newest); newest != float64(start.Unix()) {
-		t.Errorf("newest evidence at %v, want %v", newest, start.Unix())
+		t.Errorf("got newest evidence at %v, want %v", newest, start.Unix())
 	}
 	if age := testutil.ToFloat64(m.age); age != 120 {
-		t.Errorf("mean age %v s, want 120", age)
+		t.Errorf("got mean age %v s, want 120", age)
 	}
 	if n := testutil.ToFloat64(m.outputs); n < 1000 {
-		t.Errorf("%v outputs", n)
+		t.Errorf("got %v outputs, want more", n)
 	}
 }

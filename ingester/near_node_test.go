@@ -21,8 +21,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// mempoolOf makes the recording of a node that takes in n transactions over a span: real ones, each with a txid of its
-// own.
+// mempoolOf makes a transcript of a node that receives n transactions over a span: real ones with different txids.
 func mempoolOf(t testing.TB, n int, span time.Duration) []transcript.Line {
 	t.Helper()
 	txs := block(t)[1:]
@@ -47,7 +46,7 @@ func mempoolOf(t testing.TB, n int, span time.Duration) []transcript.Line {
 	return lines
 }
 
-// nextTo is an engine next to a replayed node.
+// nextTo is an engine with a replayed node.
 type nextTo struct {
 	node   *replay.Node
 	engine *engine
@@ -74,7 +73,7 @@ func newNextTo(t testing.TB, lines []transcript.Line, o replay.NodeOptions, rpc 
 	}
 }
 
-// listen starts our side. It ends with the test.
+// listen starts the ingester's node. It stops with the test.
 func (x *nextTo) listen(t testing.TB) {
 	t.Helper()
 	o := node.Options{ZMQ: []string{x.node.Endpoint()}, Window: 3 * time.Hour, Log: slog.New(slog.DiscardHandler)}
@@ -100,7 +99,7 @@ func (x *nextTo) listen(t testing.TB) {
 	})
 }
 
-// BenchmarkBurst: 100,000 transactions as fast as a socket takes them.
+// BenchmarkBurst: 100,000 transactions as fast as a socket accepts them.
 func BenchmarkBurst(b *testing.B) {
 	const burst = 100_000
 	for range b.N {
@@ -137,8 +136,8 @@ func BenchmarkBurst(b *testing.B) {
 	b.ReportMetric(burst*float64(b.N)/b.Elapsed().Seconds(), "tx/s")
 }
 
-// BenchmarkLag: from a message's arrival to its being evidence, at 1,000 transactions a second, with a tick every
-// half second between.
+// BenchmarkLag measures the time from a message's arrival to its evidence, at 1,000 transactions a second and a tick
+// every half second.
 func BenchmarkLag(b *testing.B) {
 	const perSecond, seconds = 1000, 5
 	var lags []time.Duration
@@ -171,14 +170,13 @@ func BenchmarkLag(b *testing.B) {
 	b.ReportMetric(float64(lags[len(lags)*99/100].Microseconds()), "p99-us")
 }
 
-// BenchmarkWarmStart: a node with 100,000 transactions in its mempool, the last 5 h of them, is asked for all that is
-// of use.
+// BenchmarkWarmStart measures the backfill from a node with 100,000 transactions of the last 5 h in its mempool.
 func BenchmarkWarmStart(b *testing.B) {
 	const mempool = 100_000
 	for range b.N {
 		b.StopTimer()
 		x := newNextTo(b, mempoolOf(b, mempool, 5*time.Hour), replay.NodeOptions{Speed: 1, Start: time.Now().Add(-5 * time.Hour)}, true)
-		for ok := true; ok; { // it lives before we come
+		for ok := true; ok; { // the node runs before the ingester starts
 			var err error
 			if _, ok, err = x.node.Step(replay.Drop); err != nil {
 				b.Fatal(err)

@@ -8,8 +8,8 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// TestProbeOfTopics: what the node says that it publishes, against where we listen and what came.
-func TestProbeOfTopics(t *testing.T) {
+// TestProbe_Topics compares the node's notifications with --zmq and the received topics.
+func TestProbe_Topics(t *testing.T) {
 	const here, there, mapped = "tcp://127.0.0.1:28332", "tcp://0.0.0.0:28333", "tcp://127.0.0.1:38332"
 	n := func(topic, address string, mark int) bitcoind.Notification {
 		return bitcoind.Notification{Topic: topic, Address: address, HighWater: mark}
@@ -20,15 +20,15 @@ func TestProbeOfTopics(t *testing.T) {
 		published []bitcoind.Notification
 		zmq       []string
 		down      bool     // no endpoint is connected
-		comes     []string // the topics that came
-		want      []string // of each finding, its verdict and a part
+		comes     []string // the received topics
+		want      []string // verdict and a part of each finding
 	}{
 		"nothing": {
 			published: []bitcoind.Notification{}, zmq: []string{here},
 			want: []string{"bad zmqpubrawtx=" + here, "bad zmqpubsequence=" + here},
 		},
-		"all well, and idle": {published: both, zmq: []string{here}, want: []string{"good no message within 5s", "good no message within 5s"}},
-		"all well, and received": {
+		"no fault, idle": {published: both, zmq: []string{here}, want: []string{"good no message within 5s", "good no message within 5s"}},
+		"no fault, received": {
 			published: both, zmq: []string{here}, comes: []string{"rawtx", "sequence"},
 			want: []string{"good and received", "good and received"},
 		},
@@ -36,7 +36,7 @@ func TestProbeOfTopics(t *testing.T) {
 			published: both, zmq: []string{here}, down: true,
 			want: []string{"bad there is no connection to that port", "bad there is no connection to that port"},
 		},
-		"no bound at all": {
+		"no high-water mark": {
 			published: []bitcoind.Notification{n("rawtx", here, 0), n("sequence", here, 0)}, zmq: []string{here},
 			want: []string{"good published at", "good published at"},
 		},
@@ -53,7 +53,7 @@ func TestProbeOfTopics(t *testing.T) {
 			want: []string{"good published at", "good published at"},
 		},
 		"one elsewhere": {published: apart, zmq: []string{here}, want: []string{"good published at", "bad " + there + ", which is not in --zmq"}},
-		"one elsewhere, and we know": {
+		"one elsewhere, in --zmq": {
 			published: apart, zmq: []string{here, "tcp://127.0.0.1:28333"},
 			want: []string{"good published at", "good published at"},
 		},
@@ -71,11 +71,11 @@ func TestProbeOfTopics(t *testing.T) {
 			published: []bitcoind.Notification{}, zmq: []string{here}, comes: []string{"rawtx"},
 			want: []string{"poor of two nodes", "bad zmqpubsequence=" + here},
 		},
-		"the node does not tell": {
+		"no notifications": {
 			zmq: []string{here}, comes: []string{"rawtx"},
 			want: []string{"good received", "poor no message within 5s"},
 		},
-		"the node does not tell, and is not connected": {zmq: []string{here}, down: true},
+		"no notifications, not connected": {zmq: []string{here}, down: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := received{topics: make(map[string]bool)}
@@ -88,12 +88,12 @@ func TestProbeOfTopics(t *testing.T) {
 			var p probe
 			p.topics(Options{ZMQ: c.zmq}, c.published, h)
 			if len(p.findings) != len(c.want) {
-				t.Fatalf("got %v", p.findings)
+				t.Fatalf("got findings %v, want %d", p.findings, len(c.want))
 			}
 			for i, want := range c.want {
 				verdict, part, _ := strings.Cut(want, " ")
 				if f := p.findings[i]; string(f.Verdict) != verdict || !strings.Contains(f.Text, part) {
-					t.Errorf("%v, want it to be %s and to say %q", f, verdict, part)
+					t.Errorf("got %v, want verdict %s and %q", f, verdict, part)
 				}
 			}
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/edge/connlimit"
+	"sightglass/edge/internal/edgetest"
 	"sightglass/edge/realip"
 	"sightglass/edge/rejection"
 )
@@ -23,7 +24,7 @@ type echoServer struct {
 	reg *prometheus.Registry
 }
 
-// startServer runs until the test ends. proxies is empty or a CIDR.
+// startServer runs a server until the test ends. proxies is empty or a CIDR.
 func startServer(t *testing.T, maxPerAddress int, proxies string, headerTimeout time.Duration) *echoServer {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -63,22 +64,8 @@ func respond(conn net.Conn) {
 	io.Copy(conn, conn)                                              //nolint:errcheck // the client may be gone
 }
 
-// dial connects from an address of the loopback network.
-func (s *echoServer) dial(t *testing.T, from string) net.Conn {
-	t.Helper()
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-	conn, err := dialer.DialContext(t.Context(), "tcp", s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	return conn
-}
-
-// seenAddress sends a connection's first bytes and returns the address that the server sees, or "" if it closes the connection.
+// seenAddress sends a connection's first bytes and returns the address that the server sees, or "" if it closes the
+// connection.
 func seenAddress(t *testing.T, conn net.Conn, first string) string {
 	t.Helper()
 	if _, err := io.WriteString(conn, first); err != nil {
@@ -88,7 +75,7 @@ func seenAddress(t *testing.T, conn net.Conn, first string) string {
 	for b := make([]byte, 1); ; line.Write(b) {
 		_, err := conn.Read(b)
 		if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-			t.Fatal("the server neither responded nor closed the connection")
+			t.Fatal("got neither a response nor a closed connection")
 		}
 		if err != nil {
 			return ""
@@ -107,7 +94,7 @@ func (s *echoServer) expectOneRejected(t *testing.T, why rejection.Reason) {
 	}
 	for _, m := range metrics[0].GetMetric() {
 		if m.GetLabel()[0].GetValue() == string(why) && m.GetCounter().GetValue() != 1 {
-			t.Errorf("%v connections rejected for %q, want 1", m.GetCounter().GetValue(), why)
+			t.Errorf("got %v connections rejected for %q, want 1", m.GetCounter().GetValue(), why)
 		}
 	}
 }
@@ -124,7 +111,7 @@ func (s *echoServer) expectEmpty(t *testing.T) {
 		}
 		select {
 		case <-deadline:
-			t.Fatalf("%d connections of %d addresses are still held", connections, addresses)
+			t.Fatalf("got %d held connections of %d addresses, want none", connections, addresses)
 		case <-poll.C:
 		}
 	}
@@ -134,23 +121,23 @@ func TestListener_LimitsConnectionsPerAddress(t *testing.T) {
 	s := startServer(t, 3, "", time.Minute)
 	var three []net.Conn
 	for range 3 {
-		conn := s.dial(t, "127.0.1.1")
+		conn := edgetest.Dial(t, s.Addr(), "127.0.1.1")
 		if got := seenAddress(t, conn, "x"); got != "127.0.1.1" {
-			t.Fatalf("seen as %q, want 127.0.1.1", got)
+			t.Fatalf("got address %q, want 127.0.1.1", got)
 		}
 		three = append(three, conn)
 	}
-	if got := seenAddress(t, s.dial(t, "127.0.1.1"), "x"); got != "" {
-		t.Errorf("the fourth connection was seen as %q, want it closed", got)
+	if got := seenAddress(t, edgetest.Dial(t, s.Addr(), "127.0.1.1"), "x"); got != "" {
+		t.Errorf("the fourth connection: got address %q, want it closed", got)
 	}
 	s.expectOneRejected(t, rejection.Sockets)
-	if got := seenAddress(t, s.dial(t, "127.0.1.2"), "x"); got != "127.0.1.2" {
-		t.Errorf("another address was seen as %q, want 127.0.1.2", got)
+	if got := seenAddress(t, edgetest.Dial(t, s.Addr(), "127.0.1.2"), "x"); got != "127.0.1.2" {
+		t.Errorf("another address: got %q, want 127.0.1.2", got)
 	}
 	for _, conn := range three {
 		conn.Close()
 	}
-	for seenAddress(t, s.dial(t, "127.0.1.1"), "x") == "" { // until the server sees them closed
+	for seenAddress(t, edgetest.Dial(t, s.Addr(), "127.0.1.1"), "x") == "" { // until the server has released the closed ones
 	}
 }
 
@@ -172,26 +159,26 @@ func TestListener_ProxyProtocol(t *testing.T) {
 		return v2(t, &proxyproto.Header{Command: proxyproto.PROXY, TransportProtocol: family, SourceAddr: tcp(from), DestinationAddr: tcp(to)})
 	}
 	for name, c := range map[string]struct{ from, send, want string }{
-		"v1":                             {"127.0.2.1", "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nx", "198.51.100.1"},
-		"v1 of IPv6":                     {"127.0.2.1", "PROXY TCP6 2001:db8::1 2001:db8::2 4711 80\r\nx", "2001:db8::1"},
-		"v1 of both, as nginx writes it": {"127.0.2.1", "PROXY TCP6 2001:db8::1 192.0.2.1 4711 80\r\nx", "2001:db8::1"},
-		"v1 of nobody":                   {"127.0.2.1", "PROXY UNKNOWN\r\nx", "127.0.2.1"},
-		"v2":                             {"127.0.2.1", proxied(proxyproto.TCPv4, "198.51.100.1", "192.0.2.1") + "x", "198.51.100.1"},
-		"v2 of IPv6":                     {"127.0.2.1", proxied(proxyproto.TCPv6, "2001:db8::1", "2001:db8::2") + "x", "2001:db8::1"},
-		"v2 of IPv4 as IPv6":             {"127.0.2.1", proxied(proxyproto.TCPv6, "::ffff:198.51.100.1", "2001:db8::2") + "x", "198.51.100.1"},
-		"v2 of the proxy":                {"127.0.2.1", v2(t, &proxyproto.Header{Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}) + "x", "127.0.2.1"},
-		"a stranger's v1":                {"127.0.3.1", "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nx", "127.0.3.1"},
-		"a stranger's v2":                {"127.0.3.1", proxied(proxyproto.TCPv4, "198.51.100.1", "192.0.2.1") + "x", "127.0.3.1"},
-		"a stranger's none":              {"127.0.3.1", "x", "127.0.3.1"},
-		"a proxy's none":                 {"127.0.2.1", "GET / HTTP/1.1\r\n\r\n", ""},
-		"a proxy's broken one":           {"127.0.2.1", "PROXY TCP4 198.51.100.1\r\nx", ""},
-		"v1 without an end":              {"127.0.2.1", "PROXY TCP4 " + strings.Repeat("1", 200), ""},
+		"v1":                                {"127.0.2.1", "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nx", "198.51.100.1"},
+		"v1 of IPv6":                        {"127.0.2.1", "PROXY TCP6 2001:db8::1 2001:db8::2 4711 80\r\nx", "2001:db8::1"},
+		"v1 of both, as nginx sends it":     {"127.0.2.1", "PROXY TCP6 2001:db8::1 192.0.2.1 4711 80\r\nx", "2001:db8::1"},
+		"v1 UNKNOWN":                        {"127.0.2.1", "PROXY UNKNOWN\r\nx", "127.0.2.1"},
+		"v2":                                {"127.0.2.1", proxied(proxyproto.TCPv4, "198.51.100.1", "192.0.2.1") + "x", "198.51.100.1"},
+		"v2 of IPv6":                        {"127.0.2.1", proxied(proxyproto.TCPv6, "2001:db8::1", "2001:db8::2") + "x", "2001:db8::1"},
+		"v2 of IPv4 as IPv6":                {"127.0.2.1", proxied(proxyproto.TCPv6, "::ffff:198.51.100.1", "2001:db8::2") + "x", "198.51.100.1"},
+		"v2 of the proxy":                   {"127.0.2.1", v2(t, &proxyproto.Header{Command: proxyproto.LOCAL, TransportProtocol: proxyproto.UNSPEC}) + "x", "127.0.2.1"},
+		"v1 of an untrusted address":        {"127.0.3.1", "PROXY TCP4 198.51.100.1 192.0.2.1 4711 80\r\nx", "127.0.3.1"},
+		"v2 of an untrusted address":        {"127.0.3.1", proxied(proxyproto.TCPv4, "198.51.100.1", "192.0.2.1") + "x", "127.0.3.1"},
+		"no header of an untrusted address": {"127.0.3.1", "x", "127.0.3.1"},
+		"no header of a proxy":              {"127.0.2.1", "GET / HTTP/1.1\r\n\r\n", ""},
+		"a malformed header of a proxy":     {"127.0.2.1", "PROXY TCP4 198.51.100.1\r\nx", ""},
+		"v1 without an end":                 {"127.0.2.1", "PROXY TCP4 " + strings.Repeat("1", 200), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startServer(t, 1, "127.0.2.0/24", time.Minute)
-			conn := s.dial(t, c.from)
+			conn := edgetest.Dial(t, s.Addr(), c.from)
 			if got := seenAddress(t, conn, c.send); got != c.want {
-				t.Errorf("seen as %q, want %q", got, c.want)
+				t.Errorf("got address %q, want %q", got, c.want)
 			}
 			if c.want == "" {
 				s.expectOneRejected(t, rejection.ProxyHeader)
@@ -204,8 +191,8 @@ func TestListener_ProxyProtocol(t *testing.T) {
 
 func TestListener_ClosesOnSlowProxyHeader(t *testing.T) {
 	s := startServer(t, 1, "127.0.2.0/24", 50*time.Millisecond)
-	if got := seenAddress(t, s.dial(t, "127.0.2.1"), "PROXY TC"); got != "" {
-		t.Errorf("seen as %q, want it closed", got)
+	if got := seenAddress(t, edgetest.Dial(t, s.Addr(), "127.0.2.1"), "PROXY TC"); got != "" {
+		t.Errorf("got address %q, want it closed", got)
 	}
 	s.expectOneRejected(t, rejection.ProxyHeader)
 }
@@ -213,17 +200,17 @@ func TestListener_ClosesOnSlowProxyHeader(t *testing.T) {
 // TestListener_CountsClientsNotProxies: a proxy's connections count for its clients.
 func TestListener_CountsClientsNotProxies(t *testing.T) {
 	s := startServer(t, 1, "127.0.2.0/24", time.Minute)
-	first := s.dial(t, "127.0.2.1")
+	first := edgetest.Dial(t, s.Addr(), "127.0.2.1")
 	if got := seenAddress(t, first, "PROXY TCP4 198.51.100.1 192.0.2.1 1 80\r\nx"); got == "" {
-		t.Fatal("the first connection was rejected")
+		t.Fatal("got the first connection rejected, want it accepted")
 	}
-	if got := seenAddress(t, s.dial(t, "127.0.2.1"), "PROXY TCP4 198.51.100.1 192.0.2.1 2 80\r\nx"); got != "" {
-		t.Errorf("the second connection of the same client was seen as %q, want it closed", got)
+	if got := seenAddress(t, edgetest.Dial(t, s.Addr(), "127.0.2.1"), "PROXY TCP4 198.51.100.1 192.0.2.1 2 80\r\nx"); got != "" {
+		t.Errorf("the second connection of the same client: got address %q, want it closed", got)
 	}
 	s.expectOneRejected(t, rejection.Sockets)
-	second := s.dial(t, "127.0.2.1")
+	second := edgetest.Dial(t, s.Addr(), "127.0.2.1")
 	if got := seenAddress(t, second, "PROXY TCP4 198.51.100.2 192.0.2.1 3 80\r\nx"); got == "" {
-		t.Error("another client was rejected")
+		t.Error("got another client rejected, want it accepted")
 	}
 	first.Close()
 	second.Close()

@@ -21,15 +21,15 @@ func TestLowerRun_IsLongEnough(t *testing.T) {
 		received []received
 		want     bool
 	}{
-		"for long enough":                  {[]received{{"5", 1, enough}}, true},
-		"not for long enough":              {[]received{{"5", 1, enough - 1}}, false},
-		"the higher epoch in between":      {[]received{{"5", 1, enough - 1}, {"7", 9, 1}, {"5", 50, enough - 1}}, false},
-		"a snapshot that is shown already": {[]received{{"5", 1, enough - 1}, {"7", 8, 1}, {"5", 50, enough - 1}}, false},
-		"an epoch higher still":            {[]received{{"5", 1, enough - 1}, {"8", 1, 1}, {"5", 50, enough - 1}}, false},
-		"the next leader":                  {[]received{{"5", 1, enough - 1}, {"6", 1, 1}}, true},
-		"back to an epoch before":          {[]received{{"6", 1, enough - 1}, {"5", 50, 1}}, false},
-		"the same again and again":         {[]received{{"5", 1, 1}, {"5", 1, 1}, {"5", 1, enough - 2}, {"5", 1, 1}}, false},
-		"after a silence":                  {[]received{{"5", 1, enough - 1}, pause, {"5", 50, 1}}, false},
+		"for long enough":                         {[]received{{"5", 1, enough}}, true},
+		"not for long enough":                     {[]received{{"5", 1, enough - 1}}, false},
+		"the higher epoch in between":             {[]received{{"5", 1, enough - 1}, {"7", 9, 1}, {"5", 50, enough - 1}}, false},
+		"a repeated snapshot of the higher epoch": {[]received{{"5", 1, enough - 1}, {"7", 8, 1}, {"5", 50, enough - 1}}, false},
+		"an epoch higher still":                   {[]received{{"5", 1, enough - 1}, {"8", 1, 1}, {"5", 50, enough - 1}}, false},
+		"the next leader":                         {[]received{{"5", 1, enough - 1}, {"6", 1, 1}}, true},
+		"back to an epoch before":                 {[]received{{"6", 1, enough - 1}, {"5", 50, 1}}, false},
+		"a repeated snapshot":                     {[]received{{"5", 1, 1}, {"5", 1, 1}, {"5", 1, enough - 2}, {"5", 1, 1}}, false},
+		"after a silence":                         {[]received{{"5", 1, enough - 1}, pause, {"5", 50, 1}}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -48,7 +48,7 @@ func TestLowerRun_IsLongEnough(t *testing.T) {
 					}
 				}
 				if got := lower.isLongEnough(); got != c.want {
-					t.Errorf("long enough: %v, want %v", got, c.want)
+					t.Errorf("got long enough: %v, want %v", got, c.want)
 				}
 			})
 		})

@@ -30,10 +30,10 @@ func expectStatus(t *testing.T, delivered <-chan *Update, want contract.Status) 
 	select {
 	case u := <-delivered:
 		if got := u.Snapshot.Status; got != want {
-			t.Fatalf("got an update that is %s, want %s", got, want)
+			t.Fatalf("got a %s update, want %s", got, want)
 		}
 	default:
-		t.Fatalf("got no update, want one that is %s", want)
+		t.Fatalf("got no update, want a %s one", want)
 	}
 }
 
@@ -42,7 +42,7 @@ func expectNone(t *testing.T, delivered <-chan *Update) {
 	synctest.Wait()
 	select {
 	case u := <-delivered:
-		t.Fatalf("got an update that is %s, want none", u.Snapshot.Status)
+		t.Fatalf("got a %s update, want none", u.Snapshot.Status)
 	default:
 	}
 }

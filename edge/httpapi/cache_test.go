@@ -11,10 +11,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// A hung is a Redis that answers nothing until it is released, and then with an error.
+// A hung is a Redis that does not respond until it is released, and then returns an error.
 type hung struct {
 	fetches atomic.Int32
-	waiting chan struct{} // gets one for each fetch
+	waiting chan struct{} // receives a value for each fetch
 	release chan struct{}
 }
 
@@ -24,7 +24,7 @@ func (h *hung) fetch(context.Context) (int, error) {
 	h.fetches.Add(1)
 	h.waiting <- struct{}{}
 	<-h.release
-	return 0, errors.New("no answer")
+	return 0, errors.New("no response")
 }
 
 func newCache(fetch func(context.Context) (int, error)) *cache[int] {
@@ -34,8 +34,8 @@ func newCache(fetch func(context.Context) (int, error)) *cache[int] {
 	}
 }
 
-// TestCache_NobodyQueuesBehindAHungRedis: one request fetches, and all others get the cached value.
-func TestCache_NobodyQueuesBehindAHungRedis(t *testing.T) {
+// TestCache_HungRedisBlocksNoRequest: one request fetches, and all others get the cached value.
+func TestCache_HungRedisBlocksNoRequest(t *testing.T) {
 	const known = 7
 	now, redis := time.Unix(1000, 0), newHung()
 	c := newCache(func(context.Context) (int, error) { return known, nil })
@@ -47,32 +47,32 @@ func TestCache_NobodyQueuesBehindAHungRedis(t *testing.T) {
 	var one sync.WaitGroup
 	one.Go(func() {
 		if v, err := c.get(t.Context(), later); err != nil || v.value != known {
-			t.Errorf("the request that fetched got %v, %v", v, err)
+			t.Errorf("the fetching request: got %v, %v, want the cached value", v, err)
 		}
 	})
 	<-redis.waiting
-	for range 20 { // none of them waits, or this would never end
+	for range 20 { // a waiting request would block the test
 		if v, err := c.get(t.Context(), later); err != nil || v.value != known {
-			t.Errorf("got %v, %v", v, err)
+			t.Errorf("got %v, %v, want the cached value", v, err)
 		}
 	}
 	close(redis.release)
 	one.Wait()
 	if n := redis.fetches.Load(); n != 1 {
-		t.Errorf("redis was asked %d times", n)
+		t.Errorf("got %d fetches, want 1", n)
 	}
 }
 
-// TestCache_AllWaitForTheFirstFetch: while nothing is known one request fetches, and its result is everyone's, however long
-// it took.
-func TestCache_AllWaitForTheFirstFetch(t *testing.T) {
+// TestCache_RequestsWaitForFirstFetch: without a value one request fetches, and all requests get its result, however
+// long it takes.
+func TestCache_RequestsWaitForFirstFetch(t *testing.T) {
 	now, redis := time.Unix(1000, 0), newHung()
 	c := newCache(redis.fetch)
 	var readers sync.WaitGroup
 	for range 20 {
 		readers.Go(func() {
 			if _, err := c.get(t.Context(), now); !errors.Is(err, errUnavailable) {
-				t.Errorf("got %v", err)
+				t.Errorf("got %v, want errUnavailable", err)
 			}
 		})
 	}
@@ -80,12 +80,12 @@ func TestCache_AllWaitForTheFirstFetch(t *testing.T) {
 	close(redis.release)
 	readers.Wait()
 	if n := redis.fetches.Load(); n != 1 {
-		t.Errorf("redis was asked %d times", n)
+		t.Errorf("got %d fetches, want 1", n)
 	}
 }
 
-// TestCache_ResponsesLiveAsLongAsTheValue: an unchanged value keeps its responses over fetches, a new one starts without.
-func TestCache_ResponsesLiveAsLongAsTheValue(t *testing.T) {
+// TestCache_ResponsesExpireWithValue: an unchanged value keeps its responses across fetches; a new value has none.
+func TestCache_ResponsesExpireWithValue(t *testing.T) {
 	now, value := time.Unix(1000, 0), 7
 	c := newCache(func(context.Context) (int, error) { return value, nil })
 	responseAt := func(now time.Time) *Response {
@@ -97,15 +97,15 @@ func TestCache_ResponsesLiveAsLongAsTheValue(t *testing.T) {
 	}
 	first := responseAt(now)
 	if again := responseAt(now.Add(time.Minute)); again != first {
-		t.Error("a fetch of the same value dropped its response")
+		t.Error("got no response after a fetch of the same value, want the cached one")
 	}
 	value++
 	if again := responseAt(now.Add(2 * time.Minute)); again == first {
-		t.Error("a new value has the old one's response")
+		t.Error("got the old value's response, want a new one")
 	}
 }
 
-// TestCache_FetchesOncePerTTL, also when the clock steps back.
+// TestCache_FetchesOncePerTTL: also when the clock steps back.
 func TestCache_FetchesOncePerTTL(t *testing.T) {
 	now, fetches := time.Unix(1000, 0), 0
 	c := newCache(func(context.Context) (int, error) { fetches++; return fetches, nil })

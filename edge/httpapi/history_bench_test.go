@@ -6,8 +6,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// BenchmarkHistoryResponse is what a change in the history costs an edge, once for all requests: a day of it, built and
-// compressed.
+// BenchmarkHistoryResponse measures an edge's cost of a changed history, once for all requests: building and
+// compressing a day.
 func BenchmarkHistoryResponse(b *testing.B) {
 	entries := make([]contract.HistoryEntry, 24*60*60/contract.HistorySlot)
 	for i := range entries {

@@ -8,7 +8,7 @@ func TestResponse_IfNoneMatch(t *testing.T) {
 		`"b", W/"c" ,"a"`: true, `"b","c"`: false, `a`: false, `"ab"`: false, `w/"a"`: false, `"a-br"`: false,
 	} {
 		if got := matches(header, "a"); got != want {
-			t.Errorf("If-None-Match: %s: got %v", header, got)
+			t.Errorf("If-None-Match: %s: got %v, want %v", header, got, want)
 		}
 	}
 }
@@ -19,7 +19,7 @@ func TestResponse_AcceptEncoding(t *testing.T) {
 		`deflate, br`: false, `identity`: false, `*`: true, `*;q=0`: false, `gzip;q=0, *`: false, `*;q=0, gzip`: true,
 	} {
 		if got := acceptsGzip(header); got != want {
-			t.Errorf("Accept-Encoding: %s: got %v", header, got)
+			t.Errorf("Accept-Encoding: %s: got %v, want %v", header, got, want)
 		}
 	}
 }

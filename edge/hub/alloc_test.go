@@ -14,7 +14,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// hubWithClients makes a hub with so many clients of each codec. Nobody reads at the other ends: the kernel's buffers do.
+// hubWithClients makes a hub with the given number of clients per codec. The other ends do not read: the kernel
+// buffers.
 func hubWithClients(tb testing.TB, each int) *Hub {
 	tb.Helper()
 	h := New(Options{
@@ -64,7 +65,7 @@ func someFrames(tb testing.TB, n int) (frames []*frame) {
 	return frames
 }
 
-// TestFanOut_AllocatesNothingPerClient compares ticks for few clients with ticks for many.
+// TestFanOut_AllocatesNothingPerClient compares the allocations per tick for few and for many clients.
 func TestFanOut_AllocatesNothingPerClient(t *testing.T) {
 	perTick := func(each int) float64 {
 		const ticks = 20
@@ -78,11 +79,11 @@ func TestFanOut_AllocatesNothingPerClient(t *testing.T) {
 		})
 	}
 	if few, many := perTick(1), perTick(50); many > few {
-		t.Errorf("%v allocations a tick for 6 clients, %v for 300: want no more", few, many)
+		t.Errorf("got %v allocations per tick for 6 clients and %v for 300, want no more", few, many)
 	}
 }
 
-// BenchmarkFanOut is the cost of one client and tick: a system call and little else.
+// BenchmarkFanOut measures the cost of one client and tick: a system call and little else.
 func BenchmarkFanOut(b *testing.B) {
 	h := hubWithClients(b, 100)
 	frames := someFrames(b, 2)
@@ -128,7 +129,7 @@ func TestShard_VisitsEveryClientWhileOthersLeave(t *testing.T) {
 			})
 			for c, visits := range stays {
 				if visits == 0 {
-					t.Errorf("the client in place %d was skipped", c.place)
+					t.Errorf("got the client in place %d skipped, want it visited", c.place)
 				}
 			}
 		})

@@ -13,7 +13,7 @@ func FuzzPongTo(f *testing.F) {
 	f.Add([]byte(`nonsense`))
 	f.Fuzz(func(t *testing.T, message []byte) {
 		if pong, ok := pongTo(message); ok && !json.Valid(pong) {
-			t.Errorf("%q was answered with %q, which is not JSON", message, pong)
+			t.Errorf("%q: got %q, want JSON", message, pong)
 		}
 	})
 }

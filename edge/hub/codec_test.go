@@ -13,7 +13,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// points are n of them from a number on; each has a price of its own.
+// points returns n points from a number on; each has a different price.
 func points(from, n int) []contract.Point {
 	all := make([]contract.Point, n)
 	for i := range all {
@@ -40,7 +40,7 @@ func newFrame(t testing.TB, json []byte, before *frame) *frame {
 	return &frame{Update: u}
 }
 
-// stale is the frame that marks f as the last one known. Like the feed's, it has no base.
+// stale is the frame that marks f's snapshot as stale. Like the feed's, it has no base.
 func stale(t testing.TB, f *frame) *frame {
 	t.Helper()
 	s := *f.Snapshot
@@ -48,11 +48,11 @@ func stale(t testing.TB, f *frame) *frame {
 	return newFrame(t, s.AppendJSON(nil), nil)
 }
 
-// open takes a server's frame apart, as a client does.
+// open decodes a server's frame, as a client does.
 func open(t testing.TB, frame []byte) (json []byte) {
 	t.Helper()
 	if frame[0]&0x8f != 0x81 || frame[1]&0x80 != 0 {
-		t.Fatalf("it begins with %x: want a whole text message without a mask", frame[:2])
+		t.Fatalf("got first bytes %x, want an unfragmented text message without a mask", frame[:2])
 	}
 	payload, length := frame[2:], int(frame[1])
 	switch length {
@@ -62,7 +62,7 @@ func open(t testing.TB, frame []byte) (json []byte) {
 		payload, length = frame[10:], int(binary.BigEndian.Uint64(frame[2:]))
 	}
 	if len(payload) != length {
-		t.Fatalf("%d bytes of payload, the header says %d", len(payload), length)
+		t.Fatalf("got %d bytes of payload, want the header's %d", len(payload), length)
 	}
 	if frame[0]&0x40 == 0 {
 		return payload
@@ -92,31 +92,31 @@ func TestEncodings_CarryTheSnapshot(t *testing.T) {
 
 func TestEncodings_DeflatedIsSmall(t *testing.T) {
 	if got := len(newFrame(t, encoded("1", 1, points(0, 1000)), nil).as(plainDeflated)); got > 15_000 {
-		t.Errorf("%d bytes, want at most 15,000", got)
+		t.Errorf("got %d bytes, want at most 15,000", got)
 	}
 }
 
 func TestCodec_SendsDeltaOnlyToClientsWithTheBase(t *testing.T) {
 	first := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
 	second := newFrame(t, encoded("1", 2, points(8, 1000)), first)
-	stranger := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
+	other := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
 	gone := stale(t, second)
 	live := newFrame(t, encoded("1", 3, points(16, 1000)), gone)
 	for name, c := range map[string]struct {
 		has, gets *frame
 		want      bool
 	}{
-		"has the one before":           {first, second, true},
-		"has another with its seq":     {stranger, second, false},
-		"has the same":                 {second, second, false},
-		"the first of all":             {stranger, first, false},
-		"a stale mark":                 {second, gone, false},
-		"has the stale one":            {gone, live, true},
-		"has the one before the stale": {second, live, false},
-		"another epoch":                {live, newFrame(t, encoded("2", 4, points(24, 1000)), live), false},
-		"a seq was skipped":            {live, newFrame(t, encoded("1", 5, points(24, 1000)), live), false},
-		"nothing in common":            {live, newFrame(t, encoded("1", 4, points(5000, 1000)), live), false},
-		"the first points":             {newFrame(t, encoded("1", 1, nil), nil), nil, true},
+		"has the base":                           {first, second, true},
+		"has another snapshot of the base's seq": {other, second, false},
+		"has the same snapshot":                  {second, second, false},
+		"the first of all":                       {other, first, false},
+		"a stale mark":                           {second, gone, false},
+		"has the stale base":                     {gone, live, true},
+		"has the base before the stale one":      {second, live, false},
+		"another epoch":                          {live, newFrame(t, encoded("2", 4, points(24, 1000)), live), false},
+		"a seq was skipped":                      {live, newFrame(t, encoded("1", 5, points(24, 1000)), live), false},
+		"no common points":                       {live, newFrame(t, encoded("1", 4, points(5000, 1000)), live), false},
+		"the first points":                       {newFrame(t, encoded("1", 1, nil), nil), nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.gets == nil {
@@ -124,13 +124,13 @@ func TestCodec_SendsDeltaOnlyToClientsWithTheBase(t *testing.T) {
 			}
 			e, got := webSocketCodecs[1][0].pick(c.gets, c.has.ID)
 			if (e == deltaText) != c.want {
-				t.Errorf("got %s, %.100q", e.label, got)
+				t.Errorf("got %s, %.100q, want a delta: %v", e.label, got, c.want)
 			}
 		})
 	}
 }
 
-// TestFrame_EncodingIsBuiltOnce: however many ask at once, all are given the same bytes.
+// TestFrame_EncodingIsBuiltOnce: concurrent requests get the same bytes.
 func TestFrame_EncodingIsBuiltOnce(t *testing.T) {
 	f := newFrame(t, encoded("1", 1, points(0, 1000)), nil)
 	var got [20]*byte
@@ -141,7 +141,7 @@ func TestFrame_EncodingIsBuiltOnce(t *testing.T) {
 	wg.Wait()
 	for _, p := range got {
 		if p != got[0] {
-			t.Fatal("it was built more than once")
+			t.Fatal("got another buffer, want the encoding built once")
 		}
 	}
 }

@@ -13,11 +13,12 @@ import (
 	"time"
 
 	"sightglass/edge/hub"
+	"sightglass/edge/internal/edgetest"
 	"sightglass/shared/contract"
 )
 
-// serveEvents hands connections of a real listener to the hub, after their request was read, and returns its address.
-// A query of "delta" asks for deltas.
+// serveEvents passes connections of a real listener to the hub after reading their request, and returns the address.
+// The query "delta" requests deltas.
 func serveEvents(t testing.TB, h *hub.Hub) string {
 	t.Helper()
 	ln, err := (&net.ListenConfig{Control: smallBuffer}).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -73,7 +74,7 @@ func dialEvents(t testing.TB, addr, query string, narrow bool) *eventClient {
 	return &eventClient{Conn: conn, response: response, body: bufio.NewReader(response.Body)}
 }
 
-// next reads an event; io.EOF at the end of the stream.
+// next reads an event. It returns io.EOF at the end of the stream.
 func (c *eventClient) next(t testing.TB) (e event, err error) {
 	t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
@@ -102,19 +103,19 @@ func (c *eventClient) next(t testing.TB) (e event, err error) {
 	}
 }
 
-// TestEvents_CarryTheSameSnapshots is TestHub_EveryProtocolCarriesTheSameSnapshots for events: one client reads all the
-// time, one only now and then.
-func TestEvents_CarryTheSameSnapshots(t *testing.T) {
+// TestEvents_CarrySameSnapshots is TestHub_EveryProtocolCarriesSameSnapshots for events: one client reads continuously,
+// one rarely.
+func TestEvents_CarrySameSnapshots(t *testing.T) {
 	for query, names := range map[string]string{"": "snapshot", "delta": "keyframe delta"} {
 		t.Run(names, func(t *testing.T) {
 			h, _, reg := serve(t, patient())
 			addr := serveEvents(t, h)
 			r := newSimulation(7)
 			quick, slow := dialEvents(t, addr, query, false), dialEvents(t, addr, query, true)
-			until(t, "both to join", func() bool { return h.Len() == 2 })
+			edgetest.Until(t, "both to join", func() bool { return h.Len() == 2 })
 			replicas := map[*eventClient]*contract.Replica{quick: {}, slow: {}}
 			seen := make(map[string]int)
-			// upTo reads until the client has the snapshot with a name.
+			// upTo reads until the client has the named snapshot.
 			upTo := func(c *eventClient, last string) {
 				for {
 					e, err := c.next(t)
@@ -127,10 +128,10 @@ func TestEvents_CarryTheSameSnapshots(t *testing.T) {
 						s, err = replicas[c].Take([]byte(e.data))
 					}
 					if err != nil {
-						t.Fatalf("%v: %.100q", err, e.data)
+						t.Fatalf("got %v from the event %.100q, want a snapshot", err, e.data)
 					}
 					if got, want := string(s.AppendJSON(nil)), r.carried(s); got != want {
-						t.Fatalf("%s is %.100q, the plain protocol has %.100q", name(s), got, want)
+						t.Fatalf("%s: got %.100q, want the plain protocol's %.100q", name(s), got, want)
 					}
 					if want := fmt.Sprintf("%s-%d", s.Epoch, s.Seq); e.id != want || !strings.Contains(names, e.name) {
 						t.Fatalf("got event %q with id %q, want %q with %q", e.name, e.id, names, want)
@@ -150,14 +151,14 @@ func TestEvents_CarryTheSameSnapshots(t *testing.T) {
 				h.Broadcast(u)
 				upTo(quick, name(u.Snapshot))
 			}
-			for range 20 { // the slow client is in the middle of a frame, and must skip to the last of these
+			for range 20 { // the slow client is in the middle of a frame, and must skip to the last of these frames
 				h.Broadcast(r.next(t))
 			}
 			last := r.next(t)
 			h.Broadcast(last)
 			upTo(slow, name(last.Snapshot))
 			if gauge(t, reg, "sightglass_client_skipped_total") == 0 {
-				t.Error("no snapshot was skipped: something queues for the slow client")
+				t.Error("got every snapshot at the slow client, want some skipped")
 			}
 			if query == "delta" && seen["delta"] < seen["keyframe"] {
 				t.Errorf("got %v, want more deltas than keyframes", seen)
@@ -195,65 +196,65 @@ func TestEvents_RejectionsAreHTTPErrors(t *testing.T) {
 					second.response.Header.Get("Retry-After"), body, c.want, c.retryAfter, want)
 			}
 			first.Close()
-			until(t, "the first to leave", func() bool { return h.Len() == 0 })
+			edgetest.Until(t, "the first to leave", func() bool { return h.Len() == 0 })
 			if _, err := dialEvents(t, addr, "", false).next(t); err != nil {
-				t.Errorf("after the first left: %v", err)
+				t.Errorf("after the first left: got %v, want a stream", err)
 			}
 		})
 	}
 }
 
-func TestEvents_DrainSaysWhy(t *testing.T) {
+func TestEvents_DrainSendsReason(t *testing.T) {
 	h, _, reg := serve(t, patient())
 	c := dialEvents(t, serveEvents(t, h), "", false)
-	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 	go h.Drain(0, time.Minute)
 	e, err := c.next(t)
 	if want := `{"code":1001,"reason":"edge is draining, please reconnect"}`; err != nil || e.name != "close" || e.data != want {
 		t.Errorf("got %+v, %v, want a close event with %s", e, err, want)
 	}
 	if _, err := c.next(t); !errors.Is(err, io.EOF) {
-		t.Errorf("after the close event: %v, want the end", err)
+		t.Errorf("after the close event: got %v, want the end", err)
 	}
 	c.Close()
 	expectClosed(t, reg, "1001")
 }
 
-func TestEvents_ClientsAreHeldToTheSameRules(t *testing.T) {
+func TestEvents_LimitsApply(t *testing.T) {
 	t.Run("accepts nothing", func(t *testing.T) {
 		o := patient()
 		o.WriteTimeout = 100 * time.Millisecond
 		h, _, reg := serve(t, o)
 		dialEvents(t, serveEvents(t, h), "", false)
-		until(t, "the client to join", func() bool { return h.Len() == 1 })
+		edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 		for seq := uint64(1); h.Len() > 0; seq++ {
 			h.Broadcast(frame(t, seq, 1000))
 		}
 		expectClosed(t, reg, "4008")
 	})
-	t.Run("sends without end", func(t *testing.T) {
+	t.Run("sends endlessly", func(t *testing.T) {
 		h, _, reg := serve(t, patient())
 		c := dialEvents(t, serveEvents(t, h), "", false)
-		go io.Copy(c.Conn, strings.NewReader(strings.Repeat("x", 1<<20))) //nolint:errcheck // it is cut off
+		go io.Copy(c.Conn, strings.NewReader(strings.Repeat("x", 1<<20))) //nolint:errcheck // the connection is closed
 		expectClosed(t, reg, "1008")
 	})
-	t.Run("hangs up", func(t *testing.T) {
+	t.Run("closes", func(t *testing.T) {
 		h, _, reg := serve(t, patient())
 		dialEvents(t, serveEvents(t, h), "", false).Close()
 		expectClosed(t, reg, "left")
 	})
-	t.Run("is silent, and stays", func(t *testing.T) {
+	t.Run("is silent and stays", func(t *testing.T) {
 		o := patient()
 		o.PingInterval = 50 * time.Millisecond
 		h, _, _ := serve(t, o)
 		c := dialEvents(t, serveEvents(t, h), "", false)
-		until(t, "the client to join", func() bool { return h.Len() == 1 })
-		go func() { // a WebSocket that answered no ping would be gone by the third
-			until(t, "four pings", func() bool { return c.comments.Load() >= 4 })
+		edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
+		go func() { // a WebSocket client without pongs would be closed by the third
+			edgetest.Until(t, "four pings", func() bool { return c.comments.Load() >= 4 })
 			h.Broadcast(frame(t, 1, 0))
 		}()
 		if e, err := c.next(t); err != nil || e.id != "1-1" {
-			t.Errorf("got %+v, %v", e, err)
+			t.Errorf("got %+v, %v, want a snapshot", e, err)
 		}
 	})
 }

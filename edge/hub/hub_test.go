@@ -19,11 +19,12 @@ import (
 
 	"sightglass/edge/feed"
 	"sightglass/edge/hub"
+	"sightglass/edge/internal/edgetest"
 	"sightglass/edge/ws"
 	"sightglass/shared/contract"
 )
 
-// frame makes a snapshot's frame; padding makes it as large as one with many points.
+// frame makes an update with a snapshot of the given number of points.
 func frame(t testing.TB, seq uint64, points int) *feed.Update {
 	t.Helper()
 	s := &contract.Snapshot{
@@ -37,7 +38,7 @@ func frame(t testing.TB, seq uint64, points int) *feed.Update {
 	return f
 }
 
-// serve runs a hub behind a real server and gives its URL.
+// serve runs a hub behind a real server and returns the URL.
 func serve(t testing.TB, o hub.Options) (*hub.Hub, string, *prometheus.Registry) {
 	t.Helper()
 	return serveLogged(t, o, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})))
@@ -60,7 +61,7 @@ func serveLogged(t testing.TB, o hub.Options, log *slog.Logger) (*hub.Hub, strin
 	running.Go(func() error { h.Run(ctx); return nil })
 	running.Go(func() error { return app.Listener(ln) })
 	t.Cleanup(func() {
-		h.Drain(0, 0) // those that are still here are cut off
+		h.Drain(0, 0) // disconnects the remaining clients
 		stop()
 		if err := errors.Join(app.Shutdown(), running.Wait()); err != nil {
 			t.Error(err)
@@ -71,7 +72,7 @@ func serveLogged(t testing.TB, o hub.Options, log *slog.Logger) (*hub.Hub, strin
 
 var loopback = netip.MustParseAddr("127.0.0.1")
 
-// smallBuffer bounds what the kernel takes for a client, as the edge does.
+// smallBuffer limits the kernel's send buffer per client, as the edge does.
 func smallBuffer(_, _ string, raw syscall.RawConn) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) {
@@ -95,7 +96,7 @@ func dial(t testing.TB, url string, compressed bool) *websocket.Conn {
 	return conn
 }
 
-// read gives the next message, or the code with which the hub closed.
+// read returns the next message, or the hub's close code.
 func read(t testing.TB, conn *websocket.Conn) (message string, code int) {
 	t.Helper()
 	if err := conn.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
@@ -118,21 +119,6 @@ func expect(t testing.TB, conn *websocket.Conn, f *feed.Update) {
 	}
 }
 
-// until polls a condition of the running hub.
-func until(t testing.TB, what string, met func() bool) {
-	t.Helper()
-	deadline := time.After(30 * time.Second)
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for !met() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited 30 s for %s", what)
-		case <-poll.C:
-		}
-	}
-}
-
 func TestHub_SendsNewestAtOnceThenEach(t *testing.T) {
 	for name, compressed := range map[string]bool{"plain": false, "compressed": true} {
 		t.Run(name, func(t *testing.T) {
@@ -150,20 +136,20 @@ func TestHub_SendsNewestAtOnceThenEach(t *testing.T) {
 func TestHub_ClientBeforeFirstSnapshot(t *testing.T) {
 	h, url, _ := serve(t, patient())
 	conn := dial(t, url, false)
-	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 	f := frame(t, 1, 0)
 	h.Broadcast(f)
 	expect(t, conn, f)
 }
 
-// TestHub_SlowClientSkipsToNewest: one that reads nothing for a while gets what fitted into the kernel's buffers and then the
-// newest, and another one is given each frame meanwhile.
+// TestHub_SlowClientSkipsToNewest: a client that pauses reading gets the frames in the kernel's buffers and then the
+// newest one, while another client gets every frame.
 func TestHub_SlowClientSkipsToNewest(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	slow, quick := dial(t, url, false), dial(t, url, false)
 	const last = 500
 	for seq := uint64(1); seq <= last; seq++ {
-		f := frame(t, seq, 1000) // 40 kB: some hundreds are more than any buffer holds
+		f := frame(t, seq, 1000) // 40 kB: hundreds of them exceed any buffer
 		h.Broadcast(f)
 		expect(t, quick, f)
 	}
@@ -173,27 +159,27 @@ func TestHub_SlowClientSkipsToNewest(t *testing.T) {
 		messages++
 	}
 	if messages == last {
-		t.Error("the slow client was sent everything: something queues for it")
+		t.Error("got every frame at the slow client, want some skipped")
 	}
 	if skipped, err := testutil.GatherAndCount(reg, "sightglass_client_skipped_total"); err != nil || skipped != 1 {
-		t.Errorf("skipped frames are not counted: %v", err)
+		t.Errorf("got no skipped frames counted, want some: %v", err)
 	}
 }
 
-// TestHub_PingsSilentClient: one that gets nothing is pinged, so that it and the proxies see that the line is alive, and
-// stays as long as it answers.
+// TestHub_PingsSilentClient: without frames the hub pings a client, so that the client and proxies keep the connection,
+// and keeps it as long as it answers.
 func TestHub_PingsSilentClient(t *testing.T) {
 	o := patient()
 	o.PingInterval = 250 * time.Millisecond
 	h, url, _ := serve(t, o)
 	conn := dial(t, url, false)
-	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 	var pings atomic.Int32
 	answer := conn.PingHandler()
 	conn.SetPingHandler(func(data string) error { pings.Add(1); return answer(data) })
 	f := frame(t, 1, 0)
-	go func() { // one that did not answer would be gone by the third
-		until(t, "four pings", func() bool { return pings.Load() >= 4 })
+	go func() { // a client without pongs would be closed by the third
+		edgetest.Until(t, "four pings", func() bool { return pings.Load() >= 4 })
 		h.Broadcast(f)
 	}()
 	expect(t, conn, f)
@@ -203,8 +189,8 @@ func TestHub_DisconnectsClientThatAcceptsNothing(t *testing.T) {
 	o := patient()
 	o.WriteTimeout = 100 * time.Millisecond
 	h, url, reg := serve(t, o)
-	dial(t, url, false) // and never reads
-	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	dial(t, url, false) // never reads
+	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 	for seq := uint64(1); h.Len() > 0; seq++ {
 		h.Broadcast(frame(t, seq, 1000))
 	}
@@ -216,17 +202,17 @@ func TestHub_DisconnectsClientThatAnswersNoPings(t *testing.T) {
 	o.PingInterval = 50 * time.Millisecond
 	h, url, reg := serve(t, o)
 	dial(t, url, false) // reads nothing, so it answers no ping
-	until(t, "the client to join and be dropped", func() bool {
+	edgetest.Until(t, "the client to join and be dropped", func() bool {
 		return gauge(t, reg, "sightglass_client_closed_total") == 1 && h.Len() == 0
 	})
 	expectClosed(t, reg, "4008")
 }
 
-// expectClosed waits until one connection has ended, with the code.
+// expectClosed waits until one connection has ended with the code.
 func expectClosed(t testing.TB, reg *prometheus.Registry, code string) {
 	t.Helper()
 	const name = "sightglass_client_closed_total"
-	until(t, "one closed with "+code, func() bool {
+	edgetest.Until(t, "one closed with "+code, func() bool {
 		return labelled(t, reg, name, code) == 1 && gauge(t, reg, name) == 1
 	})
 }
@@ -243,12 +229,12 @@ func TestHub_EnforcesLimits(t *testing.T) {
 			o.MaxPerAddress, o.MaxClients = c.perAddress, c.inAll
 			h, url, _ := serve(t, o)
 			first := dial(t, url, false)
-			until(t, "the first to join", func() bool { return h.Len() == 1 })
+			edgetest.Until(t, "the first to join", func() bool { return h.Len() == 1 })
 			if _, code := read(t, dial(t, url, false)); code != c.want {
-				t.Errorf("the second was closed with %d, want %d", code, c.want)
+				t.Errorf("the second: got close code %d, want %d", code, c.want)
 			}
 			first.Close()
-			until(t, "the first to leave", func() bool { return h.Len() == 0 })
+			edgetest.Until(t, "the first to leave", func() bool { return h.Len() == 0 })
 			f := frame(t, 1, 0)
 			h.Broadcast(f)
 			expect(t, dial(t, url, false), f)
@@ -256,10 +242,10 @@ func TestHub_EnforcesLimits(t *testing.T) {
 	}
 }
 
-func TestDrain_TellsEveryClient(t *testing.T) {
+func TestDrain_ClosesEveryClientWith1001(t *testing.T) {
 	h, url, _ := serve(t, patient())
 	clients := []*websocket.Conn{dial(t, url, false), dial(t, url, true)}
-	until(t, "both to join", func() bool { return h.Len() == 2 })
+	edgetest.Until(t, "both to join", func() bool { return h.Len() == 2 })
 	drained := make(chan struct{})
 	go func() {
 		defer close(drained)
@@ -267,21 +253,21 @@ func TestDrain_TellsEveryClient(t *testing.T) {
 	}()
 	for _, conn := range clients {
 		if _, code := read(t, conn); code != websocket.CloseGoingAway {
-			t.Errorf("closed with %d, want 1001", code)
+			t.Errorf("got close code %d, want 1001", code)
 		}
 	}
 	<-drained
 	if _, code := read(t, dial(t, url, false)); code != websocket.CloseGoingAway {
-		t.Errorf("one that came later was closed with %d, want 1001", code)
+		t.Errorf("a later client: got close code %d, want 1001", code)
 	}
 }
 
-func TestDrain_CutsOffClientsThatStay(t *testing.T) {
+func TestDrain_DisconnectsClientsThatStay(t *testing.T) {
 	h, url, _ := serve(t, patient())
-	dial(t, url, false) // reads nothing, so it does not hear that it should go
-	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	dial(t, url, false) // reads nothing, so it does not answer the close frame
+	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 	h.Drain(0, 50*time.Millisecond)
 	if n := h.Len(); n != 0 {
-		t.Errorf("%d clients after the drain", n)
+		t.Errorf("got %d clients after the drain, want none", n)
 	}
 }

@@ -1,52 +1,21 @@
 package hub_test
 
 import (
-	"bytes"
-	"encoding/json"
 	"log/slog"
-	"sync"
 	"testing"
 
 	"github.com/fasthttp/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/edge/hub"
+	"sightglass/edge/internal/edgetest"
 )
 
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// find gives the attributes of the first line with a message; nil if there is none.
-func (l *lines) find(t testing.TB, message string) map[string]any {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range bytes.Lines(l.text.Bytes()) {
-		var attrs map[string]any
-		if err := json.Unmarshal(line, &attrs); err != nil {
-			t.Fatalf("%v: %s", err, line)
-		}
-		if attrs["msg"] == message {
-			return attrs
-		}
-	}
-	return nil
-}
-
 func TestHub_LogsConnections(t *testing.T) {
-	var log lines
+	var log edgetest.Log
 	h, url, reg := serveLogged(t, patient(), slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	conn := dial(t, url, true)
-	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 	f := frame(t, 1, 10)
 	h.Broadcast(f)
 	expect(t, conn, f)
@@ -57,14 +26,14 @@ func TestHub_LogsConnections(t *testing.T) {
 	if err := conn.WriteMessage(websocket.BinaryMessage, ping); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the client to leave", func() bool { return log.find(t, "client left") != nil })
-	joined, left := log.find(t, "client joined"), log.find(t, "client left")
+	edgetest.Until(t, "the client to leave", func() bool { return log.Find(t, "client left") != nil })
+	joined, left := log.Find(t, "client joined"), log.Find(t, "client left")
 	for _, c := range []struct {
 		key  string
 		want any
 	}{{"addr", "127.0.0.1"}, {"protocol", "plain_deflated"}} {
 		if joined[c.key] != c.want || left[c.key] != c.want {
-			t.Errorf("%s: %v on joining, %v on leaving, want %v", c.key, joined[c.key], left[c.key], c.want)
+			t.Errorf("%s: got %v on joining and %v on leaving, want %v", c.key, joined[c.key], left[c.key], c.want)
 		}
 	}
 	if left["code"] != 1003.0 || left["reason"] != "text messages only" || left["frames"] != 1.0 {
@@ -74,22 +43,22 @@ func TestHub_LogsConnections(t *testing.T) {
 		t.Errorf("got %v bytes, want %v", left["bytes"], sent)
 	}
 	if s, ok := left["seconds"].(float64); !ok || s < 0 {
-		t.Errorf("no duration: %v", left)
+		t.Errorf("got %v, want a duration", left)
 	}
 	for kind, want := range map[string]float64{"text": 1, "binary": 1, "ping": 0, "pong": 0, "close": 0} {
 		if n := labelled(t, reg, "sightglass_client_messages_total", kind); n != want {
-			t.Errorf("%v messages of kind %s, want %v", n, kind, want)
+			t.Errorf("got %v messages of kind %s, want %v", n, kind, want)
 		}
 	}
 }
 
-// TestMetrics_EveryCloseCodeHasASeries: a counter that is not there before its first rise hides that rise from Prometheus.
-func TestMetrics_EveryCloseCodeHasASeries(t *testing.T) {
+// TestMetrics_EveryCloseCodeHasSeries: Prometheus does not see the first increase of a counter that starts with it.
+func TestMetrics_EveryCloseCodeHasSeries(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	hub.New(patient(), reg)
 	for _, code := range []string{"left", "1001", "1002", "1003", "1007", "1008", "1009", "4008", "4029", "4030"} {
 		if !has(t, reg, "sightglass_client_closed_total", code) {
-			t.Errorf("no series for %s", code)
+			t.Errorf("got no series for %s", code)
 		}
 	}
 }

@@ -13,10 +13,11 @@ import (
 
 	"sightglass/edge/feed"
 	"sightglass/edge/hub"
+	"sightglass/edge/internal/edgetest"
 	"sightglass/shared/contract"
 )
 
-// A simulation makes up snapshots as an ingester might, and remembers what the plain protocol carries for each.
+// A simulation generates snapshots as an ingester might, and stores the plain protocol's message for each.
 type simulation struct {
 	rng    *rand.Rand
 	last   *contract.Snapshot
@@ -27,7 +28,7 @@ type simulation struct {
 	plain map[string]string // by name
 }
 
-// name is what a snapshot is told from others by.
+// name identifies a snapshot.
 func name(s *contract.Snapshot) string { return fmt.Sprint(s.Epoch, "/", s.Seq, "/", s.Status) }
 
 func newSimulation(seed uint64) *simulation {
@@ -37,15 +38,15 @@ func newSimulation(seed uint64) *simulation {
 	}
 }
 
-// next makes the next frame. Mostly it follows the one before; sometimes it is the same one gone stale, or a seq was
-// lost on the way to the edge, or a transaction in the middle was replaced, or a new epoch has begun.
+// next makes the next frame. Usually it follows the last one; sometimes it is the last one as stale, or a seq was lost
+// on the way to the edge, or a transaction in the middle was replaced, or a new epoch has begun.
 func (r *simulation) next(t testing.TB) *feed.Update {
 	s := *r.last
 	what := r.rng.IntN(12)
 	switch {
 	case what == 0 && s.Status == contract.Live && s.Seq > 0:
 		s.Status = contract.Stale
-		return r.take(t, &s)
+		return r.add(t, &s)
 	case what == 1:
 		s.Epoch, s.Seq = s.Epoch+"0", 0
 	case what == 2:
@@ -63,10 +64,10 @@ func (r *simulation) next(t testing.TB) *feed.Update {
 		all = append(all, contract.Point{Timestamp: s.Timestamp, Price: float64(r.points) / 4})
 	}
 	s.Transactions = all[max(0, len(all)-contract.MaxTransactions):]
-	return r.take(t, &s)
+	return r.add(t, &s)
 }
 
-func (r *simulation) take(t testing.TB, s *contract.Snapshot) *feed.Update {
+func (r *simulation) add(t testing.TB, s *contract.Snapshot) *feed.Update {
 	f, err := feed.NewUpdate(s.AppendJSON(nil), r.frame)
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +85,7 @@ func (r *simulation) carried(s *contract.Snapshot) string {
 	return r.plain[name(s)]
 }
 
-// A spectator checks all that one client is given.
+// A spectator checks all messages that one client receives.
 type spectator struct {
 	conn    *websocket.Conn
 	replica *contract.Replica // nil: the plain protocol
@@ -92,21 +93,21 @@ type spectator struct {
 	kinds   map[string]int
 }
 
-// next reads a message. Whatever the protocol, it must make exactly the bytes that the plain one carries.
+// next reads a message. In every protocol, its snapshot must have the plain protocol's bytes.
 func (v *spectator) next(t testing.TB, r *simulation) (*contract.Snapshot, error) {
 	message, code := read(t, v.conn)
 	if code != 0 {
-		return nil, fmt.Errorf("closed with %d", code)
+		return nil, fmt.Errorf("got close code %d, want a message", code)
 	}
 	s, err := v.decode([]byte(message))
 	if err != nil {
 		return nil, err
 	}
 	if got, want := string(s.AppendJSON(nil)), r.carried(s); got != want {
-		return nil, fmt.Errorf("%s is %.100q, the plain protocol has %.100q", name(s), got, want)
+		return nil, fmt.Errorf("%s: got %.100q, want the plain protocol's %.100q", name(s), got, want)
 	}
 	if v.last != nil && !s.NewerThan(v.last) && s.Status != contract.Stale {
-		return nil, fmt.Errorf("%s came after %s", name(s), name(v.last))
+		return nil, fmt.Errorf("got %s after %s, want a newer one", name(s), name(v.last))
 	}
 	v.last = s
 	return s, nil
@@ -122,11 +123,11 @@ func (v *spectator) decode(message []byte) (*contract.Snapshot, error) {
 	return v.replica.Take(message)
 }
 
-// narrowBuffer holds a frame or two, in bytes. Less than the loopback's segments would make every read wait for a timer
-// of the kernel's.
+// narrowBuffer is a receive buffer in bytes for a frame or two. With less than a loopback segment every read would wait
+// for a kernel timer.
 const narrowBuffer = 64 << 10
 
-// watch connects a client. A narrow one has a receive buffer that is soon full.
+// watch connects a client. A narrow one has a small receive buffer.
 func watch(t testing.TB, url string, delta, deflate, narrow bool) *spectator {
 	t.Helper()
 	dialer := &websocket.Dialer{EnableCompression: deflate, NetDial: func(network, addr string) (net.Conn, error) {
@@ -147,16 +148,16 @@ func watch(t testing.TB, url string, delta, deflate, narrow bool) *spectator {
 	answer.Body.Close()
 	t.Cleanup(func() { conn.Close() })
 	if delta && conn.Subprotocol() != hub.DeltaProtocol {
-		t.Errorf("the subprotocol agreed on is %q", conn.Subprotocol())
+		t.Errorf("got subprotocol %q, want the requested one", conn.Subprotocol())
 	}
 	v.conn = conn
 	return v
 }
 
-// TestHub_EveryProtocolCarriesTheSameSnapshots: whatever the snapshots do and however slowly a client reads, what it has is at each
-// message what the plain protocol carries, byte for byte, and in the end the newest. Half of the clients read all the
-// time, half of them only now and then, so that they are behind in the middle of a frame.
-func TestHub_EveryProtocolCarriesTheSameSnapshots(t *testing.T) {
+// TestHub_EveryProtocolCarriesSameSnapshots: for any snapshots and any reading speed, a client's snapshot after each
+// message equals the plain protocol's, byte for byte, and the last one is the newest. Half of the clients read
+// continuously, half rarely, so that they fall behind in the middle of a frame.
+func TestHub_EveryProtocolCarriesSameSnapshots(t *testing.T) {
 	for seed := range uint64(4) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			h, url, reg := serve(t, patient())
@@ -167,7 +168,7 @@ func TestHub_EveryProtocolCarriesTheSameSnapshots(t *testing.T) {
 				quick = append(quick, watch(t, url, delta, deflate, false))
 				slow = append(slow, watch(t, url, delta, deflate, true))
 			}
-			until(t, "all to join", func() bool { return h.Len() == 8 })
+			edgetest.Until(t, "all clients to join", func() bool { return h.Len() == 8 })
 			var reading sync.WaitGroup
 			for range 150 {
 				f := r.next(t)
@@ -188,12 +189,12 @@ func TestHub_EveryProtocolCarriesTheSameSnapshots(t *testing.T) {
 				reading.Go(func() { expectUpTo(t, v, r, last) })
 			}
 			reading.Wait()
-			until(t, "nobody to be behind", func() bool { return gauge(t, reg, "sightglass_clients_behind") == 0 })
+			edgetest.Until(t, "no client to be behind", func() bool { return gauge(t, reg, "sightglass_clients_behind") == 0 })
 			if gauge(t, reg, "sightglass_client_skipped_total") == 0 {
-				t.Error("nobody was ever behind")
+				t.Error("got no client behind, want some")
 			}
 			if n := quick[1].kinds[`{"type":"delta",`]; n < 50 {
-				t.Errorf("a client that takes everything got %d deltas: %v", n, quick[1].kinds)
+				t.Errorf("a fast client: got %d deltas, want 50 or more: %v", n, quick[1].kinds)
 			}
 		})
 	}
@@ -214,7 +215,7 @@ func expectUpTo(t testing.TB, v *spectator, r *simulation, f *feed.Update) {
 	}
 }
 
-// gauge adds up a metric's series.
+// gauge returns the sum of a metric's series.
 func gauge(t testing.TB, reg prometheus.Gatherer, name string) (sum float64) {
 	t.Helper()
 	return labelled(t, reg, name, "")
@@ -241,12 +242,12 @@ func labelled(t testing.TB, reg prometheus.Gatherer, name, value string) (sum fl
 	return sum
 }
 
-// TestHub_PongsWaitForTheFrameBeingWritten: a client that is in the middle of a frame is answered after it, not within it, and still
-// gets the newest in the end.
-func TestHub_PongsWaitForTheFrameBeingWritten(t *testing.T) {
+// TestHub_PongFollowsFrameBeingWritten: a client in the middle of a frame gets the pong after the frame, not within it,
+// and the newest snapshot at last.
+func TestHub_PongFollowsFrameBeingWritten(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	v := watch(t, url, false, false, true)
-	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 	for seq := uint64(1); gauge(t, reg, "sightglass_clients_behind") == 0; seq++ {
 		h.Broadcast(frame(t, seq, 1000))
 	}
@@ -260,27 +261,27 @@ func TestHub_PongsWaitForTheFrameBeingWritten(t *testing.T) {
 		message, code := read(t, v.conn)
 		switch {
 		case code != 0:
-			t.Fatalf("closed with %d", code)
+			t.Fatalf("got close code %d, want a message", code)
 		case message == `{"type":"pong","timestamp":7}`:
 			ponged = true
 		case message == string(newest.JSON) && ponged:
 			return
 		case message == string(newest.JSON):
-			newest = frame(t, newest.Snapshot.Seq+1, 1000) // the ping was not read yet
+			newest = frame(t, newest.Snapshot.Seq+1, 1000) // the hub has not read the ping yet
 			h.Broadcast(newest)
 		}
 	}
 }
 
-// TestHub_PingsOfAClientBehindAreAFlood: its answers would have to be kept.
-func TestHub_PingsOfAClientBehindAreAFlood(t *testing.T) {
+// TestHub_PingFloodOfSlowClientIsClosed: the hub would have to store the pongs.
+func TestHub_PingFloodOfSlowClientIsClosed(t *testing.T) {
 	h, url, reg := serve(t, patient())
 	v := watch(t, url, false, false, true)
-	until(t, "the client to join", func() bool { return h.Len() == 1 })
+	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })
 	for seq := uint64(1); gauge(t, reg, "sightglass_clients_behind") == 0; seq++ {
 		h.Broadcast(frame(t, seq, 1000))
 	}
-	for range 15 { // fewer than its budget, but 15 × 127 bytes
+	for range 15 { // below the limit of messages, but 15 × 127 bytes of pongs
 		if err := v.conn.WriteControl(websocket.PingMessage, make([]byte, 125), time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
@@ -288,26 +289,26 @@ func TestHub_PingsOfAClientBehindAreAFlood(t *testing.T) {
 	expectClosed(t, reg, "1008")
 }
 
-// TestDrain_IsSpreadOverTheWindow: clients are told to go one after another, over the window.
-func TestDrain_IsSpreadOverTheWindow(t *testing.T) {
+// TestDrain_IsSpreadOverWindow: the hub closes clients one after another, over the window.
+func TestDrain_IsSpreadOverWindow(t *testing.T) {
 	const n, window = 5, 200 * time.Millisecond
 	h, url, _ := serve(t, patient())
-	told := make(chan time.Time, n)
+	closed := make(chan time.Time, n)
 	for range n {
 		conn := dial(t, url, false)
 		go func() {
 			read(t, conn)
-			told <- time.Now()
+			closed <- time.Now()
 		}()
 	}
-	until(t, "all to join", func() bool { return h.Len() == n })
+	edgetest.Until(t, "all clients to join", func() bool { return h.Len() == n })
 	begun := time.Now()
 	h.Drain(window, time.Minute)
 	var last time.Duration
 	for range n {
-		last = max(last, (<-told).Sub(begun))
+		last = max(last, (<-closed).Sub(begun))
 	}
 	if least := window * (n - 1) / n; last < least {
-		t.Errorf("the last was told after %v, want %v at least", last, least)
+		t.Errorf("got the last close frame after %v, want at least %v", last, least)
 	}
 }

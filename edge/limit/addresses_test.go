@@ -38,10 +38,10 @@ func TestAddresses_SharedCount(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := limit.NewAddresses(1)
 			if a.Acquire(t.Context(), netip.MustParseAddr(c.first)) != rejection.None {
-				t.Fatal("the first connection was rejected")
+				t.Fatal("got the first connection rejected, want it accepted")
 			}
 			if got := a.Acquire(t.Context(), netip.MustParseAddr(c.second)) == rejection.None; got == c.shared {
-				t.Errorf("second connection accepted: %v", got)
+				t.Errorf("got the second connection accepted: %v, want %v", got, !c.shared)
 			}
 		})
 	}
@@ -50,7 +50,7 @@ func TestAddresses_SharedCount(t *testing.T) {
 func TestAddresses_LimitsUnknownAddress(t *testing.T) {
 	a := limit.NewAddresses(1)
 	if a.Acquire(t.Context(), netip.Addr{}) != rejection.None || a.Acquire(t.Context(), netip.Addr{}) == rejection.None {
-		t.Error("want the first connection accepted and the second rejected")
+		t.Error("got other results, want the first connection accepted and the second rejected")
 	}
 }
 
@@ -58,15 +58,15 @@ func TestAddresses_ReleaseFreesConnection(t *testing.T) {
 	a, addr := limit.NewAddresses(10), netip.MustParseAddr("192.0.2.1")
 	for range 10 {
 		if a.Acquire(t.Context(), addr) != rejection.None {
-			t.Fatal("rejected before the tenth connection")
+			t.Fatal("got a rejection before the tenth connection, want none")
 		}
 	}
 	if a.Acquire(t.Context(), addr) == rejection.None {
-		t.Fatal("the eleventh connection was accepted")
+		t.Fatal("got the eleventh connection accepted, want it rejected")
 	}
 	a.Release(addr)
 	if a.Acquire(t.Context(), addr) != rejection.None {
-		t.Error("rejected after a release")
+		t.Error("got a rejection after a release, want none")
 	}
 }
 
@@ -83,6 +83,6 @@ func TestAddresses_CountsReturnToZero(t *testing.T) {
 	}
 	wg.Wait()
 	if n, total := a.Len(), a.Total(); n != 0 || total != 0 {
-		t.Errorf("%d addresses still hold %d connections", n, total)
+		t.Errorf("got %d addresses with %d connections, want none", n, total)
 	}
 }

@@ -15,25 +15,25 @@ func TestRate_AllowsBurstThenSteadyRate(t *testing.T) {
 	r, addr, now := limit.NewRate(60), netip.MustParseAddr("192.0.2.1"), start
 	for i := range 60 {
 		if wait := r.Take(now, addr); wait != 0 {
-			t.Fatalf("use %d must wait %v, want none", i+1, wait)
+			t.Fatalf("use %d: got a wait of %v, want none", i+1, wait)
 		}
 	}
 	if wait := r.Take(now, addr); wait != time.Second {
-		t.Errorf("the 61st must wait %v, want 1s", wait)
+		t.Errorf("the 61st use: got a wait of %v, want 1s", wait)
 	}
 	if wait := r.Take(now.Add(time.Second/2), addr); wait != time.Second/2 {
-		t.Errorf("half a second later: must wait %v, want 500ms; a rejected use must not count", wait)
+		t.Errorf("half a second later: got a wait of %v, want 500ms, as a rejected use does not count", wait)
 	}
 	if wait := r.Take(now, netip.MustParseAddr("192.0.2.2")); wait != 0 {
-		t.Errorf("another address must wait %v, want none", wait)
+		t.Errorf("another address: got a wait of %v, want none", wait)
 	}
 	for range 1000 {
 		now = now.Add(time.Second)
 		if wait := r.Take(now, addr); wait != 0 {
-			t.Fatalf("one use a second must wait %v at %v, want none", wait, now.Sub(start))
+			t.Fatalf("one use a second: got a wait of %v at %v, want none", wait, now.Sub(start))
 		}
 		if wait := r.Take(now, addr); wait == 0 {
-			t.Fatalf("two uses in a second were allowed at %v", now.Sub(start))
+			t.Fatalf("got two uses in a second allowed at %v, want one", now.Sub(start))
 		}
 	}
 }
@@ -41,17 +41,17 @@ func TestRate_AllowsBurstThenSteadyRate(t *testing.T) {
 func TestRate_OnePerMinute(t *testing.T) {
 	r, addr := limit.NewRate(1), netip.MustParseAddr("2001:db8::1")
 	if wait := r.Take(start, addr); wait != 0 {
-		t.Errorf("the first use must wait %v, want none", wait)
+		t.Errorf("the first use: got a wait of %v, want none", wait)
 	}
 	if wait := r.Take(start.Add(time.Second), netip.MustParseAddr("2001:db8::2")); wait != 59*time.Second {
-		t.Errorf("the second use of the same /64 must wait %v, want 59s", wait)
+		t.Errorf("the second use of the same /64: got a wait of %v, want 59s", wait)
 	}
 	if wait := r.Take(start.Add(time.Minute), addr); wait != 0 {
-		t.Errorf("after a minute: must wait %v, want none", wait)
+		t.Errorf("after a minute: got a wait of %v, want none", wait)
 	}
 }
 
-// TestRate_ForgetsIdleAddresses and only those: memory is bounded by the addresses of the last minutes.
+// TestRate_ForgetsIdleAddresses: and no others, so that memory is bounded by the addresses of the last minutes.
 func TestRate_ForgetsIdleAddresses(t *testing.T) {
 	r, busy, now := limit.NewRate(10), netip.MustParseAddr("198.51.100.1"), start
 	for range 10 {
@@ -61,22 +61,22 @@ func TestRate_ForgetsIdleAddresses(t *testing.T) {
 		now = now.Add(100 * time.Millisecond)
 		r.Take(now, nth(i))
 		if wait := r.Take(now, busy); now.Sub(start)%(6*time.Second) == 0 != (wait == 0) {
-			t.Fatalf("after %v the busy address must wait %v", now.Sub(start), wait)
+			t.Fatalf("after %v: got a wait of %v for the busy address, want none", now.Sub(start), wait)
 		}
 	}
 	if n := r.Len(); n > 2*610 {
-		t.Errorf("%d addresses have a bucket, want at most 1220: 600 arrive in a minute", n)
+		t.Errorf("got %d addresses with a bucket, want at most 1220, as 600 arrive in a minute", n)
 	}
 }
 
-// TestRate_MemoryIsBounded under a flood of addresses at one time, as from an attacker with an IPv6 /32.
+// TestRate_MemoryIsBounded: under a flood of addresses at one time, as from an attacker with an IPv6 /32.
 func TestRate_MemoryIsBounded(t *testing.T) {
 	r := limit.NewRate(10)
 	for i := range 1_000_000 {
 		r.Take(start, nth(i))
 	}
 	if n := r.Len(); n > 1<<17 {
-		t.Errorf("%d addresses have a bucket, want at most 131072", n)
+		t.Errorf("got %d addresses with a bucket, want at most 131072", n)
 	}
 }
 

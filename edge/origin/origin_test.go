@@ -63,13 +63,13 @@ func TestAllowed_Allow(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := a.Allow(c.origins, c.host); got != c.want {
-				t.Errorf("allowed: %v, want %v", got, c.want)
+				t.Errorf("got allowed: %v, want %v", got, c.want)
 			}
 		})
 	}
 }
 
-// TestAllowed_ListsEveryFormOfOrigin that browsers and applications send, and then allows no other.
+// TestAllowed_ListsEveryFormOfOrigin: those that browsers and applications send, and then allows no other origin.
 func TestAllowed_ListsEveryFormOfOrigin(t *testing.T) {
 	for _, page := range []string{
 		"https://b.example", "http://localhost:3000", "http://[::1]:8080", "http://tauri.localhost", "null", "file://",
@@ -83,13 +83,13 @@ func TestAllowed_ListsEveryFormOfOrigin(t *testing.T) {
 			t.Error(err)
 		}
 		if !a.Allow([]string{page}, "a.example") || !a.Lists(page) {
-			t.Errorf("%s is listed but not allowed", page)
+			t.Errorf("got %s rejected, want the listed origin allowed", page)
 		}
 		if a.Allow([]string{"https://evil.example"}, "a.example") || a.Lists("https://evil.example") || a.Any() {
-			t.Errorf("with %s listed, another origin is allowed", page)
+			t.Errorf("with %s listed: got another origin allowed, want it rejected", page)
 		}
 		if none := (origin.Allowed{}); none.Allow([]string{page}, "a.example") || none.Lists(page) {
-			t.Errorf("%s is allowed without being listed", page)
+			t.Errorf("got %s allowed, want it rejected, as it is not listed", page)
 		}
 	}
 }
@@ -144,10 +144,10 @@ func FuzzAllow(f *testing.F) {
 	f.Fuzz(func(t *testing.T, page, host string) {
 		var same origin.Allowed
 		if same.Allow([]string{page}, host) && !strings.HasPrefix(strings.ToLower(page), "http") {
-			t.Errorf("%q was taken for an origin of %q", page, host)
+			t.Errorf("got %q allowed as an origin of %q, want it rejected", page, host)
 		}
 		if listed.Lists(page) && page != "null" && !strings.EqualFold(strings.TrimRight(page, ":"), "tauri://localhost") {
-			t.Errorf("%q was taken for one that is listed", page)
+			t.Errorf("got %q as a listed origin, want it rejected", page)
 		}
 	})
 }

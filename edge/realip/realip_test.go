@@ -35,47 +35,47 @@ func TestProxies_ForwardedFor(t *testing.T) {
 		peer, want string
 		lines      [][]byte
 	}{
-		"no header":                       {"10.0.0.1", "10.0.0.1", nil},
-		"a stranger forges":               {"203.0.113.9", "203.0.113.9", lines("198.51.100.1")},
-		"one proxy":                       {"10.0.0.1", "198.51.100.1", lines("198.51.100.1")},
-		"forged before a proxy's":         {"10.0.0.1", "198.51.100.1", lines("6.6.6.6, 198.51.100.1")},
-		"a chain of proxies":              {"10.0.0.1", "198.51.100.1", lines("6.6.6.6, 198.51.100.1, 192.0.2.10,10.2.3.4")},
-		"only proxies":                    {"10.0.0.1", "10.9.9.9", lines("10.9.9.9, 10.2.3.4")},
-		"several lines are one list":      {"10.0.0.1", "198.51.100.1", lines("6.6.6.6", "198.51.100.1", "192.0.2.10")},
-		"forged in a line of its own":     {"10.0.0.1", "198.51.100.1", lines("6.6.6.6, 10.0.0.2", "198.51.100.1")},
-		"spaces and tabs":                 {"10.0.0.1", "198.51.100.1", lines(" \t 198.51.100.1 \t ,  10.0.0.2   ")},
-		"a port":                          {"10.0.0.1", "198.51.100.1", lines("198.51.100.1:4711")},
-		"IPv6":                            {"10.0.0.1", "2001:db8::1", lines("2001:db8::1")},
-		"IPv6 in brackets":                {"10.0.0.1", "2001:db8::1", lines("[2001:db8::1]")},
-		"IPv6 with a port":                {"10.0.0.1", "2001:db8::1", lines("[2001:db8::1]:4711")},
-		"a proxy of IPv6":                 {"2001:db8:aaaa::1", "198.51.100.1", lines("198.51.100.1")},
-		"IPv4 written as IPv6":            {"10.0.0.1", "198.51.100.1", lines("::ffff:198.51.100.1")},
-		"a proxy written as IPv6":         {"10.0.0.1", "198.51.100.1", lines("198.51.100.1, ::ffff:10.0.0.2")},
-		"the longest that is an address":  {"10.0.0.1", "2001:db8:1111:2222:3333:4444:5555:6666", lines("[2001:0db8:1111:2222:3333:4444:5555:6666]:65535")},
-		"garbage":                         {"10.0.0.1", "10.0.0.1", lines("garbage")},
-		"garbage after the client":        {"10.0.0.1", "10.0.0.2", lines("198.51.100.1, garbage, 10.0.0.2")},
-		"garbage before the client":       {"10.0.0.1", "198.51.100.1", lines("garbage, 198.51.100.1")},
-		"empty":                           {"10.0.0.1", "10.0.0.1", lines("")},
-		"an empty entry":                  {"10.0.0.1", "10.0.0.2", lines("198.51.100.1,,10.0.0.2")},
-		"an empty last entry":             {"10.0.0.1", "10.0.0.1", lines("198.51.100.1, ")},
-		"an empty line before":            {"10.0.0.1", "198.51.100.1", lines("", "198.51.100.1")},
-		"unknown":                         {"10.0.0.1", "10.0.0.1", lines("6.6.6.6, unknown")},
-		"a hidden name":                   {"10.0.0.1", "10.0.0.1", lines("6.6.6.6, _hidden")},
-		"a zone":                          {"10.0.0.1", "10.0.0.1", lines("fe80::1%eth0")},
-		"a zone of a proxy":               {"10.0.0.1", "10.0.0.1", lines("6.6.6.6, 2001:db8:aaaa::2%1")},
-		"octal":                           {"10.0.0.1", "10.0.0.1", lines("010.0.0.1")},
-		"a decimal":                       {"10.0.0.1", "10.0.0.1", lines("3325256705")},
-		"a CIDR":                          {"10.0.0.1", "10.0.0.1", lines("198.51.100.0/24")},
-		"a port too large":                {"10.0.0.1", "10.0.0.1", lines("198.51.100.1:65536")},
-		"no port after the colon":         {"10.0.0.1", "10.0.0.1", lines("198.51.100.1:")},
-		"an open bracket":                 {"10.0.0.1", "10.0.0.1", lines("[2001:db8::1")},
-		"IPv4 in brackets":                {"10.0.0.1", "10.0.0.1", lines("[198.51.100.1]")},
-		"something after the bracket":     {"10.0.0.1", "10.0.0.1", lines("[2001:db8::1]x")},
-		"a NUL":                           {"10.0.0.1", "10.0.0.1", lines("198.51.100.1\x00")},
-		"10,000 forged":                   {"10.0.0.1", "198.51.100.1", lines(strings.Repeat("6.6.6.6, ", 10_000) + "198.51.100.1")},
-		"10,000 lines":                    {"10.0.0.1", "198.51.100.1", append(lines(slicesOf("6.6.6.6", 10_000)...), []byte("198.51.100.1"))},
-		"10,000 proxies":                  {"10.0.0.1", "198.51.100.1", lines("198.51.100.1" + strings.Repeat(", 10.0.0.2", 10_000))},
-		"an entry as large as a megabyte": {"10.0.0.1", "10.0.0.1", lines("198.51.100.1" + strings.Repeat("0", 1<<20))},
+		"no header":                   {"10.0.0.1", "10.0.0.1", nil},
+		"an untrusted address forges": {"203.0.113.9", "203.0.113.9", lines("198.51.100.1")},
+		"one proxy":                   {"10.0.0.1", "198.51.100.1", lines("198.51.100.1")},
+		"forged before a proxy's":     {"10.0.0.1", "198.51.100.1", lines("6.6.6.6, 198.51.100.1")},
+		"a chain of proxies":          {"10.0.0.1", "198.51.100.1", lines("6.6.6.6, 198.51.100.1, 192.0.2.10,10.2.3.4")},
+		"only proxies":                {"10.0.0.1", "10.9.9.9", lines("10.9.9.9, 10.2.3.4")},
+		"several lines are one list":  {"10.0.0.1", "198.51.100.1", lines("6.6.6.6", "198.51.100.1", "192.0.2.10")},
+		"forged in a separate line":   {"10.0.0.1", "198.51.100.1", lines("6.6.6.6, 10.0.0.2", "198.51.100.1")},
+		"spaces and tabs":             {"10.0.0.1", "198.51.100.1", lines(" \t 198.51.100.1 \t ,  10.0.0.2   ")},
+		"a port":                      {"10.0.0.1", "198.51.100.1", lines("198.51.100.1:4711")},
+		"IPv6":                        {"10.0.0.1", "2001:db8::1", lines("2001:db8::1")},
+		"IPv6 in brackets":            {"10.0.0.1", "2001:db8::1", lines("[2001:db8::1]")},
+		"IPv6 with a port":            {"10.0.0.1", "2001:db8::1", lines("[2001:db8::1]:4711")},
+		"a proxy of IPv6":             {"2001:db8:aaaa::1", "198.51.100.1", lines("198.51.100.1")},
+		"IPv4 written as IPv6":        {"10.0.0.1", "198.51.100.1", lines("::ffff:198.51.100.1")},
+		"a proxy written as IPv6":     {"10.0.0.1", "198.51.100.1", lines("198.51.100.1, ::ffff:10.0.0.2")},
+		"the longest address":         {"10.0.0.1", "2001:db8:1111:2222:3333:4444:5555:6666", lines("[2001:0db8:1111:2222:3333:4444:5555:6666]:65535")},
+		"garbage":                     {"10.0.0.1", "10.0.0.1", lines("garbage")},
+		"garbage after the client":    {"10.0.0.1", "10.0.0.2", lines("198.51.100.1, garbage, 10.0.0.2")},
+		"garbage before the client":   {"10.0.0.1", "198.51.100.1", lines("garbage, 198.51.100.1")},
+		"empty":                       {"10.0.0.1", "10.0.0.1", lines("")},
+		"an empty entry":              {"10.0.0.1", "10.0.0.2", lines("198.51.100.1,,10.0.0.2")},
+		"an empty last entry":         {"10.0.0.1", "10.0.0.1", lines("198.51.100.1, ")},
+		"an empty line before":        {"10.0.0.1", "198.51.100.1", lines("", "198.51.100.1")},
+		"unknown":                     {"10.0.0.1", "10.0.0.1", lines("6.6.6.6, unknown")},
+		"a hidden name":               {"10.0.0.1", "10.0.0.1", lines("6.6.6.6, _hidden")},
+		"a zone":                      {"10.0.0.1", "10.0.0.1", lines("fe80::1%eth0")},
+		"a zone of a proxy":           {"10.0.0.1", "10.0.0.1", lines("6.6.6.6, 2001:db8:aaaa::2%1")},
+		"octal":                       {"10.0.0.1", "10.0.0.1", lines("010.0.0.1")},
+		"a decimal":                   {"10.0.0.1", "10.0.0.1", lines("3325256705")},
+		"a CIDR":                      {"10.0.0.1", "10.0.0.1", lines("198.51.100.0/24")},
+		"a port too large":            {"10.0.0.1", "10.0.0.1", lines("198.51.100.1:65536")},
+		"no port after the colon":     {"10.0.0.1", "10.0.0.1", lines("198.51.100.1:")},
+		"an open bracket":             {"10.0.0.1", "10.0.0.1", lines("[2001:db8::1")},
+		"IPv4 in brackets":            {"10.0.0.1", "10.0.0.1", lines("[198.51.100.1]")},
+		"text after the bracket":      {"10.0.0.1", "10.0.0.1", lines("[2001:db8::1]x")},
+		"a NUL":                       {"10.0.0.1", "10.0.0.1", lines("198.51.100.1\x00")},
+		"10,000 forged":               {"10.0.0.1", "198.51.100.1", lines(strings.Repeat("6.6.6.6, ", 10_000) + "198.51.100.1")},
+		"10,000 lines":                {"10.0.0.1", "198.51.100.1", append(lines(slicesOf("6.6.6.6", 10_000)...), []byte("198.51.100.1"))},
+		"10,000 proxies":              {"10.0.0.1", "198.51.100.1", lines("198.51.100.1" + strings.Repeat(", 10.0.0.2", 10_000))},
+		"an entry of a megabyte":      {"10.0.0.1", "10.0.0.1", lines("198.51.100.1" + strings.Repeat("0", 1<<20))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := proxies(t, trusted...).ForwardedFor(netip.MustParseAddr(c.peer), c.lines)
@@ -93,7 +93,7 @@ func TestProxies_Forwarded(t *testing.T) {
 		peer, want string
 		lines      [][]byte
 	}{
-		"a stranger forges":            {"203.0.113.9", "203.0.113.9", lines("for=198.51.100.1")},
+		"an untrusted address forges":  {"203.0.113.9", "203.0.113.9", lines("for=198.51.100.1")},
 		"one proxy":                    {"10.0.0.1", "198.51.100.1", lines("for=198.51.100.1")},
 		"other pairs around it":        {"10.0.0.1", "198.51.100.1", lines("proto=https;for=198.51.100.1;by=10.0.0.1;host=a.example")},
 		"spaces":                       {"10.0.0.1", "198.51.100.1", lines(" for=198.51.100.1 ; proto=https ")},
@@ -113,7 +113,7 @@ func TestProxies_Forwarded(t *testing.T) {
 		"unknown":                      {"10.0.0.1", "10.0.0.1", lines("for=6.6.6.6, for=unknown")},
 		"a hidden name":                {"10.0.0.1", "10.0.0.1", lines(`for=6.6.6.6, for="_hidden"`)},
 		"no for":                       {"10.0.0.1", "10.0.0.1", lines("for=6.6.6.6, proto=https")},
-		"twice for":                    {"10.0.0.1", "10.0.0.1", lines("for=6.6.6.6;for=198.51.100.1")},
+		"a repeated for":               {"10.0.0.1", "10.0.0.1", lines("for=6.6.6.6;for=198.51.100.1")},
 		"no value":                     {"10.0.0.1", "10.0.0.1", lines("for=")},
 		"no pair":                      {"10.0.0.1", "10.0.0.1", lines("for")},
 		"empty":                        {"10.0.0.1", "10.0.0.1", lines("")},
@@ -130,7 +130,7 @@ func TestProxies_Forwarded(t *testing.T) {
 	}
 }
 
-func TestProxies_ZeroValueTrustsNobody(t *testing.T) {
+func TestProxies_ZeroValueTrustsNone(t *testing.T) {
 	peer := netip.MustParseAddr("127.0.0.1")
 	var none realip.Proxies
 	if got := none.ForwardedFor(peer, lines("198.51.100.1")); got != peer {
@@ -138,7 +138,7 @@ func TestProxies_ZeroValueTrustsNobody(t *testing.T) {
 	}
 }
 
-func TestParseProxies(t *testing.T) {
+func TestParseProxies_ValidatesEntries(t *testing.T) {
 	for entry, wrong := range map[string]string{
 		"10.0.0.0/8":           "",
 		" 192.0.2.1 ":          "",
@@ -170,11 +170,11 @@ func TestParseProxies(t *testing.T) {
 func TestProxies_TrustMatchesIPv4MappedIPv6(t *testing.T) {
 	p := proxies(t, "::ffff:10.0.0.0/104")
 	if !p.Trust(realip.Of(&net.TCPAddr{IP: net.ParseIP("::ffff:10.1.2.3"), Port: 1})) {
-		t.Error("an IPv4-mapped IPv6 address is not trusted")
+		t.Error("got an IPv4-mapped IPv6 address untrusted, want it trusted")
 	}
 }
 
-func TestOf(t *testing.T) {
+func TestOf_UnmapsAddress(t *testing.T) {
 	for want, addr := range map[netip.Addr]net.Addr{
 		netip.MustParseAddr("192.0.2.1"): &net.TCPAddr{IP: net.ParseIP("192.0.2.1")}, // 16 bytes
 		netip.MustParseAddr("fe80::1"):   &net.TCPAddr{IP: net.ParseIP("fe80::1"), Zone: "eth0"},
@@ -186,8 +186,8 @@ func TestOf(t *testing.T) {
 	}
 }
 
-// FuzzHeaders checks both parsers with any header: a stranger's header changes nothing, nor does anything left of a trusted
-// proxy's entry.
+// FuzzHeaders checks both parsers with any header: an untrusted address's header has no effect, and neither has text to
+// the left of a trusted proxy's entry.
 func FuzzHeaders(f *testing.F) {
 	for _, seed := range []string{
 		"6.6.6.6, 198.51.100.1", `for="[2001:db8::1]:4711";proto=https`, `for="6.6.6.6, for=10.0.0.1`, "unknown", `\"`, "[", ",", "",
@@ -196,7 +196,7 @@ func FuzzHeaders(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	p := proxies(f, trusted...)
-	stranger, proxy := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("10.0.0.1")
+	untrusted, proxy := netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("10.0.0.1")
 	client := netip.MustParseAddr("198.51.100.1")
 	f.Fuzz(func(t *testing.T, forged []byte) {
 		for name, c := range map[string]struct {
@@ -206,18 +206,18 @@ func FuzzHeaders(f *testing.F) {
 			"X-Forwarded-For": {p.ForwardedFor, "198.51.100.1"},
 			"Forwarded":       {p.Forwarded, `for="198.51.100.1"`},
 		} {
-			if got := c.walk(stranger, [][]byte{forged}); got != stranger {
-				t.Errorf("%s: a stranger's %q made it %v", name, forged, got)
+			if got := c.walk(untrusted, [][]byte{forged}); got != untrusted {
+				t.Errorf("%s: an untrusted %q: got %v, want the peer", name, forged, got)
 			}
 			appended := append(bytes.Clone(forged), ", "+c.good...)
 			if got := c.walk(proxy, [][]byte{appended}); got != client {
-				t.Errorf("%s: %q made it %v", name, appended, got)
+				t.Errorf("%s: %q: got %v, want the client", name, appended, got)
 			}
 			if got := c.walk(proxy, [][]byte{forged, []byte(c.good)}); got != client {
-				t.Errorf("%s: the line %q made it %v", name, forged, got)
+				t.Errorf("%s: the line %q: got %v, want the client", name, forged, got)
 			}
 			if got := c.walk(proxy, [][]byte{forged}); !got.IsValid() || got.Is4In6() || got.Zone() != "" {
-				t.Errorf("%s: %q gives %v, want an unmapped address without a zone", name, forged, got)
+				t.Errorf("%s: %q: got %v, want an unmapped address without a zone", name, forged, got)
 			}
 		}
 	})

@@ -26,17 +26,17 @@ func TestVendor_MatchesChecksums(t *testing.T) {
 		}
 		sum := sha256.Sum256(read(t, path.Join(folder, name)))
 		if got := hex.EncodeToString(sum[:]); got != sums[name] {
-			t.Errorf("%s: got %s, sha256sums.txt has %q", name, got, sums[name])
+			t.Errorf("%s: got %s, want sha256sums.txt's %q", name, got, sums[name])
 		}
 		delete(sums, name)
 	}
 	for name := range sums {
-		t.Errorf("%s is in sha256sums.txt but does not exist", name)
+		t.Errorf("got no file %s, want it, as sha256sums.txt lists it", name)
 	}
 }
 
-// TestFiles_FitSizeBudget bounds what a first visit loads. Browsers do not load types and licences.
-func TestFiles_FitSizeBudget(t *testing.T) {
+// TestFiles_FitSizeLimit bounds what a first visit loads. Browsers do not load types and licences.
+func TestFiles_FitSizeLimit(t *testing.T) {
 	const maxSize = 100_000 // bytes
 	total := 0
 	err := fs.WalkDir(Files(), ".", func(name string, d fs.DirEntry, err error) error {
@@ -51,7 +51,7 @@ func TestFiles_FitSizeBudget(t *testing.T) {
 	}
 	t.Logf("%d bytes gzipped", total)
 	if total >= maxSize {
-		t.Errorf("pages and static files have %d bytes gzipped, want under %d", total, maxSize)
+		t.Errorf("got %d bytes of gzipped pages and static files, want under %d", total, maxSize)
 	}
 }
 

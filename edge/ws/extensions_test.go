@@ -12,7 +12,7 @@ const (
 	agreed15 = agreed + "; server_max_window_bits=15"
 )
 
-func TestNegotiateDeflate(t *testing.T) {
+func TestNegotiateDeflate_Response(t *testing.T) {
 	for header, want := range map[string]string{
 		"":                   none,
 		"permessage-deflate": agreed,
@@ -52,7 +52,7 @@ func TestNegotiateDeflate(t *testing.T) {
 		"permessage-deflate; server_max_window_bits=15; server_max_window_bits=15":     none,
 		"permessage-deflate; client_max_window_bits=10; x; client_no_context_takeover": none,
 
-		// Other extensions, and the name in other letters.
+		// Other extensions, and the name in another case.
 		"x-webkit-deflate-frame":                     none,
 		"permessage-deflate-not":                     none,
 		"not-permessage-deflate":                     none,
@@ -104,10 +104,10 @@ func FuzzNegotiateDeflate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, header string) {
 		response := NegotiateDeflate(header)
 		if response != none && response != agreed && response != agreed15 {
-			t.Errorf("%q: got %q, which is no possible response", header, response)
+			t.Errorf("%q: got %q, want a possible response", header, response)
 		}
 		if response != none && !strings.Contains(header, deflateName) {
-			t.Errorf("%q: accepted without an offer", header)
+			t.Errorf("%q: got it accepted without an offer, want no extension", header)
 		}
 		if after := NegotiateDeflate(header + ", foo"); after != response {
 			t.Errorf("%q: got %q with another extension after it, want %q", header, after, response)

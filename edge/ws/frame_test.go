@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// maskKey is the clients' maskKey key in these tests.
+// maskKey is the clients' mask key in these tests.
 var maskKey = [4]byte{1, 2, 3, 4}
 
 // clientFrame returns a client's frame. The first byte is a parameter, so that it can be invalid.
@@ -35,7 +35,7 @@ func TestAppendFrame_RoundTrip(t *testing.T) {
 		in := bufio.NewReader(bytes.NewReader(append(frame[:long:long], make([]byte, 4+size)...)))
 		h, err := readHeader(in, true)
 		if err != nil || h.length != uint64(size) || h.opcode != Text || !h.fin || !h.deflated {
-			t.Errorf("%d bytes: got %+v, %v", size, h, err)
+			t.Errorf("%d bytes: got %+v, %v, want the same frame", size, h, err)
 		}
 	}
 }
@@ -64,11 +64,11 @@ func TestReader_Next(t *testing.T) {
 		"fragments too large together":      {frames(clientFrame(Text, strings.Repeat("x", 500)), clientFrame(Continuation, strings.Repeat("x", 13))), "0: 1009"},
 		"ping between fragments":            {frames(clientFrame(Text, "a"), clientFrame(end|Ping, "p"), clientFrame(end|Continuation, "c")), "0: 9:p 1:ac 0"},
 		"ping":                              {clientFrame(end|Ping, strings.Repeat("p", 125)), "9:" + strings.Repeat("p", 125) + " 0"},
-		"pong that nobody asked for":        {clientFrame(end|Pong, "x"), "10:x 0"},
+		"unsolicited pong":                  {clientFrame(end|Pong, "x"), "10:x 0"},
 		"close":                             {clientFrame(end|Close, "\x03\xe8bye"), "8:\x03\xe8bye 0"},
 		"ping over 125 bytes":               {clientFrame(end|Ping, strings.Repeat("p", 126)), "1002"},
 		"ping in fragments":                 {clientFrame(Ping, "p"), "1002"},
-		"continuation of nothing":           {clientFrame(end|Continuation, "x"), "1002"},
+		"continuation alone":                {clientFrame(end|Continuation, "x"), "1002"},
 		"continuation after the end":        {frames(text("a"), clientFrame(Continuation, "b")), "1:a 1002"},
 		"text within fragments":             {frames(clientFrame(Text, "a"), text("b")), "0: 1002"},
 		"reserved bit 1":                    {clientFrame(end|0x40|Text, "a"), "1002"},
@@ -90,11 +90,11 @@ func TestReader_Next(t *testing.T) {
 		"deflated":                          {clientFrame(end|rsv1|Text, string(Deflate([]byte("hello")))), "d 1:hello 0"},
 		"deflated and empty":                {clientFrame(end|rsv1|Text, "\x00"), "d 1: 0"},
 		"deflated in fragments":             {frames(clientFrame(rsv1|Text, string(Deflate([]byte("hello"))[:3])), clientFrame(end|Continuation, string(Deflate([]byte("hello"))[3:]))), "d 0: 1:hello 0"},
-		"deflated but not said so":          {clientFrame(end|Text, "hello"), "d 1:hello 0"},
-		"a continuation said to be":         {frames(clientFrame(rsv1|Text, "a"), clientFrame(end|rsv1|Continuation, "")), "d 0: 1002"},
+		"deflated without the bit":          {clientFrame(end|Text, "hello"), "d 1:hello 0"},
+		"a continuation with the bit":       {frames(clientFrame(rsv1|Text, "a"), clientFrame(end|rsv1|Continuation, "")), "d 0: 1002"},
 		"a deflated ping":                   {clientFrame(end|rsv1|Ping, ""), "d 1002"},
-		"a bomb":                            {clientFrame(end|rsv1|Text, bomb[:min(len(bomb), 512)]), "d 1009"},
-		"no deflated data":                  {clientFrame(end|rsv1|Text, "\xff\xff\xff"), "d 1007"},
+		"a compression bomb":                {clientFrame(end|rsv1|Text, bomb[:min(len(bomb), 512)]), "d 1009"},
+		"invalid deflated data":             {clientFrame(end|rsv1|Text, "\xff\xff\xff"), "d 1007"},
 		"deflated text that is not UTF-8":   {clientFrame(end|rsv1|Text, string(Deflate([]byte("\xff")))), "d 1007"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,7 +123,7 @@ func readAll(r *Reader) string {
 	}
 }
 
-func TestCloseCode(t *testing.T) {
+func TestCloseCode_ValidatesPayload(t *testing.T) {
 	with := func(code int, text string) []byte {
 		return append(binary.BigEndian.AppendUint16(nil, uint16(code)), text...)
 	}
@@ -164,13 +164,13 @@ func TestCloseCode(t *testing.T) {
 
 func TestAppendClose_TruncatesText(t *testing.T) {
 	if got := AppendClose(nil, CloseNoCode, "x"); !bytes.Equal(got, []byte{0x88, 0}) {
-		t.Errorf("without a code: %x", got)
+		t.Errorf("without a code: got %x, want an empty payload", got)
 	}
 	if got := AppendClose(nil, CloseGoingAway, "go"); string(got) != "\x88\x04\x03\xe9go" {
-		t.Errorf("got %q", got)
+		t.Errorf("got %q, want code 1001 and the text", got)
 	}
 	if got := AppendClose(nil, CloseGoingAway, strings.Repeat("x", 200)); len(got) != 2+MaxControl {
-		t.Errorf("a long text makes %d bytes", len(got))
+		t.Errorf("a long text: got %d bytes, want 127", len(got))
 	}
 }
 
@@ -179,7 +179,7 @@ func TestDeflate_RoundTrip(t *testing.T) {
 		message := bytes.Repeat([]byte("ab"), size/2)
 		got, err := inflate(Deflate(message), 1<<20)
 		if err != nil || !bytes.Equal(got, message) {
-			t.Errorf("%d bytes: got %d, %v", size, len(got), err)
+			t.Errorf("%d bytes: got %d, %v, want the same", size, len(got), err)
 		}
 	}
 	if _, err := inflate(Deflate(make([]byte, 101)), 100); !errors.Is(err, errTooLarge) {
@@ -198,11 +198,11 @@ func FuzzReader(f *testing.F) {
 		for {
 			_, payload, err := r.Next()
 			if len(payload) > 512 || len(r.message) > 512 {
-				t.Fatalf("payload of %d bytes, fragments of %d bytes, want at most 512", len(payload), len(r.message))
+				t.Fatalf("got a payload of %d bytes and fragments of %d bytes, want at most 512", len(payload), len(r.message))
 			}
 			if err != nil {
 				if _, ours := errors.AsType[*Error](err); !ours && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-					t.Fatalf("unexpected error: %v", err)
+					t.Fatalf("got error %v, want an Error or the end", err)
 				}
 				return
 			}

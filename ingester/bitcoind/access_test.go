@@ -31,7 +31,7 @@ func TestProbes_CoverEveryMethod(t *testing.T) {
 		before := len(node.requests())
 		c.Method(i).Call(arguments(t, name, c.Method(i).Type()))
 		if len(node.requests()) == before {
-			t.Errorf("%s makes no RPC call: add it to the others", name)
+			t.Errorf("%s: got no RPC call: add it to the others", name)
 		}
 	}
 	var tried, used []string
@@ -59,7 +59,7 @@ func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 		case in == reflect.TypeOf(ids(1)):
 			list = append(list, reflect.ValueOf(ids(1)))
 		case in.Kind() == reflect.Slice, in.Kind() == reflect.Func, in.Kind() == reflect.Pointer:
-			t.Fatalf("%s has a parameter of type %v: add it here", name, in)
+			t.Fatalf("%s: got a parameter of the unknown type %v: add it here", name, in)
 		default:
 			list = append(list, reflect.Zero(in))
 		}
@@ -67,10 +67,11 @@ func arguments(t *testing.T, name string, method reflect.Type) []reflect.Value {
 	return list
 }
 
-// TestAccess_NamesForbiddenMethods: bitcoind answers 403 for a method that is not on the list, and 200 or 500 for others.
+// TestAccess_NamesForbiddenMethods: bitcoind answers 403 for a method that is not on the list, and 200 or 500 for
+// others.
 func TestAccess_NamesForbiddenMethods(t *testing.T) {
 	for name, c := range map[string]struct {
-		refuses func(method string) bool
+		forbids func(method string) bool
 		want    Access
 	}{
 		"none": {func(string) bool { return false }, Access{User: user}},
@@ -82,7 +83,7 @@ func TestAccess_NamesForbiddenMethods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			if c.want.All {
-				c.want.Forbidden[0] = c.want.Forbidden[0][1:] // the colon behind no user
+				c.want.Forbidden[0] = c.want.Forbidden[0][1:] // no user, so no text before the colon
 			}
 			node := newNode(t, func(_, params string) (string, *Error) {
 				if strings.Contains(params, zeros) {
@@ -93,7 +94,7 @@ func TestAccess_NamesForbiddenMethods(t *testing.T) {
 			s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				for _, trial := range probes {
-					if strings.Contains(string(body), fmt.Sprintf("%q", trial.method)) && c.refuses(trial.method) {
+					if strings.Contains(string(body), fmt.Sprintf("%q", trial.method)) && c.forbids(trial.method) {
 						w.WriteHeader(http.StatusForbidden)
 						return
 					}
@@ -118,14 +119,14 @@ func TestAccess_MissingMethod(t *testing.T) {
 	})
 	access, err := open(t, Options{URL: node.URL}).Access(t.Context())
 	if err != nil || !slices.Equal(access.Missing, []string{"getzmqnotifications"}) || access.Forbidden != nil {
-		t.Errorf("got %+v, %v", access, err)
+		t.Errorf("got %+v, %v, want the missing method", access, err)
 	}
 }
 
 func TestAccess_NodeIsStarting(t *testing.T) {
 	_, err := open(t, Options{URL: serve(t, fails(codeWarmUp, "Loading block index…")).URL}).Access(t.Context())
 	if !errors.Is(err, ErrWarmingUp) {
-		t.Errorf("got %v", err)
+		t.Errorf("got %v, want ErrWarmingUp", err)
 	}
 }
 

@@ -45,11 +45,11 @@ func TestBatch_Sizes(t *testing.T) {
 			want = time.Time{}
 		}
 		if !at.Equal(want) {
-			t.Fatalf("time %d is %v, want %v", i, at, want)
+			t.Fatalf("got time %d %v, want %v", i, at, want)
 		}
 	}
 	if sizes := node.requests(); !reflect.DeepEqual(sizes, []int{maxBatch, maxBatch, maxBatch, maxBatch, 1}) {
-		t.Errorf("batches of %v", sizes)
+		t.Errorf("got batches of %v, want full ones and a rest", sizes)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getmempoolentry", "ok")); n != 5 {
 		t.Errorf("got %v batches counted, want 5", n)
@@ -62,7 +62,7 @@ func TestBatch_EmptyMakesNoCall(t *testing.T) {
 	times, err := c.EntryTimes(t.Context(), nil)
 	txs, err2 := c.Transactions(t.Context(), nil)
 	if len(times)+len(txs) != 0 || err != nil || err2 != nil || len(node.requests()) != 0 {
-		t.Errorf("%v %v %v %v after %d requests", times, txs, err, err2, len(node.requests()))
+		t.Errorf("got %v %v %v %v after %d requests, want nothing and no request", times, txs, err, err2, len(node.requests()))
 	}
 }
 
@@ -72,13 +72,13 @@ func TestBatch_RejectsMalformedResponse(t *testing.T) {
 		twist func([]string) []string
 		want  string
 	}{
-		"one is missing":     {func(a []string) []string { return a[1:] }, "9 responses to 10 calls"},
-		"one too many":       {func(a []string) []string { return append(a, a[0]) }, "11 responses to 10 calls"},
-		"one is there twice": {func(a []string) []string { a[3] = a[4]; return a }, "or occurs twice"},
-		"an id from before":  {func(a []string) []string { a[3] = `{"result":{"time":1},"id":0}`; return a }, "of another call"},
-		"an id from after":   {func(a []string) []string { a[3] = `{"result":{"time":1},"id":11}`; return a }, "of another call"},
-		"no id":              {func(a []string) []string { a[3] = `{"result":{"time":1}}`; return a }, "of another call"},
-		"null":               {func(a []string) []string { a[3] = "null"; return a }, "of another call"},
+		"one missing":   {func(a []string) []string { return a[1:] }, "9 responses to 10 calls"},
+		"one too many":  {func(a []string) []string { return append(a, a[0]) }, "11 responses to 10 calls"},
+		"a duplicate":   {func(a []string) []string { a[3] = a[4]; return a }, "or occurs twice"},
+		"an earlier id": {func(a []string) []string { a[3] = `{"result":{"time":1},"id":0}`; return a }, "of another call"},
+		"a later id":    {func(a []string) []string { a[3] = `{"result":{"time":1},"id":11}`; return a }, "of another call"},
+		"no id":         {func(a []string) []string { a[3] = `{"result":{"time":1}}`; return a }, "of another call"},
+		"null":          {func(a []string) []string { a[3] = "null"; return a }, "of another call"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			node := newNode(t, entryOf(list))
@@ -99,17 +99,17 @@ func TestBatch_SingleResponse(t *testing.T) {
 		kind   error
 		want   string
 	}{
-		"an error":   {500, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`, nil, "Parse error (RPC error -32700)"},
-		"starting":   {500, `{"result":null,"error":{"code":-28,"message":"Verifying"},"id":null}`, ErrWarmingUp, "Verifying"},
-		"a result":   {200, `{"result":{"time":1},"error":null,"id":0}`, ErrResponse, "a single response to a batch"},
-		"half of it": {200, `{"resu`, ErrResponse, "is truncated"},
-		"HTML":       {200, `<html>`, ErrResponse, "<html>"},
-		"nothing":    {200, ``, ErrResponse, "empty"},
-		"half":       {200, `[{"id":1},`, ErrResponse, "is truncated"},
-		"too large":  {200, "[" + strings.Repeat(" ", 5000), ErrResponse, "larger than 4000 bytes"},
+		"an error":           {500, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`, nil, "Parse error (RPC error -32700)"},
+		"starting":           {500, `{"result":null,"error":{"code":-28,"message":"Verifying"},"id":null}`, ErrWarmingUp, "Verifying"},
+		"a result":           {200, `{"result":{"time":1},"error":null,"id":0}`, ErrResponse, "a single response to a batch"},
+		"a truncated object": {200, `{"resu`, ErrResponse, "is truncated"},
+		"HTML":               {200, `<html>`, ErrResponse, "<html>"},
+		"no bytes":           {200, ``, ErrResponse, "empty"},
+		"a truncated array":  {200, `[{"id":1},`, ErrResponse, "is truncated"},
+		"too large":          {200, "[" + strings.Repeat(" ", 5000), ErrResponse, "larger than 4000 bytes"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := open(t, Options{URL: serve(t, says(c.status, c.body)).URL})
+			client := open(t, Options{URL: serve(t, respond(c.status, c.body)).URL})
 			client.maxResponse = 4000
 			_, err := client.EntryTimes(t.Context(), ids(3))
 			checkKind(t, err, c.kind, []string{"getmempoolentry", c.want})
@@ -127,17 +127,17 @@ func TestBatch_Errors(t *testing.T) {
 		return `{"time":1}`, nil
 	})
 	if times, err := open(t, Options{URL: starting.URL}).EntryTimes(t.Context(), list); err != nil || times[0].Unix() != 1 {
-		t.Errorf("got %v, %v; want them by the third try", times, err)
+		t.Errorf("got %v, %v; want all at the third try", times, err)
 	}
-	refusing := newNode(t, func(string, string) (string, *Error) { return "", &Error{Code: -8, Message: "no"} })
-	_, err := open(t, Options{URL: refusing.URL}).Transactions(t.Context(), list)
+	rejecting := newNode(t, func(string, string) (string, *Error) { return "", &Error{Code: -8, Message: "no"} })
+	_, err := open(t, Options{URL: rejecting.URL}).Transactions(t.Context(), list)
 	var said *Error
 	if !errors.As(err, &said) || *said != (Error{"getrawtransaction", -8, "no"}) {
 		t.Errorf("got %v, want the node's error -8", err)
 	}
 }
 
-// TestBatch_OneBadResult: a malformed result does not affect the others, in whichever batch it is.
+// TestBatch_OneBadResult: a malformed result does not affect the others, in any batch.
 func TestBatch_OneBadResult(t *testing.T) {
 	list := ids(2*maxBatch + 10)
 	const bad = 2*maxBatch + 3
@@ -173,7 +173,7 @@ func TestBatch_OneBadResult(t *testing.T) {
 			}
 			for i, at := range times {
 				if at.IsZero() != (i%7 == 0 || i == bad) {
-					t.Fatalf("time %d is %v", i, at)
+					t.Fatalf("got time %d %v, want the others' times", i, at)
 				}
 			}
 		})
@@ -197,7 +197,7 @@ func TestBatch_ErrorsAboutTheNode(t *testing.T) {
 	}
 }
 
-func TestAboutOne(t *testing.T) {
+func TestAboutOne_ClassifiesErrors(t *testing.T) {
 	for _, err := range []error{unreachable.wrapf("x"), busy.wrapf("x"), (&Error{Code: codeWarmUp}).classify(), credentials.wrapf("x"),
 		forbidden.wrapf("x"), (&Error{Code: codeMethod}).classify(), context.Canceled} {
 		if AboutOne(fmt.Errorf("call: %w", err)) {

@@ -87,15 +87,15 @@ func TestCalls_RealState(t *testing.T) {
 		Best: hash(t, "28608d88756c8e53adf25c64e499592386cfd3f4769105dff4f62aa988a4bcf0"),
 	}
 	if err != nil || chain != want {
-		t.Errorf("chain %+v, %v\nwant %+v", chain, err, want)
+		t.Errorf("got chain %+v, %v\nwant %+v", chain, err, want)
 	}
 	network, err := c.Network(t.Context())
 	if err != nil || network != (Network{"/Satoshi:28.1.0(inquisition)/", true}) {
-		t.Errorf("network %+v, %v", network, err)
+		t.Errorf("got network %+v, %v, want the recorded one", network, err)
 	}
 	list, err := c.Notifications(t.Context())
 	if err != nil || len(list) != 4 || list[2] != (Notification{"rawtx", "tcp://127.0.0.1:28932", 1000}) {
-		t.Errorf("notifications %+v, %v", list, err)
+		t.Errorf("got notifications %+v, %v, want the recorded ones", list, err)
 	}
 }
 
@@ -106,16 +106,16 @@ func TestCalls_RealMempool(t *testing.T) {
 		t.Fatalf("got %d transactions at %d, %v; want 5 at 6", len(m.IDs), m.Sequence, err)
 	}
 	if want := hash(t, "b6e436c12b0bd06008786bd2db04a9b17b05e2e48f8a05be76491014589de5e6"); m.IDs[0] != want {
-		t.Errorf("the first is %v, want %v", m.IDs[0], want)
+		t.Errorf("got first ID %v, want %v", m.IDs[0], want)
 	}
 	gone := chainhash.HashH(nil)
 	times, err := c.EntryTimes(t.Context(), append([]chainhash.Hash{gone}, m.IDs...))
 	if err != nil || len(times) != 6 || !times[0].IsZero() {
-		t.Fatalf("times %v, %v", times, err)
+		t.Fatalf("got times %v, %v, want all", times, err)
 	}
 	for i, at := range times[1:] {
 		if at.Unix() < 1795405520 || at.Unix() > 1795405530 {
-			t.Errorf("%v entered at %v", m.IDs[i], at)
+			t.Errorf("%v: got entry time %v, want the recorded one", m.IDs[i], at)
 		}
 	}
 	for range 2 {
@@ -157,11 +157,11 @@ func TestCall_ReturnsRawResult(t *testing.T) {
 			params = nil
 		}
 		if got, err := c.Call(t.Context(), method, params...); err != nil || string(got) != want {
-			t.Errorf("%s %v gave %s, %v; want %s", method, params, got, err, want)
+			t.Errorf("%s %v: got %s, %v; want %s", method, params, got, err, want)
 		}
 	}
 	if _, err := c.Call(t.Context(), "echo", make(chan int)); err == nil || !strings.Contains(err.Error(), "parameters of echo") {
-		t.Errorf("a channel as parameter: %v", err)
+		t.Errorf("a channel as parameter: got %v, want an error that names the method", err)
 	}
 }
 
@@ -181,21 +181,21 @@ func TestCalls_OldAndOddNodes(t *testing.T) {
 		InitialBlockDownload: true, Pruned: true, PruneHeight: 600000,
 	}
 	if err != nil || chain != want {
-		t.Errorf("chain %+v, %v\nwant %+v", chain, err, want)
+		t.Errorf("got chain %+v, %v\nwant %+v", chain, err, want)
 	}
 	if loaded, err := c.MempoolLoaded(t.Context()); loaded || err != nil {
 		t.Errorf("got loaded %v, %v; want false", loaded, err)
 	}
 	header, err := c.Header(t.Context(), chainhash.Hash{1})
 	if err != nil || header != (Header{Time: time.Unix(1231006505, 0)}) {
-		t.Errorf("the genesis block's header %+v, %v", header, err)
+		t.Errorf("the genesis block: got header %+v, %v, want height 0", header, err)
 	}
 	if list, err := c.Notifications(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("got notifications %v, %v; want none", list, err)
 	}
 }
 
-// Each is valid JSON-RPC, with a result that the method never returns.
+// TestCalls_RejectMalformedResults: each response is valid JSON-RPC with an invalid result for the method.
 func TestCalls_RejectMalformedResults(t *testing.T) {
 	someTx, someBlock := new(bytes.Buffer), new(bytes.Buffer)
 	if err := errors.Join(wire.NewMsgTx(2).Serialize(someTx), wire.NewMsgBlock(&wire.BlockHeader{}).Serialize(someBlock)); err != nil {

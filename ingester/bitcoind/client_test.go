@@ -25,8 +25,8 @@ import (
 
 var discard = log.New(io.Discard, "", 0)
 
-// says responds to every request with a status and a body.
-func says(status int, body string) http.HandlerFunc {
+// respond responds to every request with a status and a body.
+func respond(status int, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(status)
 		fmt.Fprint(w, body)
@@ -35,7 +35,7 @@ func says(status int, body string) http.HandlerFunc {
 
 // fails is bitcoind's response for an error.
 func fails(code int, message string) http.HandlerFunc {
-	return says(http.StatusInternalServerError, fmt.Sprintf(`{"result":null,"error":{"code":%d,"message":%q},"id":1}`+"\n", code, message))
+	return respond(http.StatusInternalServerError, fmt.Sprintf(`{"result":null,"error":{"code":%d,"message":%q},"id":1}`+"\n", code, message))
 }
 
 // dies announces more than it sends and closes the connection.
@@ -63,33 +63,33 @@ func TestClient_ErrorKinds(t *testing.T) {
 		tries   int
 		want    []string // in the error
 	}{
-		"wrong password":    {says(401, ""), ErrCredentials, "credentials", 1, []string{"HTTP 401", "--rpc-cookie", "--rpc-user"}},
-		"address":           {says(403, ""), ErrForbidden, "forbidden", 1, []string{"rpcallowip=", "rpcwhitelist="}},
+		"wrong password":    {respond(401, ""), ErrCredentials, "credentials", 1, []string{"HTTP 401", "--rpc-cookie", "--rpc-user"}},
+		"address":           {respond(403, ""), ErrForbidden, "forbidden", 1, []string{"rpcallowip=", "rpcwhitelist="}},
 		"starting":          {fails(-28, "Loading block index…"), ErrWarmingUp, "warming_up", 4, []string{"Loading block index…"}},
-		"busy":              {says(503, "Work queue depth exceeded"), ErrBusy, "busy", 4, []string{"Work queue depth exceeded", "rpcworkqueue="}},
-		"busy, old":         {says(500, "Work queue depth exceeded"), ErrBusy, "busy", 4, []string{"rpcworkqueue="}},
+		"busy":              {respond(503, "Work queue depth exceeded"), ErrBusy, "busy", 4, []string{"Work queue depth exceeded", "rpcworkqueue="}},
+		"busy, old":         {respond(500, "Work queue depth exceeded"), ErrBusy, "busy", 4, []string{"rpcworkqueue="}},
 		"pruned":            {fails(-1, "Block not available (pruned data)"), ErrPruned, "pruned", 1, []string{"Block not available", "prune="}},
 		"not found":         {fails(-5, "Block not found"), ErrNotFound, "not_found", 1, []string{"getblock: not found: Block not found (RPC error -5)"}},
-		"no method":         {says(404, `{"result":null,"error":{"code":-32601,"message":"Method not found"},"id":1}`), ErrMethod, "method", 1, []string{"too old", "ZMQ"}},
+		"no method":         {respond(404, `{"result":null,"error":{"code":-32601,"message":"Method not found"},"id":1}`), ErrMethod, "method", 1, []string{"too old", "ZMQ"}},
 		"another":           {fails(-8, "Block height out of range\nand help"), nil, "rpc_error", 1, []string{"getblock: Block height out of range (RPC error -8)"}},
-		"error, no id":      {says(400, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`), nil, "rpc_error", 1, []string{"Parse error"}},
-		"error, 2.0":        {says(200, `{"jsonrpc":"2.0","error":{"code":-5,"message":"Block not found"},"id":1}`), ErrNotFound, "not_found", 1, nil},
-		"HTML page":         {says(200, "<html><body>Welcome to nginx!"), ErrResponse, "answer", 1, []string{"<html><body>Welcome", "--rpc"}},
-		"no such path":      {says(404, "404 page not found"), ErrResponse, "answer", 1, []string{"HTTP 404", "404 page not found"}},
+		"error, no id":      {respond(400, `{"result":null,"error":{"code":-32700,"message":"Parse error"},"id":null}`), nil, "rpc_error", 1, []string{"Parse error"}},
+		"error, 2.0":        {respond(200, `{"jsonrpc":"2.0","error":{"code":-5,"message":"Block not found"},"id":1}`), ErrNotFound, "not_found", 1, nil},
+		"HTML page":         {respond(200, "<html><body>Welcome to nginx!"), ErrResponse, "answer", 1, []string{"<html><body>Welcome", "--rpc"}},
+		"no such path":      {respond(404, "404 page not found"), ErrResponse, "answer", 1, []string{"HTTP 404", "404 page not found"}},
 		"redirect":          {http.RedirectHandler("http://127.0.0.1:1/", http.StatusTemporaryRedirect).ServeHTTP, ErrResponse, "answer", 1, []string{"HTTP 307"}},
-		"bad gateway":       {says(502, "<html>Bad Gateway"), ErrUnreachable, "unreachable", 4, []string{"502 Bad Gateway"}},
-		"JSON, not RPC":     {says(200, `{"status":"ok"}`), ErrResponse, "answer", 1, []string{"another call", `{\"status\":\"ok\"}`}},
-		"other JSON":        {says(200, `"hello"`), ErrResponse, "answer", 1, []string{"hello"}},
-		"empty":             {says(200, ""), ErrResponse, "answer", 1, []string{"response is empty"}},
-		"wrong id":          {says(200, `{"result":"00","error":null,"id":2}`), ErrResponse, "answer", 1, []string{"another call"}},
-		"id is a string":    {says(200, `{"result":"00","error":null,"id":"1"}`), ErrResponse, "answer", 1, nil},
-		"two answers":       {says(200, `{"result":"00","error":null,"id":1}{}`), ErrResponse, "answer", 1, []string{"data after the end"}},
-		"half an answer":    {says(200, `{"result":"0000`), ErrResponse, "answer", 1, []string{"response is truncated"}},
-		"half of its JSON":  {says(500, `{"result":null,"err`), ErrResponse, "answer", 1, []string{"response is truncated", "HTTP 500"}},
+		"bad gateway":       {respond(502, "<html>Bad Gateway"), ErrUnreachable, "unreachable", 4, []string{"502 Bad Gateway"}},
+		"JSON, not RPC":     {respond(200, `{"status":"ok"}`), ErrResponse, "answer", 1, []string{"another call", `{\"status\":\"ok\"}`}},
+		"other JSON":        {respond(200, `"hello"`), ErrResponse, "answer", 1, []string{"hello"}},
+		"empty":             {respond(200, ""), ErrResponse, "answer", 1, []string{"response is empty"}},
+		"wrong id":          {respond(200, `{"result":"00","error":null,"id":2}`), ErrResponse, "answer", 1, []string{"another call"}},
+		"id is a string":    {respond(200, `{"result":"00","error":null,"id":"1"}`), ErrResponse, "answer", 1, nil},
+		"two responses":     {respond(200, `{"result":"00","error":null,"id":1}{}`), ErrResponse, "answer", 1, []string{"data after the end"}},
+		"half a response":   {respond(200, `{"result":"0000`), ErrResponse, "answer", 1, []string{"response is truncated"}},
+		"half of its JSON":  {respond(500, `{"result":null,"err`), ErrResponse, "answer", 1, []string{"response is truncated", "HTTP 500"}},
 		"cut off":           {dies, ErrUnreachable, "unreachable", 4, []string{"unexpected EOF"}},
 		"reset":             {resets, ErrUnreachable, "unreachable", 4, []string{"reset"}},
-		"too large":         {says(200, `{"result":"`+strings.Repeat("0", 5000)), ErrResponse, "answer", 1, []string{"larger than 4000 bytes"}},
-		"too large at once": {says(200, strings.Repeat(" ", 200_000)), ErrResponse, "answer", 1, []string{"larger than 4000 bytes"}},
+		"too large":         {respond(200, `{"result":"`+strings.Repeat("0", 5000)), ErrResponse, "answer", 1, []string{"larger than 4000 bytes"}},
+		"too large at once": {respond(200, strings.Repeat(" ", 200_000)), ErrResponse, "answer", 1, []string{"larger than 4000 bytes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tries atomic.Int32
@@ -123,12 +123,12 @@ func checkKind(t *testing.T, err, kind error, want []string) {
 		ErrUnreachable, ErrBusy, ErrWarmingUp, ErrCredentials, ErrForbidden, ErrPruned, ErrNotFound, ErrResponse, ErrMethod,
 	} {
 		if errors.Is(err, k) != errors.Is(kind, k) {
-			t.Errorf("got %v\nwhich is a %q: %v", err, k, errors.Is(err, k))
+			t.Errorf("got %v, want the kind alone; it is also a %q: %v", err, k, errors.Is(err, k))
 		}
 	}
 	for _, text := range want {
 		if !strings.Contains(err.Error(), text) {
-			t.Errorf("got %v\nwithout %q", err, text)
+			t.Errorf("got %v\nwant it to contain %q", err, text)
 		}
 	}
 	if strings.Contains(err.Error(), password) || strings.ContainsAny(err.Error(), "\r\n") {
@@ -141,28 +141,28 @@ func TestError_NamesMethod(t *testing.T) {
 	_, err := c.Call(t.Context(), "getblockhash", 1)
 	var said *Error
 	if !errors.As(err, &said) || *said != (Error{"getblockhash", -8, "no\nhelp"}) {
-		t.Errorf("got %+v of %v", said, err)
+		t.Errorf("got %+v of %v, want the method and the node's error", said, err)
 	}
 	c = open(t, Options{URL: serve(t, fails(-28, "Verifying")).URL})
 	if _, err = c.Network(t.Context()); !errors.As(err, &said) || said.Code != -28 || said.Method != "getnetworkinfo" {
-		t.Errorf("got %+v of %v", said, err)
+		t.Errorf("got %+v of %v, want the method and the node's error", said, err)
 	}
 }
 
 func TestError_QuotesStartOfBody(t *testing.T) {
-	c := open(t, Options{URL: serve(t, says(200, `["the beginning"`+strings.Repeat(" ", 1<<20)+`,"the end"]`)).URL})
+	c := open(t, Options{URL: serve(t, respond(200, `["the beginning"`+strings.Repeat(" ", 1<<20)+`,"the end"]`)).URL})
 	_, err := c.Network(t.Context())
 	checkKind(t, err, ErrResponse, []string{`[\"the beginning\"`})
 }
 
-// Not every port speaks HTTP.
+// TestClient_DetectsOtherPorts: the port is not that of an HTTP server.
 func TestClient_DetectsOtherPorts(t *testing.T) {
 	for name, c := range map[string]struct {
 		greeting string
 		kind     error
 	}{
-		"ZMQ":                        {"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f", ErrResponse},
-		"P2P, which hangs up in awe": {"", ErrUnreachable},
+		"ZMQ":               {"\xff\x00\x00\x00\x00\x00\x00\x00\x01\x7f", ErrResponse},
+		"P2P, which closes": {"", ErrUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			listener := listen(t, "127.0.0.1:0")
@@ -182,12 +182,12 @@ func TestClient_DetectsOtherPorts(t *testing.T) {
 		})
 	}
 	t.Run("https to http", func(t *testing.T) {
-		s := serve(t, says(200, ""))
+		s := serve(t, respond(200, ""))
 		_, err := open(t, Options{URL: strings.Replace(s.URL, "http", "https", 1)}).Network(t.Context())
 		checkKind(t, err, ErrResponse, []string{"HTTPS"})
 	})
 	t.Run("certificate", func(t *testing.T) {
-		s := httptest.NewUnstartedServer(says(200, ""))
+		s := httptest.NewUnstartedServer(respond(200, ""))
 		s.Config.ErrorLog = discard
 		s.StartTLS()
 		t.Cleanup(s.Close)
@@ -221,7 +221,7 @@ func TestClient_RetriesUntilNodeIsUp(t *testing.T) {
 		return pause(func() time.Duration {
 			s := &httptest.Server{
 				Listener: listen(t, listener.Addr().String()),
-				Config:   &http.Server{Handler: says(200, `{"result":{"subversion":"/up/"},"error":null,"id":1}`)},
+				Config:   &http.Server{Handler: respond(200, `{"result":{"subversion":"/up/"},"error":null,"id":1}`)},
 			}
 			s.Start()
 			t.Cleanup(s.Close)
@@ -229,7 +229,7 @@ func TestClient_RetriesUntilNodeIsUp(t *testing.T) {
 		})
 	}
 	if network, err := c.Network(t.Context()); err != nil || network.Version != "/up/" {
-		t.Errorf("got %+v, %v; want an answer to the second try", network, err)
+		t.Errorf("got %+v, %v; want a response at the second try", network, err)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getnetworkinfo", "ok")); n != 1 {
 		t.Errorf("got %v calls counted as ok, want 1", n)
@@ -240,13 +240,13 @@ func TestClient_RetriesWhenBusy(t *testing.T) {
 	var tries atomic.Int32
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if tries.Add(1) < maxTries {
-			says(503, "Work queue depth exceeded")(w, r)
+			respond(503, "Work queue depth exceeded")(w, r)
 			return
 		}
-		says(200, `{"result":{"loaded":true},"error":null,"id":1}`)(w, r)
+		respond(200, `{"result":{"loaded":true},"error":null,"id":1}`)(w, r)
 	})
 	if loaded, err := open(t, Options{URL: s.URL}).MempoolLoaded(t.Context()); !loaded || err != nil {
-		t.Errorf("got %v, %v; want true by the last try", loaded, err)
+		t.Errorf("got %v, %v; want true at the last try", loaded, err)
 	}
 }
 
@@ -258,7 +258,7 @@ func TestClient_CancelDuringPause(t *testing.T) {
 	}
 	_, err := c.Network(ctx)
 	if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrWarmingUp) {
-		t.Errorf("got %v, want that it was cancelled, and why it waited", err)
+		t.Errorf("got %v, want context.Canceled and the reason for the wait", err)
 	}
 	if n := testutil.ToFloat64(c.metrics.calls.WithLabelValues("getnetworkinfo", "cancelled")); n != 1 {
 		t.Errorf("got %v calls counted as cancelled, want 1", n)
@@ -280,7 +280,7 @@ func TestClient_CancelDuringCall(t *testing.T) {
 	go func() { <-asked; cancel() }()
 	_, err := open(t, Options{URL: serve(t, hangs(asked)).URL}).Network(ctx)
 	if !errors.Is(err, context.Canceled) || errors.Is(err, ErrUnreachable) {
-		t.Errorf("got %v, want only that it was cancelled", err)
+		t.Errorf("got %v, want context.Canceled alone", err)
 	}
 }
 
@@ -314,7 +314,7 @@ func TestClient_Backoff(t *testing.T) {
 	for _, about := range []time.Duration{100, 200, 400, 800, 1600, 2000, 2000} {
 		about *= time.Millisecond
 		if got := b.NextBackOff(); got < about/2 || got > about*3/2+1 {
-			t.Errorf("a pause of %v, want %v give or take half", got, about)
+			t.Errorf("got a pause of %v, want %v ± 50 %%", got, about)
 		}
 	}
 }

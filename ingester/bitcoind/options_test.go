@@ -16,7 +16,7 @@ func TestOptions_Validate(t *testing.T) {
 		"user and password":         {Options{URL: url + "/", User: user, Password: password}, ""},
 		"user in the URL":           {Options{URL: "http://alice:ses%2Fame@[::1]:8332"}, ""},
 		"https without a port":      {Options{URL: "https://node.example/path", Cookie: "c"}, ""},
-		"nothing":                   {Options{}, "--rpc must begin with http://"},
+		"no options":                {Options{}, "--rpc must begin with http://"},
 		"no scheme":                 {Options{URL: "localhost:8332", Cookie: "c"}, "--rpc must begin with http://"},
 		"no scheme, an address":     {Options{URL: "127.0.0.1:8332", Cookie: "c"}, "--rpc is not a URL"},
 		"another scheme":            {Options{URL: "tcp://127.0.0.1:28332", Cookie: "c"}, "--rpc must begin with http://"},
@@ -39,7 +39,7 @@ func TestOptions_Validate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := c.o.Validate()
 			if _, made := New(c.o); (made == nil) != (err == nil) {
-				t.Errorf("New gives %v, Validate %v", made, err)
+				t.Errorf("got %v from New and %v from Validate, want the same", made, err)
 			}
 			switch {
 			case c.want == "" && err != nil:

@@ -16,7 +16,7 @@ func TestTxid_UnmarshalJSON(t *testing.T) {
 	for _, text := range []string{want.String(), bytesUpper(want)} {
 		var got txid
 		if err := json.Unmarshal(fmt.Appendf(nil, "%q", text), &got); err != nil || chainhash.Hash(got) != want {
-			t.Errorf("%s became %v, %v", text, chainhash.Hash(got), err)
+			t.Errorf("%s: got %v, %v, want the hash", text, chainhash.Hash(got), err)
 		}
 	}
 }
@@ -39,11 +39,11 @@ func FuzzResponse(f *testing.F) {
 		fast, err := decodeResponse[txids](bytes.NewReader(data), 1)
 		slow, err2 := decodeResponse[[]txid](bytes.NewReader(data), 1)
 		if err == nil && fast != nil && (err2 != nil || len(fast) != len(slow)) {
-			t.Fatalf("%d hashes, %v; one by one %d, %v", len(fast), err, len(slow), err2)
+			t.Fatalf("got %d hashes, %v; want those parsed one by one, %d, %v", len(fast), err, len(slow), err2)
 		}
 		for i := range fast {
 			if err == nil && fast[i] != chainhash.Hash(slow[i]) {
-				t.Fatalf("hash %d is %v, by itself %v", i, fast[i], chainhash.Hash(slow[i]))
+				t.Fatalf("got hash %d as %v, want %v, parsed alone", i, fast[i], chainhash.Hash(slow[i]))
 			}
 		}
 		answers, err := decodeBatch[hexBytes](bufio.NewReader(bytes.NewReader(data)), 1, 2)
@@ -75,7 +75,7 @@ func BenchmarkMempool(b *testing.B) {
 	for b.Loop() {
 		r, err := decodeResponse[result](bytes.NewReader(body.Bytes()), 1)
 		if err != nil || len(r.IDs) != n {
-			b.Fatalf("%d hashes, %v", len(r.IDs), err)
+			b.Fatalf("got %d hashes, %v", len(r.IDs), err)
 		}
 	}
 }

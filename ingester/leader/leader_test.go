@@ -41,7 +41,7 @@ func startRedis(t *testing.T) *redis.Client {
 	return client
 }
 
-// lease is longer than any test, so that a lease ends only where a test ends it.
+// lease is longer than any test, so that only the test ends a lease.
 const lease = time.Minute
 
 func claim(t *testing.T, e *Election) Result {
@@ -57,7 +57,7 @@ func elect(t *testing.T, e *Election) contract.Epoch {
 	t.Helper()
 	r := claim(t, e)
 	if r.Epoch == "" {
-		t.Fatal("not elected")
+		t.Fatal("got no election, want one")
 	}
 	return r.Epoch
 }
@@ -83,12 +83,12 @@ func TestElection_OneLeaderAtATime(t *testing.T) {
 	first, second := New(client, lease), New(client, lease)
 	old := elect(t, first)
 	if r := claim(t, second); r.Epoch != "" {
-		t.Errorf("a second leader was elected, under epoch %s", r.Epoch)
+		t.Errorf("got a second leader under epoch %s, want none", r.Epoch)
 	}
 	run(t, client, "DEL", contract.KeyLeader) // the lease expires
 	next := elect(t, second)
 	if !next.After(old) {
-		t.Errorf("epoch %s follows %s, want a later one", next, old)
+		t.Errorf("got epoch %s after %s, want a later one", next, old)
 	}
 	if got := publish(t, second, next, "new"); got != Published {
 		t.Errorf("the leader's snapshot: got outcome %d, want %d", got, Published)
@@ -97,12 +97,12 @@ func TestElection_OneLeaderAtATime(t *testing.T) {
 		t.Errorf("the earlier leader's snapshot: got outcome %d, want %d", got, Fenced)
 	}
 	if got := client.Get(t.Context(), contract.KeyLatest).Val(); got != "new" {
-		t.Errorf("the latest snapshot is %q, want new", got)
+		t.Errorf("got latest snapshot %q, want new", got)
 	}
 }
 
-// TestElection_OneOfManyThatClaimAtOnce, and each term's epoch is later than the one before.
-func TestElection_OneOfManyThatClaimAtOnce(t *testing.T) {
+// TestElection_OneOfConcurrentClaims: and each term's epoch is later than the previous one.
+func TestElection_OneOfConcurrentClaims(t *testing.T) {
 	client := startRedis(t)
 	before := contract.Epoch("0")
 	for range 10 {
@@ -119,14 +119,14 @@ func TestElection_OneOfManyThatClaimAtOnce(t *testing.T) {
 			}
 		}
 		if len(elected) != 1 || !elected[0].After(before) {
-			t.Fatalf("elected: %v, want one, after %s", elected, before)
+			t.Fatalf("got elected %v, want one, later than %s", elected, before)
 		}
 		before = elected[0]
 		run(t, client, "DEL", contract.KeyLeader)
 	}
 }
 
-// TestElection_ExpiredLeaseWithoutSuccessor: a leader that slept continues under its epoch if no other was elected.
+// TestElection_ExpiredLeaseWithoutSuccessor: a suspended leader continues under its epoch if no other was elected.
 func TestElection_ExpiredLeaseWithoutSuccessor(t *testing.T) {
 	client := startRedis(t)
 	e := New(client, lease)
@@ -136,11 +136,11 @@ func TestElection_ExpiredLeaseWithoutSuccessor(t *testing.T) {
 		t.Errorf("got outcome %d, want %d", got, Published)
 	}
 	if r := claim(t, New(client, lease)); r.Epoch != "" {
-		t.Error("publishing has not renewed the lease")
+		t.Error("got no lease after publishing, want it renewed")
 	}
 }
 
-func TestElection_ResignLetsACandidateIn(t *testing.T) {
+func TestElection_ResignFreesLease(t *testing.T) {
 	client := startRedis(t)
 	first, second := New(client, lease), New(client, lease)
 	old := elect(t, first)
@@ -148,17 +148,16 @@ func TestElection_ResignLetsACandidateIn(t *testing.T) {
 		t.Fatal(err)
 	}
 	elect(t, second)
-	if err := first.Resign(t.Context(), old); err != nil { // a second time, which is not its lease any more
+	if err := first.Resign(t.Context(), old); err != nil { // a second time: the lease is not its own any more
 		t.Fatal(err)
 	}
 	if r := claim(t, first); r.Epoch != "" {
-		t.Error("the first ended the second's lease")
+		t.Error("got no lease of the second, want it kept")
 	}
 }
 
-// TestElection_PublishIsOneStep: a subscriber that receives the message finds the snapshot under the key, with both times
-// to live.
-func TestElection_PublishIsOneStep(t *testing.T) {
+// TestElection_PublishIsAtomic: a subscriber that receives the message finds the snapshot under the key, and both TTLs.
+func TestElection_PublishIsAtomic(t *testing.T) {
 	client := startRedis(t)
 	sub := client.Subscribe(t.Context(), contract.Channel)
 	defer sub.Close()
@@ -169,22 +168,22 @@ func TestElection_PublishIsOneStep(t *testing.T) {
 	publish(t, e, elect(t, e), "snapshot")
 	message, err := sub.ReceiveMessage(t.Context())
 	if err != nil || message.Payload != "snapshot" {
-		t.Fatalf("received %v, %v", message, err)
+		t.Fatalf("got %v, %v, want the snapshot", message, err)
 	}
 	for key, most := range map[string]time.Duration{contract.KeyLatest: time.Hour, contract.KeyLeader: lease} {
 		if ttl := client.PTTL(t.Context(), key).Val(); ttl <= 0 || ttl > most {
-			t.Errorf("%s: got a time to live of %v, want up to %v", key, ttl, most)
+			t.Errorf("%s: got TTL %v, want at most %v", key, ttl, most)
 		}
 	}
 }
 
-func TestElection_EpochIsLaterThanAllBefore(t *testing.T) {
+func TestElection_EpochRises(t *testing.T) {
 	day := time.Now().Add(24 * time.Hour).UnixMilli()
 	for name, set := range map[string]func(*testing.T, *redis.Client){
-		"than the last election's, by a clock that was ahead": func(t *testing.T, client *redis.Client) {
+		"than the last election's by a fast clock": func(t *testing.T, client *redis.Client) {
 			run(t, client, "SET", contract.KeyEpoch, day)
 		},
-		"than the snapshot's, where only that is left": func(t *testing.T, client *redis.Client) {
+		"than the snapshot's, the only key": func(t *testing.T, client *redis.Client) {
 			s := contract.Snapshot{Status: contract.Live, Seq: 1, Epoch: contract.Epoch(strconv.FormatInt(day, 10))}
 			run(t, client, "SET", contract.KeyLatest, s.AppendJSON(nil))
 		},
@@ -199,7 +198,7 @@ func TestElection_EpochIsLaterThanAllBefore(t *testing.T) {
 	}
 }
 
-func TestElection_RedisThatWasEmptied(t *testing.T) {
+func TestElection_EmptiedRedis(t *testing.T) {
 	client := startRedis(t)
 	e := New(client, lease)
 	old := elect(t, e)
@@ -213,9 +212,9 @@ func TestElection_RedisThatWasEmptied(t *testing.T) {
 	}
 }
 
-// TestElection_RedisThatLostAnElection: a Redis that went back to old data has a lease of the leader before. The ingester
-// that was elected since takes it over, or edges would reject the earlier leader's snapshots.
-func TestElection_RedisThatLostAnElection(t *testing.T) {
+// TestElection_RedisRestoredFromOldData: a Redis with restored old data has the earlier leader's lease. The ingester
+// that was elected since replaces it; otherwise edges would reject the earlier leader's snapshots.
+func TestElection_RedisRestoredFromOldData(t *testing.T) {
 	client := startRedis(t)
 	earlier, later := New(client, lease), New(client, lease)
 	old := elect(t, earlier)
@@ -244,29 +243,29 @@ func TestElection_UnusableEpochInRedis(t *testing.T) {
 	}
 }
 
-func TestElection_RedisIsAway(t *testing.T) {
+func TestElection_RedisIsUnreachable(t *testing.T) {
 	client := startRedis(t)
 	e := New(client, lease)
 	epoch := elect(t, e)
-	run(t, client, "CONFIG", "SET", "requirepass", "secret") // for connections that come
+	run(t, client, "CONFIG", "SET", "requirepass", "secret") // for new connections
 	away := redis.NewClient(client.Options())
 	defer away.Close()
 	e.client = away
 	if _, err := e.Claim(t.Context()); err == nil {
-		t.Error("Claim: no error")
+		t.Error("Claim: got no error")
 	}
 	if outcome, err := e.Publish(t.Context(), epoch, nil, time.Hour); err == nil {
-		t.Errorf("Publish: outcome %d without an error", outcome)
+		t.Errorf("Publish: got outcome %d without an error", outcome)
 	}
 	if err := e.Resign(t.Context(), epoch); err == nil {
-		t.Error("Resign: no error")
+		t.Error("Resign: got no error")
 	}
 }
 
-func TestDecodeClaim_Nonsense(t *testing.T) {
+func TestDecodeClaim_RejectsMalformed(t *testing.T) {
 	for _, reply := range [][]any{nil, {int64(1)}, {"1", "2"}, {int64(1), int64(2)}, {int64(1), "2", "3"}} {
 		if _, _, err := decodeClaim(reply); err == nil {
-			t.Errorf("%s: no error", fmt.Sprint(reply))
+			t.Errorf("%s: got no error", fmt.Sprint(reply))
 		}
 	}
 }

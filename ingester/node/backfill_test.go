@@ -17,6 +17,7 @@ import (
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/replay/simnode"
@@ -27,7 +28,7 @@ import (
 // A tamperer is a proxy before the replayed node's RPC that modifies responses.
 type tamperer struct {
 	t      *testing.T
-	theirs string // the node's URL
+	target string // the node's URL
 	mu     sync.Mutex
 	status int // responds with this status, unless 0
 	tamper func(c call, answer string) string
@@ -42,7 +43,7 @@ type call struct {
 
 // through starts the proxy, for watchThrough.
 func (m *tamperer) through(url string) string {
-	m.theirs = url
+	m.target = url
 	s := httptest.NewServer(m)
 	m.t.Cleanup(s.Close)
 	return s.URL
@@ -57,7 +58,7 @@ func (m *tamperer) set(status int) {
 func (m *tamperer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return // the client is gone
+		return // the client has disconnected
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,7 +66,7 @@ func (m *tamperer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(m.status)
 		return
 	}
-	answer, err := http.Post(m.theirs, "application/json", bytes.NewReader(body))
+	answer, err := http.Post(m.target, "application/json", bytes.NewReader(body))
 	if err != nil {
 		m.t.Error(err)
 		return
@@ -94,7 +95,7 @@ func (m *tamperer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answers[i] = json.RawMessage(m.tamper(c, string(answers[i])))
 	}
 	if err := json.NewEncoder(w).Encode(answers); err != nil {
-		m.t.Log(err) // the client is gone
+		m.t.Log(err) // the client has disconnected
 	}
 }
 
@@ -110,7 +111,7 @@ func (c call) result(text string) string {
 	return `{"result":` + text + `,"error":null,"id":` + string(c.ID) + `}`
 }
 
-// many is more transactions than one request is for.
+// many is more transactions than one request fetches.
 const many = 3000
 
 // backfillOf drops the messages of many transactions but the last, so that they have to be fetched.
@@ -123,27 +124,27 @@ func backfillOf(t *testing.T, m *tamperer, log io.Writer, lines []transcript.Lin
 	return w
 }
 
-// TestBackfill_SkipsTransactionThatFails: the others are fetched, and the backfill ends.
-func TestBackfill_SkipsTransactionThatFails(t *testing.T) {
+// TestBackfill_SkipsFailingTransaction: the others are fetched, and the backfill ends.
+func TestBackfill_SkipsFailingTransaction(t *testing.T) {
 	lines := plainOf(many)
 	bodies := lines[len(simnode.Lines(1, 0)):]
 	bad, other := transaction(t, bodies[2*1234].Body).TxHash(), bodies[2*77].Body
 	hostile := hex.EncodeToString(testblock.Hostile()["output script"])
 	for name, answer := range map[string]func(call, string) string{
-		"its entry is an error": func(c call, said string) string {
+		"an error for its entry": func(c call, said string) string {
 			if c.is("getmempoolentry", bad) {
 				return c.failed("-1", "no entry")
 			}
 			return said
 		},
-		"its entry has no time": func(c call, said string) string {
+		"no time in its entry": func(c call, said string) string {
 			if c.is("getmempoolentry", bad) {
 				return c.result("{}")
 			}
 			return said
 		},
 		"an error":               instead(bad, func(c call) string { return c.failed("-32603", "internal") }),
-		"bytes that break btcd":  instead(bad, func(c call) string { return c.result(`"` + hostile + `"`) }),
+		"bytes that crash btcd":  instead(bad, func(c call) string { return c.result(`"` + hostile + `"`) }),
 		"no hex":                 instead(bad, func(c call) string { return c.result(`"zz"`) }),
 		"an object":              instead(bad, func(c call) string { return c.result("{}") }),
 		"null":                   instead(bad, func(c call) string { return c.result("null") }),
@@ -151,7 +152,7 @@ func TestBackfill_SkipsTransactionThatFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			var asked atomic.Int32
 			m := &tamperer{t: t, tamper: func(c call, said string) string {
 				changed := answer(c, said)
@@ -173,7 +174,7 @@ func TestBackfill_SkipsTransactionThatFails(t *testing.T) {
 			if n := w.count("sightglass_node_skipped_transactions_total"); n != 1 {
 				t.Errorf("got %v skipped transactions, want 1", n)
 			}
-			if log.count("backfill complete") == 0 || log.count("skipped a transaction that could not be fetched") == 0 || log.count(bad.String()) == 0 {
+			if log.Count("backfill complete") == 0 || log.Count("skipped a transaction that could not be fetched") == 0 || log.Count(bad.String()) == 0 {
 				t.Error("got no log lines about the skipped transaction and the end of the backfill")
 			}
 			if n := asked.Load(); n < 3 || n > 12 { // two requests may be in flight when it is skipped
@@ -221,14 +222,14 @@ func TestBackfill_RetriesErrorsAboutTheNode(t *testing.T) {
 	lines := plainOf(many)
 	bad := transaction(t, lines[len(simnode.Lines(1, 0))+2*1234].Body).TxHash()
 	for name, status := range map[string]int{
-		"starting, says one answer of a batch": 0,
+		"starting, in one response of a batch": 0,
 		"unauthorised":                         http.StatusUnauthorized,
 		"forbidden":                            http.StatusForbidden,
 		"unavailable":                          http.StatusServiceUnavailable,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			var passed atomic.Bool
 			m := &tamperer{t: t}
 			m.tamper = func(c call, said string) string {
@@ -297,9 +298,9 @@ func threeBlocks(t *testing.T) ([]transcript.Line, []minedBlock) {
 	return lines, blocks
 }
 
-// TestWalk_SkipsBlockThatFails: the walk continues after it. Of its payments those that were in the mempool before
+// TestWalk_SkipsFailingBlock: the walk continues after it. Of its payments those that were in the mempool before
 // remain evidence.
-func TestWalk_SkipsBlockThatFails(t *testing.T) {
+func TestWalk_SkipsFailingBlock(t *testing.T) {
 	lines, blocks := threeBlocks(t)
 	bad := blocks[1]
 	hostile := hex.EncodeToString(slices.Concat(make([]byte, 80), []byte{1}, testblock.Hostile()["witness item"]))
@@ -307,14 +308,14 @@ func TestWalk_SkipsBlockThatFails(t *testing.T) {
 		answer  func(call) string
 		withIDs bool // getblock 1 succeeds
 	}{
-		"bytes that break btcd": {func(c call) string { return c.result(`"` + hostile + `"`) }, true},
+		"bytes that crash btcd": {func(c call) string { return c.result(`"` + hostile + `"`) }, true},
 		"null":                  {func(c call) string { return c.result("null") }, true},
 		"an error":              {func(c call) string { return c.failed("-1", "Can't read block from disk") }, false},
 		"not found":             {func(c call) string { return c.failed("-5", "Block not found") }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			m := &tamperer{t: t, tamper: func(asked call, said string) string {
 				if asked.is("getblock", bad.id) && (asked.Params[1] == 0. || !c.withIDs) {
 					return c.answer(asked)
@@ -322,7 +323,7 @@ func TestWalk_SkipsBlockThatFails(t *testing.T) {
 				return said
 			}}
 			w := watchThrough(t, m.through, lines, replay.NodeOptions{RPCListen: "127.0.0.1:0"}, true, &log)
-			w.awaitUs()
+			w.awaitSubscriber()
 			w.play(bad.first, replay.Deliver)
 			w.awaitEvidence(true)
 			w.mu.Lock()
@@ -355,10 +356,10 @@ func TestAssembler_FetchesBlockWithMalformedTransaction(t *testing.T) {
 		}
 	}
 	fresh := slices.IndexFunc(blocks[2].txids[1:], func(id chainhash.Hash) bool { return !received[id] }) + 1
-	for name, damaged := range map[string]int{"the coinbase": 0, "one that was never in the mempool": fresh} {
+	for name, damaged := range map[string]int{"the coinbase": 0, "one not in the mempool before": fresh} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatch(t, lines, true, t.Output())
-			w.awaitUs()
+			w.awaitSubscriber()
 			w.play(blocks[2].first, replay.Deliver)
 			w.compare("two blocks delivered")
 			w.awaitEvidence(true)

@@ -26,19 +26,19 @@ func TestNode_FetchesLostBlock(t *testing.T) {
 	const unseen, payments = 1200, 5
 	for name, c := range map[string]struct {
 		before replay.Fault  // of the topic sequence, before the block
-		came   int           // messages of the block that come, from its coinbase on
-		topics string        // of the payments' messages that come after it; "": no payments
+		sent   int           // messages of the block that are delivered, from its coinbase on
+		topics string        // of the payments' messages that are delivered after it; "": no payments
 		quiet  time.Duration // the idle timeout
 	}{
-		"ten come, the C not; the first of the topic sequence": {replay.Drop, 10, "rawtx sequence", never},
-		"ten come, the C not":                        {replay.Deliver, 10, "rawtx sequence", never},
-		"ten come, and nothing after them":           {replay.Drop, 10, "", never},
-		"none come; the first of the topic sequence": {replay.Drop, 0, "sequence", never},
-		"none come; the next rawtx shows a gap":      {replay.Drop, 0, "rawtx", never},
-		"none come; the next A shows a gap":          {replay.Deliver, 0, "sequence", never},
-		"none come, and nothing after them":          {replay.Drop, 0, "", quiet},
-		"all but the last and the C":                 {replay.Deliver, unseen, "", quiet},
-		"all but the last, and the C":                {replay.Deliver, -1, "", never},
+		"ten delivered, the C lost; the first of the topic sequence": {replay.Drop, 10, "rawtx sequence", never},
+		"ten delivered, the C lost":                                  {replay.Deliver, 10, "rawtx sequence", never},
+		"ten delivered, nothing after them":                          {replay.Drop, 10, "", never},
+		"none delivered; the first of the topic sequence":            {replay.Drop, 0, "sequence", never},
+		"none delivered; the next rawtx shows a gap":                 {replay.Drop, 0, "rawtx", never},
+		"none delivered; the next A shows a gap":                     {replay.Deliver, 0, "sequence", never},
+		"none delivered, nothing after them":                         {replay.Drop, 0, "", quiet},
+		"all but the last and the C":                                 {replay.Deliver, unseen, "", quiet},
+		"all but the last, and the C":                                {replay.Deliver, -1, "", never},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,7 +49,7 @@ func TestNode_FetchesLostBlock(t *testing.T) {
 			l.Pay(payments)
 			lines := l.Lines()
 			w := watchNode(t, lines, replay.NodeOptions{}, true, t.Output(), func(_ *watch, o *node.Options) { o.IdleTimeout = c.quiet })
-			w.awaitUs()
+			w.awaitSubscriber()
 			w.playTopic(before, node.TopicSequence, c.before)
 			w.awaitEvidence(true)
 			w.settled()
@@ -57,7 +57,7 @@ func TestNode_FetchesLostBlock(t *testing.T) {
 			came := 0
 			for _, line := range lines[before:mined] {
 				f := replay.Drop
-				if came < c.came || c.came < 0 && came != unseen {
+				if came < c.sent || c.sent < 0 && came != unseen {
 					f = replay.Deliver
 				}
 				w.step(f)
@@ -75,7 +75,7 @@ func TestNode_FetchesLostBlock(t *testing.T) {
 				}
 				w.step(f)
 			}
-			w.awaitPaid()
+			w.awaitMined()
 		})
 	}
 }
@@ -111,8 +111,8 @@ func (w *watch) settled() {
 	})
 }
 
-// awaitPaid waits until all transactions of blocks are evidence.
-func (w *watch) awaitPaid() {
+// awaitMined waits until all transactions of blocks are evidence.
+func (w *watch) awaitMined() {
 	w.t.Helper()
 	want := make(map[chainhash.Hash]bool)
 	for id, paid := range w.mined {
@@ -146,7 +146,7 @@ func TestNode_ReorganisationWithTwoEndpoints(t *testing.T) {
 	f := newFront(t)
 	w := watchNode(t, lines, replay.NodeOptions{Sequence: "tcp://127.0.0.1:*"}, true, t.Output(), f.behind,
 		func(_ *watch, o *node.Options) { o.IdleTimeout = never })
-	w.awaitUs()
+	w.awaitSubscriber()
 	w.play(before, replay.Deliver)
 	w.compare("mined")
 	w.awaitEvidence(true)

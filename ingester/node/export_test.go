@@ -39,7 +39,7 @@ type (
 	Apply func(now time.Time)
 )
 
-// Output takes the tracker's output.
+// Output returns the tracker's output.
 func (t Tracker) Output(rpc *bitcoind.Client) (events []Event, requests []Fetch, reconnect bool) {
 	out := t.out
 	t.out = output{}

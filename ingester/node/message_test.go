@@ -27,18 +27,18 @@ func frames(t testing.TB, topic, body, counter string) [][]byte {
 	return [][]byte{[]byte(topic), b, c}
 }
 
-func TestDecode(t *testing.T) {
+func TestDecode_ValidMessages(t *testing.T) {
 	const number = "0700000000000000"
 	for name, c := range map[string]struct {
 		topic, body string
 		letter      byte
 		number      uint64
 	}{
-		"a transaction":      {"rawtx", tx, 0, 0},
-		"a removal":          {"sequence", txid + hex.EncodeToString([]byte("R")) + number, transcript.Removed, 7},
-		"an addition":        {"sequence", txid + hex.EncodeToString([]byte("A")) + number, transcript.Added, 7},
-		"a block connected":  {"sequence", txid + hex.EncodeToString([]byte("C")), transcript.Connected, 0},
-		"a block taken back": {"sequence", txid + hex.EncodeToString([]byte("D")), transcript.Disconnected, 0},
+		"a transaction":        {"rawtx", tx, 0, 0},
+		"a removal":            {"sequence", txid + hex.EncodeToString([]byte("R")) + number, transcript.Removed, 7},
+		"an addition":          {"sequence", txid + hex.EncodeToString([]byte("A")) + number, transcript.Added, 7},
+		"a block connected":    {"sequence", txid + hex.EncodeToString([]byte("C")), transcript.Connected, 0},
+		"a block disconnected": {"sequence", txid + hex.EncodeToString([]byte("D")), transcript.Disconnected, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := decode(frames(t, c.topic, c.body, "ff010000"))
@@ -46,10 +46,10 @@ func TestDecode(t *testing.T) {
 				t.Fatal(err)
 			}
 			if m.topic != c.topic || m.counter != 0x1ff || m.letter != c.letter || m.number != c.number || m.id.String() != txid {
-				t.Errorf("got %+v", m)
+				t.Errorf("got %+v, want the case's letter and number", m)
 			}
 			if (m.tx != nil) != (c.letter == 0) {
-				t.Errorf("with %c the transaction is %v", c.letter, m.tx)
+				t.Errorf("%c: got transaction %v, want it with rawtx alone", c.letter, m.tx)
 			}
 		})
 	}
@@ -83,7 +83,7 @@ func TestDecode_RejectsMalformed(t *testing.T) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
 			if got := reason(err); got != c.reason {
-				t.Errorf("counted as %q, want %q", got, c.reason)
+				t.Errorf("got it counted as %q, want %q", got, c.reason)
 			}
 		})
 	}
@@ -101,7 +101,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, topic, body, counter []byte) {
 		m, err := decode([][]byte{topic, body, counter})
 		if err == nil && m.letter == 0 && m.tx == nil {
-			t.Error("neither a transaction nor a change")
+			t.Error("got neither a transaction nor a change, want one")
 		}
 	})
 }

@@ -15,12 +15,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
 )
 
-func TestPlaceOf(t *testing.T) {
+func TestPlaceOf_ComparesEndpoints(t *testing.T) {
 	const ours, other, theirs = "tcp://127.0.0.1:28332", "tcp://127.0.0.1:28333", "tcp://0.0.0.0:28332"
 	n := func(topic, address string) bitcoind.Notification {
 		return bitcoind.Notification{Topic: topic, Address: address}
@@ -31,14 +32,14 @@ func TestPlaceOf(t *testing.T) {
 		want      node.Place
 		address   string
 	}{
-		"nothing published":    {nil, []string{ours}, node.Nowhere, ""},
-		"another topic":        {[]bitcoind.Notification{n("hashblock", theirs)}, []string{ours}, node.Nowhere, ""},
-		"by the port":          {[]bitcoind.Notification{n("rawtx", theirs)}, []string{ours}, node.Here, theirs},
-		"at two, one is ours":  {[]bitcoind.Notification{n("rawtx", other), n("rawtx", theirs)}, []string{ours}, node.Here, theirs},
-		"a mapped port":        {[]bitcoind.Notification{n("rawtx", theirs)}, []string{"tcp://node:38332"}, node.Unclear, theirs},
-		"a socket, by tcp":     {[]bitcoind.Notification{n("rawtx", "ipc:///run/b.sock")}, []string{ours}, node.Unclear, "ipc:///run/b.sock"},
-		"ours is another's":    {[]bitcoind.Notification{n("rawtx", other), n("sequence", theirs)}, []string{ours}, node.Elsewhere, other},
-		"one of two is mapped": {[]bitcoind.Notification{n("rawtx", other), n("sequence", theirs)}, []string{ours, "tcp://node:1"}, node.Unclear, other},
+		"nothing published":          {nil, []string{ours}, node.Nowhere, ""},
+		"another topic":              {[]bitcoind.Notification{n("hashblock", theirs)}, []string{ours}, node.Nowhere, ""},
+		"by the port":                {[]bitcoind.Notification{n("rawtx", theirs)}, []string{ours}, node.Here, theirs},
+		"at two, one is ours":        {[]bitcoind.Notification{n("rawtx", other), n("rawtx", theirs)}, []string{ours}, node.Here, theirs},
+		"a mapped port":              {[]bitcoind.Notification{n("rawtx", theirs)}, []string{"tcp://node:38332"}, node.Unclear, theirs},
+		"a socket, by tcp":           {[]bitcoind.Notification{n("rawtx", "ipc:///run/b.sock")}, []string{ours}, node.Unclear, "ipc:///run/b.sock"},
+		"our port has another topic": {[]bitcoind.Notification{n("rawtx", other), n("sequence", theirs)}, []string{ours}, node.Elsewhere, other},
+		"one of two is mapped":       {[]bitcoind.Notification{n("rawtx", other), n("sequence", theirs)}, []string{ours, "tcp://node:1"}, node.Unclear, other},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if place, address := node.PlaceOf("rawtx", c.published, c.zmq); place != c.want || address != c.address {
@@ -106,12 +107,12 @@ func forward(t *testing.T, to string) string {
 
 // TestNode_NoWarningForMappedPort: the node reports another port than the one in --zmq, and everything works.
 func TestNode_NoWarningForMappedPort(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := watchAt(t, realLife(t), func(theirs string) []string { return []string{forward(t, theirs)} }, &log)
 	w.playAll(none)
 	w.awaitEvidence(true)
 	for _, wrong := range []string{"does not publish", "is not in --zmq", "no messages of a topic"} {
-		if log.count(wrong) > 0 {
+		if log.Count(wrong) > 0 {
 			t.Errorf("got %q in the log, want no warning", wrong)
 		}
 	}
@@ -127,7 +128,7 @@ func TestNode_ReportsEndpointThatIsDown(t *testing.T) {
 	ln.Close()
 	var alive string
 	w := watchAt(t, realLife(t), func(theirs string) []string { alive = theirs; return []string{theirs, dead} }, io.Discard)
-	w.awaitUs()
+	w.awaitSubscriber()
 	w.eventually(func() string {
 		links := w.ours.Links()
 		gauges := "# HELP sightglass_node_endpoint_connected 1 while the connection to an endpoint of --zmq is up.\n" +
@@ -161,18 +162,18 @@ func TestNode_WarnsOfBlocksOnly(t *testing.T) {
 		lines[i].Result, _ = json.Marshal(about)
 	}
 	if !changed {
-		t.Fatal("the recording has no localrelay")
+		t.Fatal("got no localrelay in the recording")
 	}
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, lines, true, &log)
 	w.playAll(none)
 	w.await(&log, "remove blocksonly=1 from bitcoin.conf")
-	if n := log.count("blocksonly"); n != 1 {
+	if n := log.Count("blocksonly"); n != 1 {
 		t.Errorf("got %d warnings, want 1", n)
 	}
-	var other journal
+	var other logtest.Log
 	newWatch(t, realLife(t), true, &other).playAll(none)
-	if n := other.count("blocksonly"); n != 0 {
+	if n := other.Count("blocksonly"); n != 0 {
 		t.Errorf("got %d warnings for a node that relays, want none", n)
 	}
 }

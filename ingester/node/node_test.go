@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -12,41 +11,24 @@ import (
 	"github.com/btcsuite/btcd/wire"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/transcript"
 )
 
-// journal is a log that a test can read while it is written.
-type journal struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.buf.Write(p)
-}
-
-func (j *journal) count(text string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.buf.String(), text)
-}
-
-// quietText is what the log says when RPC confirms that the node is idle.
+// quietText is logged when RPC confirms that the node is idle.
 const quietText = "bitcoind is idle, and its mempool has not changed"
 
 // await waits until the log says something.
-func (w *watch) await(j *journal, text string) {
+func (w *watch) await(j *logtest.Log, text string) {
 	w.t.Helper()
 	w.eventually(func() string {
-		if j.count(text) > 0 {
+		if j.Count(text) > 0 {
 			return ""
 		}
-		return "the log does not say " + text
+		return "got no log line with " + text
 	})
 }
 
@@ -60,16 +42,16 @@ func (w *watch) count(name string) (sum float64) {
 	for _, f := range families {
 		if f.GetName() == name {
 			for _, m := range f.GetMetric() {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it has one of them
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() // one of them is zero
 			}
 			return sum
 		}
 	}
-	w.t.Fatalf("no metric %s", name)
+	w.t.Fatalf("got no metric %s", name)
 	return 0
 }
 
-// play plays so many lines.
+// play plays n lines.
 func (w *watch) play(n int, f replay.Fault) {
 	w.t.Helper()
 	for range n {
@@ -77,9 +59,9 @@ func (w *watch) play(n int, f replay.Fault) {
 	}
 }
 
-// TestNode_IdleNodeKeepsSocket: an idle node is no fault, on networks where nothing happens.
+// TestNode_IdleNodeKeepsSocket: on networks without traffic an idle node is no fault.
 func TestNode_IdleNodeKeepsSocket(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
 	w.ready()
 	w.play(40, replay.Deliver)
@@ -92,14 +74,14 @@ func TestNode_IdleNodeKeepsSocket(t *testing.T) {
 
 // TestNode_DeadConnectionReplacesSocket: the node's mempool changes without messages.
 func TestNode_DeadConnectionReplacesSocket(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
 	w.ready()
 	w.play(20, replay.Deliver)
 	w.compare("half delivered")
-	w.eventually(func() string { // so that no earlier resync is pending, which would also close the gap
-		if log.count(quietText) < 4 {
-			return "the node is not found to be idle"
+	w.eventually(func() string { // so that no earlier resync is pending, which would close the gap as well
+		if log.Count(quietText) < 4 {
+			return "got no log line about an idle node"
 		}
 		return ""
 	})
@@ -112,10 +94,10 @@ func TestNode_DeadConnectionReplacesSocket(t *testing.T) {
 	}
 }
 
-// TestNode_DefersWhileNodeIsStarting: while RPC says that the node is warming up, its messages are its old mempool, for
-// however long; they become evidence with their entry times.
+// TestNode_DefersWhileNodeIsStarting: while RPC reports that the node is warming up, its messages are its old mempool,
+// for any length of time; they become evidence with their entry times.
 func TestNode_DefersWhileNodeIsStarting(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
 	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -28, Message: "Loading block index…"} })
 	w.ready()
@@ -135,10 +117,10 @@ func TestNode_DefersWhileNodeIsStarting(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
-// TestNode_DefersMempoolOfNodeThatStartsLater: the node starts after us and loads its mempool from its file; what it
-// publishes then is not new.
+// TestNode_DefersMempoolOfNodeThatStartsLater: the node starts after the ingester and loads its mempool from its file;
+// the transactions that it publishes then are not new.
 func TestNode_DefersMempoolOfNodeThatStartsLater(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	w := newWatch(t, plain(), true, &log)
 	w.theirs.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -1, Message: "not there"} })
 	w.ready()
@@ -148,7 +130,7 @@ func TestNode_DefersMempoolOfNodeThatStartsLater(t *testing.T) {
 	if err := w.theirs.Cut(); err != nil {
 		t.Fatal(err)
 	}
-	w.awaitUs()
+	w.awaitSubscriber()
 	w.play(40, replay.Deliver)
 	w.eventually(func() string {
 		if held := w.count("sightglass_node_deferred_transactions_total"); held < 20 {
@@ -204,7 +186,7 @@ func TestNode_RestartIsNoGap(t *testing.T) {
 // ready waits until the replayed node has its subscriber, and plays the lines before those of plain.
 func (w *watch) ready() {
 	w.t.Helper()
-	w.awaitUs()
+	w.awaitSubscriber()
 	w.play(len(simnode.Lines(1, 0)), replay.Deliver)
 }
 
@@ -250,7 +232,7 @@ func TestNode_DropsOldBlocksDuringCatchUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatchAt(t, lines, time.Now().Add(-c.age), t.Output())
-			w.awaitUs()
+			w.awaitSubscriber()
 			w.play(len(lines), replay.Deliver)
 			if c.evidence {
 				w.awaitEvidence(true)
@@ -287,10 +269,10 @@ func TestNode_ClockStepFetchesWindowAgain(t *testing.T) {
 }
 
 // TestNode_DetectsRestartWithoutCounterReset: the node restarts without its mempool file while disconnected, and its
-// counters have passed ours when the connection is back. Its old mempool is not in our view then, but nobody removed
-// those payments, so they remain evidence until they are too old.
+// counters have passed ours when the connection is back. Its old mempool is not in our view then, but no message
+// removed those payments, so they remain evidence until they are too old.
 func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	l := simnode.New(1)
 	l.Pay(30)
 	before := len(l.Lines())
@@ -299,23 +281,23 @@ func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
 	lines := l.Lines()
 	f := newFront(t)
 	w := watchNode(t, lines, replay.NodeOptions{}, true, &log, f.behind)
-	w.awaitUs()
+	w.awaitSubscriber()
 	w.play(before, replay.Deliver)
 	w.compare("before")
 	w.awaitEvidence(true)
 	old, _ := w.theirs.Mempool()
 
-	f.answer(refuse)
+	f.answer(hangUp)
 	w.play(1+100, replay.Drop) // the restart, which ends the connection, and 50 transactions
-	w.awaitUs()
+	w.awaitSubscriber()
 	w.play(20, replay.Deliver)
 	f.answer(nil)
 	w.compare("after")
 	w.awaitEvidence(false)
 	w.await(&log, "bitcoind restarted while disconnected")
 	w.eventually(func() string { // every walk is complete, and would have removed them
-		if n := log.count(quietText); n < 3 {
-			return "the node is not found to be idle"
+		if n := log.Count(quietText); n < 3 {
+			return "got no log line about an idle node"
 		}
 		return ""
 	})
@@ -323,7 +305,7 @@ func TestNode_DetectsRestartWithoutCounterReset(t *testing.T) {
 	defer w.mu.Unlock()
 	for _, id := range old {
 		if !w.held[id] {
-			t.Fatalf("%v was removed, want evidence", id)
+			t.Fatalf("got %v removed, want it as evidence", id)
 		}
 	}
 }

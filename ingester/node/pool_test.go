@@ -57,12 +57,12 @@ func TestPool_AppliesChangesInOrder(t *testing.T) {
 	p.remove(id(1), 3)
 	check(t, &p, []byte{2}, 4, 0)
 	if p.add(id(9), 3) || p.remove(id(2), 1) {
-		t.Error("applied outdated changes, want none applied")
+		t.Error("got outdated changes applied, want none")
 	}
 	check(t, &p, []byte{2}, 4, 0)
 }
 
-// TestPool_BlockExplainsNumbers: a block's transactions take numbers that no message has; the removals for conflicts
+// TestPool_BlockExplainsNumbers: a block's transactions have numbers that no message has; the removals for conflicts
 // with the block show them before the block comes (the r_gap of bitcoind's own tests).
 func TestPool_BlockExplainsNumbers(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -101,7 +101,7 @@ func TestPool_ReplaceReturnsUnlisted(t *testing.T) {
 	p.markReceived(id(1))
 	p.markReceived(id(8)) // its A was lost
 	p.startSnapshot()
-	p.markReceived(id(9)) // came after the list was requested
+	p.markReceived(id(9)) // received after the list was requested
 	p.add(id(6), 4)
 	unlisted, _ := p.replace(ids(1, 4), 4)
 	p.apply([]change{{letter: transcript.Added, id: id(6), number: 4}})
@@ -122,8 +122,9 @@ func TestPool_ReplaceReturnsUnlisted(t *testing.T) {
 	}
 }
 
-// TestNewerThan: changes that came during the request are applied again only if the list does not include them.
-func TestNewerThan(t *testing.T) {
+// TestNewerThan_DropsListedChanges: changes received during the request are applied again only if the list does not
+// include them.
+func TestNewerThan_DropsListedChanges(t *testing.T) {
 	block := change{letter: transcript.Connected, confirmed: ids(1)}
 	a := func(number uint64) change { return change{letter: transcript.Added, number: number} }
 	for name, c := range map[string]struct {

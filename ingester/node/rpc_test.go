@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
@@ -67,7 +68,7 @@ func (f *front) hang(http.ResponseWriter, *http.Request) {
 	panic(http.ErrAbortHandler)
 }
 
-func refuse(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+func hangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func unauthorised(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }
 
@@ -86,21 +87,21 @@ func (f *front) behind(w *watch, o *node.Options) {
 	}
 }
 
-// zmqOnlyText is what the log says when RPC has failed for too long.
+// zmqOnlyText is logged when RPC has failed for too long.
 const zmqOnlyText = "continuing with ZMQ alone"
 
-// TestNode_ContinuesWithZMQWhenRPCFails: ZMQ works and RPC does not. After the limit transactions count as they come,
-// the log says so once, and when RPC works everything is known, including what came before.
+// TestNode_ContinuesWithZMQWhenRPCFails: ZMQ works and RPC does not. After the limit transactions count on arrival,
+// which the log reports once. When RPC works again, all transactions are known, including earlier ones.
 func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 	for name, way := range map[string]func(*front) http.HandlerFunc{
 		"hangs":                        func(f *front) http.HandlerFunc { return f.hang },
-		"hangs up":                     func(*front) http.HandlerFunc { return refuse },
-		"refuses the user":             func(*front) http.HandlerFunc { return unauthorised },
+		"hangs up":                     func(*front) http.HandlerFunc { return hangUp },
+		"rejects the user":             func(*front) http.HandlerFunc { return unauthorised },
 		"forbids the calls, whitelist": func(*front) http.HandlerFunc { return forbidden },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			f := newFront(t)
 			f.answer(way(f))
 			w := awayWatch(t, &log, f)
@@ -130,7 +131,7 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 			if n := w.count("sightglass_node_deferred_transactions_total"); n != held {
 				t.Errorf("got %v more deferred transactions since RPC failed, want none", n-held)
 			}
-			if n := log.count(zmqOnlyText); n != 1 {
+			if n := log.Count(zmqOnlyText); n != 1 {
 				t.Errorf("got %d log lines about ZMQ alone, want 1", n)
 			}
 			f.answer(nil)
@@ -138,7 +139,7 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 			w.awaitEvidence(true)
 			w.eventually(func() string {
 				if w.ours.ZMQOnly() || w.count("sightglass_node_in_sync") != 1 {
-					return "not in sync although RPC works"
+					return "got out of sync although RPC works"
 				}
 				return ""
 			})
@@ -146,9 +147,9 @@ func TestNode_ContinuesWithZMQWhenRPCFails(t *testing.T) {
 	}
 }
 
-// TestNode_RPCStopsWhileInSync: nothing is deferred then, and what is lost is fetched when RPC works again.
+// TestNode_RPCStopsWhileInSync: no transaction is deferred, and lost ones are fetched when RPC works again.
 func TestNode_RPCStopsWhileInSync(t *testing.T) {
-	var log journal
+	var log logtest.Log
 	f := newFront(t)
 	w := awayWatch(t, &log, f)
 	w.ready()
@@ -176,48 +177,49 @@ func TestNode_RPCStopsWhileInSync(t *testing.T) {
 	w.awaitEvidence(true)
 }
 
-// TestNode_RPCThatForbidsOneMethod: a whitelist that lacks a method, so that the node's list comes and what is on it
-// does not. What comes over ZMQ counts, the log says once what is wrong, and readiness shows it until RPC gives the rest.
+// TestNode_RPCThatForbidsOneMethod: the whitelist has no such method, so the node returns its list but not the
+// transactions or blocks. Transactions from ZMQ count, the log reports the cause once, and readiness shows it until RPC
+// returns the rest.
 func TestNode_RPCThatForbidsOneMethod(t *testing.T) {
 	for _, method := range []string{"getmempoolentry", "getrawtransaction", "getblock", "getblockheader"} {
 		t.Run(method, func(t *testing.T) {
 			t.Parallel()
-			var log journal
+			var log logtest.Log
 			f := newFront(t)
 			f.answer(f.without(method))
 			w := awayWatch(t, &log, f)
-			w.awaitUs()
-			w.play(len(w.lines)-40, replay.Drop) // the block is to be asked for
-			w.play(10, replay.Drop)              // and so is what the mempool has
+			w.awaitSubscriber()
+			w.play(len(w.lines)-40, replay.Drop) // so that the block is fetched
+			w.play(10, replay.Drop)              // and the mempool's transactions
 			w.play(2, replay.Deliver)
 			w.await(&log, fetchFailsText)
 			if !w.ours.ZMQOnly() || w.count("sightglass_node_zmq_only") != 1 {
-				t.Error("neither the node nor its metric say that something is lacking")
+				t.Error("got no report of failing fetches from the node or its metric, want both")
 			}
 			w.play(28, replay.Deliver)
 			w.eventually(func() string {
 				if _, surplus := w.difference(w.mined); len(surplus) < 14 {
-					return fmt.Sprintf("%d of 14 that came are evidence", len(surplus))
+					return fmt.Sprintf("got %d transactions as evidence, want 14", len(surplus))
 				}
 				return ""
 			})
 			f.answer(nil)
-			w.compare("RPC gives the rest")
+			w.compare("RPC returns the rest")
 			w.awaitEvidence(true)
 			w.eventually(func() string {
 				if w.ours.ZMQOnly() || w.count("sightglass_node_zmq_only") != 0 {
-					return "said to be lacking although RPC gives all"
+					return "got failing fetches reported although RPC works"
 				}
 				return ""
 			})
-			if n := log.count(fetchFailsText); n != 1 {
-				t.Errorf("the log says %d times that something is lacking", n)
+			if n := log.Count(fetchFailsText); n != 1 {
+				t.Errorf("got %d log lines about failing fetches, want 1", n)
 			}
 		})
 	}
 }
 
-// fetchFailsText is what the log says when RPC returns lists and not what is on them.
+// fetchFailsText is logged when RPC returns lists, but not the listed transactions.
 const fetchFailsText = "does not return the transactions or blocks"
 
 // without forbids one method, as a whitelist does.
@@ -225,7 +227,7 @@ func (f *front) without(method string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // the client is gone
+			return // the client has disconnected
 		}
 		if bytes.Contains(body, []byte(`"`+method+`"`)) {
 			w.WriteHeader(http.StatusForbidden)
@@ -237,7 +239,7 @@ func (f *front) without(method string) http.HandlerFunc {
 }
 
 // awayWatch watches plain through f, with a short limit for RPC.
-func awayWatch(t *testing.T, log *journal, f *front) *watch {
+func awayWatch(t *testing.T, log *logtest.Log, f *front) *watch {
 	t.Helper()
 	return watchNode(t, plain(), replay.NodeOptions{}, true, log, f.behind, func(_ *watch, o *node.Options) {
 		o.ZMQOnlyAfter, o.IdleTimeout = 500*time.Millisecond, time.Hour

@@ -9,8 +9,8 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// TestRPCState takes an rpcState through what may happen to an RPC, second by second.
-func TestRPCState(t *testing.T) {
+// TestRPCState_Transitions applies the events of an RPC to an rpcState, second by second.
+func TestRPCState_Transitions(t *testing.T) {
 	const limit = 30
 	type step struct {
 		at              int // seconds
@@ -39,7 +39,7 @@ func TestRPCState(t *testing.T) {
 		"no response, and the node connects after an hour": {
 			{0, begin, true, false}, {30, nothing, false, true}, {3600, first, true, true}, {3629, nothing, true, true}, {3630, nothing, false, true},
 		},
-		"the node is starting for long": {
+		"the node is starting for a long time": {
 			{0, begin, true, false}, {1, first, true, false}, {20, (*rpcState).starting, true, false}, {45, (*rpcState).starting, true, false},
 			{70, (*rpcState).starting, true, false}, {95, answered, false, false},
 		},
@@ -51,7 +51,7 @@ func TestRPCState(t *testing.T) {
 			{0, begin, true, false}, {1, answered, false, false}, {100, asked, false, false}, {129, asked, false, false}, {130, nothing, false, true},
 			{140, answered, false, false},
 		},
-		"a connection that is lost again and again": {
+		"a connection that is lost repeatedly": {
 			{0, begin, true, false}, {0, first, true, false}, {20, again, true, false}, {30, nothing, false, true}, {40, again, false, true}, {60, again, false, true},
 		},
 		"the node restarts while RPC is down": {
@@ -92,8 +92,8 @@ func TestRPCState(t *testing.T) {
 	}
 }
 
-// TestClockStep: passing time is no step, and neither is NTP's slewing.
-func TestClockStep(t *testing.T) {
+// TestClockStep_IgnoresSlewing: passing time is no step, and neither is NTP's slewing.
+func TestClockStep_IgnoresSlewing(t *testing.T) {
 	for name, c := range map[string]struct{ shown, passed, want time.Duration }{
 		"a tick":             {tickInterval, tickInterval, 0},
 		"a long pause":       {time.Hour, time.Hour, 0},
@@ -107,7 +107,7 @@ func TestClockStep(t *testing.T) {
 	}
 }
 
-// TestPosition_Contradicts: which lists must be of another run of the node.
+// TestPosition_Contradicts: which lists are from another run of the node.
 func TestPosition_Contradicts(t *testing.T) {
 	block := change{letter: transcript.Connected, confirmed: make([]chainhash.Hash, 100)}
 	for name, c := range map[string]struct {
@@ -120,8 +120,8 @@ func TestPosition_Contradicts(t *testing.T) {
 		"nothing known":                   {position{}, 5, difference{removed: 100}, nil, false},
 		"the same":                        {position{next: 1000}, 1000, difference{}, nil, false},
 		"each change has a number":        {position{next: 1000}, 1200, difference{added: 150, removed: 50}, nil, false},
-		"a block that came since":         {position{next: 1000}, 1200, difference{added: 250, removed: 50}, []change{block}, false},
-		"changes that were lost before":   {position{next: 1000, unexplained: 100}, 1000, difference{removed: 100}, nil, false},
+		"a block since":                   {position{next: 1000}, 1200, difference{added: 250, removed: 50}, []change{block}, false},
+		"changes lost before":             {position{next: 1000, unexplained: 100}, 1000, difference{removed: 100}, nil, false},
 		"another run, counted less far":   {position{next: 1000}, 500, difference{removed: 0}, nil, true},
 		"another run, counted further":    {position{next: 1000}, 1200, difference{added: 1100, removed: 300}, nil, true},
 		"another run, that counted to it": {position{next: 1000}, 1000, difference{added: 900, removed: 900}, nil, true},

@@ -10,8 +10,8 @@ import (
 	"sightglass/ingester/bitcoind"
 )
 
-// TestNode_WarnsOfTopicAtAnotherPort: the log warns of a topic that is published at another port only if it does not
-// come while the other one does.
+// TestNode_WarnsOfTopicAtAnotherPort: the log warns of a topic that is published at another port only if none of its
+// messages arrive while the other topic's do.
 func TestNode_WarnsOfTopicAtAnotherPort(t *testing.T) {
 	const mapped, address = "tcp://node:38332", "tcp://0.0.0.0:28333"
 	published := []bitcoind.Notification{
@@ -22,11 +22,11 @@ func TestNode_WarnsOfTopicAtAnotherPort(t *testing.T) {
 		after    time.Duration
 		want     int
 	}{
-		"both come":     {[]string{TopicRawTx, TopicSequence}, 2 * unclearTimeout, 0},
-		"one comes":     {[]string{TopicRawTx}, 2 * unclearTimeout, 1},
-		"one, not long": {[]string{TopicRawTx}, unclearTimeout / 2, 0},
-		"an idle node":  {nil, 2 * unclearTimeout, 0},
-		"the other one": {[]string{TopicSequence}, 2 * unclearTimeout, 1},
+		"both":                         {[]string{TopicRawTx, TopicSequence}, 2 * unclearTimeout, 0},
+		"rawtx only":                   {[]string{TopicRawTx}, 2 * unclearTimeout, 1},
+		"rawtx only, for a short time": {[]string{TopicRawTx}, unclearTimeout / 2, 0},
+		"an idle node":                 {nil, 2 * unclearTimeout, 0},
+		"sequence only":                {[]string{TopicSequence}, 2 * unclearTimeout, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer

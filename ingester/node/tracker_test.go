@@ -21,10 +21,10 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// A life is a tracker and a replayed node whose RPC it calls, with its own clock and no ZMQ. The order of messages,
-// requests, responses and ticks is drawn from a seed, so that each order is found again. A message may be long on its
-// way, and a response may be old.
-type life struct {
+// A run is a tracker and a replayed node whose RPC it calls, with its own clock and without ZMQ. A seed determines the
+// order of messages, requests, responses and ticks, so that it is reproducible. Messages may be delayed, and responses
+// outdated.
+type run struct {
 	t       *testing.T
 	chance  *rand.Rand
 	lines   []transcript.Line
@@ -33,7 +33,7 @@ type life struct {
 	rpc     *bitcoind.Client
 	tracker node.Tracker
 
-	wires     [][]zmqsub.Message // messages on their way: one connection, or one for each topic
+	wires     [][]zmqsub.Message // messages in flight: one connection, or one per topic
 	requests  []node.Fetch       // not sent yet
 	responses []node.Apply       // not applied yet
 
@@ -43,7 +43,7 @@ type life struct {
 
 const idleTimeout = time.Minute
 
-func newLife(t *testing.T, seed uint64, lines []transcript.Line, connections int) *life {
+func newRun(t *testing.T, seed uint64, lines []transcript.Line, connections int) *run {
 	t.Helper()
 	logger := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	theirs, err := replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", RPCListen: "127.0.0.1:0", Log: logger}, lines)
@@ -56,7 +56,7 @@ func newLife(t *testing.T, seed uint64, lines []transcript.Line, connections int
 		t.Fatal(err)
 	}
 	t.Cleanup(rpc.Close)
-	l := &life{
+	l := &run{
 		t: t, lines: lines, chance: rand.New(rand.NewPCG(seed, 9)), now: time.Now(), theirs: theirs, rpc: rpc,
 		wires:  make([][]zmqsub.Message, connections),
 		blocks: blocks{mined: make(map[chainhash.Hash]bool)}, held: make(map[chainhash.Hash]bool),
@@ -69,14 +69,14 @@ func newLife(t *testing.T, seed uint64, lines []transcript.Line, connections int
 }
 
 // link reports that all connections are up or down.
-func (l *life) link(kind zmqsub.Kind) {
+func (l *run) link(kind zmqsub.Kind) {
 	for range l.wires {
 		l.tracker.Handle(zmqsub.Message{Kind: kind, At: l.now, Endpoint: l.theirs.Endpoint(), Address: "127.0.0.1:28332"})
 	}
 }
 
-// output does what the tracker wants.
-func (l *life) output() {
+// output executes the tracker's output.
+func (l *run) output() {
 	events, requests, reconnect := l.tracker.Output(l.rpc)
 	for _, ev := range events {
 		l.held[ev.ID] = ev.Kind == node.Seen
@@ -89,20 +89,20 @@ func (l *life) output() {
 	}
 }
 
-// send plays the node's next line; ok is false if there is none.
-func (l *life) send(f replay.Fault) (ok bool) {
+// send plays the node's next line; ok is false at the end.
+func (l *run) send(f replay.Fault) (ok bool) {
 	line, ok, err := l.theirs.Step(replay.Drop) // the test carries the message
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.note(l.t, line)
 	switch {
-	case line.Method == replay.Restart: // the connection ends, and what RPC returned before was applied long ago
+	case line.Method == replay.Restart: // the connection ends, and earlier responses have been applied
 		l.deliverAll()
 		l.apply(len(l.responses))
 		l.link(zmqsub.Down)
 		l.link(zmqsub.Up)
-	case line.Topic == node.TopicRawTx || line.Topic == node.TopicSequence: // what the socket subscribes to
+	case line.Topic == node.TopicRawTx || line.Topic == node.TopicSequence: // the subscribed topics
 		m := zmqsub.Message{Kind: zmqsub.Data, Frames: [][]byte{[]byte(line.Topic), line.Body, binary.LittleEndian.AppendUint32(nil, line.Counter)}}
 		for range [...]int{replay.Deliver: 1, replay.Drop: 0, replay.Duplicate: 2}[f] {
 			wire := &l.wires[0]
@@ -116,7 +116,7 @@ func (l *life) send(f replay.Fault) (ok bool) {
 }
 
 // deliver hands up to n messages of a connection to the tracker.
-func (l *life) deliver(wire *[]zmqsub.Message, n int) {
+func (l *run) deliver(wire *[]zmqsub.Message, n int) {
 	for range min(n, len(*wire)) {
 		if len(*wire) == 0 {
 			return // the socket was replaced
@@ -129,14 +129,14 @@ func (l *life) deliver(wire *[]zmqsub.Message, n int) {
 	}
 }
 
-func (l *life) deliverAll() {
+func (l *run) deliverAll() {
 	for i := range l.wires {
 		l.deliver(&l.wires[i], len(l.wires[i]))
 	}
 }
 
 // call sends up to n requests, in any order.
-func (l *life) call(n int) {
+func (l *run) call(n int) {
 	for range n {
 		if len(l.requests) == 0 {
 			return
@@ -148,7 +148,7 @@ func (l *life) call(n int) {
 }
 
 // apply hands up to n responses to the tracker, in any order.
-func (l *life) apply(n int) {
+func (l *run) apply(n int) {
 	for range n {
 		if len(l.responses) == 0 {
 			return
@@ -161,7 +161,7 @@ func (l *life) apply(n int) {
 	}
 }
 
-func (l *life) pass(d time.Duration) {
+func (l *run) pass(d time.Duration) {
 	l.now = l.now.Add(d)
 	l.tracker.Tick(l.now)
 	l.tracker.Work(l.now)
@@ -169,7 +169,7 @@ func (l *life) pass(d time.Duration) {
 }
 
 // play plays the whole recording in an order of the seed.
-func (l *life) play(happens fault) {
+func (l *run) play(happens fault) {
 	for n := 0; ; n++ {
 		f, cut := happens(n)
 		if cut {
@@ -203,9 +203,9 @@ func (l *life) play(happens fault) {
 	}
 }
 
-// settle lets all that is under way end, until the tracker has nothing left to do. It passes an idle time, which shows
-// a lost last message.
-func (l *life) settle() {
+// settle delivers everything in flight until the tracker has no work left. It passes an idle time, which reveals a lost
+// last message.
+func (l *run) settle() {
 	l.t.Helper()
 	quietSince := l.now
 	for range 100_000 {
@@ -220,11 +220,11 @@ func (l *life) settle() {
 			return
 		}
 	}
-	l.t.Fatalf("the tracker does not settle: %s", l.tracker.Unsettled())
+	l.t.Fatalf("got an unsettled tracker: %s", l.tracker.Unsettled())
 }
 
 // check compares the mempool and the evidence with the node's.
-func (l *life) check() {
+func (l *run) check() {
 	l.t.Helper()
 	pooled, sequence := l.theirs.Mempool()
 	got := l.tracker.View()
@@ -232,7 +232,7 @@ func (l *life) check() {
 	if !slices.Equal(got.IDs, pooled) || got.Sequence != sequence {
 		l.t.Errorf("got %d transactions at %d in our mempool, want %d at %d", len(got.IDs), got.Sequence, len(pooled), sequence)
 	}
-	missing, _ := difference(l.held, l.evidence(pooled)) // what a restarted node lost remains evidence
+	missing, _ := difference(l.held, l.evidence(pooled)) // transactions that a restarted node lost remain evidence
 	for _, id := range missing {
 		l.t.Errorf("got no evidence of %v, want some: %v", id, story(l.t, l.lines, id))
 	}
@@ -246,7 +246,7 @@ func TestTracker_AnyOrder(t *testing.T) {
 		for name, happens := range faults(seed, lines) {
 			t.Run(fmt.Sprintf("%d, %s", seed, name), func(t *testing.T) {
 				t.Parallel()
-				l := newLife(t, seed, lines, 1+int(seed%2))
+				l := newRun(t, seed, lines, 1+int(seed%2))
 				l.play(happens)
 				l.settle()
 				l.check()

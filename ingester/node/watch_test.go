@@ -26,10 +26,10 @@ import (
 	"sightglass/ingester/transcript"
 )
 
-// quiet is how soon these tests notice that the last message was lost: nothing else shows it.
+// quiet is the idle timeout of these tests: only it reveals a lost last message.
 const quiet = 250 * time.Millisecond
 
-// A watch is a replayed bitcoind and our view of it.
+// A watch is a replayed bitcoind and the tracked view of it.
 type watch struct {
 	t      *testing.T
 	lines  []transcript.Line
@@ -71,7 +71,7 @@ func (b *blocks) note(t *testing.T, line transcript.Line) {
 	}
 }
 
-// evidence returns the transactions that are to be evidence: in the mempool, or mined.
+// evidence returns the transactions that must be evidence: in the mempool, or mined.
 func (b *blocks) evidence(pooled []chainhash.Hash) map[chainhash.Hash]bool {
 	want := maps.Clone(b.mined)
 	for _, id := range pooled {
@@ -153,7 +153,7 @@ func (w *watch) run() {
 	})
 }
 
-// fault is what happens to the n-th line in transit.
+// fault returns the fault of the n-th line in transit.
 type fault func(n int) (f replay.Fault, cut bool)
 
 func none(int) (replay.Fault, bool) { return replay.Deliver, false }
@@ -161,7 +161,7 @@ func none(int) (replay.Fault, bool) { return replay.Deliver, false }
 // playAll plays the whole recording, and compares the mempools at each recorded response of the node.
 func (w *watch) playAll(happens fault) {
 	w.t.Helper()
-	w.awaitUs()
+	w.awaitSubscriber()
 	for n := 0; ; { // a line of the recording; the replay inserts others, for restarts
 		f, cut := happens(n)
 		if f != replay.Deliver || cut {
@@ -185,8 +185,8 @@ func (w *watch) playAll(happens fault) {
 	}
 }
 
-// awaitUs waits until the replayed node has its subscriber.
-func (w *watch) awaitUs() {
+// awaitSubscriber waits until the replayed node has its subscriber.
+func (w *watch) awaitSubscriber() {
 	w.t.Helper()
 	if err := w.theirs.AwaitSubscriber(w.t.Context(), node.TopicSequence); err != nil {
 		w.t.Fatal(err)
@@ -236,12 +236,12 @@ func (w *watch) compare(where string) {
 		if slices.Equal(got.IDs, want) && got.Sequence == sequence {
 			return ""
 		}
-		return fmt.Sprintf("%s: our mempool has %d transactions at %d (in sync: %v), the node's %d at %d\nours %v\ntheirs %v",
+		return fmt.Sprintf("%s: got %d transactions at %d in the mempool (in sync: %v), want the node's %d at %d\ngot  %v\nwant %v",
 			where, len(got.IDs), got.Sequence, got.InSync, len(want), sequence, got.IDs, want)
 	})
 }
 
-// awaitEvidence waits until the evidence is what the node's mempool and blocks have.
+// awaitEvidence waits until the evidence equals the node's mempool and blocks.
 func (w *watch) awaitEvidence(exact bool) {
 	w.t.Helper()
 	pooled, _ := w.theirs.Mempool()
@@ -251,11 +251,11 @@ func (w *watch) awaitEvidence(exact bool) {
 		if len(missing) == 0 && (len(surplus) == 0 || !exact) {
 			return ""
 		}
-		problem := "no evidence:"
+		problem := "got no evidence, want some:"
 		for _, id := range missing {
 			problem += fmt.Sprintf("\n%v %v", id, story(w.t, w.lines, id))
 		}
-		problem += "\nevidence that should not be:"
+		problem += "\ngot evidence, want none:"
 		for _, id := range surplus {
 			problem += fmt.Sprintf("\n%v %v", id, story(w.t, w.lines, id))
 		}
@@ -263,7 +263,7 @@ func (w *watch) awaitEvidence(exact bool) {
 	})
 }
 
-// story returns what the recording has about a transaction, for debugging.
+// story returns the recorded events of a transaction, for debugging.
 func story(t *testing.T, lines []transcript.Line, id chainhash.Hash) (events []string) {
 	t.Helper()
 	for n, line := range lines {
@@ -349,22 +349,22 @@ func blocksLost(lines []transcript.Line, chance *rand.Rand) fault {
 func faults(seed uint64, lines []transcript.Line) map[string]fault {
 	twice, cuts, all := rand.New(rand.NewPCG(seed, 1)), rand.New(rand.NewPCG(seed, 2)), rand.New(rand.NewPCG(seed, 3))
 	return map[string]fault{
-		"blocks lost":  blocksLost(lines, rand.New(rand.NewPCG(seed, 4))),
-		"nothing lost": none,
-		"every tenth lost": func(n int) (replay.Fault, bool) {
+		"blocks lost": blocksLost(lines, rand.New(rand.NewPCG(seed, 4))),
+		"no fault":    none,
+		"every tenth message lost": func(n int) (replay.Fault, bool) {
 			if n%10 == int(seed%10) {
 				return replay.Drop, false
 			}
 			return replay.Deliver, false
 		},
-		"some twice": func(int) (replay.Fault, bool) {
+		"repeats": func(int) (replay.Fault, bool) {
 			if twice.IntN(3) == 0 {
 				return replay.Duplicate, false
 			}
 			return replay.Deliver, false
 		},
-		"cut at times": func(int) (replay.Fault, bool) { return replay.Deliver, cuts.IntN(40) == 0 },
-		"all of it": func(int) (replay.Fault, bool) {
+		"cuts": func(int) (replay.Fault, bool) { return replay.Deliver, cuts.IntN(40) == 0 },
+		"all faults": func(int) (replay.Fault, bool) {
 			return []replay.Fault{replay.Drop, replay.Duplicate, replay.Deliver, replay.Deliver, replay.Deliver}[all.IntN(5)], all.IntN(100) == 0
 		},
 	}
@@ -379,7 +379,7 @@ func TestNode_RealTranscript(t *testing.T) {
 			t.Parallel()
 			w := newWatch(t, lines, true, t.Output())
 			w.playAll(happens)
-			w.awaitEvidence(name == "nothing lost" || name == "some twice")
+			w.awaitEvidence(name == "no fault" || name == "repeats")
 		})
 	}
 }

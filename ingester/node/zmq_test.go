@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
@@ -69,7 +70,7 @@ func next(t *testing.T, events <-chan node.Event) node.Event {
 	case ev := <-events:
 		return ev
 	case <-time.After(20 * time.Second):
-		t.Fatal("no event for 20 s")
+		t.Fatal("got no event for 20 s")
 		panic("unreachable")
 	}
 }
@@ -82,7 +83,7 @@ func TestNode_DeliversTransactionsInOrder(t *testing.T) {
 	for i, tx := range txs {
 		ev := next(t, events)
 		if ev.Kind != node.Seen || ev.ID != tx.TxHash() || ev.Tx.TxHash() != ev.ID || ev.At.IsZero() || ev.Received != ev.At {
-			t.Fatalf("event %d is %+v, want transaction %v", i, ev, tx.TxHash())
+			t.Fatalf("got event %d as %+v, want transaction %v", i, ev, tx.TxHash())
 		}
 	}
 	if err := <-done; err != nil {
@@ -109,7 +110,7 @@ func TestPublisher_LoopNeverRepeatsTxid(t *testing.T) {
 	}
 }
 
-// TestNode_SkipsMalformedMessages sends what no node would, between two good transactions.
+// TestNode_SkipsMalformedMessages sends malformed messages between two valid transactions.
 func TestNode_SkipsMalformedMessages(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()
@@ -166,7 +167,7 @@ sightglass_node_bad_messages_total{reason="transaction"} 1
 func TestNode_SkipsHostileTransactions(t *testing.T) {
 	p := publisher(t, 1000, false)
 	defer p.Close()
-	var log journal
+	var log logtest.Log
 	events, reg := listen(t, p.Endpoint(), &log)
 	if err := p.AwaitSubscriber(t.Context(), "sequence"); err != nil { // the second of the two topics
 		t.Fatal(err)
@@ -174,7 +175,7 @@ func TestNode_SkipsHostileTransactions(t *testing.T) {
 	hostile := testblock.Hostile()
 	for name, raw := range hostile {
 		if err := p.Send("rawtx", raw); err != nil {
-			t.Fatalf("%s: %v", name, err)
+			t.Fatalf("%s: got %v, want it sent", name, err)
 		}
 	}
 	good := transactions(t)[1]
@@ -197,7 +198,7 @@ sightglass_node_bad_messages_total{reason="transaction"} %d
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "sightglass_node_bad_messages_total"); err != nil {
 		t.Error(err)
 	}
-	if log.count("skipped a malformed message") == 0 || log.count("expected ") == 0 {
+	if log.Count("skipped a malformed message") == 0 || log.Count("expected ") == 0 {
 		t.Error("got no log line about a malformed message with what was expected, want one")
 	}
 }

@@ -48,7 +48,7 @@ var (
 	fromUnknown = wire.TxIn{}
 )
 
-func TestChange(t *testing.T) {
+func TestChange_Amounts(t *testing.T) {
 	const paid, change Satoshi = 1_234_567, 87_654_321
 	for name, c := range map[string]struct {
 		from         wire.TxIn
@@ -83,7 +83,7 @@ func TestChange(t *testing.T) {
 	}
 }
 
-func TestAllChange(t *testing.T) {
+func TestAllChange_Transactions(t *testing.T) {
 	tx := wire.NewMsgTx(2)
 	in := fromP2WPKH
 	in.PreviousOutPoint.Hash[0] = 1

@@ -22,7 +22,7 @@ func spend(amounts ...int64) *wire.MsgTx {
 	return tx
 }
 
-func TestAppend(t *testing.T) {
+func TestAppend_FiltersTransactions(t *testing.T) {
 	coinbase := spend(625_012_345)
 	coinbase.TxIn[0].PreviousOutPoint = wire.OutPoint{Index: math.MaxUint32}
 	data := spend(1_234_567, 0)
@@ -90,7 +90,7 @@ func satoshis(amounts []int64) []Satoshi {
 	return s
 }
 
-func TestReasonsAreLabels(t *testing.T) {
+func TestReason_LabelsAreUnique(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, r := range Reasons() {
 		name := r.String()

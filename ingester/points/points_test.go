@@ -22,7 +22,7 @@ func id(n int) chainhash.Hash {
 	return h
 }
 
-// dollars is the amount of a payment of usd at a price.
+// dollars returns the satoshi of a payment of usd at a price.
 func dollars(usd float64, at price.USD) payment.Satoshi {
 	return payment.Satoshi(usd/float64(at)*float64(payment.Bitcoin) + 0.5)
 }
@@ -35,33 +35,33 @@ func prices(c *points.Points) []float64 {
 	return all
 }
 
-func TestNoEstimateNoPoints(t *testing.T) {
+func TestPoints_NoneWithoutEstimate(t *testing.T) {
 	c := points.New()
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000)})
 	if got := prices(c); len(got) != 0 {
-		t.Errorf("%v without an estimate", got)
+		t.Errorf("got %v without an estimate, want none", got)
 	}
 	c.SetEstimate(5000)
 	if got := prices(c); !slices.Equal(got, []float64{5000}) {
-		t.Errorf("%v, want the payment's 5000 once there is an estimate", got)
+		t.Errorf("got %v, want the payment's 5000 once there is an estimate", got)
 	}
 }
 
-func TestAPointIsWhatAPaymentImplies(t *testing.T) {
+func TestPoints_PriceImpliedByPayment(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	c.Add(id(1), start.Add(250*time.Millisecond), []payment.Satoshi{dollars(100, 5050), dollars(20, 4900)})
 	got := c.AppendTo(nil)
 	if len(got) != 2 || got[0].Price != 5050 || got[1].Price != 4900 || got[0].Timestamp != 1_556_771_671.25 {
-		t.Errorf("got %+v", got)
+		t.Errorf("got %+v, want the implied price", got)
 	}
 }
 
-func TestAPointKnowsItsRoundAmount(t *testing.T) {
+func TestPoints_HaveRoundAmounts(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5050), dollars(2.5, 4900)})
-	c.Add(id(2), start.Add(time.Second), []payment.Satoshi{dollars(0.1, 5000), dollars(20, 5000)}) // the first is no point
+	c.Add(id(2), start.Add(time.Second), []payment.Satoshi{dollars(0.1, 5000), dollars(20, 5000)}) // the first is not a point
 	expect := func(want ...float64) {
 		t.Helper()
 		near, got := c.AppendTo(nil), c.AppendAmounts(nil)
@@ -69,7 +69,7 @@ func TestAPointKnowsItsRoundAmount(t *testing.T) {
 		for i, p := range got {
 			amounts = append(amounts, p.Amount)
 			if near[i] != (contract.Point{Timestamp: p.Timestamp, Price: p.Price}) {
-				t.Errorf("number %d is %+v here and %+v in the snapshot", i, p, near[i])
+				t.Errorf("got point %d as %+v, want the snapshot's %+v", i, p, near[i])
 			}
 		}
 		if !slices.Equal(amounts, want) || len(near) != len(got) {
@@ -77,13 +77,13 @@ func TestAPointKnowsItsRoundAmount(t *testing.T) {
 		}
 	}
 	expect(100, 2.5, 20)
-	c.SetEstimate(10_000) // then the same payments are worth twice as much
+	c.SetEstimate(10_000) // at this price the payments are worth twice as much
 	expect(200, 5, 40)
 	c.SetEstimate(0)
 	expect()
 }
 
-func TestTheNewestThousandOldestFirst(t *testing.T) {
+func TestPoints_NewestThousandOldestFirst(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	for i := range 20_000 {
@@ -91,17 +91,17 @@ func TestTheNewestThousandOldestFirst(t *testing.T) {
 	}
 	got := c.AppendTo(nil)
 	if len(got) != contract.MaxTransactions {
-		t.Fatalf("%d points", len(got))
+		t.Fatalf("got %d points, want the maximum", len(got))
 	}
 	if last := got[len(got)-1].Timestamp; last != points.Seconds(start.Add(19_999*time.Second)) {
-		t.Errorf("the newest is of %v", last)
+		t.Errorf("got the newest point of %v, want the last payment's", last)
 	}
 	if !slices.IsSortedFunc(got, func(a, b contract.Point) int { return int(a.Timestamp - b.Timestamp) }) {
-		t.Error("not oldest first")
+		t.Error("got another order, want the oldest first")
 	}
 }
 
-func TestThePastMayComeLater(t *testing.T) {
+func TestPoints_AcceptOlderPayments(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000)})
@@ -113,7 +113,7 @@ func TestThePastMayComeLater(t *testing.T) {
 	}
 }
 
-func TestAReplacedPaymentLeaves(t *testing.T) {
+func TestPoints_RemoveReplacedPayment(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	c.Add(id(1), start, []payment.Satoshi{dollars(100, 5000), dollars(50, 5000)})
@@ -124,8 +124,8 @@ func TestAReplacedPaymentLeaves(t *testing.T) {
 	}
 }
 
-// TestASmallMoveChangesNoPoint keeps updates small: clients are told of new points alone.
-func TestASmallMoveChangesNoPoint(t *testing.T) {
+// TestPoints_StableUnderSmallMoves: a small move changes no point, so that deltas have only new ones.
+func TestPoints_StableUnderSmallMoves(t *testing.T) {
 	c := points.New()
 	c.SetEstimate(5000)
 	for i := range 1000 {
@@ -134,12 +134,12 @@ func TestASmallMoveChangesNoPoint(t *testing.T) {
 	before := prices(c)
 	c.SetEstimate(5020)
 	if after := prices(c); !slices.Equal(before, after) {
-		t.Error("points changed with 0.4 %")
+		t.Error("got changed points after a move of 0.4 %, want the same")
 	}
 	c.SetEstimate(10_000)
 	for _, p := range prices(c) {
 		if p < 9000 || p > 11_000 {
-			t.Errorf("a point at %v with the estimate at 10000", p)
+			t.Errorf("got a point at %v with the estimate at 10000, want it near the estimate", p)
 		}
 	}
 }

@@ -17,7 +17,7 @@ func fill(e *Engine) (end int) {
 	return seconds
 }
 
-func TestEstimateAllocatesNothing(t *testing.T) {
+func TestEngine_EstimateAllocatesNothing(t *testing.T) {
 	e := newEngine(t, Options{})
 	end := play(e, newCrowd(41), 0, 600, always(50_000), nil)
 	pay := newCrowd(42).pay(50_000)

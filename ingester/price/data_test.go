@@ -71,9 +71,9 @@ func mempoolPayments(t *testing.T) (all [][]payment.Satoshi) {
 	return all
 }
 
-// TestRealData has blocks and a mempool read cold. The set is a sample for
+// TestEngine_RealData has blocks and a mempool read cold. The set is a sample for
 // regressions; how good the engine is, the accuracy program says.
-func TestRealData(t *testing.T) {
+func TestEngine_RealData(t *testing.T) {
 	tests := []struct {
 		name     string
 		payments func(*testing.T) [][]payment.Satoshi
@@ -98,7 +98,7 @@ func TestRealData(t *testing.T) {
 	}
 }
 
-func TestRealMempoolSamples(t *testing.T) {
+func TestEngine_RealMempoolSamples(t *testing.T) {
 	all := mempoolPayments(t)
 	random := rand.New(rand.NewSource(1))
 	right, draws := 0, 20

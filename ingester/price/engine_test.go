@@ -11,7 +11,7 @@ import (
 	"sightglass/ingester/payment"
 )
 
-func TestNothingIsKnownAtFirst(t *testing.T) {
+func TestEngine_NoPriceAtFirst(t *testing.T) {
 	for _, o := range []Options{{}, {Near: 50_000}} {
 		if got := newEngine(t, o).Estimate(start); got != (Estimate{}) {
 			t.Errorf("with %v: %+v", o, got)
@@ -19,7 +19,7 @@ func TestNothingIsKnownAtFirst(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNew_RejectsBadOptions(t *testing.T) {
 	for name, o := range map[string]Options{
 		"negative hint":   {Near: -1},
 		"no number":       {Near: USD(math.NaN())},
@@ -37,7 +37,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-func TestFindsThePrice(t *testing.T) {
+func TestEngine_FindsPrice(t *testing.T) {
 	for _, truth := range []float64{950, 73_300, 250_000} {
 		e := newEngine(t, Options{})
 		end := play(e, newCrowd(1), 0, 600, always(truth), nil)
@@ -51,7 +51,7 @@ func TestFindsThePrice(t *testing.T) {
 	}
 }
 
-func TestOneTransactionIsNoPrice(t *testing.T) {
+func TestEngine_OneTransactionIsNotEnough(t *testing.T) {
 	e := newEngine(t, Options{})
 	e.Add(start, newCrowd(1).pay(50_000))
 	if got := e.Estimate(start); got.Status != Warming || got.Confidence > 0.2 {
@@ -59,7 +59,7 @@ func TestOneTransactionIsNoPrice(t *testing.T) {
 	}
 }
 
-func TestHintIsFollowedUpToTenPercent(t *testing.T) {
+func TestEngine_FollowsHintWithinTenPercent(t *testing.T) {
 	for _, hint := range []float64{0.9, 1, 1.1} {
 		e := newEngine(t, Options{Near: USD(50_000 * hint)})
 		end := play(e, newCrowd(2), 0, 120, always(50_000), nil)
@@ -69,7 +69,7 @@ func TestHintIsFollowedUpToTenPercent(t *testing.T) {
 	}
 }
 
-func TestWrongHintIsLeftBehind(t *testing.T) {
+func TestEngine_LeavesWrongHint(t *testing.T) {
 	e := newEngine(t, Options{Near: 25_000})
 	end := play(e, newCrowd(3), 0, 3600, always(50_000), nil)
 	if got := e.Estimate(second(end)); off(got.Price, 50_000) > 0.01 {
@@ -77,9 +77,9 @@ func TestWrongHintIsLeftBehind(t *testing.T) {
 	}
 }
 
-// TestOrderMakesNoDifference adds the same stream forwards with a tick every
+// TestEngine_IgnoresOrder adds the same stream forwards with a tick every
 // five seconds, and shuffled without one until the end.
-func TestOrderMakesNoDifference(t *testing.T) {
+func TestEngine_IgnoresOrder(t *testing.T) {
 	type seen struct {
 		at      time.Time
 		amounts []payment.Satoshi
@@ -109,8 +109,8 @@ func TestOrderMakesNoDifference(t *testing.T) {
 	}
 }
 
-// TestWarmStart fills an hour newest first while live transactions arrive.
-func TestWarmStart(t *testing.T) {
+// TestEngine_WarmStart fills an hour newest first while live transactions arrive.
+func TestEngine_WarmStart(t *testing.T) {
 	e := newEngine(t, Options{})
 	live, old := newCrowd(6), newCrowd(7)
 	past := -1
@@ -127,7 +127,7 @@ func TestWarmStart(t *testing.T) {
 	}
 }
 
-func TestAddThenRemoveRestores(t *testing.T) {
+func TestEngine_RemoveUndoesAdd(t *testing.T) {
 	with, without := newEngine(t, Options{}), newEngine(t, Options{})
 	extra := newCrowd(8)
 	for _, e := range []*Engine{with, without} {
@@ -152,7 +152,7 @@ func TestAddThenRemoveRestores(t *testing.T) {
 	}
 }
 
-func TestRemoveOfWhatWasNeverAdded(t *testing.T) {
+func TestEngine_RemoveIgnoresUnknown(t *testing.T) {
 	e := newEngine(t, Options{})
 	play(e, newCrowd(10), 0, 60, always(50_000), nil)
 	want := e.Estimate(second(60))
@@ -164,7 +164,7 @@ func TestRemoveOfWhatWasNeverAdded(t *testing.T) {
 	}
 }
 
-func TestOldOutputsLeaveTheWindow(t *testing.T) {
+func TestEngine_OldOutputsExpire(t *testing.T) {
 	e := newEngine(t, Options{})
 	play(e, newCrowd(11), 0, 60, always(50_000), nil)
 	e.Add(second(-4*3600), newCrowd(1).pay(50_000)) // too old to be counted at all
@@ -176,8 +176,8 @@ func TestOldOutputsLeaveTheWindow(t *testing.T) {
 	}
 }
 
-// TestLongRun passes the point where the base moves on, several times.
-func TestLongRun(t *testing.T) {
+// TestEngine_LongRun passes the point where the base moves on, several times.
+func TestEngine_LongRun(t *testing.T) {
 	e := newEngine(t, Options{Near: 50_000})
 	c := newCrowd(12)
 	for minute := range 7 * 60 {
@@ -194,7 +194,7 @@ func TestLongRun(t *testing.T) {
 	}
 }
 
-func TestBadAmounts(t *testing.T) {
+func TestEngine_IgnoresBadAmounts(t *testing.T) {
 	e := newEngine(t, Options{})
 	e.Add(start, nil)
 	e.Add(start, []payment.Satoshi{0, -1, math.MinInt64, math.MaxInt64, payment.Max + 1})
@@ -210,7 +210,7 @@ func TestBadAmounts(t *testing.T) {
 	}
 }
 
-func TestStrangeTimes(t *testing.T) {
+func TestEngine_StrangeTimes(t *testing.T) {
 	e := newEngine(t, Options{})
 	for _, at := range []time.Time{{}, time.Unix(-90, 0), time.Unix(0, 0), start} {
 		e.Add(at, newCrowd(1).pay(50_000))
@@ -221,9 +221,9 @@ func TestStrangeTimes(t *testing.T) {
 	}
 }
 
-// TestFavouriteAmount has somebody send one amount a dozen times a minute for
+// TestEngine_RepeatedAmount has somebody send one amount a dozen times a minute for
 // hours, such as to make the price another by a factor or a few per cent.
-func TestFavouriteAmount(t *testing.T) {
+func TestEngine_RepeatedAmount(t *testing.T) {
 	for _, lie := range []float64{0.9, 1.05, 2} {
 		e := newEngine(t, Options{})
 		c := newCrowd(14)
@@ -242,7 +242,7 @@ func TestFavouriteAmount(t *testing.T) {
 	}
 }
 
-func TestPilesSayLittle(t *testing.T) {
+func TestEngine_RepeatedAmountsCountLittle(t *testing.T) {
 	e := newEngine(t, Options{})
 	end := play(e, newCrowd(13), 0, 600, always(50_000), nil)
 	pile := make([]payment.Satoshi, 10_000)
@@ -255,8 +255,8 @@ func TestPilesSayLittle(t *testing.T) {
 	}
 }
 
-// TestAFloodIsBounded: what one minute keeps has a limit, and removing what never fitted harms nothing.
-func TestAFloodIsBounded(t *testing.T) {
+// TestEngine_FloodIsBounded: what one minute keeps has a limit, and removing what never fitted harms nothing.
+func TestEngine_FloodIsBounded(t *testing.T) {
 	e := newEngine(t, Options{})
 	flood := slices.Repeat([]payment.Satoshi{123_456}, 1000)
 	for range 2 * minuteLimit / len(flood) {

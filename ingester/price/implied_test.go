@@ -7,7 +7,7 @@ import (
 	"sightglass/ingester/payment"
 )
 
-func TestImplied(t *testing.T) {
+func TestImplied_Price(t *testing.T) {
 	tests := []struct {
 		name   string
 		amount payment.Satoshi

@@ -8,8 +8,8 @@ import (
 	"sightglass/ingester/payment"
 )
 
-// TestStep has the price jump after a quarter of an hour.
-func TestStep(t *testing.T) {
+// TestEngine_PriceStep has the price jump after a quarter of an hour.
+func TestEngine_PriceStep(t *testing.T) {
 	const before, jump, settle, sure = 50_000.0, 900, 15 * 60, 5 * 60
 	for _, step := range []float64{0.97, 1.03, 1.1} {
 		e := newEngine(t, Options{Near: before})
@@ -37,8 +37,8 @@ func TestStep(t *testing.T) {
 	}
 }
 
-// TestDrift has the price rise by 2 % an hour.
-func TestDrift(t *testing.T) {
+// TestEngine_PriceDrift has the price rise by 2 % an hour.
+func TestEngine_PriceDrift(t *testing.T) {
 	e := newEngine(t, Options{Near: 50_000})
 	path := func(s int) float64 { return 50_000 * (1 + 0.02*float64(s)/3600) }
 	play(e, newCrowd(21), 0, 3600, path, func(s int, r Estimate) {
@@ -48,9 +48,9 @@ func TestDrift(t *testing.T) {
 	})
 }
 
-// TestAttack draws a false ladder with 200 transactions in a minute, on one
+// TestEngine_FalseLadder draws a false ladder with 200 transactions in a minute, on one
 // side of the turn of a minute and across it.
-func TestAttack(t *testing.T) {
+func TestEngine_FalseLadder(t *testing.T) {
 	const truth = 50_000.0
 	tests := []struct {
 		name  string
@@ -98,7 +98,7 @@ func (c cluster) lie(price float64) []payment.Satoshi {
 	return []payment.Satoshi{payment.Satoshi(dollars / price * 1e8), c.amount(price)}
 }
 
-func TestRestIsNotForgotten(t *testing.T) {
+func TestEngine_KeepsBeliefAtRest(t *testing.T) {
 	e := newEngine(t, Options{Near: 50_000})
 	end := play(e, newCrowd(24), 0, 1200, always(50_000), nil)
 	before := e.Estimate(second(end))

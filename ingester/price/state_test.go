@@ -18,7 +18,7 @@ func settledState(t testing.TB) ([]byte, time.Time) {
 	return e.State(), second(end)
 }
 
-func TestStateRoundTrip(t *testing.T) {
+func TestState_RoundTrip(t *testing.T) {
 	state, now := settledState(t)
 	e := newEngine(t, Options{})
 	if err := e.Restore(state, now.Add(10*time.Minute)); err != nil {
@@ -34,8 +34,8 @@ func TestStateRoundTrip(t *testing.T) {
 	}
 }
 
-// TestRestoreCountsNothingTwice adds after a restart what the state has seen.
-func TestRestoreCountsNothingTwice(t *testing.T) {
+// TestRestore_CountsNothingTwice adds after a restart what the state has seen.
+func TestRestore_CountsNothingTwice(t *testing.T) {
 	state, now := settledState(t)
 	e := newEngine(t, Options{})
 	if err := e.Restore(state, now); err != nil {
@@ -49,13 +49,13 @@ func TestRestoreCountsNothingTwice(t *testing.T) {
 	}
 }
 
-func TestNoStateAtFirst(t *testing.T) {
+func TestState_NoneAtFirst(t *testing.T) {
 	if s := newEngine(t, Options{}).State(); s != nil {
 		t.Errorf("%d bytes", len(s))
 	}
 }
 
-func TestNoStateInTheFirstMinute(t *testing.T) {
+func TestState_NoneInFirstMinute(t *testing.T) {
 	e := newEngine(t, Options{})
 	end := play(e, newCrowd(32), 0, 30, always(50_000), nil)
 	e.Estimate(second(end))
@@ -64,8 +64,8 @@ func TestNoStateInTheFirstMinute(t *testing.T) {
 	}
 }
 
-// TestAStateOfARestoredEngine is of an engine that was started twice within a minute, or hears of nothing at all.
-func TestAStateOfARestoredEngine(t *testing.T) {
+// TestState_OfRestoredEngine is of an engine that was started twice within a minute, or hears of nothing at all.
+func TestState_OfRestoredEngine(t *testing.T) {
 	state, now := settledState(t)
 	first, second := newEngine(t, Options{}), newEngine(t, Options{})
 	if err := first.Restore(state, now); err != nil {
@@ -80,7 +80,7 @@ func TestAStateOfARestoredEngine(t *testing.T) {
 	}
 }
 
-func TestRestoreRefuses(t *testing.T) {
+func TestRestore_RejectsBadState(t *testing.T) {
 	state, now := settledState(t)
 	change := func(f func(s []byte)) []byte {
 		s := slices.Clone(state)

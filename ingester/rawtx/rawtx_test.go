@@ -42,20 +42,20 @@ func block(t testing.TB) []byte {
 	return raw
 }
 
-func TestDecode(t *testing.T) {
+func TestDecode_Genesis(t *testing.T) {
 	tx, err := rawtx.Decode(unhex(t, genesis))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := tx.TxHash().String(); got != genesisID {
-		t.Errorf("txid %s, want %s", got, genesisID)
+		t.Errorf("got txid %s, want %s", got, genesisID)
 	}
 	if len(tx.TxOut) != 1 || tx.TxOut[0].Value != 50e8 {
-		t.Errorf("outputs %+v, want one of 50 bitcoin", tx.TxOut)
+		t.Errorf("got outputs %+v, want one of 50 bitcoin", tx.TxOut)
 	}
 }
 
-func TestDecodeBlock(t *testing.T) {
+func TestDecodeBlock_RealBlock(t *testing.T) {
 	got, err := rawtx.DecodeBlock(block(t))
 	if err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ var input = strings.Repeat("00", 36) + "00" + "ffffffff"
 
 func TestDecode_RejectsMalformed(t *testing.T) {
 	for name, c := range map[string]struct{ hex, want string }{
-		"nothing":                   {"", "at byte 0: expected a transaction's version, 4 bytes, but 0 are left"},
+		"no bytes":                  {"", "at byte 0: expected a transaction's version, 4 bytes, but 0 are left"},
 		"half a transaction":        {genesis[:100], "at byte 41: expected 77 bytes of an input's script, but 8 bytes are left"},
 		"no lock time":              {genesis[:len(genesis)-2], "at byte 200: expected a transaction's lock time, 4 bytes, but 3 are left"},
 		"one byte more":             {genesis + "00", "at byte 204: expected the end, but 1 bytes follow"},
@@ -88,7 +88,7 @@ func TestDecode_RejectsMalformed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := rawtx.Decode(unhex(t, c.hex))
 			if !errors.Is(err, rawtx.ErrInvalid) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
 		})
 	}
@@ -161,7 +161,7 @@ func TestDecode_MemoryIsProportional(t *testing.T) {
 		t.Fatal(err)
 	}
 	cases := testblock.Hostile()
-	cases["empty witness items that are there"] = raw.Bytes()
+	cases["present empty witness items"] = raw.Bytes()
 	for name, raw := range cases {
 		for form, decode := range map[string]func(){
 			"transaction": func() { _, _ = rawtx.Decode(raw) },
@@ -174,7 +174,7 @@ func TestDecode_MemoryIsProportional(t *testing.T) {
 	}
 	whole := block(t)
 	if got, most := allocated(func() { _, _ = rawtx.DecodeBlock(whole) }), uint64(len(whole)*perByte); got > most {
-		t.Errorf("a real block of %d bytes: %d bytes allocated, want at most %d", len(whole), got, most)
+		t.Errorf("a real block of %d bytes: got %d bytes allocated, want at most %d", len(whole), got, most)
 	}
 }
 
@@ -189,7 +189,7 @@ func reference(raw []byte, parse func(io.Reader) error) (ok bool) {
 	return len(raw) <= rawtx.MaxSize && parse(r) == nil && r.Len() == 0
 }
 
-// compareTx checks that Decode accepts exactly what btcd does, and that an error says where.
+// compareTx checks that Decode accepts exactly the bytes that btcd accepts, and that an error has an offset.
 func compareTx(raw []byte) error {
 	var want wire.MsgTx
 	ok := reference(raw, want.Deserialize)
@@ -231,11 +231,11 @@ func compareError(err, kind error, size int, ok bool) error {
 	case ok:
 		return fmt.Errorf("got %w, but btcd accepts it", err)
 	case !errors.Is(err, kind) || !located:
-		return fmt.Errorf("an error of another kind: %w", err)
+		return fmt.Errorf("got an error of another kind: %w", err)
 	case at.Offset < 0 || at.Offset > size:
-		return fmt.Errorf("an offset outside of %d bytes: %w", size, err)
+		return fmt.Errorf("got an offset outside of %d bytes: %w", size, err)
 	case strings.Contains(err.Error(), "panicked"):
-		return fmt.Errorf("the walk let it through: %w", err)
+		return fmt.Errorf("got an error of btcd, want one of the walk: %w", err)
 	}
 	return nil
 }
@@ -244,19 +244,19 @@ func compareError(err, kind error, size int, ok bool) error {
 func TestDecodeBlock_RejectsDamaged(t *testing.T) {
 	whole := block(t)
 	rng := rand.New(rand.NewPCG(13, 5))
-	refused := 0
+	rejected := 0
 	for range 100 {
 		damaged := bytes.Clone(whole)
 		at := 80 + rng.IntN(len(whole)-83)
 		copy(damaged[at:], []byte{0xfe, byte(rng.Uint32()), byte(rng.Uint32())})
 		if err := compareBlock(damaged); err != nil {
-			t.Fatalf("damaged at byte %d: %v", at, err)
+			t.Fatalf("damaged at byte %d: got %v", at, err)
 		}
 		if _, err := rawtx.DecodeBlock(damaged); err != nil {
-			refused++
+			rejected++
 		}
 	}
-	if refused == 0 {
+	if rejected == 0 {
 		t.Error("got no rejected block, want some")
 	}
 }
@@ -309,7 +309,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		tx2, err := rawtx.Decode(again.Bytes())
 		if err != nil || tx2.TxHash() != tx.TxHash() {
-			t.Fatalf("decoded to another transaction the second time: %v", err)
+			t.Fatalf("got another transaction from the second decoding: %v", err)
 		}
 	})
 }

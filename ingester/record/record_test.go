@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
@@ -44,7 +45,7 @@ func (s *spy) Call(ctx context.Context, method string, params ...any) (json.RawM
 	if json.Unmarshal(result, &a) == nil && a.Next > 0 {
 		select {
 		case s.numbers <- a.Next:
-		default: // nobody waits
+		default: // no test waits
 		}
 	}
 	return result, err
@@ -96,7 +97,7 @@ func roll(t *testing.T, lines []transcript.Line, withRPC bool, maxSize Size, log
 		cancel()
 		return <-done
 	})
-	t.Cleanup(func() { _ = tp.stop() }) // play looks at the error
+	t.Cleanup(func() { _ = tp.stop() }) // play checks the error
 	tp.awaitRecorder(t)
 	return tp
 }
@@ -281,36 +282,18 @@ func TestRun_WarnsWithoutRPC(t *testing.T) {
 
 func TestRun_ContinuesWhenRPCFails(t *testing.T) {
 	lines := simnode.Lines(13, 200)
-	var log lockedBuffer
+	var log logtest.Log
 	tp := roll(t, lines, true, GB, &log)
 	tp.node.Fail(func(method string) *replay.RPCError {
 		if method == "getblockheader" {
-			return &replay.RPCError{Code: -1, Message: "the disk is gone"}
+			return &replay.RPCError{Code: -1, Message: "the disk failed"}
 		}
 		return nil
 	})
 	compare(t, tp.play(t, lines), lines)
-	if !strings.Contains(log.String(), "the disk is gone") {
+	if !strings.Contains(log.String(), "the disk failed") {
 		t.Errorf("got the log %s, want the warning", log.String())
 	}
-}
-
-// lockedBuffer is a log for several goroutines.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // A largeCaller returns a result large enough to fill a file.

@@ -265,7 +265,7 @@ func same(a, b transcript.Line) bool {
 }
 
 func TestNode_RunPublishesInOrder(t *testing.T) {
-	for name, lines := range map[string][]transcript.Line{"real": realLife(t), "made up": simnode.Lines(1, 2000)} {
+	for name, lines := range map[string][]transcript.Line{"real": realLife(t), "simulated": simnode.Lines(1, 2000)} {
 		t.Run(name, func(t *testing.T) {
 			n, err := replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", Log: slog.New(slog.NewTextHandler(io.Discard, nil))}, lines)
 			if err != nil {
@@ -295,7 +295,7 @@ func TestNode_RunAnswersUntilStopped(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	for count := 0.0; count == 0; { // the life has blocks, so it comes
+	for count := 0.0; count == 0; { // the simulation has blocks, so the message is published
 		count = call(t, n, "getblockcount").(float64)
 	}
 	cancel()
@@ -333,7 +333,7 @@ func TestNode_DroppedMessageChangesState(t *testing.T) {
 		}
 	}
 	if n.Agreed() != checkpoints(lines) {
-		t.Errorf("got %d of %d mempools equal", n.Agreed(), checkpoints(lines))
+		t.Errorf("got %d of %d mempools equal, want all", n.Agreed(), checkpoints(lines))
 	}
 }
 
@@ -380,9 +380,9 @@ func TestNode_RestartEmptiesMempoolAndCuts(t *testing.T) {
 		}
 		restarts++
 		if ids, sequence := n.Mempool(); len(ids) != 0 || sequence != 1 {
-			t.Errorf("%d transactions, next number %d", len(ids), sequence)
+			t.Errorf("got %d transactions and the next number %d, want an empty mempool", len(ids), sequence)
 		}
-		if err := n.AwaitSubscriber(t.Context(), "rawtx"); err != nil { // it had to subscribe again
+		if err := n.AwaitSubscriber(t.Context(), "rawtx"); err != nil { // the subscriber reconnects
 			t.Fatal(err)
 		}
 	})
@@ -419,7 +419,7 @@ func TestNewNode_RejectsBadOptions(t *testing.T) {
 	}
 }
 
-func TestMerkleRoot(t *testing.T) {
+func TestMerkleRoot_RepeatsLastHash(t *testing.T) {
 	if got := replay.MerkleRoot(nil); got != (chainhash.Hash{}) {
 		t.Errorf("got %v for no transactions, want zero", got)
 	}

@@ -39,7 +39,7 @@ func call(t testing.TB, n *replay.Node, method string, params ...any) any {
 	t.Helper()
 	result, failure := try(t, n, method, params...)
 	if failure != nil {
-		t.Fatalf("%s %v: %v", method, params, failure)
+		t.Fatalf("%s %v: got %v, want a result", method, params, failure)
 	}
 	return result
 }
@@ -61,10 +61,10 @@ func try(t testing.TB, n *replay.Node, method string, params ...any) (any, *repl
 		ID     int
 	}
 	if err := json.Unmarshal([]byte(answer), &reply); err != nil || reply.ID != 7 {
-		t.Fatalf("%s: %s %v", method, answer, err)
+		t.Fatalf("%s: got %s, %v, want a response", method, answer, err)
 	}
 	if (status == http.StatusOK) != (reply.Error == nil) {
-		t.Errorf("%s: status %d and error %v", method, status, reply.Error)
+		t.Errorf("%s: got status %d and error %v, want them to agree", method, status, reply.Error)
 	}
 	return reply.Result, reply.Error
 }
@@ -179,7 +179,7 @@ func TestRPC_SimulatedChainIsConsistent(t *testing.T) {
 		for confirmations := 1.0; confirmations < 5 && height >= 100; confirmations++ {
 			header := call(t, n, "getblockheader", hash).(map[string]any)
 			if header["height"] != height || header["confirmations"] != confirmations || call(t, n, "getblockhash", height) != hash {
-				t.Fatalf("at height %v, %v deep: %v", height, confirmations, header)
+				t.Fatalf("at height %v, %v deep: got header %v, want the chain's", height, confirmations, header)
 			}
 			whole := call(t, n, "getblock", hash, 0).(string)
 			if raw := call(t, n, "getblockheader", hash, false).(string); !strings.HasPrefix(whole, raw) {
@@ -200,7 +200,7 @@ func TestRPC_ReturnsOnlyUnconfirmedTransactions(t *testing.T) {
 		t.Errorf("got the time %v, want a few seconds ago", at)
 	}
 	if info := call(t, n, "getmempoolinfo").(map[string]any); info["loaded"] != true || info["size"] != 2.0 {
-		t.Errorf("got %v", info)
+		t.Errorf("got %v, want it loaded with 2 transactions", info)
 	}
 	const mined = "3afa1e9eac50ec91c88930ee182d9ba00e28b231bbf1b0e0d4f431f1c80fe45b"
 	for _, method := range []string{"getmempoolentry", "getrawtransaction"} {
@@ -238,8 +238,8 @@ func TestRPC_TimesAreOfPlayback(t *testing.T) {
 	t.Cleanup(n.Close)
 	stepAll(t, n, nil)
 	for i, want := range []int64{
-		10 - 100, // it comes after 100 s of the recording, and is 100 s older than the last
-		40,       // of the last all that is known is when it comes, after 400 s
+		10 - 100, // published after 100 s of the recording, and 100 s older than the last
+		40,       // of the last block only its time in the recording is known, 400 s
 	} {
 		header := call(t, n, "getblockheader", blocks[i]).(map[string]any)
 		if got := int64(header["time"].(float64)) - start.Unix(); got != want {

@@ -141,14 +141,14 @@ func TestRead_BoundsLines(t *testing.T) {
 	line := `{"t":1,"method":"x","result":"` + strings.Repeat("a", transcript.MaxLine) + `"}`
 	_, err := transcript.Read(strings.NewReader("{\"t\":1,\"method\":\"x\"}\n"+line), "it")
 	if err == nil || !strings.Contains(err.Error(), "it: line 2: over 67108864 bytes") {
-		t.Errorf("got %v, want it to say that line 2 is too long", err)
+		t.Errorf("got %v, want an error that line 2 is too long", err)
 	}
 }
 
-func TestIs(t *testing.T) {
+func TestIs_DetectsTranscript(t *testing.T) {
 	for head, want := range map[string]bool{"{": true, "\r\n\t {": true, "": false, "0100": false, "\n": false} {
 		if transcript.Is([]byte(head)) != want {
-			t.Errorf("%q: got %v", head, !want)
+			t.Errorf("%q: got %v, want the opposite", head, !want)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func TestSequence_RoundTrip(t *testing.T) {
 			t.Errorf("got %v %v, want %v", got, err, s)
 		}
 		if _, err := transcript.ParseSequence(append(body, 0)); !errors.Is(err, transcript.ErrSequence) {
-			t.Errorf("%c and a byte too many: got %v, want ErrSequence", letter, err)
+			t.Errorf("%c and an extra byte: got %v, want ErrSequence", letter, err)
 		}
 	}
 	for _, bad := range []string{"", strings.Repeat("x", 32), strings.Repeat("x", 32) + "X"} {
@@ -210,7 +210,7 @@ func TestWriter_Rotates(t *testing.T) {
 	kept := slices.Concat(older[1:], newer[1:])
 	for i, l := range kept {
 		if want := uint32(lines - len(kept) + i); l.Counter != want {
-			t.Fatalf("line %d is %d, want %d", i, l.Counter, want)
+			t.Fatalf("line %d: got counter %d, want %d", i, l.Counter, want)
 		}
 	}
 }
@@ -260,7 +260,7 @@ func TestNewWriter_OverwritesNothing(t *testing.T) {
 func TestWriter_FullDiskErrorNamesPath(t *testing.T) {
 	w, err := transcript.NewWriter("/dev/full", 1000, nothing)
 	if err != nil {
-		t.Skipf("no /dev/full here: %v", err)
+		t.Skipf("no /dev/full: %v", err)
 	}
 	if err := w.Write(transcript.Line{Topic: "rawtx"}); err != nil {
 		t.Fatal(err)
@@ -325,7 +325,7 @@ func FuzzRead(f *testing.F) {
 		}
 		for i, l := range lines {
 			if (l.Topic == "") == (l.Method == "") {
-				t.Fatalf("line %d has topic %q and method %q", i, l.Topic, l.Method)
+				t.Fatalf("line %d: got topic %q and method %q, want one of them", i, l.Topic, l.Method)
 			}
 		}
 		once := written(t, lines)
@@ -334,7 +334,7 @@ func FuzzRead(f *testing.F) {
 			t.Fatal(err)
 		}
 		if twice := written(t, again); !bytes.Equal(once, twice) {
-			t.Errorf("written once  %s\nwritten twice %s", once, twice)
+			t.Errorf("got  %s\nwant %s", twice, once)
 		}
 	})
 }

@@ -73,7 +73,7 @@ func TestRead_FormatsGiveSameTransactions(t *testing.T) {
 				t.Errorf("got %d transactions, want the block's 230", len(f.Transactions))
 			}
 			if strings.Contains(name, "block") && f.Mined.UTC().Format("2006-01-02") != "2018-09-05" {
-				t.Errorf("mined %v, want 5 September 2018", f.Mined)
+				t.Errorf("got mined time %v, want 5 September 2018", f.Mined)
 			}
 		})
 	}
@@ -96,7 +96,7 @@ func TestDecode_ErrorsNamePlaceAndFormat(t *testing.T) {
 		"hex, but no tx":    {[]byte(text[:second] + "abcd\n"), []string{fmt.Sprintf("line 2 (byte %d)", second), "not a transaction: expected a transaction's version"}},
 		"half of a tx":      {[]byte(text[:second] + " abcd0000\n"), []string{fmt.Sprintf("line 2 (byte %d)", second+9), "expected the number of inputs, but 0 bytes are left"}},
 		"not hex, later on": {[]byte(text[:second] + "00xyz\n"), []string{fmt.Sprintf("line 2 (byte %d)", second+2), "invalid byte"}},
-		"gzip cut off":      {zipped(t, whole)[:1000], []string{"unexpected EOF"}},
+		"truncated gzip":    {zipped(t, whole)[:1000], []string{"unexpected EOF"}},
 		"gzip of nothing":   {zipped(t, nil), []string{"the file is empty"}},
 		"broken gzip":       {[]byte{0x1f, 0x8b, 9, 9, 9}, []string{"gzip"}},
 	} {
@@ -136,13 +136,13 @@ func TestDecode_HostileClaims(t *testing.T) {
 	}
 }
 
-func TestRead(t *testing.T) {
+func TestRead_MissingFileAndStdin(t *testing.T) {
 	if _, err := txfile.Read(filepath.Join(t.TempDir(), "absent"), nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, want ErrNotExist", err)
 	}
 	f, err := txfile.Read(txfile.Stdin, bytes.NewReader(block(t)))
 	if err != nil || len(f.Transactions) != 230 {
-		t.Errorf("standard input: %v", err)
+		t.Errorf("standard input: got %v, want the transaction", err)
 	}
 }
 
@@ -159,10 +159,10 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		read, err := txfile.Decode("it", bytes.NewReader(data))
 		if err == nil && len(read.Transactions) == 0 {
-			t.Error("neither an error nor a transaction")
+			t.Error("got neither an error nor a transaction, want one")
 		}
 		if at, ok := errors.AsType[*txfile.Error](err); err != nil && (!ok || at.Offset < 0 || !isGzip(data) && at.Offset > int64(len(data))) {
-			t.Errorf("an error without a place in the %d bytes: %v", len(data), err)
+			t.Errorf("got an error without an offset in the %d bytes: %v", len(data), err)
 		}
 	})
 }

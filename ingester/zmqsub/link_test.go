@@ -1,7 +1,6 @@
 package zmqsub
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sightglass/ingester/internal/logtest"
 )
 
 // names is a resolver with the addresses that a test sets.
@@ -20,7 +21,7 @@ type names struct {
 	mu    sync.Mutex
 	known map[string][]string
 	asked int
-	wait  bool // answers come with the end of the context alone
+	wait  bool // lookups block until the context ends
 }
 
 func (n *names) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
@@ -114,7 +115,7 @@ func TestListener_TriesSecondAddress(t *testing.T) {
 	node.send(t, "body")
 	await(t, messages, Data)
 	if links := l.Links(); len(links) != 1 || !links[0].Up || links[0].Address != "127.0.0.1:"+port {
-		t.Errorf("links %+v", links)
+		t.Errorf("got links %+v, want one connected to the IPv4 address", links)
 	}
 }
 
@@ -147,7 +148,7 @@ func TestListener_UsesOneAddressAtATime(t *testing.T) {
 	for round := range 4 {
 		want := all[round%len(all)] + ":" + port
 		if up := await(t, messages, Up); up.Address != want {
-			t.Errorf("socket %d is connected to %s, want %s", round, up.Address, want)
+			t.Errorf("socket %d: got a connection to %s, want %s", round, up.Address, want)
 		}
 		node.awaitSubscription(t)
 		const sent = 100
@@ -156,7 +157,7 @@ func TestListener_UsesOneAddressAtATime(t *testing.T) {
 		}
 		for i := range sent {
 			if m := await(t, messages, Data); string(m.Frames[1]) != fmt.Sprint(i) {
-				t.Fatalf("message %d is %s", i, m.Frames[1])
+				t.Fatalf("got message %d as %s, want them in order", i, m.Frames[1])
 			}
 		}
 		l.Reconnect()
@@ -165,7 +166,7 @@ func TestListener_UsesOneAddressAtATime(t *testing.T) {
 
 // TestListener_SkipsAddressWithoutZMQ: the first address accepts connections, and then closes them or sends nothing.
 func TestListener_SkipsAddressWithoutZMQ(t *testing.T) {
-	for name, hangUp := range map[string]bool{"hangs up": true, "says nothing": false} {
+	for name, hangUp := range map[string]bool{"closes": true, "sends nothing": false} {
 		t.Run(name, func(t *testing.T) {
 			node := newSender(t, "tcp://127.0.0.3:*")
 			defer node.close()
@@ -189,7 +190,7 @@ func TestListener_SkipsAddressWithoutZMQ(t *testing.T) {
 			}()
 			l := named(t, &names{known: map[string][]string{"both": {"127.0.0.2", "127.0.0.3"}}}, noLog, "tcp://both:"+port)
 			if up := await(t, start(t, l), Up); up.Address != "127.0.0.3:"+port {
-				t.Errorf("got %+v", up)
+				t.Errorf("got %+v, want the second address", up)
 			}
 		})
 	}
@@ -208,7 +209,7 @@ func TestListener_FollowsNameThatMoves(t *testing.T) {
 	})
 	known.set("bitcoind", "127.0.0.2")
 	if up := await(t, messages, Up); up.Address != "127.0.0.2:"+port {
-		t.Errorf("got %+v", up)
+		t.Errorf("got %+v, want the second address", up)
 	}
 	node.close()
 	await(t, messages, Down)
@@ -216,12 +217,12 @@ func TestListener_FollowsNameThatMoves(t *testing.T) {
 	node = newSender(t, "tcp://127.0.0.3:"+port)
 	defer node.close()
 	if up := await(t, messages, Up); up.Address != "127.0.0.3:"+port {
-		t.Errorf("after the move: %+v", up)
+		t.Errorf("after the move: got %+v, want the new address", up)
 	}
 	node.awaitSubscription(t)
 	node.send(t, "moved")
 	if m := await(t, messages, Data); string(m.Frames[1]) != "moved" {
-		t.Errorf("got %s", m.Frames[1])
+		t.Errorf("got %s, want moved", m.Frames[1])
 	}
 }
 
@@ -233,11 +234,11 @@ func TestListener_ReconnectsToSameAddress(t *testing.T) {
 	messages := start(t, l)
 	for range 3 {
 		if up := await(t, messages, Up); up.Address != "127.0.0.3:"+port {
-			t.Errorf("got %+v", up)
+			t.Errorf("got %+v, want the second address", up)
 		}
 		node.close()
 		if down := await(t, messages, Down); down.Endpoint != "tcp://both:"+port {
-			t.Errorf("got %+v", down)
+			t.Errorf("got %+v, want the endpoint", down)
 		}
 		node = newSender(t, "tcp://127.0.0.3:"+port)
 	}
@@ -259,7 +260,7 @@ func TestListener_SlowResolverDelaysNoOther(t *testing.T) {
 		await(t, messages, Data)
 	}
 	if known.lookups() != 1 {
-		t.Errorf("%d lookups at a time", known.lookups())
+		t.Errorf("got %d concurrent lookups, want 1", known.lookups())
 	}
 }
 
@@ -271,7 +272,7 @@ func TestListener_ReportsDeadEndpoint(t *testing.T) {
 	endpoint := "tcp://dead:" + portOf(t, dead.bound)
 	dead.close()
 	known := &names{known: map[string][]string{"dead": {"127.0.0.3", "127.0.0.2"}}}
-	var log buffer
+	var log logtest.Log
 	l := named(t, known, slog.New(slog.NewTextHandler(&log, nil)), alive.bound, endpoint)
 	messages := start(t, l)
 	await(t, messages, Up)
@@ -287,7 +288,7 @@ func TestListener_ReportsDeadEndpoint(t *testing.T) {
 		}
 		dead = newSender(t, dead.bound)
 		if up := await(t, messages, Up); up.Endpoint != endpoint {
-			t.Errorf("got %+v", up)
+			t.Errorf("got %+v, want the second address", up)
 		}
 		dead.close()
 		await(t, messages, Down)
@@ -331,22 +332,4 @@ func TestListener_EndpointKinds(t *testing.T) {
 			t.Errorf("%s: got the connection as up, want down", node.bound)
 		}
 	}
-}
-
-// buffer is a log that a test reads while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }

@@ -12,7 +12,7 @@ import (
 	zmq "github.com/pebbe/zmq4"
 )
 
-func TestCheckEndpoints(t *testing.T) {
+func TestCheckEndpoints_NamesErrors(t *testing.T) {
 	for _, good := range []string{
 		"tcp://127.0.0.1:28332", "tcp://[::1]:28332", "tcp://[fe80::1%eth0]:1", "tcp://localhost:65535", "tcp://bitcoin_node-1.example.:1",
 		"tcp://0.0.0.0:28332", "ipc:///run/bitcoind.sock", "ipc://@bitcoind", "ipc://bitcoind.sock",
@@ -54,7 +54,7 @@ func TestCheckEndpoints(t *testing.T) {
 		"ipc://":                             "want tcp://HOST:PORT or ipc://PATH",
 		"ipc://*":                            "* is for the node",
 		"ipc:///" + strings.Repeat("x", 107): "the path has 108 bytes",
-		"tcp://127.0.0.1:1":                  "is listed twice", // the test gives it twice
+		"tcp://127.0.0.1:1":                  "is listed twice", // the test passes it twice
 	} {
 		err := CheckEndpoints([]string{"tcp://127.0.0.1:1", bad})
 		if err == nil || !strings.Contains(err.Error(), "ZMQ endpoint "+strconv.Quote(bad)) || !strings.Contains(err.Error(), want) {
@@ -111,11 +111,11 @@ func (s *sender) send(t *testing.T, body string) {
 func (s *sender) awaitSubscription(t *testing.T) {
 	t.Helper()
 	for {
-		told, err := s.socket.RecvBytes(0)
+		subscription, err := s.socket.RecvBytes(0)
 		if err != nil {
 			t.Fatal("got no subscriber: ", err)
 		}
-		if len(told) > 0 && told[0] == 1 {
+		if len(subscription) > 0 && subscription[0] == 1 {
 			return
 		}
 	}
@@ -155,7 +155,7 @@ func await(t *testing.T, messages <-chan Message, kind Kind) Message {
 				return m
 			}
 		case <-timeout:
-			t.Fatalf("no message of kind %d for 20 s", kind)
+			t.Fatalf("got no message of kind %d for 20 s", kind)
 		}
 	}
 }
@@ -168,7 +168,7 @@ func TestListener_NodeComesAndGoes(t *testing.T) {
 		node.awaitSubscription(t)
 		node.send(t, "body")
 		if m := await(t, messages, Data); len(m.Frames) != 3 || string(m.Frames[1]) != "body" || m.At.IsZero() {
-			t.Errorf("got %+v", m)
+			t.Errorf("got %+v, want the body in three frames", m)
 		}
 		node.close()
 		await(t, messages, Down)
@@ -208,23 +208,23 @@ func TestListener_TwoEndpoints(t *testing.T) {
 	}
 }
 
-func TestTry(t *testing.T) {
+func TestTry_ReportsLinks(t *testing.T) {
 	node := newSender(t, "tcp://127.0.0.1:*")
 	links, received, err := Try(t.Context(), []string{node.bound}, nil)
 	if err != nil || len(links) != 1 || !links[0].Up || "tcp://"+links[0].Address != node.bound || links[0].Error() != nil || len(received) != 0 {
-		t.Errorf("got %+v, %v, %v", links, received, err)
+		t.Errorf("got %+v, %v, %v, want one connected link and no topic", links, received, err)
 	}
-	told := make(chan error, 1)
+	sent := make(chan error, 1)
 	go func() {
 		_, received, err := Try(t.Context(), []string{node.bound}, []string{"rawtx"})
 		if !received["rawtx"] {
 			err = errors.Join(err, errors.New("rawtx was not received"))
 		}
-		told <- err
+		sent <- err
 	}()
 	node.awaitSubscription(t)
 	node.send(t, "body")
-	if err := <-told; err != nil {
+	if err := <-sent; err != nil {
 		t.Error(err)
 	}
 	node.close()
@@ -232,6 +232,6 @@ func TestTry(t *testing.T) {
 	defer cancel()
 	links, _, err = Try(ctx, []string{node.bound}, nil)
 	if err != nil || links[0].Up || !strings.Contains(links[0].Error().Error(), trimScheme(node.bound)+" (no connection)") {
-		t.Errorf("with nobody there: %v, %v", links, err)
+		t.Errorf("without a node: got %v, %v, want no connection", links, err)
 	}
 }

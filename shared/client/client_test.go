@@ -22,7 +22,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// soon reconnects at once and pings after a moment. A pong may take its time, as the machine may be busy.
+// soon reconnects at once and pings after a short time. The limit for a pong is long, as the machine may be busy.
 func soon() timing {
 	return timing{
 		handshake: time.Minute, ping: time.Millisecond, pong: time.Minute, good: time.Hour, backoff: func(int) time.Duration { return 0 },
@@ -56,7 +56,7 @@ func serve(t *testing.T, turns ...turn) string {
 	return strings.Replace(server.URL, "http", "ws", 1) + "/ws/mempool"
 }
 
-// accept makes a turn of what is to be done with the connection.
+// accept makes a turn that accepts the connection and calls f.
 func accept(f func(ctx context.Context, conn *websocket.Conn) error) turn {
 	return func(t *testing.T, w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{protocol}})
@@ -84,10 +84,10 @@ func send(code websocket.StatusCode, messages ...[]byte) turn {
 	})
 }
 
-// last makes a turn after which the client gives up.
+// last makes a turn with a close code after which the client does not reconnect.
 func last(messages ...[]byte) turn { return send(websocket.StatusPolicyViolation, messages...) }
 
-// A record is what a client has been through.
+// A record has the events of a client.
 type record struct {
 	received, delivered []string // "epoch/seq status"
 	reasons             []error
@@ -97,14 +97,14 @@ type record struct {
 
 func label(s *contract.Snapshot) string { return fmt.Sprintf("%s/%d %s", s.Epoch, s.Seq, s.Status) }
 
-// follow runs a client until it gives up.
+// follow runs a client until a close code ends it.
 func follow(t *testing.T, url string, change func(*timing)) *record {
 	t.Helper()
 	r, timing := &record{}, soon()
 	if change != nil {
 		change(&timing)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // a test that hangs
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // in case the test hangs
 	defer cancel()
 	r.err = run(ctx, Options{
 		URL:      url,
@@ -114,53 +114,53 @@ func follow(t *testing.T, url string, change func(*timing)) *record {
 		},
 	}, timing, func(s *contract.Snapshot) { r.delivered = append(r.delivered, label(s)) })
 	if websocket.CloseStatus(r.err) != websocket.StatusPolicyViolation {
-		t.Fatalf("Run returned %v, want an error with the close code 1008; disconnected by %v", r.err, r.reasons)
+		t.Fatalf("got error %v, want the close code 1008; disconnected by %v", r.err, r.reasons)
 	}
 	return r
 }
 
-func TestRun_ReconnectsUnlessTheCodeForbids(t *testing.T) {
+func TestRun_ReconnectsUnlessCodeForbids(t *testing.T) {
 	for _, code := range []websocket.StatusCode{1000, 1001, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4008, 4030, 4999} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
 			r := follow(t, serve(t, send(code, keyframe("5", 10)), last(keyframe("5", 20), delta(21))), nil)
 			if len(r.reasons) != 1 || websocket.CloseStatus(r.reasons[0]) != code {
-				t.Errorf("disconnected by %v, want once by code %d", r.reasons, code)
+				t.Errorf("got disconnected by %v, want once by code %d", r.reasons, code)
 			}
 			if want := []string{"5/10 live", "5/20 live", "5/21 live"}; !slices.Equal(r.received, want) {
-				t.Errorf("received %v, want %v", r.received, want)
+				t.Errorf("got received %v, want %v", r.received, want)
 			}
 			if got := r.delivered; len(got) == 0 || got[len(got)-1] != "5/21 live" {
-				t.Errorf("delivered %v, want the last snapshot too", got)
+				t.Errorf("got delivered %v, want the last snapshot too", got)
 			}
 		})
 	}
 	for _, code := range []websocket.StatusCode{1002, 1003, 1007, 1008, 1009} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {
-			again := func(t *testing.T, _ http.ResponseWriter, _ *http.Request) { t.Error("the client has reconnected") }
+			again := func(t *testing.T, _ http.ResponseWriter, _ *http.Request) { t.Error("got a reconnect, want none") }
 			url := serve(t, send(code, keyframe("5", 10)), again)
 			err := run(t.Context(), Options{URL: url}, soon(), func(*contract.Snapshot) {})
 			if websocket.CloseStatus(err) != code {
-				t.Errorf("Run returned %v, want an error with the close code %d", err, code)
+				t.Errorf("got error %v, want the close code %d", err, code)
 			}
 		})
 	}
 }
 
-// TestRun_FollowsAKeyframeToALowerEpoch, but keeps to the order within an epoch.
-func TestRun_FollowsAKeyframeToALowerEpoch(t *testing.T) {
+// TestRun_FollowsKeyframeToLowerEpoch: within an epoch the order is kept.
+func TestRun_FollowsKeyframeToLowerEpoch(t *testing.T) {
 	r := follow(t, serve(t,
 		send(websocket.StatusGoingAway, keyframe("6", 9), keyframe("5", 3), delta(4)),
 		last(keyframe("5", 2)),
 	), nil)
 	if want := []string{"6/9 live", "5/3 live", "5/4 live", "5/2 live"}; !slices.Equal(r.received, want) {
-		t.Errorf("received %v, want %v", r.received, want)
+		t.Errorf("got received %v, want %v", r.received, want)
 	}
 	if got := r.delivered; got[len(got)-1] != "5/4 live" {
-		t.Errorf("delivered %v, want 5/4 live last", got)
+		t.Errorf("got delivered %v, want 5/4 live last", got)
 	}
 }
 
-// TestRun_BacksOff longer with each failure, until a connection was good.
+// TestRun_BacksOff: each failure doubles the limit of the wait, and a stable connection resets it.
 func TestRun_BacksOff(t *testing.T) {
 	for name, c := range map[string]struct {
 		first turn
@@ -179,13 +179,13 @@ func TestRun_BacksOff(t *testing.T) {
 				timing.backoff = func(failures int) time.Duration { got = append(got, failures); return 0 }
 			})
 			if !slices.Equal(got, c.want) {
-				t.Errorf("waited after %v failures, want %v", got, c.want)
+				t.Errorf("got waits after %v failures, want %v", got, c.want)
 			}
 		})
 	}
 }
 
-// TestRun_WaitsAMinuteAfter4029 ends the client while it waits.
+// TestRun_WaitsAMinuteAfter4029 cancels the client while it waits.
 func TestRun_WaitsAMinuteAfter4029(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -195,37 +195,37 @@ func TestRun_WaitsAMinuteAfter4029(t *testing.T) {
 		Disconnected: func(_ error, retryIn time.Duration) { waits = append(waits, retryIn); cancel() },
 	}, soon(), func(*contract.Snapshot) {})
 	if !slices.Equal(waits, []time.Duration{time.Minute}) || !errors.Is(err, context.Canceled) {
-		t.Errorf("waits %v, Run returned %v; want one of a minute, and that it was canceled", waits, err)
+		t.Errorf("got waits %v and error %v, want one wait of a minute and context.Canceled", waits, err)
 	}
 }
 
-// TestRun_DropsAConnectionThatBreaksTheProtocol and reconnects: the next edge may be a better one.
-func TestRun_DropsAConnectionThatBreaksTheProtocol(t *testing.T) {
+// TestRun_DropsConnectionAfterProtocolError: the client then reconnects, as the next edge may work.
+func TestRun_DropsConnectionAfterProtocolError(t *testing.T) {
 	text := func(message string) turn {
 		return accept(func(ctx context.Context, conn *websocket.Conn) error {
-			conn.Write(ctx, websocket.MessageText, keyframe("5", 10)) //nolint:errcheck // the client may be gone
-			conn.Write(ctx, websocket.MessageText, []byte(message))   //nolint:errcheck // the client may be gone
-			conn.Read(ctx)                                            //nolint:errcheck // until the client goes
+			conn.Write(ctx, websocket.MessageText, keyframe("5", 10)) //nolint:errcheck // the client may have disconnected
+			conn.Write(ctx, websocket.MessageText, []byte(message))   //nolint:errcheck // the client may have disconnected
+			conn.Read(ctx)                                            //nolint:errcheck // until the client disconnects
 			return nil
 		})
 	}
 	for name, c := range map[string]struct {
 		bad  turn
-		want error // nil: no particular one
+		want error // nil: any
 	}{
-		"no JSON":         {text("hello"), contract.ErrInvalidSnapshot},
-		"nothing":         {text(""), contract.ErrInvalidSnapshot},
-		"no UTF-8":        {text("{\"type\":\"\xff\"}"), contract.ErrInvalidSnapshot},
-		"another type":    {text(`{"type":"pong"}`), contract.ErrInvalidSnapshot},
-		"no type":         {text(string(numbered("5", 11, contract.Live).AppendJSON(nil))), contract.ErrInvalidSnapshot},
-		"half a keyframe": {text(`{"type":"keyframe","price":1}`), contract.ErrInvalidSnapshot},
-		"a gap":           {text(string(delta(12))), contract.ErrInvalidSnapshot},
-		"a repetition":    {text(string(delta(10))), contract.ErrInvalidSnapshot},
-		"a delta first":   {send(websocket.StatusGoingAway, delta(10)), contract.ErrInvalidSnapshot},
-		"over 1 MiB":      {text(strings.Repeat(" ", maxMessage) + string(delta(11))), websocket.ErrMessageTooBig},
+		"no JSON":          {text("hello"), contract.ErrInvalidSnapshot},
+		"an empty message": {text(""), contract.ErrInvalidSnapshot},
+		"no UTF-8":         {text("{\"type\":\"\xff\"}"), contract.ErrInvalidSnapshot},
+		"another type":     {text(`{"type":"pong"}`), contract.ErrInvalidSnapshot},
+		"no type":          {text(string(numbered("5", 11, contract.Live).AppendJSON(nil))), contract.ErrInvalidSnapshot},
+		"half a keyframe":  {text(`{"type":"keyframe","price":1}`), contract.ErrInvalidSnapshot},
+		"a gap":            {text(string(delta(12))), contract.ErrInvalidSnapshot},
+		"a repetition":     {text(string(delta(10))), contract.ErrInvalidSnapshot},
+		"a delta first":    {send(websocket.StatusGoingAway, delta(10)), contract.ErrInvalidSnapshot},
+		"over 1 MiB":       {text(strings.Repeat(" ", maxMessage) + string(delta(11))), websocket.ErrMessageTooBig},
 		"binary": {accept(func(ctx context.Context, conn *websocket.Conn) error {
-			conn.Write(ctx, websocket.MessageBinary, keyframe("5", 10)) //nolint:errcheck // the client may be gone
-			conn.Read(ctx)                                              //nolint:errcheck // until the client goes
+			conn.Write(ctx, websocket.MessageBinary, keyframe("5", 10)) //nolint:errcheck // the client may have disconnected
+			conn.Read(ctx)                                              //nolint:errcheck // until the client disconnects
 			return nil
 		}), contract.ErrInvalidSnapshot},
 		"cut off":  {accept(func(context.Context, *websocket.Conn) error { return nil }), nil},
@@ -234,16 +234,16 @@ func TestRun_DropsAConnectionThatBreaksTheProtocol(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := follow(t, serve(t, c.bad, last(keyframe("5", 11))), nil)
 			if len(r.reasons) != 1 || c.want != nil && !errors.Is(r.reasons[0], c.want) {
-				t.Errorf("disconnected by %v, want once by %v", r.reasons, c.want)
+				t.Errorf("got disconnected by %v, want once by %v", r.reasons, c.want)
 			}
 			if got := r.delivered; got[len(got)-1] != "5/11 live" || r.received[len(r.received)-1] != "5/11 live" {
-				t.Errorf("received %v, delivered %v; want the next connection's snapshot last", r.received, got)
+				t.Errorf("got received %v and delivered %v, want the next connection's snapshot last", r.received, got)
 			}
 		})
 	}
 }
 
-// raw makes a turn that accepts, sends bytes, which need not be frames, and then reads to the end without an answer.
+// raw makes a turn that accepts, sends bytes, which may be no frames, and then reads to the end without a response.
 func raw(bytes string) turn {
 	return func(t *testing.T, w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -256,17 +256,17 @@ func raw(bytes string) turn {
 		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 			"Sec-WebSocket-Accept: %s\r\nSec-WebSocket-Protocol: %s\r\n\r\n%s",
 			base64.StdEncoding.EncodeToString(accepted[:]), protocol, bytes)
-		io.Copy(io.Discard, conn) //nolint:errcheck // it ends when the client goes, however that is
+		io.Copy(io.Discard, conn) //nolint:errcheck // it ends when the client disconnects
 	}
 }
 
-// frame is a whole message as one frame of text.
+// frame returns a text message in one frame.
 func frame(message []byte) string {
 	return "\x81\x7e" + string(binary.BigEndian.AppendUint16(nil, uint16(len(message)))) + string(message)
 }
 
-// TestRun_DropsASilentConnection that answers no ping, and ends the wait for one only by the time that a pong may take.
-func TestRun_DropsASilentConnection(t *testing.T) {
+// TestRun_DropsSilentConnection: the edge answers no ping within the time limit for a pong.
+func TestRun_DropsSilentConnection(t *testing.T) {
 	for name, silent := range map[string]turn{
 		"from the start":       raw(""),
 		"after a keyframe":     raw(frame(keyframe("5", 10))),
@@ -276,14 +276,15 @@ func TestRun_DropsASilentConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := follow(t, serve(t, silent, last(keyframe("5", 11))), func(timing *timing) { timing.pong = 50 * time.Millisecond })
 			if len(r.reasons) != 1 || !errors.Is(r.reasons[0], ErrSilent) {
-				t.Errorf("disconnected by %v, want once by silence", r.reasons)
+				t.Errorf("got disconnected by %v, want once by silence", r.reasons)
 			}
 		})
 	}
 }
 
-// TestRun_KeepsAQuietConnectionThatAnswers: an edge without news is no reason to reconnect.
-func TestRun_KeepsAQuietConnectionThatAnswers(t *testing.T) {
+// TestRun_KeepsQuietConnectionThatAnswers: an edge without new snapshots answers pings, so the client does not
+// reconnect.
+func TestRun_KeepsQuietConnectionThatAnswers(t *testing.T) {
 	pings := make(chan struct{}, 100)
 	quiet := func(t *testing.T, w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{
@@ -308,11 +309,11 @@ func TestRun_KeepsAQuietConnectionThatAnswers(t *testing.T) {
 	}
 	r := follow(t, serve(t, quiet), nil)
 	if want := []string{"5/10 live", "5/11 live"}; len(r.reasons) != 0 || !slices.Equal(r.received, want) {
-		t.Errorf("disconnected by %v, received %v, want %v by one connection", r.reasons, r.received, want)
+		t.Errorf("got disconnected by %v and received %v, want %v by one connection", r.reasons, r.received, want)
 	}
 }
 
-func TestRun_RetriesAHandshakeThatFails(t *testing.T) {
+func TestRun_RetriesFailedHandshake(t *testing.T) {
 	for name, c := range map[string]struct {
 		bad    turn
 		status int
@@ -329,7 +330,7 @@ func TestRun_RetriesAHandshakeThatFails(t *testing.T) {
 				return
 			}
 			defer conn.CloseNow()
-			conn.Read(r.Context()) //nolint:errcheck // until the client goes
+			conn.Read(r.Context()) //nolint:errcheck // until the client disconnects
 		}, http.StatusSwitchingProtocols},
 		"no HTTP": {func(t *testing.T, w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
@@ -345,7 +346,7 @@ func TestRun_RetriesAHandshakeThatFails(t *testing.T) {
 			r := follow(t, serve(t, c.bad, last(keyframe("5", 10))), nil)
 			handshake, ok := errors.AsType[*HandshakeError](r.reasons[0])
 			if len(r.reasons) != 1 || !ok || handshake.Status != c.status {
-				t.Errorf("disconnected by %v, want once by a handshake with status %d", r.reasons, c.status)
+				t.Errorf("got disconnected by %v, want once by a handshake with status %d", r.reasons, c.status)
 			}
 		})
 	}
@@ -355,8 +356,8 @@ func status(code int) turn {
 	return func(_ *testing.T, w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }
 }
 
-// TestRun_BoundsTheHandshake of a server that accepts connections and is silent.
-func TestRun_BoundsTheHandshake(t *testing.T) {
+// TestRun_HandshakeTimesOut: the server accepts the connection and sends nothing.
+func TestRun_HandshakeTimesOut(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts
 	if err != nil {
 		t.Fatal(err)
@@ -372,11 +373,11 @@ func TestRun_BoundsTheHandshake(t *testing.T) {
 	}, timing, func(*contract.Snapshot) {})
 	handshake, ok := errors.AsType[*HandshakeError](reason)
 	if !ok || handshake.Status != 0 || !errors.Is(reason, context.DeadlineExceeded) || !errors.Is(err, context.Canceled) {
-		t.Errorf("disconnected by %v, Run returned %v; want a handshake that timed out, and that it was canceled", reason, err)
+		t.Errorf("got disconnected by %v and error %v, want a handshake timeout and context.Canceled", reason, err)
 	}
 }
 
-func TestRun_NamesWhatIsWrongWithTheURL(t *testing.T) {
+func TestRun_RejectsInvalidURL(t *testing.T) {
 	for url, want := range map[string]string{
 		"":                         "ws://",
 		"127.0.0.1:8080/ws":        "URL",
@@ -394,8 +395,8 @@ func TestRun_NamesWhatIsWrongWithTheURL(t *testing.T) {
 	}
 }
 
-// TestRun_EndsWithItsContext, wherever it is.
-func TestRun_EndsWithItsContext(t *testing.T) {
+// TestRun_EndsWithContext: in every state of the client.
+func TestRun_EndsWithContext(t *testing.T) {
 	for name, edge := range map[string]turn{
 		"before the first snapshot": raw(""),
 		"after a snapshot":          raw(frame(keyframe("5", 10))),
@@ -409,7 +410,7 @@ func TestRun_EndsWithItsContext(t *testing.T) {
 			})
 			go func() { <-connected; cancel(errors.New("over")) }()
 			if err := Run(ctx, Options{URL: url}, func(*contract.Snapshot) {}); err == nil || err.Error() != "over" {
-				t.Errorf("Run returned %v, want the context's cause", err)
+				t.Errorf("got error %v, want the context's cause", err)
 			}
 		})
 	}

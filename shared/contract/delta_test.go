@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// successor is what follows example: one point went, two came. testdata/delta.json makes it.
+// successor is the snapshot after example: one point removed, two added. testdata/delta.json encodes it.
 func successor() *Snapshot {
 	s := example()
 	s.Seq++
@@ -33,23 +33,23 @@ func delta(t testing.TB, old, s *Snapshot) []byte {
 	t.Helper()
 	d, ok := DeltaBetween(old, s)
 	if !ok {
-		t.Fatalf("no delta from seq %d to seq %d", old.Seq, s.Seq)
+		t.Fatalf("got no delta from seq %d to seq %d", old.Seq, s.Seq)
 	}
 	return d.AppendJSON(nil)
 }
 
-func TestDeltaProtocolIsTheGoldenFiles(t *testing.T) {
+func TestDelta_MatchesGoldenFiles(t *testing.T) {
 	for name, got := range map[string][]byte{
 		"keyframe.json": example().AppendKeyframe(nil),
 		"delta.json":    delta(t, example(), successor()),
 	} {
 		if want := goldenMessage(t, name); !bytes.Equal(got, want) {
-			t.Errorf("%s: the encoding changed, and with it the public contract\n got %s\nwant %s", name, got, want)
+			t.Errorf("%s: got another encoding, want the public contract's\n got %s\nwant %s", name, got, want)
 		}
 	}
 }
 
-func TestReplicaRebuildsTheSnapshot(t *testing.T) {
+func TestReplica_RebuildsSnapshot(t *testing.T) {
 	var r Replica
 	expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
 	expectReplica(t, &r, goldenMessage(t, "delta.json"), successor())
@@ -66,9 +66,9 @@ func expectReplica(t testing.TB, r *Replica, message []byte, want *Snapshot) {
 	}
 }
 
-// TestAnyReignIsRebuilt: whatever goes and comes at the ends of the list, a replica that takes each message has the
-// same bytes as a client of the plain protocol.
-func TestAnyReignIsRebuilt(t *testing.T) {
+// TestReplica_RebuildsAnySequence: for random additions and removals, a replica that applies each message has the same
+// bytes as a client of the plain protocol.
+func TestReplica_RebuildsAnySequence(t *testing.T) {
 	for seed := range uint64(50) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		var r Replica
@@ -86,12 +86,12 @@ func TestAnyReignIsRebuilt(t *testing.T) {
 			expectReplica(t, &r, d.AppendJSON(nil), s)
 		}
 		if deltas == 0 {
-			t.Errorf("seed %d: not one delta", seed)
+			t.Errorf("seed %d: got no delta, want some", seed)
 		}
 	}
 }
 
-// follow makes up a next snapshot: some points go, some come, now and then one in the middle goes.
+// follow generates the next snapshot: some points are removed, some added, and sometimes one in the middle is removed.
 func follow(rng *rand.Rand, old *Snapshot) *Snapshot {
 	s := *old
 	s.Seq++
@@ -109,15 +109,15 @@ func follow(rng *rand.Rand, old *Snapshot) *Snapshot {
 
 func cents(rng *rand.Rand) float64 { return float64(rng.IntN(10_000_000)) / 100 }
 
-func TestNoDeltaWhereNoneApplies(t *testing.T) {
+func TestDelta_NoneWhereNotApplicable(t *testing.T) {
 	for name, change := range map[string]func(*Snapshot){
-		"another epoch":     func(s *Snapshot) { s.Epoch = "1556771611001" },
-		"a seq was skipped": func(s *Snapshot) { s.Seq++ },
-		"the same seq":      func(s *Snapshot) { s.Seq-- },
-		"nothing in common": func(s *Snapshot) { s.Transactions = s.Transactions[1:] },
-		"all points went":   func(s *Snapshot) { s.Transactions = nil },
-		"the newest went":   func(s *Snapshot) { s.Transactions = example().Transactions[:1] },
-		"the order is other": func(s *Snapshot) {
+		"another epoch":      func(s *Snapshot) { s.Epoch = "1556771611001" },
+		"a seq was skipped":  func(s *Snapshot) { s.Seq++ },
+		"the same seq":       func(s *Snapshot) { s.Seq-- },
+		"no common points":   func(s *Snapshot) { s.Transactions = s.Transactions[1:] },
+		"all points removed": func(s *Snapshot) { s.Transactions = nil },
+		"the newest removed": func(s *Snapshot) { s.Transactions = example().Transactions[:1] },
+		"another order": func(s *Snapshot) {
 			s.Transactions[0], s.Transactions[1] = s.Transactions[1], s.Transactions[0]
 		},
 	} {
@@ -131,7 +131,7 @@ func TestNoDeltaWhereNoneApplies(t *testing.T) {
 	}
 }
 
-func TestDeltaFitsOneSegment(t *testing.T) {
+func TestDelta_FitsOneSegment(t *testing.T) {
 	old := example()
 	old.Transactions = make([]Point, MaxTransactions)
 	for i := range old.Transactions {
@@ -139,24 +139,24 @@ func TestDeltaFitsOneSegment(t *testing.T) {
 	}
 	s := *old
 	s.Seq++
-	for i := range 8 { // what comes in half a second
+	for i := range 8 { // the additions of half a second
 		s.Transactions = append(s.Transactions[1:], Point{Timestamp: 1795449823.5 + float64(i), Price: 100000.25})
 	}
 	if got := len(delta(t, old, &s)); got > 650 {
-		t.Errorf("%d bytes, want at most 650", got)
+		t.Errorf("got %d bytes, want at most 650", got)
 	}
 }
 
-func TestReplicaNamesWhatIsWrong(t *testing.T) {
+func TestReplica_RejectsInvalidMessages(t *testing.T) {
 	whole := string(goldenMessage(t, "delta.json"))
 	for name, c := range map[string]struct{ message, want string }{
 		"not JSON":             {"<html>", "not JSON"},
 		"another type":         {`{"type":"pong"}`, `type: got "pong", want keyframe or delta`},
 		"a plain snapshot":     {string(golden(t)), `type: got "", want keyframe`},
 		"a gap":                {strings.Replace(whole, `"seq":124`, `"seq":125`, 1), "got a delta to seq 125 after seq 123"},
-		"the same again":       {strings.Replace(whole, `"seq":124`, `"seq":123`, 1), "after seq"},
-		"drops too many":       {strings.Replace(whole, `"drop":1`, `"drop":3`, 1), "drop: 3 of 2 transactions"},
-		"drops less than 0":    {strings.Replace(whole, `"drop":1`, `"drop":-1`, 1), "drop: -1 of 2"},
+		"a repeated delta":     {strings.Replace(whole, `"seq":124`, `"seq":123`, 1), "after seq"},
+		"a drop too large":     {strings.Replace(whole, `"drop":1`, `"drop":3`, 1), "drop: 3 of 2 transactions"},
+		"a negative drop":      {strings.Replace(whole, `"drop":1`, `"drop":-1`, 1), "drop: -1 of 2"},
 		"a point of one":       {strings.Replace(whole, `,5315.00]`, `]`, 1), "add: index 0: want [timestamp, price]"},
 		"a point of text":      {strings.Replace(whole, `5315.00`, `"5315"`, 1), "add: got a JSON string, want a number"},
 		"an unknown status":    {strings.Replace(whole, `"live"`, `"dead"`, 1), `status: got "dead"`},
@@ -166,13 +166,13 @@ func TestReplicaNamesWhatIsWrong(t *testing.T) {
 			var r Replica
 			expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
 			if _, err := r.Take([]byte(c.message)); !errors.Is(err, ErrInvalidSnapshot) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
-			expectReplica(t, &r, []byte(whole), successor()) // what was wrong has changed nothing
+			expectReplica(t, &r, []byte(whole), successor()) // the invalid message has changed nothing
 		})
 	}
 	var fresh Replica
 	if _, err := fresh.Take([]byte(whole)); err == nil {
-		t.Error("a delta before the first keyframe was taken")
+		t.Error("got a delta accepted before the first keyframe, want an error")
 	}
 }

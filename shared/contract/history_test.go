@@ -11,13 +11,13 @@ import (
 // exampleEntry is the entry in testdata/entry.json, the golden file of the contract.
 var exampleEntry = HistoryEntry{Timestamp: 1556771672, Price: 5313.57, Low: 5301.1, High: 5325.9, Confidence: 0.987}
 
-func TestHistoryEntry_EncodingIsTheGoldenFile(t *testing.T) {
+func TestHistoryEntry_MatchesGoldenFile(t *testing.T) {
 	if got := exampleEntry.AppendJSON(nil); !bytes.Equal(got, goldenMessage(t, "entry.json")) {
-		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, goldenMessage(t, "entry.json"))
+		t.Errorf("got another encoding, want the public contract's\n got %s\nwant %s", got, goldenMessage(t, "entry.json"))
 	}
 }
 
-func TestHistoryEntry_DecodeGivesBackWhatWasEncoded(t *testing.T) {
+func TestHistoryEntry_RoundTrip(t *testing.T) {
 	if got, err := DecodeHistoryEntry(goldenMessage(t, "entry.json")); err != nil || got != exampleEntry {
 		t.Errorf("got %+v, %v, want %+v", got, err, exampleEntry)
 	}
@@ -29,7 +29,7 @@ func TestHistoryEntry_Slot(t *testing.T) {
 	}
 }
 
-func TestHistoryEntry_DecodeTakes(t *testing.T) {
+func TestHistoryEntry_DecodeAccepts(t *testing.T) {
 	for name, data := range map[string]string{
 		"more fields, of whatever kind": `[1556771672,5313.57,5301.10,5325.90,0.987,"new",{"a":[1,2]}]`,
 		"spaces":                        " [ 1556771672 , 5313.57,\t5301.1, 5325.9, 0.987 ]\n",
@@ -43,9 +43,9 @@ func TestHistoryEntry_DecodeTakes(t *testing.T) {
 	}
 }
 
-func TestHistoryEntry_DecodeNamesWhatIsWrong(t *testing.T) {
+func TestHistoryEntry_DecodeRejectsInvalid(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
-		"nothing":              {``, "not a JSON array"},
+		"no bytes":             {``, "not a JSON array"},
 		"not JSON":             {`[1,2,3,4,5`, "not a JSON array"},
 		"an object":            {`{"timestamp":1}`, "not a JSON array"},
 		"empty":                {`[]`, "timestamp"},
@@ -58,14 +58,14 @@ func TestHistoryEntry_DecodeNamesWhatIsWrong(t *testing.T) {
 		"price an array":       {`[1,[2],3,4,0]`, "price"},
 		"price infinite":       {`[1,1e999,3,4,0]`, "price"},
 		"low negative":         {`[1,2,-3,4,0]`, "low: got -3"},
-		"high beyond all":      {`[1,2,3,1e13,0]`, "high: got 1e+13"},
+		"high too large":       {`[1,2,3,1e13,0]`, "high: got 1e+13"},
 		"confidence over 1":    {`[1,2,3,4,1.5]`, "confidence: got 1.5, want 0 to 1"},
-		"a number no JSON has": {`[1,0x2,3,4,0]`, "not a JSON array"},
+		"a hexadecimal number": {`[1,0x2,3,4,0]`, "not a JSON array"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := DecodeHistoryEntry([]byte(c.data))
 			if !errors.Is(err, ErrInvalidHistory) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
 		})
 	}
@@ -80,16 +80,16 @@ func FuzzHistoryEntry_Decode(f *testing.F) {
 		e, err := DecodeHistoryEntry(data)
 		if err != nil {
 			if !errors.Is(err, ErrInvalidHistory) {
-				t.Fatalf("an error of another kind: %v", err)
+				t.Fatalf("got error %v, want an ErrInvalid", err)
 			}
 			return
 		}
 		var numbers []any
 		if err := json.Unmarshal(data, &numbers); err != nil || numbers[1] != e.Price || numbers[4] != e.Confidence {
-			t.Fatalf("%s is %+v, but encoding/json reads %v, %v", data, e, numbers, err)
+			t.Fatalf("%s: got %+v, want encoding/json's %v, %v", data, e, numbers, err)
 		}
 		if _, err := DecodeHistoryEntry(e.AppendJSON(nil)); err != nil {
-			t.Fatalf("decoded once, but its own encoding does not decode: %v", err)
+			t.Fatalf("got %v from the entry's own encoding, want no error", err)
 		}
 	})
 }

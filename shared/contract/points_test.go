@@ -8,29 +8,29 @@ import (
 	"testing"
 )
 
-// exampleAmounts is what testdata/points.json holds, the golden file of the contract.
+// exampleAmounts are the points in testdata/points.json, the golden file of the contract.
 var exampleAmounts = []PointAmount{
 	{Timestamp: 1556771671.25, Price: 5310, Amount: 20},
 	{Timestamp: 1556771671.25, Price: 5313.57, Amount: 2.5},
 	{Timestamp: 1556771672, Price: 5298.4, Amount: 10000},
 }
 
-func TestPointAmounts_EncodingIsTheGoldenFile(t *testing.T) {
+func TestPointAmounts_MatchesGoldenFile(t *testing.T) {
 	if got := AppendPointAmounts(nil, exampleAmounts); !bytes.Equal(got, goldenMessage(t, "points.json")) {
-		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, goldenMessage(t, "points.json"))
+		t.Errorf("got another encoding, want the public contract's\n got %s\nwant %s", got, goldenMessage(t, "points.json"))
 	}
 	if got := AppendPointAmounts([]byte("x"), nil); string(got) != "x[]" {
-		t.Errorf("none is encoded as %s", got)
+		t.Errorf("no points: got %s, want []", got)
 	}
 }
 
-func TestPointAmounts_DecodeGivesBackWhatWasEncoded(t *testing.T) {
+func TestPointAmounts_RoundTrip(t *testing.T) {
 	if got, err := DecodePointAmounts(goldenMessage(t, "points.json")); err != nil || !slices.Equal(got, exampleAmounts) {
 		t.Errorf("got %+v, %v, want %+v", got, err, exampleAmounts)
 	}
 }
 
-func TestPointAmounts_DecodeTakes(t *testing.T) {
+func TestPointAmounts_DecodeAccepts(t *testing.T) {
 	for name, c := range map[string]struct {
 		data string
 		want []PointAmount
@@ -48,28 +48,28 @@ func TestPointAmounts_DecodeTakes(t *testing.T) {
 	}
 }
 
-func TestPointAmounts_DecodeNamesWhatIsWrong(t *testing.T) {
+func TestPointAmounts_DecodeRejectsInvalid(t *testing.T) {
 	for name, c := range map[string]struct{ data, want string }{
-		"nothing":          {``, "not a JSON array of arrays"},
-		"an object":        {`{"points":[]}`, "not a JSON array of arrays"},
-		"objects":          {`[{"timestamp":1}]`, "not a JSON array of arrays"},
-		"cut off":          {`[[1,2,3],[1`, "not a JSON array of arrays"},
-		"an empty one":     {`[[]]`, "index 0: timestamp: missing"},
-		"no amount":        {`[[1,2,3],[1,2]]`, "index 1: amount: missing"},
-		"time a string":    {`[["1",2,3]]`, "timestamp"},
-		"price null":       {`[[1,null,3]]`, "price"},
-		"price infinite":   {`[[1,1e999,3]]`, "price"},
-		"amount an array":  {`[[1,2,[3]]]`, "amount"},
-		"amount negative":  {`[[1,2,-3]]`, "amount: got -3, want 0 to"},
-		"price beyond all": {`[[1,1e13,3]]`, "price: got 1e+13"},
-		"time far off":     {`[[9000000000000,2,3]]`, "timestamp: got 9e+12, want 0 to"},
-		"newest first":     {`[[2,2,3],[1,2,3]]`, "index 1: timestamp: got 1 after 2"},
-		"too many":         {"[" + strings.Repeat("[1,2,3],", 1000) + "[1,2,3]]", "got 1001, want at most"},
+		"no bytes":        {``, "not a JSON array of arrays"},
+		"an object":       {`{"points":[]}`, "not a JSON array of arrays"},
+		"objects":         {`[{"timestamp":1}]`, "not a JSON array of arrays"},
+		"truncated":       {`[[1,2,3],[1`, "not a JSON array of arrays"},
+		"an empty one":    {`[[]]`, "index 0: timestamp: missing"},
+		"no amount":       {`[[1,2,3],[1,2]]`, "index 1: amount: missing"},
+		"time a string":   {`[["1",2,3]]`, "timestamp"},
+		"price null":      {`[[1,null,3]]`, "price"},
+		"price infinite":  {`[[1,1e999,3]]`, "price"},
+		"amount an array": {`[[1,2,[3]]]`, "amount"},
+		"amount negative": {`[[1,2,-3]]`, "amount: got -3, want 0 to"},
+		"price too large": {`[[1,1e13,3]]`, "price: got 1e+13"},
+		"time far off":    {`[[9000000000000,2,3]]`, "timestamp: got 9e+12, want 0 to"},
+		"newest first":    {`[[2,2,3],[1,2,3]]`, "index 1: timestamp: got 1 after 2"},
+		"too many":        {"[" + strings.Repeat("[1,2,3],", 1000) + "[1,2,3]]", "got 1001, want at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := DecodePointAmounts([]byte(c.data))
 			if !errors.Is(err, ErrInvalidPoints) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
 		})
 	}
@@ -83,13 +83,13 @@ func FuzzPointAmounts_Decode(f *testing.F) {
 		points, err := DecodePointAmounts(data)
 		if err != nil {
 			if !errors.Is(err, ErrInvalidPoints) {
-				t.Fatalf("an error of another kind: %v", err)
+				t.Fatalf("got error %v, want an ErrInvalid", err)
 			}
 			return
 		}
 		again, err := DecodePointAmounts(AppendPointAmounts(nil, points))
 		if err != nil || len(again) != len(points) {
-			t.Fatalf("decoded once, but its own encoding does not decode: %v", err)
+			t.Fatalf("got %v from the points' own encoding, want no error", err)
 		}
 	})
 }

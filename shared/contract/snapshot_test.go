@@ -30,13 +30,13 @@ func golden(t testing.TB) []byte {
 	return bytes.TrimSpace(data)
 }
 
-func TestEncodingIsTheGoldenFile(t *testing.T) {
+func TestSnapshot_MatchesGoldenFile(t *testing.T) {
 	if got := example().AppendJSON(nil); !bytes.Equal(got, golden(t)) {
-		t.Errorf("the encoding changed, and with it the public contract\n got %s\nwant %s", got, golden(t))
+		t.Errorf("got another encoding, want the public contract's\n got %s\nwant %s", got, golden(t))
 	}
 }
 
-func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
+func TestSnapshot_RoundTrip(t *testing.T) {
 	got, err := DecodeSnapshot(golden(t))
 	if err != nil {
 		t.Fatal(err)
@@ -46,25 +46,25 @@ func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
 	}
 }
 
-func TestNoPriceYet(t *testing.T) {
+func TestSnapshot_WithoutPrice(t *testing.T) {
 	s := &Snapshot{Status: Warming, Seq: 1, Epoch: EpochAt(time.UnixMilli(1556771611000))}
 	data := s.AppendJSON(nil)
 	if !bytes.Contains(data, []byte(`"transactions":[]`)) {
-		t.Errorf("an empty list must be [], never null: %s", data)
+		t.Errorf("got %s, want an empty list as []", data)
 	}
 	if _, err := DecodeSnapshot(data); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestDecodeIgnoresUnknownKeys(t *testing.T) {
+func TestDecode_IgnoresUnknownKeys(t *testing.T) {
 	data := strings.Replace(string(golden(t)), `{"price"`, `{"mood":{"now":"good"},"price"`, 1)
 	if _, err := DecodeSnapshot([]byte(data)); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestDecodeNamesWhatIsWrong(t *testing.T) {
+func TestDecode_RejectsInvalid(t *testing.T) {
 	whole := string(golden(t))
 	many := strings.Repeat(`{"timestamp":1,"price":1},`, MaxTransactions) + `{"timestamp":1,"price":1}`
 	for name, c := range map[string]struct{ old, new, want string }{
@@ -98,17 +98,17 @@ func TestDecodeNamesWhatIsWrong(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			data := strings.Replace(whole, c.old, c.new, 1)
 			if data == whole {
-				t.Fatalf("the case changes nothing: %q is not in the golden file", c.old)
+				t.Fatalf("got a case that changes nothing, as %q is not in the golden file", c.old)
 			}
 			_, err := DecodeSnapshot([]byte(data))
 			if !errors.Is(err, ErrInvalidSnapshot) || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v\nwant an ErrInvalid that says %q", err, c.want)
+				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
 		})
 	}
 }
 
-func TestNewerThan(t *testing.T) {
+func TestSnapshot_NewerThan(t *testing.T) {
 	at := func(epoch Epoch, seq uint64) *Snapshot {
 		return &Snapshot{Epoch: epoch, Seq: seq}
 	}
@@ -116,12 +116,12 @@ func TestNewerThan(t *testing.T) {
 		a, b *Snapshot
 		want bool
 	}{
-		"anything after nothing":           {at("1", 1), nil, true},
+		"no snapshot before":               {at("1", 1), nil, true},
 		"a higher seq":                     {at("5", 8), at("5", 7), true},
 		"the same seq":                     {at("5", 7), at("5", 7), false},
 		"a lower seq":                      {at("5", 6), at("5", 7), false},
-		"a later epoch starts seq again":   {at("6", 1), at("5", 7), true},
-		"an older epoch never comes back":  {at("5", 99), at("6", 1), false},
+		"a later epoch restarts seq":       {at("6", 1), at("5", 7), true},
+		"an older epoch":                   {at("5", 99), at("6", 1), false},
 		"epochs compare by value, 10 > 9":  {at("10", 1), at("9", 7), true},
 		"epochs compare by value, 9 < 10":  {at("9", 9), at("10", 1), false},
 		"an epoch is not compared by text": {at("2", 1), at("10", 1), false},
@@ -134,16 +134,16 @@ func TestNewerThan(t *testing.T) {
 	}
 }
 
-func TestEpochAfter(t *testing.T) {
+func TestEpochAfter_ExceedsOldAndClock(t *testing.T) {
 	now := time.UnixMilli(1_556_771_611_000)
 	for name, c := range map[string]struct{ old, want Epoch }{
-		"nothing before":           {"", "1556771611000"},
-		"an older one":             {"1556771610999", "1556771611000"},
-		"the clock was set back":   {"1656771611000", "1656771611001"},
-		"within the same instant":  {"1556771611000", "1556771611001"},
-		"no epoch":                 {"monday", "1556771611000"},
-		"the last there can be":    {"18446744073709551615", "1556771611000"},
-		"more than there can ever": {"99999999999999999999", "1556771611000"},
+		"no epoch before":       {"", "1556771611000"},
+		"an older one":          {"1556771610999", "1556771611000"},
+		"a clock set back":      {"1656771611000", "1656771611001"},
+		"the same instant":      {"1556771611000", "1556771611001"},
+		"an invalid epoch":      {"monday", "1556771611000"},
+		"the largest epoch":     {"18446744073709551615", "1556771611000"},
+		"an epoch out of range": {"99999999999999999999", "1556771611000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := EpochAfter(c.old, now); got != c.want {
@@ -153,15 +153,15 @@ func TestEpochAfter(t *testing.T) {
 	}
 }
 
-func TestAppendJSONAllocatesNothing(t *testing.T) {
+func TestAppendJSON_AllocatesNothing(t *testing.T) {
 	s := example()
 	s.Transactions = make([]Point, MaxTransactions)
 	buf := s.AppendJSON(nil)
 	if n := testing.AllocsPerRun(10, func() { buf = s.AppendJSON(buf[:0]) }); n != 0 {
-		t.Errorf("%v allocations for each encoding, want none", n)
+		t.Errorf("got %v allocations per encoding, want none", n)
 	}
 	if !json.Valid(buf) {
-		t.Error("not valid JSON")
+		t.Error("got invalid JSON, want it valid")
 	}
 }
 
@@ -174,12 +174,12 @@ func FuzzDecode(f *testing.F) {
 		s, err := DecodeSnapshot(data)
 		if err != nil {
 			if !errors.Is(err, ErrInvalidSnapshot) {
-				t.Fatalf("an error of another kind: %v", err)
+				t.Fatalf("got error %v, want an ErrInvalid", err)
 			}
 			return
 		}
 		if _, err := DecodeSnapshot(s.AppendJSON(nil)); err != nil {
-			t.Fatalf("decoded once, but its own encoding does not decode: %v", err)
+			t.Fatalf("got %v from the snapshot's own encoding, want no error", err)
 		}
 	})
 }

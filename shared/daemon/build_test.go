@@ -27,6 +27,6 @@ func TestBuild_Revision(t *testing.T) {
 
 func TestBuild_NoFieldIsEmpty(t *testing.T) {
 	if i := BuildOf(""); i.Version != "unknown" || i.GoVersion != runtime.Version() || i.Revision == "" {
-		t.Errorf("got %+v", i)
+		t.Errorf("got %+v, want no empty field", i)
 	}
 }

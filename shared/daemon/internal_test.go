@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-func TestServeInternal_ServesMetricsUntilTheContextEnds(t *testing.T) {
+func TestServeInternal_ServesMetricsUntilContextEnds(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	RegisterProcess(reg, "1.2.3")
 	ln, err := ListenInternal("127.0.0.1:0")
@@ -36,7 +36,7 @@ func TestServeInternal_ServesMetricsUntilTheContextEnds(t *testing.T) {
 	}
 	for _, want := range []string{`sightglass_build_info{goversion="go`, `version="1.2.3"} 1`, "go_goroutines ", "process_open_fds "} {
 		if !strings.Contains(string(text), want) {
-			t.Errorf("/metrics lacks %s:\n%s", want, text)
+			t.Errorf("got no %s in /metrics:\n%s", want, text)
 		}
 	}
 	cancel()
@@ -45,18 +45,18 @@ func TestServeInternal_ServesMetricsUntilTheContextEnds(t *testing.T) {
 	}
 }
 
-func TestListenInternal(t *testing.T) {
+func TestListenInternal_Errors(t *testing.T) {
 	if ln, err := ListenInternal(""); ln != nil || err != nil {
-		t.Errorf("without an address: got %v, %v", ln, err)
+		t.Errorf("without an address: got %v, %v, want neither", ln, err)
 	}
 	if _, err := ListenInternal("nowhere"); err == nil || !strings.HasPrefix(err.Error(), "--internal-listen: ") {
 		t.Errorf("a wrong address: got %v, want the setting's name", err)
 	}
 }
 
-func TestHealthCommand(t *testing.T) {
+func TestHealthCommand_Errors(t *testing.T) {
 	mux := http.NewServeMux()
-	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }) //nolint:errcheck // the test sees it
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }) //nolint:errcheck // the client would see the error
 	mux.HandleFunc("/away", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "not connected\nto redis", http.StatusServiceUnavailable)
 	})
@@ -75,8 +75,8 @@ func TestHealthCommand(t *testing.T) {
 	}
 }
 
-// TestNotifications: systemd's side of them is a datagram socket.
-func TestNotifications(t *testing.T) {
+// TestNotify_SystemdMessages: systemd receives the messages at a datagram socket.
+func TestNotify_SystemdMessages(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	systemd, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
@@ -92,12 +92,12 @@ func TestNotifications(t *testing.T) {
 		b := make([]byte, 100)
 		n, err := systemd.Read(b)
 		if got := string(b[:n]); err != nil || got != want {
-			t.Fatalf("systemd got %q, %v, want %q", got, err, want)
+			t.Fatalf("got %q, %v at systemd's socket, want %q", got, err, want)
 		}
 	}
 	log := NewLogger(os.Stderr, "text", LogLevels{})
 	if Watchdog(log) != nil {
-		t.Error("there is a watchdog that systemd has not asked for")
+		t.Error("got a watchdog without WATCHDOG_USEC, want none")
 	}
 	t.Setenv("WATCHDOG_USEC", "3600000000")
 	alive := Watchdog(log)
@@ -105,7 +105,7 @@ func TestNotifications(t *testing.T) {
 	NotifyReady(ctx, log)
 	expect("READY=1")
 	alive()
-	alive() // within a quarter of the interval: not sent
+	alive() // not sent, as a quarter of the interval has not passed
 	expect("WATCHDOG=1")
 	cancel()
 	expect("STOPPING=1")

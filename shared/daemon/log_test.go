@@ -13,12 +13,12 @@ var components = []string{"feed", "hub"}
 
 func TestLogLevels_OfComponents(t *testing.T) {
 	for name, c := range map[string]struct{ levels, want string }{
-		"all":                        {"info", "main info, main error, feed info, feed error, hub info, hub error"},
-		"upper case":                 {"ERROR", "main error, feed error, hub error"},
-		"one more":                   {"error,feed=debug", "main error, feed debug, feed info, feed error, hub error"},
-		"one less":                   {"info,feed=error", "main info, main error, feed error, hub info, hub error"},
-		"each":                       {" error , feed=info,hub=debug", "main error, feed info, feed error, hub debug, hub info, hub error"},
-		"info where nothing is said": {"feed=error", "main info, main error, feed error, hub info, hub error"},
+		"all":             {"info", "main info, main error, feed info, feed error, hub info, hub error"},
+		"upper case":      {"ERROR", "main error, feed error, hub error"},
+		"one more":        {"error,feed=debug", "main error, feed debug, feed info, feed error, hub error"},
+		"one less":        {"info,feed=error", "main info, main error, feed error, hub info, hub error"},
+		"each":            {" error , feed=info,hub=debug", "main error, feed info, feed error, hub debug, hub info, hub error"},
+		"info by default": {"feed=error", "main info, main error, feed error, hub info, hub error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			levels, err := ParseLogLevels(c.levels, components)
@@ -50,7 +50,7 @@ func TestLogLevels_OfComponents(t *testing.T) {
 	}
 }
 
-func TestParseLogLevels_NamesWhatIsWrong(t *testing.T) {
+func TestParseLogLevels_RejectsInvalid(t *testing.T) {
 	for levels, want := range map[string]string{
 		"":                     `want debug, info, warn or error`,
 		"loud":                 `"loud": want debug, info, warn or error, or COMPONENT=LEVEL with one of feed, hub`,
@@ -74,12 +74,12 @@ func TestNewLogger_WritesReadableDurations(t *testing.T) {
 		var out bytes.Buffer
 		NewLogger(&out, format, LogLevels{}).Info("a", "took", 1500*time.Millisecond)
 		if !strings.Contains(out.String(), "1.5s") {
-			t.Errorf("%s: %s", format, &out)
+			t.Errorf("%s: got %s, want a readable duration", format, &out)
 		}
 	}
 }
 
-func TestNewLogger_ComponentInAGroupHasNoLevelOfItsOwn(t *testing.T) {
+func TestNewLogger_ComponentInGroupHasDefaultLevel(t *testing.T) {
 	levels, err := ParseLogLevels("info,feed=debug", components)
 	if err != nil {
 		t.Fatal(err)
@@ -87,6 +87,6 @@ func TestNewLogger_ComponentInAGroupHasNoLevelOfItsOwn(t *testing.T) {
 	var out bytes.Buffer
 	NewLogger(&out, "text", levels).WithGroup("g").With(Component, "feed").Debug("a")
 	if out.Len() > 0 {
-		t.Errorf("got %s", &out)
+		t.Errorf("got %s, want no line", &out)
 	}
 }

@@ -19,7 +19,7 @@ var program = Program{
 	},
 }
 
-// showCommand keeps what its Run gets.
+// showCommand stores the arguments of Run.
 type showCommand struct {
 	RedisOptions `set:"snapshots=go to"`
 	PriceHint    int
@@ -50,22 +50,22 @@ func show(t *testing.T, args ...string) showCommand {
 	return commands.Show
 }
 
-func TestProgram_SettingsComeFromFlagsTheEnvironmentAndDefaults(t *testing.T) {
+func TestProgram_SettingsPrecedence(t *testing.T) {
 	t.Setenv("SIGHTGLASS_REDIS_CA", "ca.pem")
 	t.Setenv("SIGHTGLASS_LOG_FORMAT", "json")
 	got := show(t, "--log-format", "text", "--log-level", "error,feed=debug")
 	if got.Redis != "redis://127.0.0.1:6379" || got.RedisCA != "ca.pem" || got.LogFormat != "text" {
-		t.Errorf("got %+v", got)
+		t.Errorf("got %+v, want the flag, the variable and the default", got)
 	}
 	if got.ctx == nil || got.program.Name != "program" || got.warnings != nil {
-		t.Errorf("Run got the context %v, the program %+v and the warnings %q", got.ctx, got.program, got.warnings)
+		t.Errorf("got the context %v, the program %+v and the warnings %q in Run, want the program's and no warning", got.ctx, got.program, got.warnings)
 	}
 	var out bytes.Buffer
 	log := got.Logger(&out)
 	log.Info("of all")
 	log.With(Component, "feed").Debug("of feed")
 	if s := out.String(); strings.Contains(s, "of all") || !strings.Contains(s, "level=DEBUG msg=\"of feed\" component=feed") {
-		t.Errorf("the log is %q, want feed's line alone", s)
+		t.Errorf("got log %q, want feed's line alone", s)
 	}
 }
 
@@ -80,7 +80,7 @@ func TestProgram_RejectsUnknownComponents(t *testing.T) {
 	}
 }
 
-func TestProgram_HelpNamesItsOwnExamples(t *testing.T) {
+func TestProgram_HelpHasExamples(t *testing.T) {
 	var out bytes.Buffer
 	parser, err := program.Parser(new(testCommands), kong.Writers(&out, &out), kong.Exit(func(int) {}))
 	if err != nil {
@@ -91,7 +91,7 @@ func TestProgram_HelpNamesItsOwnExamples(t *testing.T) {
 		"health": {"http://127.0.0.1:1/readyz"},
 	} {
 		out.Reset()
-		parser.Parse([]string{command, "--help"}) //nolint:errcheck // the help is what counts
+		parser.Parse([]string{command, "--help"}) //nolint:errcheck // only the help is tested
 		text := strings.Join(strings.Fields(out.String()), " ")
 		for _, w := range want {
 			if !strings.Contains(text, w) {
@@ -106,17 +106,17 @@ func TestProgram_OldVariables(t *testing.T) {
 		env  map[string]string
 		args []string
 		hint int
-		want []string // how each warning begins
+		want []string // prefix of each warning
 	}{
-		"none":                 {},
-		"renamed":              {map[string]string{"SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD was renamed to SIGHTGLASS_PRICE_HINT"}},
-		"renamed, new one too": {map[string]string{"SIGHTGLASS_OLD": "7", "SIGHTGLASS_PRICE_HINT": "8"}, nil, 8, []string{"SIGHTGLASS_OLD has no effect, because its new name, SIGHTGLASS_PRICE_HINT"}},
-		"renamed, a flag too":  {map[string]string{"SIGHTGLASS_OLD": "7"}, []string{"--price-hint", "9"}, 9, []string{"SIGHTGLASS_OLD was renamed to SIGHTGLASS_PRICE_HINT"}},
-		"gone":                 {map[string]string{"SIGHTGLASS_GONE": "5s"}, nil, 0, []string{"SIGHTGLASS_GONE=5s has no effect, because the setting was removed: nothing is better; unset the variable"}},
-		"both":                 {map[string]string{"SIGHTGLASS_GONE": "", "SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD was renamed", "SIGHTGLASS_GONE= has no effect"}},
+		"none":                     {},
+		"renamed":                  {map[string]string{"SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD was renamed to SIGHTGLASS_PRICE_HINT"}},
+		"renamed, and the new one": {map[string]string{"SIGHTGLASS_OLD": "7", "SIGHTGLASS_PRICE_HINT": "8"}, nil, 8, []string{"SIGHTGLASS_OLD has no effect, because its new name, SIGHTGLASS_PRICE_HINT"}},
+		"renamed, and a flag":      {map[string]string{"SIGHTGLASS_OLD": "7"}, []string{"--price-hint", "9"}, 9, []string{"SIGHTGLASS_OLD was renamed to SIGHTGLASS_PRICE_HINT"}},
+		"gone":                     {map[string]string{"SIGHTGLASS_GONE": "5s"}, nil, 0, []string{"SIGHTGLASS_GONE=5s has no effect, because the setting was removed: nothing is better; unset the variable"}},
+		"both":                     {map[string]string{"SIGHTGLASS_GONE": "", "SIGHTGLASS_OLD": "7"}, nil, 7, []string{"SIGHTGLASS_OLD was renamed", "SIGHTGLASS_GONE= has no effect"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("SIGHTGLASS_PRICE_HINT", "") // so that the variable, which run sets, is restored
+			t.Setenv("SIGHTGLASS_PRICE_HINT", "") // so that the variable that run sets is restored
 			if err := os.Unsetenv("SIGHTGLASS_PRICE_HINT"); err != nil {
 				t.Fatal(err)
 			}

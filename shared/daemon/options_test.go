@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestChecksNameTheSettingAndWhatItMayBe(t *testing.T) {
+func TestChecks_NameSettingAndRange(t *testing.T) {
 	for name, c := range map[string]struct {
 		err  error
 		want string // empty: none

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// TestOutage_IsLoggedTwiceAtItsBeginningThenOnceAMinute, and once at its end; the next outage begins again.
-func TestOutage_IsLoggedTwiceAtItsBeginningThenOnceAMinute(t *testing.T) {
+// TestOutage_LogsStartTwiceThenOnceAMinute: and the end once. The next outage is logged in the same way.
+func TestOutage_LogsStartTwiceThenOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		o := Outage{Log: NewLogger(&out, "text", LogLevels{})}
 		lines := func(text string) int { return strings.Count(out.String(), text) }
 		o.Recovered("up")
 		if out.Len() > 0 {
-			t.Errorf("recovered from nothing: got %s", &out)
+			t.Errorf("recovered without an outage: got %s, want no line", &out)
 		}
 		for range 2 {
 			out.Reset()
@@ -40,7 +40,7 @@ func TestOutage_IsLoggedTwiceAtItsBeginningThenOnceAMinute(t *testing.T) {
 			}
 		}
 		if o.Failed("down", errors.New("broken link")); !o.End() || o.End() {
-			t.Error("End: want true for the outage, and false once it is over")
+			t.Error("got another result of End, want true for the outage and then false")
 		}
 	})
 }

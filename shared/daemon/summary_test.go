@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-func TestReading(t *testing.T) {
+func TestReading_SumsAndGrowth(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	plain := promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "plain"})
 	one := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{Name: "one"}, []string{"a"})
@@ -48,12 +48,12 @@ func TestReading(t *testing.T) {
 		t.Errorf("growth by label: got %s, want y and z", got)
 	}
 	if got := now.GrowthByLabel(before, "plain"); got != nil {
-		t.Errorf("nothing has grown: got %v", got)
+		t.Errorf("no growth: got %v, want none", got)
 	}
 }
 
-// TestSummarise_LogsEachIntervalAndAtTheEnd, unless there is nothing to say.
-func TestSummarise_LogsEachIntervalAndAtTheEnd(t *testing.T) {
+// TestSummarise_LogsEachIntervalAndAtEnd: except intervals without changes.
+func TestSummarise_LogsEachIntervalAndAtEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		n := promauto.With(reg).NewCounter(prometheus.CounterOpts{Name: "n"})
@@ -71,7 +71,7 @@ func TestSummarise_LogsEachIntervalAndAtTheEnd(t *testing.T) {
 		}()
 		n.Add(2)
 		time.Sleep(61 * time.Second)
-		time.Sleep(time.Minute) // in which nothing happens
+		time.Sleep(time.Minute) // without changes
 		n.Add(3)
 		cancel()
 		<-ended

@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-// An answer is an error as the library gives it for what a server has answered.
+// An answer is an error of the library for a server's error reply.
 type answer string
 
 func (a answer) Error() string { return string(a) }
 func (answer) RedisError()     {}
 
-// TestExplain: what Redis has answered is told from no answer, with what to do. infra/test/e2e gets most of these from real
-// servers.
-func TestExplain(t *testing.T) {
+// TestExplain_NamesCauseAndAdvice: errors distinguish Redis's replies from missing ones, and have advice.
+// infra/test/e2e gets most of them from real servers.
+func TestExplain_NamesCauseAndAdvice(t *testing.T) {
 	for _, c := range []struct {
 		err  error
-		want string // how it begins
-		do   string // what else it says
+		want string // prefix
+		do   string // advice
 	}{
 		{answer("NOAUTH Authentication required."), "redis returned an error: NOAUTH", "--redis-password-file"},
 		{answer("LOADING Redis is loading the dataset in memory"), "redis returned an error: LOADING", "wait"},
@@ -43,10 +43,10 @@ func TestExplain(t *testing.T) {
 				t.Errorf("got %q, want %q and %q", text, c.want, c.do)
 			}
 			if !errors.Is(got, c.err) {
-				t.Error("the error itself is lost")
+				t.Error("got an error that does not wrap the cause, want it wrapped")
 			}
 			if strings.HasPrefix(c.want, "redis returned") && strings.Contains(got.Error(), "is it running") {
-				t.Errorf("got %q, though Redis has answered", got)
+				t.Errorf("got %q, want no advice for a missing reply, as Redis has replied", got)
 			}
 		})
 	}

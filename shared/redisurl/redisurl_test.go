@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-func TestEachForm(t *testing.T) {
+func TestParse_EachForm(t *testing.T) {
 	for url, want := range map[string]target{
 		"redis://127.0.0.1:6379":                {single: &redis.Options{Addr: "127.0.0.1:6379"}},
 		"redis://u:p%2Fw@h/2":                   {single: &redis.Options{Addr: "h:6379", Username: "u", Password: "p/w", DB: 2}},
@@ -29,13 +29,13 @@ func TestEachForm(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !same(got, &want) {
-				t.Errorf("got %+v", got)
+				t.Errorf("got %+v, want %+v", got, want)
 			}
 		})
 	}
 }
 
-// same compares what a URL says.
+// same compares the options of two URLs.
 func same(a, b *target) bool {
 	switch {
 	case b.single != nil:
@@ -52,15 +52,15 @@ func same(a, b *target) bool {
 	}
 }
 
-// TestEachNodeIsKnownByItsOwnName: with one name for all, only the first could prove itself.
-func TestEachNodeIsKnownByItsOwnName(t *testing.T) {
+// TestParse_TLSServerNamePerNode: with one name for all nodes, only the first node's certificate would match.
+func TestParse_TLSServerNamePerNode(t *testing.T) {
 	for _, url := range []string{"rediss+cluster://a:1", "rediss+sentinel://a:1?master_name=m", "rediss://a:1?addr=b:2"} {
 		got, err := parse(url, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		if secure, _, _ := got.parts(); *secure == nil || (*secure).ServerName != "" {
-			t.Errorf("%s: %+v", url, *secure)
+			t.Errorf("%s: got %+v, want no server name", url, *secure)
 		}
 	}
 }
@@ -74,7 +74,7 @@ func file(t *testing.T, text string) string {
 	return name
 }
 
-func TestWhatIsWrongIsNamed(t *testing.T) {
+func TestParse_NamesErrors(t *testing.T) {
 	for _, c := range []struct {
 		url, want string
 		o         Options
@@ -108,14 +108,14 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		t.Run(c.url, func(t *testing.T) {
 			err := Check(c.url, c.o)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%v, want it to say %q", err, c.want)
+				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
 	}
 }
 
-// TestNoErrorHoldsThePassword, whichever of its characters were not escaped.
-func TestNoErrorHoldsThePassword(t *testing.T) {
+// TestParse_ErrorsOmitPassword: whichever of its characters are unescaped.
+func TestParse_ErrorsOmitPassword(t *testing.T) {
 	for _, url := range []string{
 		"redis://u:hush/hush@h:6379", "redis://u:hush?hush@h:6379", "redis://u:hush#hush@h:6379", "redis://u:hush%hush@h:6379",
 		"redis://u:1/hush@h:6379", "redis://u:1?hush@h", "redis://u:x@hush/hush@h", "redis://u:hush\x7f@h", "redis://u:hush hush@h:port",
@@ -127,9 +127,9 @@ func TestNoErrorHoldsThePassword(t *testing.T) {
 	} {
 		err := Check(url, Options{})
 		if err == nil {
-			t.Errorf("%q is taken", url)
+			t.Errorf("%q: got no error, want one", url)
 		} else if strings.Contains(err.Error(), "hush") {
-			t.Errorf("%q: %v", url, err)
+			t.Errorf("%q: got %v, want an error without the password", url, err)
 		}
 	}
 }

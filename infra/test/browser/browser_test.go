@@ -8,21 +8,21 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// TestThePageInABrowser runs the scripts, one after another, before one world. Each leaves it as it was.
-func TestThePageInABrowser(t *testing.T) {
+// TestPage_BrowserScripts runs the scripts one after another in one environment. Each script restores it.
+func TestPage_BrowserScripts(t *testing.T) {
 	programs.NeedBrowser(t)
 	scripts, err := filepath.Glob("*.test.mjs")
 	if err != nil || len(scripts) == 0 {
-		t.Fatalf("no scripts: %v", err)
+		t.Fatalf("got no scripts, error %v, want some", err)
 	}
-	w := start(t)
-	control := w.control()
+	env := start(t)
+	control := env.control()
 	defer control.Close()
-	env := []string{
-		"EDGE=http://" + w.addr, "EMPTY_EDGE=http://" + w.startEmpty(), "CONTROL=" + control.URL,
-		"UNDER=http://" + w.addr + basePath, "SITE=" + w.site,
+	settings := []string{
+		"EDGE=http://" + env.addr, "EMPTY_EDGE=http://" + env.startEmpty(), "CONTROL=" + control.URL,
+		"UNDER=http://" + env.addr + basePath, "SITE=" + env.site,
 	}
 	for _, script := range scripts {
-		t.Run(strings.TrimSuffix(script, ".test.mjs"), func(t *testing.T) { programs.RunScript(t, script, env...) })
+		t.Run(strings.TrimSuffix(script, ".test.mjs"), func(t *testing.T) { programs.RunScript(t, script, settings...) })
 	}
 }

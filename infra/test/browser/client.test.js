@@ -1,5 +1,5 @@
 // @ts-check
-// The stream's client without a browser: its messages, and its connections on a clock and a network that are played.
+// Tests of the stream's client without a browser: its messages, and its connections with a simulated clock and network.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -10,10 +10,10 @@ import { PROTOCOL, Replica, StreamClient, backoff, streamURL } from "../../../ed
 /** @typedef {import("../../../edge/web/static/client.js").Snapshot} Snapshot */
 /** @typedef {import("../../../edge/web/static/client.js").Point} Point */
 
-/** @param {string} name one of the files that the Go tests write, see shared/contract */
+/** @param {string} name a golden file of shared/contract */
 const golden = (name) => JSON.parse(readFileSync(new URL(`../../../shared/contract/testdata/${name}`, import.meta.url), "utf8"));
 
-/** Numbers from 0 to 1 that are the same in each run. @param {number} seed */
+/** Reproducible random numbers from 0 to 1. @param {number} seed */
 function random(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0; // mulberry32
@@ -25,7 +25,7 @@ function random(seed) {
 
 const MOST = 1000;
 
-/** The snapshot after s, with points that come and go as an ingester's do. @param {Snapshot} s @param {() => number} chance */
+/** The snapshot after s, with added and removed points as from an ingester. @param {Snapshot} s @param {() => number} chance */
 function following(s, chance) {
   const added = Array.from({ length: Math.floor(chance() ** 4 * 1200) }, (_, i) => ({
     timestamp: s.timestamp + i / 1000, price: Math.round(500000 * chance()) / 100,
@@ -47,7 +47,7 @@ function snapshotOf(seq, transactions, epoch, chance) {
 /** @param {Snapshot} s */
 const keyframe = (s) => JSON.stringify({ type: "keyframe", ...s });
 
-/** The smallest delta, or null if nothing is left of old. @param {Snapshot} old @param {Snapshot} s @returns {string | null} */
+/** The smallest delta, or null if no point of old is left. @param {Snapshot} old @param {Snapshot} s @returns {string | null} */
 function delta(old, s) {
   const first = s.transactions[0];
   const drop = first ? old.transactions.indexOf(first) : old.transactions.length;
@@ -71,13 +71,13 @@ test("Replica rebuilds snapshots that Go encoded", () => {
   });
 });
 
-test("Replica: any sequence of keyframes and deltas rebuilds the plain snapshots, and drop and add give their points", () => {
+test("Replica: any sequence of keyframes and deltas rebuilds the plain snapshots, and drop and add yield their points", () => {
   for (let seed = 1; seed <= 40; seed++) {
     const chance = random(seed);
     const replica = new Replica();
     /** @type {Point[]} */ let points = [];
     /** @type {Snapshot} */ let s = snapshotOf(1, [], "1", chance);
-    /** @type {Snapshot | null} what the connection had last */ let sent = null;
+    /** @type {Snapshot | null} the connection's last one */ let sent = null;
     for (let i = 0; i < 60; i++) {
       const next = chance() < 0.03 ? snapshotOf(1, [], String(seed + i), chance) : following(s, chance);
       const change = next.epoch === s.epoch ? delta(s, next) : null;
@@ -107,18 +107,18 @@ test("Replica: an invalid message is an error and changes nothing", () => {
   const good = golden("delta.json");
   for (const [name, message] of Object.entries({
     "a gap": { ...good, seq: 125 },
-    "the same again": { ...good, seq: 123 },
+    "a repeated delta": { ...good, seq: 123 },
     "no seq": { ...good, seq: undefined },
-    "too many dropped": { ...good, drop: 3 },
-    "fewer than none": { ...good, drop: -1 },
+    "a drop too large": { ...good, drop: 3 },
+    "a negative drop": { ...good, drop: -1 },
     "half a point": { ...good, drop: 0.5 },
     "no points": { ...good, add: null },
     "a point without price": { ...good, add: [[1]] },
     "a point of text": { ...good, add: [["1", "2"]] },
-    "a point too long": { ...good, add: [[1, 2, 3]] },
+    "a point of three": { ...good, add: [[1, 2, 3]] },
     "a price of text": { ...good, price: "5313.60" },
     "no stats": { ...good, stats: null },
-    "a status of its own": { ...good, status: "dead" },
+    "an unknown status": { ...good, status: "dead" },
     "another type": { ...good, type: "gamma" },
     "no type": golden("snapshot.json"),
     "a keyframe without points": { ...golden("keyframe.json"), transactions: {} },
@@ -159,22 +159,22 @@ test("streamURL", () => {
   assert.equal(String(streamURL("http://127.0.0.1:8080/")), "ws://127.0.0.1:8080/ws/mempool");
   assert.equal(String(streamURL("https://example.org/btc/price")), "wss://example.org/btc/price/ws/mempool");
   assert.equal(String(streamURL(new URL("https://example.org/price/?a#b"))), "wss://example.org/price/ws/mempool");
-  assert.equal(String(streamURL()), String(new URL("../../../edge/web/ws/mempool", import.meta.url))); // beside the file's folder
+  assert.equal(String(streamURL()), String(new URL("../../../edge/web/ws/mempool", import.meta.url))); // relative to the script's folder
 });
 
-/** Plays the clock, and what a browser and a network do. Nothing in here waits. */
-class Stage {
+/** Simulates the clock, the browser and the network. Nothing waits for real time. */
+class Simulation {
   now = 1_700_000_000_000;
   /** @type {{at: number, every: number, run: () => void, id: number}[]} */ timers = [];
   /** @type {FakeSocket[]} */ sockets = [];
   /** @type {string[]} */ phases = [];
-  /** @type {Map<string, () => void>} */ heard = new Map();
+  /** @type {Map<string, () => void>} */ listeners = new Map();
   document = { hidden: false, addEventListener: this.#listen.bind(this) };
   #ids = 0;
 
-  /** @param {import("node:test").TestContext} t @param {number} jitter what Math.random gives */
+  /** @param {import("node:test").TestContext} t @param {number} jitter what Math.random returns */
   constructor(t, jitter = 1) {
-    const stage = this;
+    const sim = this;
     const after = (/** @type {number} */ every) => (/** @type {() => void} */ run, /** @type {number} */ ms) => {
       this.timers.push({ at: this.now + ms, every: every * ms, run, id: ++this.#ids });
       return this.#ids;
@@ -189,7 +189,7 @@ class Stage {
     this.client = new StreamClient("ws://edge/ws/mempool", {
       WebSocket: /** @type {any} */ (class extends FakeSocket {
         /** @param {string} url @param {string} protocol */
-        constructor(url, protocol) { super(url, protocol); stage.sockets.push(this); }
+        constructor(url, protocol) { super(url, protocol); sim.sockets.push(this); }
       }),
     });
     this.client.addEventListener("phase", () => this.phases.push(this.client.phase));
@@ -206,8 +206,8 @@ class Stage {
 
   /** @param {string} name @param {() => void} run @param {{signal: AbortSignal}} options */
   #listen(name, run, { signal }) {
-    this.heard.set(name, run);
-    signal.addEventListener("abort", () => this.heard.delete(name));
+    this.listeners.set(name, run);
+    signal.addEventListener("abort", () => this.listeners.delete(name));
   }
 
   /** @param {number} ms */
@@ -247,23 +247,23 @@ class FakeSocket {
   /** @param {string} text */
   send(text) { this.sent.push(text); }
   close() { this.closed = true; }
-  /** What the edge sends. @param {any} data */
+  /** Simulates a message from the edge. @param {any} data */
   send_(data) { this.onmessage({ data }); }
 }
 
 test("StreamClient connects with the delta protocol and fires each snapshot once", (t) => {
-  const stage = new Stage(t);
-  const { client } = stage;
+  const sim = new Simulation(t);
+  const { client } = sim;
   /** @type {[number | undefined, number, number][]} */ const shown = [];
   client.addEventListener("snapshot", () => shown.push([client.snapshot?.seq, client.lastDrop, client.lastAdd.length]));
   client.start();
-  client.start(); // once is enough
-  assert.deepEqual(stage.sockets.map((s) => s.protocol), [PROTOCOL]);
-  stage.serve();
-  stage.socket.send_(JSON.stringify(golden("delta.json")));
-  stage.socket.send_(JSON.stringify({ type: "pong", timestamp: 1 }));
+  client.start(); // no effect
+  assert.deepEqual(sim.sockets.map((s) => s.protocol), [PROTOCOL]);
+  sim.serve();
+  sim.socket.send_(JSON.stringify(golden("delta.json")));
+  sim.socket.send_(JSON.stringify({ type: "pong", timestamp: 1 }));
   assert.deepEqual(shown, [[123, 0, 2], [124, 1, 2]]);
-  assert.deepEqual([client.phase, client.freshAt, client.goodSince], ["open", stage.now, stage.now]);
+  assert.deepEqual([client.phase, client.freshAt, client.goodSince], ["open", sim.now, sim.now]);
 });
 
 for (const [name, message] of Object.entries({
@@ -271,140 +271,140 @@ for (const [name, message] of Object.entries({
   "no JSON": "{",
   "a binary message": new ArrayBuffer(8),
 })) {
-  test(`after ${name} it starts again, and is whole`, (t) => {
-    const stage = new Stage(t);
-    const { client } = stage;
+  test(`StreamClient reconnects after ${name} and rebuilds the snapshot`, (t) => {
+    const sim = new Simulation(t);
+    const { client } = sim;
     client.start();
-    stage.serve();
-    const [before] = stage.sockets;
+    sim.serve();
+    const [before] = sim.sockets;
     before.send_(message);
     assert.ok(before.closed);
     assert.equal(client.phase, "waiting");
-    assert.equal(client.snapshot?.seq, 123, "what it had stays");
-    before.send_(JSON.stringify(golden("delta.json"))); // still on the way
+    assert.equal(client.snapshot?.seq, 123, "the snapshot is kept");
+    before.send_(JSON.stringify(golden("delta.json"))); // in flight
     assert.equal(client.snapshot?.seq, 123);
-    stage.pass(500);
-    stage.serve();
-    assert.equal(stage.sockets.length, 2);
+    sim.pass(500);
+    sim.serve();
+    assert.equal(sim.sockets.length, 2);
     assert.deepEqual([client.phase, client.lastDrop, client.lastAdd.length], ["open", 2, 2]);
   });
 }
 
-test("StreamClient waits longer after each failure, and starts over after a good minute", (t) => {
-  const stage = new Stage(t);
-  const { client } = stage;
+test("StreamClient waits longer after each failure, and resets the wait after a stable minute", (t) => {
+  const sim = new Simulation(t);
+  const { client } = sim;
   client.start();
   const waits = [];
   for (let i = 0; i < 8; i++) {
-    stage.socket.onclose({ code: 1006 });
-    waits.push(client.retryAt - stage.now);
-    stage.pass(client.retryAt - stage.now);
+    sim.socket.onclose({ code: 1006 });
+    waits.push(client.retryAt - sim.now);
+    sim.pass(client.retryAt - sim.now);
   }
   assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000]);
-  stage.serve();
-  stage.pass(5000);
-  stage.socket.onclose({ code: 1001 });
-  assert.equal(client.retryAt - stage.now, 30000, "five seconds prove nothing");
-  stage.pass(30000);
-  stage.serve();
+  sim.serve();
+  sim.pass(5000);
+  sim.socket.onclose({ code: 1001 });
+  assert.equal(client.retryAt - sim.now, 30000, "five seconds do not reset the wait");
+  sim.pass(30000);
+  sim.serve();
   for (let s = 0; s < 60; s++) {
-    stage.pass(1000);
-    stage.socket.send_('{"type":"pong"}');
+    sim.pass(1000);
+    sim.socket.send_('{"type":"pong"}');
   }
-  stage.socket.onclose({ code: 1001 });
-  assert.equal(client.retryAt - stage.now, 500);
+  sim.socket.onclose({ code: 1001 });
+  assert.equal(client.retryAt - sim.now, 500);
 });
 
-test("StreamClient reconnects at once when the network or the reader is back", (t) => {
-  const stage = new Stage(t);
-  stage.client.start();
-  stage.socket.onclose({ code: 1006 });
-  stage.heard.get("online")?.();
-  assert.equal(stage.sockets.length, 2, "at once");
-  stage.heard.get("online")?.();
-  assert.equal(stage.sockets.length, 3, "what was begun before may hang");
-  assert.ok(stage.sockets[1].closed);
-  stage.socket.onclose({ code: 1006 });
-  stage.document.hidden = true;
-  stage.heard.get("visibilitychange")?.();
-  assert.equal(stage.sockets.length, 3, "nobody looks");
-  stage.document.hidden = false;
-  stage.heard.get("visibilitychange")?.();
-  assert.equal(stage.sockets.length, 4);
-  stage.pass(9000);
-  assert.equal(stage.sockets.length, 4, "the wait that was cut short is over");
+test("StreamClient reconnects at once when the network is back or the page is visible again", (t) => {
+  const sim = new Simulation(t);
+  sim.client.start();
+  sim.socket.onclose({ code: 1006 });
+  sim.listeners.get("online")?.();
+  assert.equal(sim.sockets.length, 2, "no immediate reconnect");
+  sim.listeners.get("online")?.();
+  assert.equal(sim.sockets.length, 3, "a pending attempt may hang, so a new one starts");
+  assert.ok(sim.sockets[1].closed);
+  sim.socket.onclose({ code: 1006 });
+  sim.document.hidden = true;
+  sim.listeners.get("visibilitychange")?.();
+  assert.equal(sim.sockets.length, 3, "the page is hidden");
+  sim.document.hidden = false;
+  sim.listeners.get("visibilitychange")?.();
+  assert.equal(sim.sockets.length, 4);
+  sim.pass(9000);
+  assert.equal(sim.sockets.length, 4, "the cancelled wait has no effect");
 });
 
-test("StreamClient waits a minute after 4029, even if the reader is back", (t) => {
-  const stage = new Stage(t);
-  stage.client.start();
-  stage.socket.onopen();
-  stage.socket.onclose({ code: 4029 });
-  assert.deepEqual([stage.client.phase, stage.client.code], ["refused", 4029]);
-  stage.heard.get("online")?.();
-  stage.pass(59_999);
-  assert.equal(stage.sockets.length, 1);
-  stage.pass(1);
-  assert.equal(stage.sockets.length, 2);
+test("StreamClient waits a minute after 4029, even if the page becomes visible", (t) => {
+  const sim = new Simulation(t);
+  sim.client.start();
+  sim.socket.onopen();
+  sim.socket.onclose({ code: 4029 });
+  assert.deepEqual([sim.client.phase, sim.client.code], ["refused", 4029]);
+  sim.listeners.get("online")?.();
+  sim.pass(59_999);
+  assert.equal(sim.sockets.length, 1);
+  sim.pass(1);
+  assert.equal(sim.sockets.length, 2);
 });
 
 for (const code of [1002, 1003, 1007, 1008, 1009]) {
-  test(`it does not come back after ${code}, until it is started again`, (t) => {
-    const stage = new Stage(t);
-    stage.client.start();
-    stage.socket.onclose({ code });
-    stage.pass(3_600_000);
-    assert.deepEqual([stage.client.phase, stage.sockets.length, stage.timers.length, stage.heard.size], ["closed", 1, 0, 0]);
-    stage.client.start();
-    assert.equal(stage.sockets.length, 2);
+  test(`StreamClient does not reconnect after ${code} until start is called`, (t) => {
+    const sim = new Simulation(t);
+    sim.client.start();
+    sim.socket.onclose({ code });
+    sim.pass(3_600_000);
+    assert.deepEqual([sim.client.phase, sim.sockets.length, sim.timers.length, sim.listeners.size], ["closed", 1, 0, 0]);
+    sim.client.start();
+    assert.equal(sim.sockets.length, 2);
   });
 }
 
 test("StreamClient pings a silent edge, and reconnects without a pong", (t) => {
-  const stage = new Stage(t);
-  stage.client.start();
-  stage.serve();
-  stage.pass(11_000);
-  assert.match(stage.socket.sent[0], /"ping"/);
-  stage.socket.send_('{"type":"pong"}');
-  stage.pass(11_000);
-  assert.equal(stage.socket.sent.length, 2, "it answered, so it is asked again");
-  assert.equal(stage.client.phase, "open");
-  stage.pass(6000);
-  assert.equal(stage.client.phase, "waiting");
-  assert.ok(stage.sockets[0].closed);
+  const sim = new Simulation(t);
+  sim.client.start();
+  sim.serve();
+  sim.pass(11_000);
+  assert.match(sim.socket.sent[0], /"ping"/);
+  sim.socket.send_('{"type":"pong"}');
+  sim.pass(11_000);
+  assert.equal(sim.socket.sent.length, 2, "a second ping after a pong");
+  assert.equal(sim.client.phase, "open");
+  sim.pass(6000);
+  assert.equal(sim.client.phase, "waiting");
+  assert.ok(sim.sockets[0].closed);
 });
 
-test("StreamClient gives up a connection that does not open within 10 s", (t) => {
-  const stage = new Stage(t);
-  stage.client.start();
-  stage.pass(11_000);
-  assert.equal(stage.client.phase, "waiting");
+test("StreamClient abandons a connection that does not open within 10 s", (t) => {
+  const sim = new Simulation(t);
+  sim.client.start();
+  sim.pass(11_000);
+  assert.equal(sim.client.phase, "waiting");
 });
 
-test("StreamClient.stop releases everything, also from a listener", (t) => {
+test("StreamClient.stop releases timers, listeners and the socket, also when called from a listener", (t) => {
   for (const when of ["connecting", "open", "waiting"]) {
-    const stage = new Stage(t);
-    const { client } = stage;
+    const sim = new Simulation(t);
+    const { client } = sim;
     client.addEventListener("phase", () => client.phase === when && client.stop());
     client.start();
-    if (when !== "connecting") stage.serve();
-    if (when === "waiting") stage.socket.onclose({ code: 1006 });
-    assert.deepEqual([client.phase, client.code, stage.timers.length, stage.heard.size], ["closed", 1000, 0, 0], when);
-    stage.pass(60_000);
-    assert.equal(stage.sockets.length, 1, when);
+    if (when !== "connecting") sim.serve();
+    if (when === "waiting") sim.socket.onclose({ code: 1006 });
+    assert.deepEqual([client.phase, client.code, sim.timers.length, sim.listeners.size], ["closed", 1000, 0, 0], when);
+    sim.pass(60_000);
+    assert.equal(sim.sockets.length, 1, when);
     client.stop();
   }
 });
 
-test("a stale snapshot's age comes from its timestamps", (t) => {
-  const stage = new Stage(t);
-  const { client } = stage;
+test("a stale snapshot's age is computed from its timestamps", (t) => {
+  const sim = new Simulation(t);
+  const { client } = sim;
   client.start();
-  stage.socket.onopen();
+  sim.socket.onopen();
   const old = { ...golden("keyframe.json"), status: "stale" };
-  stage.socket.send_(JSON.stringify(old));
+  sim.socket.send_(JSON.stringify(old));
   assert.equal(client.freshAt, old.timestamp * 1000);
-  stage.socket.send_(JSON.stringify({ ...old, timestamp: old.timestamp + 5, seq: 133 }));
+  sim.socket.send_(JSON.stringify({ ...old, timestamp: old.timestamp + 5, seq: 133 }));
   assert.equal(client.freshAt, (old.timestamp + 5) * 1000);
 });

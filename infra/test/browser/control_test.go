@@ -12,8 +12,8 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// control lets a script change the world, and is another origin for it.
-func (w *world) control() *httptest.Server {
+// control lets a script change the environment, and is another origin for it.
+func (env *environment) control() *httptest.Server {
 	mux := http.NewServeMux()
 	var one sync.Mutex
 	on := func(path string, do func()) {
@@ -23,24 +23,24 @@ func (w *world) control() *httptest.Server {
 			do()
 		})
 	}
-	on("/edge/kill", func() { end(w, w.edge, syscall.SIGKILL) })
-	on("/edge/stop", func() { end(w, w.edge, syscall.SIGTERM) })
-	on("/edge/start", w.startEdge)
-	on("/node/pause", func() { w.node.Signal(w.t, syscall.SIGSTOP) })
-	on("/node/go", func() { w.node.Signal(w.t, syscall.SIGCONT) })
-	on("/ingester/stop", func() { end(w, w.ingester, syscall.SIGTERM) })
-	on("/ingester/start", w.startIngester)
+	on("/edge/kill", func() { end(env, env.edge, syscall.SIGKILL) })
+	on("/edge/stop", func() { end(env, env.edge, syscall.SIGTERM) })
+	on("/edge/start", env.startEdge)
+	on("/node/pause", func() { env.node.Signal(env.t, syscall.SIGSTOP) })
+	on("/node/go", func() { env.node.Signal(env.t, syscall.SIGCONT) })
+	on("/ingester/stop", func() { end(env, env.ingester, syscall.SIGTERM) })
+	on("/ingester/start", env.startIngester)
 	mux.HandleFunc("GET /frame", frame)
 	mux.HandleFunc("GET /outputs", func(rw http.ResponseWriter, _ *http.Request) {
-		if err := json.NewEncoder(rw).Encode(w.outputs); err != nil {
-			w.t.Error(err)
+		if err := json.NewEncoder(rw).Encode(env.outputs); err != nil {
+			env.t.Error(err)
 		}
 	})
 	return httptest.NewServer(mux)
 }
 
-func end(w *world, p *programs.Process, signal syscall.Signal) {
-	p.Signal(w.t, signal)
+func end(env *environment, p *programs.Process, signal syscall.Signal) {
+	p.Signal(env.t, signal)
 	p.Wait()
 }
 

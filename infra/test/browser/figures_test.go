@@ -13,12 +13,12 @@ import (
 	"sightglass/infra/test/internal/redistest"
 )
 
-// TestFigures prints what the page costs a reader's machine. The snapshots are made up, since it is their size that
-// costs: 8 new points in each, as on mainnet, and 1,000 for a page that holds all that it ever draws.
-func TestFigures(t *testing.T) {
+// TestPage_PrintsFigures prints the page's costs in a browser. The snapshots are synthetic, as their size determines
+// the costs: 8 new points in each, as on mainnet, and 1,000 for a page with its maximum of points.
+func TestPage_PrintsFigures(t *testing.T) {
 	minutes := os.Getenv("MINUTES")
 	if minutes == "" {
-		t.Skip("it takes minutes and asserts nothing: `make bench-browser`")
+		t.Skip("takes minutes and asserts nothing: `make bench-browser`")
 	}
 	programs.NeedBrowser(t)
 	program := programs.Build(t, "edge", "edge")
@@ -30,7 +30,8 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// feed starts an edge that gets a full snapshot twice a second, with so many new points in each, and gives its address.
+// feed starts an edge that gets a full snapshot twice a second, with the given number of new points in each, and
+// returns its address.
 func feed(t *testing.T, program string, fresh int) string {
 	t.Helper()
 	server, addr := redistest.Start(t), programs.FreeAddr(t)

@@ -1,4 +1,4 @@
-// What the scripts share: the browser, pages that watch themselves, and the means to change the world around them.
+// Shared by the scripts: the browser, pages that record their own events, and control of the environment.
 
 import assert from "node:assert/strict";
 import { after } from "node:test";
@@ -13,21 +13,21 @@ const { EDGE, EMPTY_EDGE, CONTROL } = process.env;
 if (!EDGE) throw new Error("EDGE is not set: `make browser` runs these");
 export { EDGE, EMPTY_EDGE, CONTROL };
 
-/** Far more than anything takes, even on a busy machine; in ms. */
+/** Far more than any condition takes, even on a busy machine; in ms. */
 export const PATIENCE = Number(process.env.PATIENCE ?? 30_000);
 
 export const browser = await launch();
 after(() => browser.close());
 
-/** Changes the world: "/edge/kill", for example. @param {string} path */
+/** Changes the environment: "/edge/kill", for example. @param {string} path */
 export async function control(path) {
   const answer = await fetch(CONTROL + path, { method: "POST" });
   assert.ok(answer.ok, `${path}: ${answer.status}`);
 }
 
 /**
- * Stops transactions from coming, until the test ends: the newest points are what they are then. The price is live and stays
- * so: while it warms up, no page would ever become live without new transactions.
+ * Pauses the node until the test ends, so that the newest points do not change. The price is live and stays so: while
+ * it is warming, no page would become live without new transactions.
  * @param {import("node:test").TestContext} t
  */
 export async function pauseNode(t) {
@@ -49,7 +49,8 @@ export async function pauseNode(t) {
 
 /**
  * Opens a page of its own browser context. When the test ends, the page must have had no console error, no violation of
- * its policy and no request to anywhere but the path that it is under; expected are those errors that the test itself provokes.
+ * its policy and no request to anywhere but the path that it is under; expected are those errors that the test itself
+ * provokes.
  * @param {import("node:test").TestContext} t
  * @param {{url?: string, context?: object, expected?: RegExp[]}} [options]
  */
@@ -128,7 +129,7 @@ export const picture = (page) => page.evaluate(chartHash, null);
 
 const AXIS_ROWS = 20; // of pixels: the labels of the time axis, and nothing else
 
-/** What tells one range of the time axis from another: its labels. @param {Page} page */
+/** The labels of the time axis, which identify its range. @param {Page} page */
 export const timeAxis = (page) => page.evaluate(chartHash, AXIS_ROWS);
 
 /** Which time the chart shows, in seconds of the reader's day. @param {import("playwright-core").Page} page */

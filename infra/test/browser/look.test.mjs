@@ -1,5 +1,5 @@
-// How the pages look, for people and for tools: pictures to keep, no sideways scrolling, no barrier that axe knows of,
-// and who may frame them.
+// Tests of the pages' appearance: screenshots, no horizontal scrolling, no violation that axe finds, and which sites
+// may frame them.
 
 import assert from "node:assert/strict";
 import { mkdir, readFile } from "node:fs/promises";
@@ -14,20 +14,20 @@ await mkdir("out", { recursive: true });
 
 for (const width of [320, 1440]) {
   for (const colorScheme of THEMES) {
-    test(`${width} px, ${colorScheme}: pictures are kept, and nothing reaches over the side`, async (t) => {
+    test(`${width} px, ${colorScheme}: screenshots are taken, and no page overflows`, async (t) => {
       const page = await dashboard(t, { context: { viewport: { width, height: 900 }, colorScheme } });
       const keep = async (what) => {
         await page.screenshot({ path: `out/${what}-${width}-${colorScheme}.png`, fullPage: true });
         const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-        assert.ok(over <= 0, `${what}: it scrolls sideways by ${over} px`);
+        assert.ok(over <= 0, `${what}: the page overflows by ${over} px`);
       };
       await keep("dashboard");
       await pauseNode(t);
-      await page.reload(); // now it knows all amounts
+      await page.reload(); // the page has all amounts after this
       await state(page, LIVE);
       await drawn(page);
       await page.focus("#chart");
-      for (const key of ["Home", "End"]) { // points at both sides
+      for (const key of ["Home", "End"]) { // points at both ends
         await page.keyboard.press(key);
         await page.waitForFunction(() => /a round \$/.test(document.getElementById("tooltip").innerText));
         const tip = await page.locator("#tooltip").boundingBox();
@@ -43,7 +43,7 @@ for (const width of [320, 1440]) {
 
 for (const [name, path] of Object.entries(PAGES)) {
   for (const colorScheme of THEMES) {
-    test(`${name}, ${colorScheme}: no barrier that axe finds serious`, async (t) => {
+    test(`${name}, ${colorScheme}: axe finds no serious violation`, async (t) => {
       const page = await open(t, { url: EDGE + path, context: { colorScheme } });
       await state(page, LIVE);
       if (name === "dashboard") await drawn(page);
@@ -54,15 +54,15 @@ for (const [name, path] of Object.entries(PAGES)) {
 }
 
 /**
- * What axe finds serious, in words.
- * @param {import("playwright-core").Page} page @param {string[]} [rules] that it leaves aside otherwise
+ * Serious violations that axe finds, as text.
+ * @param {import("playwright-core").Page} page @param {string[]} [rules] that are off by default
  */
 async function barriers(page, rules = []) {
   await page.evaluate(axe);
   const { violations } = await page.evaluate((also) => window.axe.run(document, {
     resultTypes: ["violations"],
     rules: Object.fromEntries(also.map((rule) => [rule, { enabled: true }])),
-    preload: false, // it makes inline styles of style sheets that import others, which the page's policy forbids
+    preload: false, // it turns imported style sheets into inline styles, which the page's policy forbids
   }), rules);
   const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
   return serious.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 100))}`);
@@ -76,7 +76,7 @@ const STRONGER = {
 };
 
 for (const [name, context] of Object.entries(STRONGER)) {
-  test(`${name}: text in at least 7:1, and no barrier that axe finds serious`, async (t) => {
+  test(`${name}: text in at least 7:1, and axe finds no serious violation`, async (t) => {
     const page = await dashboard(t, { context });
     await page.click("#pause");
     await page.focus("#chart");
@@ -87,7 +87,7 @@ for (const [name, context] of Object.entries(STRONGER)) {
   });
 }
 
-test("the theme of high contrast is what the system's is", async (t) => {
+test("the high-contrast theme equals the system's", async (t) => {
   const page = await dashboard(t, { context: { colorScheme: "dark" } });
   const palette = () => page.evaluate(() => {
     const style = getComputedStyle(document.documentElement);
@@ -105,7 +105,7 @@ test("the theme of high contrast is what the system's is", async (t) => {
 });
 
 for (const [name, path] of Object.entries(PAGES)) {
-  test(`${name}: nothing moves by itself for who wants less motion`, async (t) => {
+  test(`${name}: nothing is animated with reduced motion`, async (t) => {
     const page = await open(t, { url: EDGE + path, context: { reducedMotion: "reduce" } });
     await state(page, LIVE);
     const moving = await page.evaluate(() => [...document.querySelectorAll("*")].flatMap((e) => ["", "::before", "::after"].map((part) => {
@@ -129,7 +129,7 @@ for (const path of ["/", "/clock"]) {
   test(`${path} may not be framed by another site`, async (t) => {
     const page = await framedBy(t, EDGE + path, [/frame-ancestors/, /Framing/i]);
     await page.waitForFunction(() => window.frames.length === 1);
-    assert.ok(!page.frames().some((f) => f.url().startsWith(EDGE)), "it is shown in the frame");
+    assert.ok(!page.frames().some((f) => f.url().startsWith(EDGE)), "the frame shows the page");
   });
 }
 

@@ -8,6 +8,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable() // it tells of each failed try to reach a Redis that is only starting
+	logging.Disable() // go-redis logs each failed dial to a Redis that is starting
 	os.Exit(m.Run())
 }

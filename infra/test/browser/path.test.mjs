@@ -1,4 +1,4 @@
-// The pages and the client under a path of a host, UNDER. An edge with --base-path serves them there, or a proxy.
+// Tests of the pages and the client under a path of a host, UNDER, served by an edge with --base-path or by a proxy.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -37,7 +37,7 @@ test("the path without its slash leads to the dashboard, which is live", async (
   await updates(page, 4);
 });
 
-test("all that the dashboard links to is under the path", async (t) => {
+test("every link of the dashboard is under the path", async (t) => {
   const page = await open(t, { url: `${UNDER}/` });
   await state(page, LIVE);
   const links = await page.locator("a").evaluateAll((all) => all.map((a) => a.href));
@@ -77,19 +77,19 @@ test("another site frames the card", async (t) => {
   await price(card);
 });
 
-test("another site imports the client, which connects to the edge that it came from", async (t) => {
+test("another site imports the client, which connects to its own edge", async (t) => {
   const page = await ofSite(t, "/importing");
   await price(page);
   await page.waitForFunction(() => window.seen.messages >= 3);
 });
 
-/** Opens a page of the other site, which may ask for what is under the path, and for nothing else of the host. */
+/** Opens a page of the other site, which may request URLs under the path, and no others of the host. */
 function ofSite(t, path) {
   const under = UNDER.replace(/^http/, "").replaceAll(".", "\\.");
   return open(t, { url: `http://${SITE}${path}`, expected: [new RegExp(`^(request to http|socket to ws)${under}/`)] });
 }
 
-test("the API's document says where the API is", async () => {
+test("the API's document names the API's server", async () => {
   const at = `${UNDER}/api/openapi.json`;
   const { servers, paths } = await (await fetch(at)).json();
   const server = new URL(servers[0].url, at);
@@ -98,7 +98,7 @@ test("the API's document says where the API is", async () => {
 });
 
 for (const [query, names] of [["", ["snapshot"]], ["?form=delta", ["keyframe", "delta"]]]) {
-  test(`EventSource${query} gets newer and newer snapshots`, async (t) => {
+  test(`EventSource${query} gets increasingly new snapshots`, async (t) => {
     const page = await open(t, { url: `${UNDER}/` });
     await state(page, LIVE);
     const events = await page.evaluate(([url, names]) => new Promise((resolve, reject) => {
@@ -107,7 +107,7 @@ for (const [query, names] of [["", ["snapshot"]], ["?form=delta", ["keyframe", "
       for (const name of names) {
         stream.addEventListener(name, ({ data, lastEventId }) => {
           const { seq, status } = JSON.parse(data);
-          if (status !== "stale") events.push({ name, id: lastEventId, seq }); // else a repetition, on a machine that stalls
+          if (status !== "stale") events.push({ name, id: lastEventId, seq }); // a stale one repeats the last, on a machine that stalls
           if (events.length < 5) return;
           stream.close();
           resolve(events);

@@ -1,5 +1,5 @@
-// Takes the README's picture of the dashboard: `make picture-dashboard`. The demo replays real blocks until the newest 1000
-// points are all younger than its first minutes, in which the price is uncertain.
+// Takes the README's picture of the dashboard: `make picture-dashboard`. The demo replays real blocks until the newest
+// 1000 points are all younger than its first minutes, in which the price is uncertain.
 //
 //	node picture.mjs OUT DEMO BLOCK...
 

@@ -1,4 +1,4 @@
-// What a reader can set and take along, and that all of it goes by keyboard.
+// Tests of a reader's settings and exports, and of the keyboard's use.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
@@ -6,10 +6,10 @@ import { test } from "node:test";
 import { inflateSync } from "node:zlib";
 import { chart, dashboard, open, rangeOf, state, updates, LIVE } from "./harness.mjs";
 
-/** Every control of the page. What holds the chart's canvas is one, too. */
+/** Every control of the page. The element with the chart's canvas is one, too. */
 const CONTROLS = ["pause", "theme", "zone", "show-table", "export", "permalink"];
 
-test("all controls are reached by Tab, with a name and a focus that can be seen", async (t) => {
+test("Tab reaches every control, each with a name and a visible focus", async (t) => {
   const page = await dashboard(t);
   const stops = await walk(page);
   t.diagnostic(stops.map((s) => `${s.id || s.tag}: ${s.name}`).join("; "));
@@ -21,7 +21,7 @@ test("all controls are reached by Tab, with a name and a focus that can be seen"
   assert.ok(stops.some((s) => s.chart), "Tab does not reach the chart");
 });
 
-test("the way back to live is reached by Tab and works by Enter", async (t) => {
+test("Tab reaches the way back to live, and Enter activates it", async (t) => {
   const page = await dashboard(t);
   await (await chart(page)).evaluate((canvas) => canvas.closest("[tabindex]").focus());
   await page.keyboard.press("+");
@@ -32,10 +32,10 @@ test("the way back to live is reached by Tab and works by Enter", async (t) => {
   await page.waitForSelector("#follow", { state: "hidden" });
 });
 
-/** Presses Tab until it comes round, and tells of every stop. @param {import("playwright-core").Page} page */
+/** Presses Tab until the first stop repeats, and describes every stop. @param {import("playwright-core").Page} page */
 async function walk(page) {
   const session = await page.context().newCDPSession(page);
-  await page.evaluate(() => { // from the top, whatever was in focus
+  await page.evaluate(() => { // from the top of the page
     document.body.tabIndex = -1;
     document.body.focus();
     document.body.removeAttribute("tabindex");
@@ -53,7 +53,7 @@ async function walk(page) {
   return stops;
 }
 
-/** What there is to know of the element in focus; null if it is none, or one that was seen before. */
+/** Describes the focused element; null if there is none, or if it was described before. */
 function look() {
   const e = document.activeElement;
   if (!e || e === document.body || window.visited.has(e)) return null;
@@ -64,7 +64,7 @@ function look() {
   };
   const ids = [];
   for (let up = e; up; up = up.parentElement) if (up.id) ids.push(up.id);
-  const label = e.labels?.[0]; // a radio button's own box may be unseen
+  const label = e.labels?.[0]; // a radio button's own box may be invisible
   return {
     tag: e.localName, id: e.id, ids, html: e.outerHTML.slice(0, 120),
     chart: e.localName === "canvas" || (e.tabIndex === 0 && e.localName !== "main" && e.querySelector("canvas") !== null),
@@ -72,7 +72,7 @@ function look() {
   };
 }
 
-test("a table has the newest points", async (t) => {
+test("the table has the newest points", async (t) => {
   const page = await dashboard(t);
   assert.ok(await page.isHidden("#table"));
   await page.click("#show-table");
@@ -81,7 +81,7 @@ test("a table has the newest points", async (t) => {
   const text = await page.innerText("#table");
   assert.match(text, /\$[\d,.]+/);
   assert.match(text, /\d:\d\d/);
-  assert.ok(await page.locator("#table th").count() >= 2, "its columns have no headers");
+  assert.ok(await page.locator("#table th").count() >= 2, "the columns have no headers");
   await page.waitForFunction((before) => document.getElementById("table").innerText !== before, text);
   await page.click("#show-table");
   await page.waitForSelector("#table", { state: "hidden" });
@@ -107,7 +107,7 @@ const paper = (page) => page.evaluate(() => {
   return c.getImageData(0, 0, 1, 1).data[1];
 });
 
-test("the theme follows the system until one is chosen, which is remembered", async (t) => {
+test("the theme follows the system until one is selected, which is stored", async (t) => {
   const page = await dashboard(t, { context: { colorScheme: "light" } });
   const light = await paper(page);
   await page.emulateMedia({ colorScheme: "dark" });
@@ -118,10 +118,10 @@ test("the theme follows the system until one is chosen, which is remembered", as
   assert.equal(await paper(page), dark);
   await page.reload();
   await state(page, LIVE);
-  assert.equal(await paper(page), dark, "it was forgotten");
+  assert.equal(await paper(page), dark, "the selection was not stored");
 });
 
-test("the zone is chosen and remembered", async (t) => {
+test("the selected time zone is stored", async (t) => {
   const page = await dashboard(t, { context: { timezoneId: "Asia/Tokyo" } });
   await page.click("#show-table");
   await page.waitForFunction(() => document.querySelectorAll("#table tr td").length >= 2);
@@ -133,10 +133,10 @@ test("the zone is chosen and remembered", async (t) => {
   await state(page, LIVE);
   if (await page.isHidden("#table")) await page.click("#show-table");
   await page.waitForFunction(() => document.querySelectorAll("#table tr td").length >= 2);
-  assert.notEqual(await hours(), local, "it was forgotten");
+  assert.notEqual(await hours(), local, "the selection was not stored");
 });
 
-test("a permalink brings back what was seen", async (t) => {
+test("a permalink restores the view", async (t) => {
   const reader = { colorScheme: "light", timezoneId: "Asia/Tokyo" };
   const page = await dashboard(t, { context: { ...reader, permissions: ["clipboard-read", "clipboard-write"] } });
   await choose(page, "theme", /dark/i);
@@ -150,7 +150,7 @@ test("a permalink brings back what was seen", async (t) => {
   await page.click("#permalink");
   const url = await linkOf(page);
   t.diagnostic(url.replace(/^.*?\/\/[^/]*/, ""));
-  const other = await open(t, { url, context: reader }); // another reader, who has chosen nothing
+  const other = await open(t, { url, context: reader }); // another reader without settings
   await state(other, LIVE);
   await other.waitForSelector("#follow:visible");
   await updates(other, 2);
@@ -159,23 +159,23 @@ test("a permalink brings back what was seen", async (t) => {
   for (const end of [0, 1]) assert.ok(Math.abs(restored[end] - range[end]) <= 1, `from ${range}, in seconds of the day, to ${restored}`);
 });
 
-/** The link, wherever the page puts it: in the address bar, or on the clipboard. */
+/** The link from the address bar or the clipboard. */
 async function linkOf(page) {
   const copied = await page.evaluate(() => navigator.clipboard.readText().catch(() => ""));
   return copied.startsWith("http") ? copied : page.url();
 }
 
-test("the picture is exported as a PNG", async (t) => {
+test("the chart is exported as a PNG", async (t) => {
   const page = await dashboard(t);
   const [download] = await Promise.all([page.waitForEvent("download"), page.click("#export")]);
   assert.match(download.suggestedFilename(), /\.png$/);
   const file = await readFile(await download.path());
   const { width, height, colours } = decode(file);
   assert.ok(width >= 600 && height >= 200, `${width} by ${height}`);
-  assert.ok(colours > 5, `it has ${colours} different bytes: nothing is drawn on it`);
+  assert.ok(colours > 5, `${colours} different bytes: the picture is empty`);
 });
 
-/** Enough of PNG to know that there is a picture. @param {Buffer} file */
+/** Decodes as much of a PNG as shows that it has a picture. @param {Buffer} file */
 function decode(file) {
   assert.equal(file.subarray(0, 8).toString("latin1"), "\x89PNG\r\n\x1a\n");
   const data = [];

@@ -1,5 +1,5 @@
 // @ts-check
-// What the dashboard keeps: points, price history, view. Pure, so tested without a browser.
+// Tests of the dashboard's stores without a browser: points, price history, view.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { PriceHistory } from "../../../edge/web/static/history.js";
@@ -30,9 +30,9 @@ test("points of equal time and price are distinguished by the points before them
 test("a snapshot that does not continue the points replaces its own time only", () => {
   const points = new Points();
   points.update(run(0, 1000));
-  points.update(run(400, 1005, 50)); // the estimate moved, so what payments imply did
+  points.update(run(400, 1005, 50)); // the estimate moved, and with it the implied prices
   assert.deepEqual(all(points), [...run(0, 400), ...run(400, 1005, 50)]);
-  points.update(run(300, 1005)); // one that goes back farther than what fits
+  points.update(run(300, 1005)); // a snapshot from before the oldest stored point
   assert.deepEqual(all(points), run(0, 1005));
 });
 
@@ -84,7 +84,7 @@ test("an amount stays with its point and is dropped with it", () => {
   assert.ok(amounts(points).slice(length - 500).every((amount) => amount === 0), "an amount of a dropped point");
 });
 
-test("only the newest thousand points can lack amounts", () => {
+test("only the newest thousand points can be without amounts", () => {
   const points = new Points();
   assert.equal(points.lackingSince, Infinity);
   points.update(run(0, 800));
@@ -107,7 +107,7 @@ test("merged entries replace their time, live entries continue after it", () => 
   const history = new PriceHistory();
   for (const t of [95.2, 95.7, 104.1, 104.6, 105.2]) history.add(t, 7, 6, 8);
   history.merge([entry(80), entry(90), entry(100)]);
-  assert.deepEqual(times(history), [80, 90, 100, 104.6, 105.2], "one each second, and none twice");
+  assert.deepEqual(times(history), [80, 90, 100, 104.6, 105.2], "one each second, without duplicates");
   history.merge([entry(85, 0), entry(86), entry(94)]);
   assert.deepEqual(times(history), [80, 86, 94, 100, 104.6, 105.2], "an entry without a price is ignored");
   assert.deepEqual([history.price(1), history.low(1), history.high(1)], [86, 85, 87]);
@@ -121,7 +121,7 @@ test("the price at a time is that of the nearest entry within the tolerance", ()
   }
 });
 
-test("the history stays within its capacity: the older half is thinned, then the oldest entries are dropped", () => {
+test("the history stays within its capacity: it thins the older half, then drops the oldest entries", () => {
   const history = new PriceHistory();
   const seconds = 400_000;
   for (let t = 0; t < seconds; t++) history.add(t, t, t, t);
@@ -129,10 +129,10 @@ test("the history stays within its capacity: the older half is thinned, then the
   assert.equal(history.time(history.length - 1), seconds - 1);
   assert.ok(history.time(0) < seconds - 24 * 3600, "less than a day remains");
   const kept = times(history);
-  assert.ok(kept.every((t, i) => i === 0 || (t > kept[i - 1] && t - kept[i - 1] <= 10)), "a hole, or out of order");
+  assert.ok(kept.every((t, i) => i === 0 || (t > kept[i - 1] && t - kept[i - 1] <= 10)), "a gap, or out of order");
 });
 
-test("a view follows the newest data unless a range was chosen", () => {
+test("a view follows the newest data unless a range is selected", () => {
   const view = new View();
   view.limits = { oldest: 0, now: 1000 };
   assert.deepEqual(view.update(100), { from: 900, to: 1000 });

@@ -1,12 +1,12 @@
-// What the page shows while all is well, and in which words it says that something is not.
+// Tests of the stream on the page, and of its texts for faults.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EDGE, EMPTY_EDGE, LIVE, PATIENCE, browser, chart, control, dashboard, open, picture, state, updates } from "./harness.mjs";
 
-const REFUSED_SOCKET = /WebSocket connection to .* failed|Failed to load resource: net::ERR_(CONNECTION_(REFUSED|RESET)|EMPTY_RESPONSE|INTERNET_DISCONNECTED)/;
+const REJECTED_SOCKET = /WebSocket connection to .* failed|Failed to load resource: net::ERR_(CONNECTION_(REFUSED|RESET)|EMPTY_RESPONSE|INTERNET_DISCONNECTED)/;
 
-test("a fresh page has the price, and says when", async (t) => {
+test("a fresh page shows the price and its time", async (t) => {
   const page = await open(t);
   await page.waitForFunction(() => window.seen.firstPrice > 0);
   const snapshot = await (await fetch(`${EDGE}/api/v1/snapshot`)).json();
@@ -16,15 +16,15 @@ test("a fresh page has the price, and says when", async (t) => {
   t.diagnostic(`first price ${Math.round(await page.evaluate(() => window.seen.firstPrice))} ms after navigation`);
 });
 
-test("the chart has points, as pixels", async (t) => {
+test("the chart draws points", async (t) => {
   const page = await dashboard(t);
   const blobs = await page.waitForFunction(countBlobs, await chart(page));
-  t.diagnostic(`${await blobs.jsonValue()} pixels belong to something as small as a point`);
+  t.diagnostic(`${await blobs.jsonValue()} pixels belong to objects of a point's size`);
 });
 
 /**
- * Counts pixels of things that are small both ways: neither lines nor areas, and no labels, which are outside. They must
- * be all over the height, where a line that wiggles is not.
+ * Counts the pixels of objects that are small in both directions: neither lines nor areas; labels are outside. They
+ * must be spread over the height, unlike a line.
  * @param {HTMLCanvasElement} canvas
  */
 function countBlobs(canvas) {
@@ -45,7 +45,7 @@ function countBlobs(canvas) {
   return found > 200 && twentieths.size >= 12 && found;
 }
 
-test("updates arrive and show", async (t) => {
+test("updates arrive and are shown", async (t) => {
   const page = await dashboard(t);
   const before = await page.evaluate(() => ({ seq: window.seen.seq, received: document.getElementById("received").textContent }));
   const drawnBefore = await picture(page);
@@ -57,14 +57,14 @@ test("updates arrive and show", async (t) => {
   assert.equal(await page.evaluate(() => window.seen.sockets[0].protocol), "sightglass.delta.v1");
 });
 
-test("an edge that is killed: reconnecting, in words, and then all is back", async (t) => {
-  const page = await dashboard(t, { expected: [REFUSED_SOCKET] });
+test("a killed edge: the page shows that it reconnects, and recovers", async (t) => {
+  const page = await dashboard(t, { expected: [REJECTED_SOCKET] });
   await page.evaluate(() => { window.seen.states.length = 0; });
   const seqBefore = await page.evaluate(() => window.seen.seq);
   await control("/edge/kill");
   await state(page, /^reconnecting/);
   await page.waitForFunction(() => window.seen.states.some((s) => /^reconnecting in \d+ s/.test(s)));
-  assert.ok(/\d/.test(await page.textContent("#price")), "the last price went away");
+  assert.ok(/\d/.test(await page.textContent("#price")), "the last price disappeared");
   await control("/edge/start");
   await state(page, LIVE);
   await updates(page, 2);
@@ -74,17 +74,17 @@ test("an edge that is killed: reconnecting, in words, and then all is back", asy
   t.diagnostic(`states: ${states.join(" - ")}`);
   const back = states.findLastIndex((s) => LIVE.test(s));
   assert.ok(states.slice(0, back).every((s) => /^(reconnecting|connecting|live|warming|stale)/.test(s)), states.join(" - "));
-  const away = (/** @type {string} */ s) => s.startsWith("reconnecting"); // before that it may have been stale, and live again
+  const away = (/** @type {string} */ s) => s.startsWith("reconnecting"); // before, the state may have been stale and live again
   assert.ok(!states.slice(states.findIndex(away), states.findLastIndex(away)).some((s) => LIVE.test(s)),
-    `live while the edge was away: ${states.join(" - ")}`);
+    `live while the edge was down: ${states.join(" - ")}`);
   assert.ok(first.transactions > 900, `the first message after it has ${first.transactions} points`);
   assert.ok(seq > seqBefore);
   await page.waitForFunction(countBlobs, await chart(page));
 });
 
-test("when the network is back, so is the page at once", async (t) => {
-  const page = await dashboard(t, { expected: [REFUSED_SOCKET] });
-  await page.evaluate(() => { Math.random = () => 0.999; }); // it waits as long as it ever would
+test("the page reconnects at once when the network is back", async (t) => {
+  const page = await dashboard(t, { expected: [REJECTED_SOCKET] });
+  await page.evaluate(() => { Math.random = () => 0.999; }); // the longest possible wait
   await page.context().setOffline(true);
   await control("/edge/kill");
   await control("/edge/start");
@@ -96,27 +96,27 @@ test("when the network is back, so is the page at once", async (t) => {
   await page.context().setOffline(false);
   await state(page, LIVE);
   const states = await page.evaluate(() => window.seen.states);
-  assert.ok(states.length > 0 && !states.some((s) => /^reconnecting in/.test(s)), `it waited: ${states.join(" - ")}`);
+  assert.ok(states.length > 0 && !states.some((s) => /^reconnecting in/.test(s)), `the page waited: ${states.join(" - ")}`);
 });
 
-test("an edge that stops says so, and the page comes back", async (t) => {
-  const page = await dashboard(t, { expected: [REFUSED_SOCKET] });
+test("a stopping edge sends its close reason, and the page reconnects", async (t) => {
+  const page = await dashboard(t, { expected: [REJECTED_SOCKET] });
   await control("/edge/stop");
   await state(page, /^reconnecting/);
   await control("/edge/start");
   await state(page, LIVE);
 });
 
-test("an ingester that stops: stale, since when, and never live", async (t) => {
+test("a stopped ingester: the page is stale with an age, and never live", async (t) => {
   const page = await dashboard(t);
   await control("/ingester/stop");
   await state(page, /^stale: last update \d+ s ago/);
   await page.evaluate(() => { window.seen.states.length = 0; });
-  await page.waitForFunction(() => window.seen.states.length >= 3); // it counts
+  await page.waitForFunction(() => window.seen.states.length >= 3); // the age increases
   const states = await page.evaluate(() => window.seen.states);
   for (const words of states) assert.match(words, /^stale: last update \d+ s ago/);
   assert.match(await page.title(), /stale/);
-  const other = await open(t); // who comes only now is not told otherwise
+  const other = await open(t); // a page opened now is stale too
   await state(other, /^stale/);
   assert.ok(!(await other.evaluate(() => window.seen.states)).some((s) => LIVE.test(s)));
   await control("/ingester/start");
@@ -124,7 +124,7 @@ test("an ingester that stops: stale, since when, and never live", async (t) => {
   await state(other, LIVE);
 });
 
-test("the 11th tab is told that its address has too many", async (t) => {
+test("the 11th tab shows that its address has too many connections", async (t) => {
   const context = await browser.newContext();
   t.after(() => context.close());
   const tabs = await Promise.all(Array.from({ length: 10 }, () => context.newPage()));
@@ -132,13 +132,13 @@ test("the 11th tab is told that its address has too many", async (t) => {
     await tab.goto(EDGE + "/");
     await tab.waitForFunction(() => /^live/.test(document.getElementById("state").textContent.trim()), null, { timeout: PATIENCE });
   }));
-  const page = await open(t, { expected: [REFUSED_SOCKET] });
+  const page = await open(t, { expected: [REJECTED_SOCKET] });
   await state(page, /too many connections from your address/);
   assert.ok(!(await page.evaluate(() => window.seen.states)).some((s) => LIVE.test(s)));
 });
 
-test("with no data at all the page says what is missing and what to do", async (t) => {
-  const page = await open(t, { url: EMPTY_EDGE + "/", expected: [/503/] }); // the API's way to say the same
+test("without data the page names the missing service and what to do", async (t) => {
+  const page = await open(t, { url: EMPTY_EDGE + "/", expected: [/503/] }); // the API's response without data
   await page.waitForFunction(() => /ingester/.test(document.getElementById("hint").textContent));
   assert.ok(await page.isVisible("#hint"));
   assert.ok(!(await page.evaluate(() => window.seen.states)).some((s) => LIVE.test(s)));

@@ -1,5 +1,5 @@
 // @ts-check
-// What is fetched and announced at intervals. With mocked timers, so nothing waits.
+// Tests of the amounts' requests and the announcer, with mocked timers.
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Amounts } from "../../../edge/web/static/amounts.js";
@@ -29,7 +29,7 @@ function page(t, count) {
         const step = Math.min(100, end - now);
         now += step;
         t.mock.timers.tick(step);
-        await new Promise(setImmediate); // what was waited for goes on
+        await new Promise(setImmediate); // lets pending promises continue
       }
     },
   };
@@ -50,7 +50,7 @@ test("one request fetches the amounts of all points", async (t) => {
   p.needed = 700;
   await p.amounts.find();
   await p.pass(10_000);
-  assert.equal(p.requests.length, 1, "it fetched known amounts again");
+  assert.equal(p.requests.length, 1, "known amounts are fetched again");
 });
 
 test("an amount that the edge does not have yet is fetched again, once a second", async (t) => {
@@ -60,14 +60,14 @@ test("an amount that the edge does not have yet is fetched again, once a second"
   await p.pass(900);
   assert.deepEqual(p.requests.map(({ at }) => at), [0]);
   p.knows = 10;
-  p.amounts.find(); // the reader points at it again, and again
+  p.amounts.find(); // the reader selects it repeatedly
   p.amounts.find();
   await p.pass(900);
   assert.deepEqual(p.requests, [{ path: "api/v1/points?since=0", at: 0 }, { path: "api/v1/points?since=8", at: 1000 }]);
   assert.equal(p.points.amount(9), 20);
 });
 
-test("it stops fetching an amount that no edge has, until a reader selects the point again", async (t) => {
+test("Amounts stops fetching an amount that no edge has, until a reader selects the point again", async (t) => {
   const p = page(t, 10);
   [p.knows, p.needed] = [8, 9];
   p.amounts.find();
@@ -78,7 +78,7 @@ test("it stops fetching an amount that no edge has, until a reader selects the p
   assert.equal(p.requests.length, 4);
 });
 
-test("no amount is needed any more: no request", async (t) => {
+test("no request when no amount is needed any more", async (t) => {
   const p = page(t, 10);
   [p.knows, p.needed] = [8, 9];
   p.amounts.find();
@@ -88,7 +88,7 @@ test("no amount is needed any more: no request", async (t) => {
   assert.equal(p.requests.length, 1);
 });
 
-test("all requests together are one a second", async (t) => {
+test("requests are limited to one per second", async (t) => {
   const p = page(t, 10);
   [p.knows, p.needed] = [8, 9];
   p.amounts.find();
@@ -100,7 +100,7 @@ test("all requests together are one a second", async (t) => {
   assert.deepEqual(p.requests.map(({ at }) => at), [0, 1000, 2000, 3000, 4000, 5000]);
 });
 
-test("a failed request is no error", async (t) => {
+test("a failed request throws no error", async (t) => {
   const p = page(t, 10);
   const amounts = new Amounts(p.points, () => true, () => {}, { fetchPoints: async () => null });
   await amounts.update();
@@ -125,7 +125,7 @@ test("the announcer announces the first price at once, then at most every 30 s",
     `One bitcoin: ${dollars(5000)}, confidence very high. Connection: live.`);
   /** @type {number[]} */
   const said = [];
-  for (let after = 500; after <= 300_000; after += 250) { // a price that jumps with each tick, a state that flaps
+  for (let after = 500; after <= 300_000; after += 250) { // a price that jumps at each tick, a state that alternates
     const [price, state] = [after % 500 ? 5000 : 6000, after % 750 ? LIVE : STALE];
     if (announcer.next(snapshot(price), state, start + after)) said.push(after);
   }

@@ -16,16 +16,16 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// TestRedisAnswers: what a real Redis answers instead of working is told as its answer, with what to do, by the probe and
-// by the edge's log; nobody is asked whether it runs.
-func TestRedisAnswers(t *testing.T) {
+// TestRedis_ErrorsAreReportedWithAdvice: the probe and the edge's log quote a real Redis's error and say what to do.
+// They do not ask whether Redis is running.
+func TestRedis_ErrorsAreReportedWithAdvice(t *testing.T) {
 	for name, c := range map[string]struct {
 		args  []string
 		setUp func(t *testing.T, client *redis.Client)
 		user  string // in the URL
-		probe string // what the probe says that Redis answers
-		edge  string // what the edge's log says; empty: an edge is not refused
-		do    string // what both say besides
+		probe string // the error that the probe quotes
+		edge  string // the error that the edge's log quotes; empty: the edge gets no error
+		do    string // the advice in both
 	}{
 		"no password": {
 			args:  []string{"--requirepass", "secret"},
@@ -41,7 +41,7 @@ func TestRedisAnswers(t *testing.T) {
 			},
 			user: "nobody:secret@", probe: "NOPERM", edge: "NOPERM", do: "infra/redis/users.acl",
 		},
-		"rights for scripts, not for what they do": {
+		"rights for scripts, not for their commands": {
 			setUp: func(t *testing.T, client *redis.Client) {
 				do(t, client, "ACL", "SETUSER", "half", "on", ">secret", "~*", "&*", "-@all", "+hello", "+ping", "+client|setname", "+eval", "+evalsha")
 			},
@@ -84,7 +84,7 @@ func TestRedisAnswers(t *testing.T) {
 			o.Redis, o.ZMQ = url, nil
 			f := ingester.Probe(t.Context(), o)[0]
 			if f.Verdict != ingester.Bad || !strings.HasPrefix(f.Text, "redis returned an error: ") || !strings.Contains(f.Text, c.probe) || !strings.Contains(f.Text, c.do) || strings.Contains(f.Text, "is it running") {
-				t.Errorf("the probe finds %+v, want it bad, %q and %q", f, c.probe, c.do)
+				t.Errorf("got %+v, want a bad finding with %q and %q", f, c.probe, c.do)
 			}
 			if c.edge == "" {
 				return
@@ -97,7 +97,7 @@ func TestRedisAnswers(t *testing.T) {
 			t.Cleanup(func() { client.Close() })
 			edge := feed.New(client, logger, prometheus.NewRegistry())
 			daemons.Run(t, func(ctx context.Context) error { edge.Run(ctx, func(*feed.Update) {}); return nil })
-			programs.Until(t, "the edge to say it", func() bool {
+			programs.Until(t, "the error in the edge's log", func() bool {
 				return log.Count("redis returned an error: ") > 0 && log.Count(c.edge) > 0 && log.Count(c.do) > 0
 			})
 		})

@@ -19,8 +19,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestSIGTERMDrainsAnEdge: the real program tells its clients to go elsewhere and exits with 0.
-func TestSIGTERMDrainsAnEdge(t *testing.T) {
+// TestEdge_SIGTERMDrains: the real program closes its clients with 1001 and exits with 0.
+func TestEdge_SIGTERMDrains(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
@@ -32,30 +32,30 @@ func TestSIGTERMDrainsAnEdge(t *testing.T) {
 	if _, err := wstest.Read(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
-	spare, err := net.Dial("tcp", addr) // sends nothing, as a browser's spare connection
+	idle, err := net.Dial("tcp", addr) // sends nothing, like a browser's preconnect
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer spare.Close()
+	defer idle.Close()
 	stopped := make(chan struct{})
 	go func() { defer close(stopped); d.Stop(t) }()
 	for err == nil {
 		_, err = wstest.Read(t.Context(), conn)
 	}
 	if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
-		t.Errorf("the client was told %v, want 1001", err)
+		t.Errorf("got close error %v, want 1001", err)
 	}
 	<-stopped
 }
 
-// TestTheProgramsTogether: replay, ingester and edge as three processes, as an operator runs them.
-func TestTheProgramsTogether(t *testing.T) {
+// TestPrograms_ReplayIngesterEdge runs replay, ingester and edge as three processes, as an operator does.
+func TestPrograms_ReplayIngesterEdge(t *testing.T) {
 	server := redistest.Start(t)
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq, addr, metrics := "tcp://"+programs.FreeAddr(t), programs.FreeAddr(t), programs.FreeAddr(t)
-	replayer := programs.Launch(t, ingester, "replay", "--zmq", zmq, "--rate", "2000", "--loop", testblock.Path(t, testblock.Block574200))
-	computer := programs.Launch(t, ingester, "run", "--zmq", zmq, "--redis", server.URL(), "--internal-listen", metrics)
-	relay := programs.Launch(t, edge, "run", "--redis", server.URL(), "--listen", addr)
+	replay := programs.Launch(t, ingester, "replay", "--zmq", zmq, "--rate", "2000", "--loop", testblock.Path(t, testblock.Block574200))
+	in := programs.Launch(t, ingester, "run", "--zmq", zmq, "--redis", server.URL(), "--internal-listen", metrics)
+	out := programs.Launch(t, edge, "run", "--redis", server.URL(), "--listen", addr)
 	programs.Until(t, "the edge to be ready", func() bool { return programs.Ready(addr) })
 	programs.Until(t, "the metrics to show a price", func() bool {
 		answer, err := http.Get("http://" + metrics + "/metrics")
@@ -66,7 +66,7 @@ func TestTheProgramsTogether(t *testing.T) {
 		text, err := io.ReadAll(answer.Body)
 		return err == nil && gauge(string(text), "sightglass_price_usd") > 0
 	})
-	for _, d := range []*programs.Process{relay, computer, replayer} {
+	for _, d := range []*programs.Process{out, in, replay} {
 		d.Stop(t)
 	}
 }
@@ -83,20 +83,20 @@ func gauge(metrics, name string) float64 {
 	return 0
 }
 
-// TestBadSettingsAreNamed: the programs say what is wrong and what to do, and exit with a status that is not 0.
-func TestBadSettingsAreNamed(t *testing.T) {
+// TestPrograms_NameBadSettings: the programs print the error and what to do, and exit with a nonzero status.
+func TestPrograms_NameBadSettings(t *testing.T) {
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer busy.Close()
 	for name, c := range map[string]struct {
 		program string
 		args    []string
 		want    string
 	}{
-		"edge, port taken":         {edge, []string{"run", "--listen", taken.Addr().String()}, "address already in use"},
+		"edge, port in use":        {edge, []string{"run", "--listen", busy.Addr().String()}, "address already in use"},
 		"edge, no address":         {edge, []string{"checkconfig", "--listen", "nowhere"}, "want HOST:PORT"},
 		"edge, redis URL":          {edge, []string{"checkconfig", "--redis", "localhost:6379"}, "want redis://"},
 		"edge, unknown flag":       {edge, []string{"run", "--prot", "80"}, "unknown flag --prot"},
@@ -106,23 +106,23 @@ func TestBadSettingsAreNamed(t *testing.T) {
 		"edge, log component":      {edge, []string{"checkconfig", "--log-level", "info,hubb=debug"}, "no such component: want one of edge, feed, hub"},
 		"ingester, log component":  {ingester, []string{"checkconfig", "--log-level", "feed=debug"}, "no such component: want one of ingester, node"},
 		"ingester, log summary":    {ingester, []string{"checkconfig", "--log-summary", "1ms"}, "--log-summary 1ms: want 1s to 24h"},
-		"ingester, nothing to do":  {ingester, nil, "expected one of"},
+		"ingester, no command":     {ingester, nil, "expected one of"},
 		"ingester, a missing file": {ingester, []string{"price", "absent.gz"}, "absent.gz"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := exec.Command(c.program, c.args...).CombinedOutput()
 			if failed, ok := errors.AsType[*exec.ExitError](err); !ok || failed.ExitCode() < 1 {
-				t.Errorf("exit status: %v", err)
+				t.Errorf("got exit error %v, want a nonzero status", err)
 			}
 			if !strings.Contains(string(out), c.want) {
-				t.Errorf("it says %q, want it to say %q", out, c.want)
+				t.Errorf("got output %q, want it to contain %q", out, c.want)
 			}
 		})
 	}
 }
 
-// TestIngester_RetiredSettingsAreNamed: the flags are unknown, and the variables are said to have no effect.
-func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
+// TestIngester_NamesRetiredSettings: the flags are unknown, and a warning says that the variables have no effect.
+func TestIngester_NamesRetiredSettings(t *testing.T) {
 	ingester, server := programs.Build(t, "ingester", "ingester"), redistest.Start(t)
 	for _, flag := range []string{"--interval", "--window"} {
 		if out, err := exec.Command(ingester, "checkconfig", flag, "5s").CombinedOutput(); err == nil || !strings.Contains(string(out), "unknown flag "+flag) {
@@ -133,28 +133,28 @@ func TestIngester_RetiredSettingsAreNamed(t *testing.T) {
 	t.Setenv("SIGHTGLASS_WINDOW", "24h")
 	out, err := exec.Command(ingester, "checkconfig").CombinedOutput()
 	if err != nil {
-		t.Errorf("checkconfig: %v", err)
+		t.Errorf("checkconfig: got %v, want exit status 0", err)
 	}
 	const interval, window = "SIGHTGLASS_INTERVAL=5s has no effect", "SIGHTGLASS_WINDOW=24h has no effect"
 	if text := string(out); !strings.Contains(text, interval) || !strings.Contains(text, window) || !strings.Contains(text, "the settings are valid") {
 		t.Errorf("checkconfig: got %q, want both variables and that the settings are valid", text)
 	}
 	d := programs.Launch(t, ingester, "run", "--zmq", "tcp://"+programs.FreeAddr(t), "--redis", server.URL())
-	programs.Until(t, "snapshots in spite of them", func() bool { return latest(t, server) != nil })
+	programs.Until(t, "snapshots in spite of the variables", func() bool { return latest(t, server) != nil })
 	d.Stop(t)
 	if text := d.Output(); !strings.Contains(text, interval) || !strings.Contains(text, window) {
 		t.Errorf("run: got %q, want both variables", text)
 	}
 }
 
-// TestEdge_OldVariableOfASettingWorksWithAWarning: the setting has the value, and run and checkconfig name the new variable.
-func TestEdge_OldVariableOfASettingWorksWithAWarning(t *testing.T) {
+// TestEdge_OldVariableWorksWithWarning: the value applies, and run and checkconfig name the new variable.
+func TestEdge_OldVariableWorksWithWarning(t *testing.T) {
 	edge, server := programs.Build(t, "edge", "edge"), redistest.Start(t)
 	const warning = "SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS was renamed to SIGHTGLASS_MAX_CONNS_PER_ADDRESS"
 	t.Setenv("SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS", "9")
 	const want = "--max-conns-per-address 9: want --max-per-address (10) or more"
 	if out, err := exec.Command(edge, "checkconfig").CombinedOutput(); err == nil || !strings.Contains(string(out), want) || !strings.Contains(string(out), warning) {
-		t.Errorf("checkconfig, a value that is too low: got %v and %q, want the error and the warning", err, out)
+		t.Errorf("checkconfig, a low value: got %v and %q, want the error and the warning", err, out)
 	}
 	t.Setenv("SIGHTGLASS_MAX_SOCKETS_PER_ADDRESS", "12")
 	if out, err := exec.Command(edge, "checkconfig").CombinedOutput(); err != nil || !strings.Contains(string(out), warning) {

@@ -20,9 +20,9 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestFramesAreWhatWasAgreedOn: for each offer of permessage-deflate, good or bad, the answer's header and the frames that
-// follow say the same. The package ws has more offers; here it is the socket that matters, in both protocols.
-func TestFramesAreWhatWasAgreedOn(t *testing.T) {
+// TestWebSocket_FramesMatchNegotiatedDeflate: for valid and invalid offers of permessage-deflate, the frames match the
+// response's header, in both protocols. Package ws tests more offers.
+func TestWebSocket_FramesMatchNegotiatedDeflate(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
@@ -39,57 +39,57 @@ func TestFramesAreWhatWasAgreedOn(t *testing.T) {
 		lines []string // of Sec-WebSocket-Extensions
 		want  string
 	}{
-		"no offer":           {nil, none},
-		"plain":              {[]string{"permessage-deflate"}, agreed},
-		"Chromium's":         {[]string{"permessage-deflate; client_max_window_bits"}, agreed},
-		"in quotes":          {[]string{`permessage-deflate; client_max_window_bits="10"`}, agreed},
-		"our window":         {[]string{"permessage-deflate; server_max_window_bits=15"}, agreed15},
-		"a smaller window":   {[]string{"permessage-deflate; server_max_window_bits=9"}, none},
-		"bits=7":             {[]string{"permessage-deflate; client_max_window_bits=7"}, none},
-		"bits=16":            {[]string{"permessage-deflate; client_max_window_bits=16"}, none},
-		"bits=08":            {[]string{"permessage-deflate; client_max_window_bits=08"}, none},
-		"bits=abc":           {[]string{"permessage-deflate; client_max_window_bits=abc"}, none},
-		"bits=":              {[]string{"permessage-deflate; client_max_window_bits="}, none},
-		"a value too many":   {[]string{"permessage-deflate; server_no_context_takeover=1"}, none},
-		"twice the same":     {[]string{"permessage-deflate; client_max_window_bits=10; client_max_window_bits=10"}, none},
-		"unknown":            {[]string{"permessage-deflate; x"}, none},
-		"in another's quote": {[]string{`foo; a="b, permessage-deflate, c"`}, none},
-		"other letters":      {[]string{"Permessage-Deflate"}, none},
-		"a longer name":      {[]string{"permessage-deflate-not"}, none},
-		"the second is good": {[]string{"permessage-deflate; client_max_window_bits=7, permessage-deflate"}, agreed},
-		"on the second line": {[]string{"foo; a=b", "permessage-deflate"}, agreed},
-		"good, then bad":     {[]string{"permessage-deflate", "permessage-deflate; server_max_window_bits=15"}, agreed},
-		"bad, then good":     {[]string{"permessage-deflate; server_max_window_bits=8", "permessage-deflate; server_max_window_bits=15"}, agreed15},
-		"a quote over lines": {[]string{`foo; a="b`, `permessage-deflate, c"`}, none},
-		"no list":            {[]string{"permessage-deflate, foo bar"}, none},
+		"no offer":               {nil, none},
+		"plain":                  {[]string{"permessage-deflate"}, agreed},
+		"Chromium's":             {[]string{"permessage-deflate; client_max_window_bits"}, agreed},
+		"in quotes":              {[]string{`permessage-deflate; client_max_window_bits="10"`}, agreed},
+		"our window":             {[]string{"permessage-deflate; server_max_window_bits=15"}, agreed15},
+		"a smaller window":       {[]string{"permessage-deflate; server_max_window_bits=9"}, none},
+		"bits=7":                 {[]string{"permessage-deflate; client_max_window_bits=7"}, none},
+		"bits=16":                {[]string{"permessage-deflate; client_max_window_bits=16"}, none},
+		"bits=08":                {[]string{"permessage-deflate; client_max_window_bits=08"}, none},
+		"bits=abc":               {[]string{"permessage-deflate; client_max_window_bits=abc"}, none},
+		"bits=":                  {[]string{"permessage-deflate; client_max_window_bits="}, none},
+		"a needless value":       {[]string{"permessage-deflate; server_no_context_takeover=1"}, none},
+		"a repeated parameter":   {[]string{"permessage-deflate; client_max_window_bits=10; client_max_window_bits=10"}, none},
+		"unknown":                {[]string{"permessage-deflate; x"}, none},
+		"in a quoted value":      {[]string{`foo; a="b, permessage-deflate, c"`}, none},
+		"another case":           {[]string{"Permessage-Deflate"}, none},
+		"a longer name":          {[]string{"permessage-deflate-not"}, none},
+		"the second is good":     {[]string{"permessage-deflate; client_max_window_bits=7, permessage-deflate"}, agreed},
+		"on a second line":       {[]string{"foo; a=b", "permessage-deflate"}, agreed},
+		"good, then bad":         {[]string{"permessage-deflate", "permessage-deflate; server_max_window_bits=15"}, agreed},
+		"bad, then good":         {[]string{"permessage-deflate; server_max_window_bits=8", "permessage-deflate; server_max_window_bits=15"}, agreed15},
+		"a quote over two lines": {[]string{`foo; a="b`, `permessage-deflate, c"`}, none},
+		"a malformed list":       {[]string{"permessage-deflate, foo bar"}, none},
 	} {
 		for protocol, decode := range map[string]func([]byte) (*contract.Snapshot, error){"": contract.DecodeSnapshot, hub.DeltaProtocol: new(contract.Replica).Take} {
 			t.Run(fmt.Sprintf("%s %s", name, protocol), func(t *testing.T) {
 				answer, in := offer(t, e, protocol, c.lines)
 				if got := strings.Join(answer.Header.Values("Sec-WebSocket-Extensions"), " | "); got != c.want {
-					t.Errorf("answered with %q, want %q", got, c.want)
+					t.Errorf("got extensions %q, want %q", got, c.want)
 				}
 				if got := answer.Header.Get("Sec-WebSocket-Protocol"); got != protocol {
-					t.Errorf("the protocol %q was answered with %q", protocol, got)
+					t.Errorf("protocol %q: got %q, want the same", protocol, got)
 				}
 				first, payload := readFrame(t, in)
-				wantFirst := byte(0x81) // a whole message, of text
+				wantFirst := byte(0x81) // a whole text message
 				if c.want != none {
 					wantFirst |= 0x40 // deflated
 					payload = inflate(t, payload)
 				}
 				if first != wantFirst {
-					t.Errorf("the frame begins with %x, want %x", first, wantFirst)
+					t.Errorf("got first byte %x, want %x", first, wantFirst)
 				}
 				if s, err := decode(payload); err != nil || s.Seq != 10 {
-					t.Errorf("the frame holds %v, %v: %.100q", s, err, payload)
+					t.Errorf("got %v, %v from the payload %.100q, want a snapshot", s, err, payload)
 				}
 			})
 		}
 	}
 }
 
-// offer does a handshake by hand, and gives its answer and what comes after it.
+// offer sends a raw handshake, and returns the response and a reader of the frames after it.
 func offer(t *testing.T, e *edge.Edge, protocol string, extensions []string) (*http.Response, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", e.Addr().String())
@@ -112,12 +112,12 @@ func offer(t *testing.T, e *edge.Edge, protocol string, extensions []string) (*h
 	in := bufio.NewReader(conn)
 	answer, err := http.ReadResponse(in, nil)
 	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("answered with %v, %v", answer, err)
+		t.Fatalf("got %v, %v, want 101", answer, err)
 	}
 	return answer, in
 }
 
-// readFrame reads one frame of the server's.
+// readFrame reads one frame of the server.
 func readFrame(t *testing.T, in *bufio.Reader) (first byte, payload []byte) {
 	t.Helper()
 	var head [2]byte
@@ -144,7 +144,7 @@ func readFrame(t *testing.T, in *bufio.Reader) (first byte, payload []byte) {
 	return head[0], payload
 }
 
-// inflate undoes permessage-deflate without context takeover (RFC 7692, section 7.2.2).
+// inflate reverses permessage-deflate without context takeover (RFC 7692, section 7.2.2).
 func inflate(t *testing.T, payload []byte) []byte {
 	t.Helper()
 	end := strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff")

@@ -24,7 +24,7 @@ func demoOptions(t *testing.T, out *bytes.Buffer) demo.Options {
 	}
 }
 
-func TestTheDemoComesUpAndGoesDown(t *testing.T) {
+func TestDemo_StartsAndStops(t *testing.T) {
 	var out bytes.Buffer
 	d, err := demo.New(t.Context(), demoOptions(t, &out))
 	if err != nil {
@@ -41,7 +41,7 @@ func TestTheDemoComesUpAndGoesDown(t *testing.T) {
 	}
 	for _, want := range append(d.URLs(), "redis-cli -u redis://127.0.0.1:") {
 		if !strings.Contains(out.String(), want) {
-			t.Errorf("it does not print %q:\n%s", want, out.String())
+			t.Errorf("got output without %q:\n%s", want, out.String())
 		}
 	}
 }
@@ -51,14 +51,14 @@ func awaitPrice(t *testing.T, url string, truth float64) {
 	programs.Until(t, fmt.Sprintf("a price near %v", truth), func() bool {
 		body, err := programs.Get(url + "api/v1/snapshot")
 		if err != nil {
-			return false // not up yet
+			return false // not listening yet
 		}
 		s, err := contract.DecodeSnapshot(body)
 		return err == nil && s.Status == contract.Live && s.Confidence > 0.9 && math.Abs(s.Price/truth-1) < 0.01
 	})
 }
 
-// awaitDemoHistory waits for a first point of the line that a fresh page draws.
+// awaitDemoHistory waits for the first history point of a fresh page's line.
 func awaitDemoHistory(t *testing.T, url string) {
 	t.Helper()
 	programs.Until(t, "a point of the history", func() bool {
@@ -67,28 +67,28 @@ func awaitDemoHistory(t *testing.T, url string) {
 	})
 }
 
-func TestWhatIsInTheWayIsNamed(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+func TestDemo_NamesBadSettings(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
+	defer busy.Close()
 	for name, c := range map[string]struct {
 		change func(*demo.Options)
 		want   string
 	}{
-		"a taken port":      {func(o *demo.Options) { o.EdgePort = taken.Addr().(*net.TCPAddr).Port }, "EDGE_PORT=9090 sets another"},
-		"no such port":      {func(o *demo.Options) { o.EdgePort = 65535 }, "EDGE_PORT 65535"},
-		"no redis there":    {func(o *demo.Options) { o.Redis = "redis://127.0.0.1:1" }, "REDIS_URL: no redis answers"},
-		"no redis URL":      {func(o *demo.Options) { o.Redis = "localhost" }, "REDIS_URL"},
-		"a missing file":    {func(o *demo.Options) { o.Files = []string{"absent.blk"} }, "absent.blk"},
-		"a rate of nothing": {func(o *demo.Options) { o.Rate = 0 }, "rate 0"},
+		"a port in use":   {func(o *demo.Options) { o.EdgePort = busy.Addr().(*net.TCPAddr).Port }, "EDGE_PORT=9090 sets another"},
+		"an invalid port": {func(o *demo.Options) { o.EdgePort = 65535 }, "EDGE_PORT 65535"},
+		"no redis":        {func(o *demo.Options) { o.Redis = "redis://127.0.0.1:1" }, "REDIS_URL: no redis answers"},
+		"no redis URL":    {func(o *demo.Options) { o.Redis = "localhost" }, "REDIS_URL"},
+		"a missing file":  {func(o *demo.Options) { o.Files = []string{"absent.blk"} }, "absent.blk"},
+		"rate 0":          {func(o *demo.Options) { o.Rate = 0 }, "rate 0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := demoOptions(t, new(bytes.Buffer))
 			c.change(&o)
 			if _, err := demo.New(t.Context(), o); err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want it to say %q", err, c.want)
+				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
 	}

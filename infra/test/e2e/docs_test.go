@@ -19,10 +19,10 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A runner gives the command that runs a snippet in dir, or says what is missing for it.
+// A runner returns the command that runs a snippet in dir, or the name of a missing requirement.
 type runner func(t *testing.T, dir, text string) (command []string, missing string)
 
-// snippets are those of docs/clients.md: by what each is run, and a line that it prints, sooner or later.
+// snippets are those of docs/clients.md, with the runner of each and a pattern for one line of its output.
 var snippets = map[string]struct {
 	run    runner
 	prints string
@@ -43,21 +43,21 @@ var snippets = map[string]struct {
 	"redis-history":     {shell("redis-cli"), `^\[\d+,5\d{3}\.`},
 }
 
-// TestTheSnippetsForClients runs what docs/clients.md tells people to run, as it stands there but for the addresses.
-func TestTheSnippetsForClients(t *testing.T) {
-	w := start(t, 1)
+// TestDocs_ClientSnippetsRun runs the snippets of docs/clients.md unchanged but for the addresses.
+func TestDocs_ClientSnippetsRun(t *testing.T) {
+	env := start(t, 1)
 	addresses := strings.NewReplacer(
-		"127.0.0.1:8080", w.edges[0].Addr().String(),
-		"redis-cli", "redis-cli -u "+w.redis.URL(),
+		"127.0.0.1:8080", env.edges[0].Addr().String(),
+		"redis-cli", "redis-cli -u "+env.redis.URL(),
 	)
-	awaitHistory(t, w.redis)
-	awaitPoints(t, w.redis)
-	dir := t.TempDir() // of all: the first fetches what another imports
+	awaitHistory(t, env.redis)
+	awaitPoints(t, env.redis)
+	dir := t.TempDir() // shared: the first snippet fetches a file that another one imports
 	ran := make(map[string]bool)
 	for _, s := range readSnippets(t, filepath.Join("..", "..", "..", "docs", "clients.md")) {
 		known, ok := snippets[s.name]
 		if !ok {
-			t.Errorf("%s: there is no test of the snippet", s.name)
+			t.Errorf("%s: got a snippet without a test, want an entry in snippets", s.name)
 		}
 		ran[s.name] = true
 		t.Run(s.name, func(t *testing.T) {
@@ -70,7 +70,7 @@ func TestTheSnippetsForClients(t *testing.T) {
 	}
 	for name := range snippets {
 		if !ran[name] {
-			t.Errorf("%s: docs/clients.md has no such snippet", name)
+			t.Errorf("%s: got no such snippet in docs/clients.md, want one", name)
 		}
 	}
 }
@@ -94,7 +94,8 @@ func awaitPoints(t *testing.T, server *redistest.Server) {
 
 type snippet struct{ name, text string }
 
-// readSnippets gives the blocks of a document that begin with ```LANGUAGE run=NAME. Only HTML may stand there unrun.
+// readSnippets returns the blocks of a document that begin with ```LANGUAGE run=NAME. Only HTML blocks may have no
+// name.
 func readSnippets(t *testing.T, file string) (found []snippet) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -107,13 +108,13 @@ func readSnippets(t *testing.T, file string) (found []snippet) {
 		case name != "":
 			found = append(found, snippet{name, text})
 		case language != "html":
-			t.Errorf("a snippet in %s has no name to run it by: %.60q", language, text)
+			t.Errorf("got a %s snippet without run=NAME, want a name: %.60q", language, text)
 		}
 	}
 	return found
 }
 
-// expectLine runs a command in dir until it has printed such a line. If any would do, it must end well instead.
+// expectLine runs a command in dir until it prints a matching line. Without a pattern, the command must exit with 0.
 func expectLine(t *testing.T, dir string, command []string, line *regexp.Regexp) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -136,11 +137,11 @@ func expectLine(t *testing.T, dir string, command []string, line *regexp.Regexp)
 		cancel()
 	}
 	if err := cmd.Wait(); !seen && (err != nil || line.String() != "") {
-		t.Errorf("it ended with %v, and printed no line like %s but:\n%s%s", err, line, printed, stderr.String())
+		t.Errorf("got exit error %v without a line that matches %s:\n%s%s", err, line, printed, stderr.String())
 	}
 }
 
-// readUntil reads to such a line, or to the end if any would do.
+// readUntil reads up to a matching line, or to the end if there is no pattern.
 func readUntil(r io.Reader, line *regexp.Regexp) (read string, seen bool) {
 	lines := bufio.NewReader(r)
 	for {
@@ -155,7 +156,7 @@ func readUntil(r io.Reader, line *regexp.Regexp) (read string, seen bool) {
 	}
 }
 
-// shell runs a snippet for which this program must be there.
+// shell runs a snippet that requires a program.
 func shell(program string) runner {
 	return func(_ *testing.T, _, text string) ([]string, string) {
 		return []string{"sh", "-euc", text}, absent(program)
@@ -176,12 +177,13 @@ func nodejs(t *testing.T, dir, text string) ([]string, string) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(filepath.Dir(webSocket), "node_modules", "ws")); err != nil {
-		return nil, "make web installs what this needs"
+		return nil, "the packages are missing: make web installs them"
 	}
 	return []string{"node", "--import", "file://" + webSocket, save(t, dir, "snippet.mjs", text)}, absent("node")
 }
 
-// python runs a snippet that imports this module. Debian's packages are for Debian's Python, which may not be the first.
+// python runs a snippet that imports a module. Debian's packages are for Debian's Python, which may not be first in
+// PATH.
 func python(module string) runner {
 	return func(t *testing.T, dir, text string) ([]string, string) {
 		for _, python := range []string{"python3", "/usr/bin/python3"} {
@@ -193,7 +195,7 @@ func python(module string) runner {
 	}
 }
 
-// golang builds a snippet as a program of this module, which requires what it imports.
+// golang builds a snippet as a program of this module, whose go.mod has its imports.
 func golang(t *testing.T, dir, text string) ([]string, string) {
 	t.Helper()
 	program := filepath.Join(dir, "snippet")

@@ -23,11 +23,11 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestDeltaIsThePlainStream: on real transactions, a client of the delta protocol has at each seq the very bytes of the
-// plain one, and nearly all that it gets is deltas that fit one segment.
-func TestDeltaIsThePlainStream(t *testing.T) {
-	w := start(t, 1)
-	plain, delta := dial(t, w.edges[0], source(0)), dialDelta(t, w.edges[0])
+// TestDelta_RebuildsPlainStream: on real transactions, a delta client rebuilds the plain protocol's bytes at each seq,
+// and nearly all of its messages are deltas that fit one segment.
+func TestDelta_RebuildsPlainStream(t *testing.T) {
+	env := start(t, 1)
+	plain, delta := dial(t, env.edges[0], source(0)), dialDelta(t, env.edges[0])
 	want, replica := make(map[uint64]string), new(contract.Replica)
 	compared, deltas := 0, 0
 	for compared < 10 {
@@ -54,12 +54,12 @@ func TestDeltaIsThePlainStream(t *testing.T) {
 		if plain, ok := want[got.Seq]; ok {
 			compared++
 			if string(got.AppendJSON(nil)) != plain {
-				t.Errorf("seq %d: rebuilt as %.200s, the plain stream has %.200s", got.Seq, got.AppendJSON(nil), plain)
+				t.Errorf("seq %d: got %.200s, want the plain stream's %.200s", got.Seq, got.AppendJSON(nil), plain)
 			}
 		}
 	}
 	if deltas < compared-3 {
-		t.Errorf("%d small deltas among %d messages", deltas, compared)
+		t.Errorf("got %d small deltas among %d messages, want more", deltas, compared)
 	}
 }
 
@@ -70,9 +70,9 @@ func dialDelta(t testing.TB, e *edge.Edge) *websocket.Conn {
 	})
 }
 
-// TestARedisThatHangsIsStale: it accepts connections and answers nothing. The clients are told, once; when it goes on,
-// so does the stream.
-func TestARedisThatHangsIsStale(t *testing.T) {
+// TestEdge_HungRedisMakesSnapshotsStale: Redis accepts connections and answers nothing. Clients get one stale snapshot,
+// and live ones after Redis continues.
+func TestEdge_HungRedisMakesSnapshotsStale(t *testing.T) {
 	server := redistest.Start(t)
 	e := edgeWith(t, server, unchanged)
 	client := server.Client()
@@ -89,15 +89,14 @@ func TestARedisThatHangsIsStale(t *testing.T) {
 	programs.Until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
 	var health struct{ Status string }
 	if getJSON(t, e, "/health", &health); health.Status != "degraded" {
-		t.Errorf("/health says %s, want degraded", health.Status)
+		t.Errorf("/health: got %s, want degraded", health.Status)
 	}
 	server.Resume()
 	publishUntilSeen(t, client, v, 11)
 	programs.Until(t, "the edge to be ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusOK })
 }
 
-// publishUntilSeen publishes a snapshot again and again, as the edge may not have subscribed yet. The edge passes it on
-// once.
+// publishUntilSeen publishes a snapshot repeatedly, as the edge may not have subscribed yet. The edge relays it once.
 func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq uint64) {
 	t.Helper()
 	ctx, seen := context.WithCancel(t.Context())
@@ -106,7 +105,7 @@ func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq 
 		tick := time.NewTicker(50 * time.Millisecond)
 		defer tick.Stop()
 		for {
-			client.Publish(ctx, contract.Channel, encode("5", seq)) // and again if it fails
+			client.Publish(ctx, contract.Channel, encode("5", seq)) // repeated if it fails
 			select {
 			case <-tick.C:
 			case <-ctx.Done():
@@ -119,13 +118,13 @@ func publishUntilSeen(t *testing.T, client *redis.Client, v *wstest.Viewer, seq 
 	}
 }
 
-// TestDrainingComesInSteps: first the edge is not ready and takes no one new, while clients still get everything; then
-// they are told to go.
-func TestDrainingComesInSteps(t *testing.T) {
+// TestDrain_ReportsNotReadyBeforeClosing: first the edge is not ready and rejects new clients, while connected clients
+// get every snapshot; then it closes them.
+func TestDrain_ReportsNotReadyBeforeClosing(t *testing.T) {
 	server := redistest.Start(t)
 	o := edge.Defaults()
 	o.Listen, o.Redis, o.Log = "127.0.0.1:0", server.URL(), quiet(t)
-	e, err := edge.New(o) // with the delay that is the default
+	e, err := edge.New(o) // with the default delay
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,22 +138,22 @@ func TestDrainingComesInSteps(t *testing.T) {
 	programs.Until(t, "the edge to be not ready", func() bool { code, _ := get(t, e, "/readyz"); return code == http.StatusServiceUnavailable })
 	_, answer, err := wstest.Dial(t, wstest.URL(e.Addr().String()), nil, websocket.DialOptions{})
 	if err == nil || answer.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("a new client got %v, want 503", answer)
+		t.Errorf("a new client: got %v, want 503", answer)
 	}
 	publishUntilSeen(t, client, v, 11)
 	for err = nil; err == nil; {
 		_, err = v.Next(t.Context())
 	}
 	if code := websocket.CloseStatus(err); code != websocket.StatusGoingAway {
-		t.Errorf("the client was told %v, want 1001", err)
+		t.Errorf("got close error %v, want 1001", err)
 	}
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
 }
 
-// TestHandshakesThatAreNone: each gets the status that says what is wrong with it, and no connection counts.
-func TestHandshakesThatAreNone(t *testing.T) {
+// TestHandshake_Responses: an invalid handshake gets the status of its error, and its connection is not counted.
+func TestHandshake_Responses(t *testing.T) {
 	server := redistest.Start(t)
 	e := edgeWith(t, server, unchanged)
 	const good = "GET /ws/mempool HTTP/1.1\nHost: x\nUpgrade: websocket\nConnection: keep-alive, Upgrade\n" +
@@ -162,9 +161,9 @@ func TestHandshakesThatAreNone(t *testing.T) {
 	for name, c := range map[string]struct {
 		old, new string
 		want     int
-		header   string // that must be in the answer
+		header   string // that the response must have
 	}{
-		"a good one":          {"", "", http.StatusSwitchingProtocols, "Sec-Websocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI="},
+		"valid":               {"", "", http.StatusSwitchingProtocols, "Sec-Websocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI="},
 		"lower case":          {"Upgrade: websocket", "upgrade: WebSocket", http.StatusSwitchingProtocols, ""},
 		"no upgrade":          {"Upgrade: websocket\n", "", http.StatusUpgradeRequired, "Upgrade: websocket"},
 		"no connection":       {"Connection: keep-alive, Upgrade\n", "", http.StatusUpgradeRequired, "Upgrade: websocket"},
@@ -178,12 +177,12 @@ func TestHandshakesThatAreNone(t *testing.T) {
 		"HEAD":                {"GET", "HEAD", http.StatusBadRequest, ""},
 		"POST":                {"GET", "POST", http.StatusMethodNotAllowed, ""},
 
-		// Lists: the order of their elements, their lines and their letters make no difference.
+		// Lists: order, lines and case of their elements make no difference.
 		"keep-alive first":          {"keep-alive, Upgrade", "keep-alive\nConnection: Upgrade", http.StatusSwitchingProtocols, "Upgrade: websocket"},
 		"keep-alive last":           {"keep-alive, Upgrade", "Upgrade\nConnection: keep-alive", http.StatusSwitchingProtocols, "Upgrade: websocket"},
 		"a third line":              {"keep-alive, Upgrade", "keep-alive\nConnection: TE, uPGRADE\nConnection: x", http.StatusSwitchingProtocols, "Connection: Upgrade"},
 		"an empty line first":       {"keep-alive, Upgrade", "\nConnection: ,, Upgrade,", http.StatusSwitchingProtocols, "Upgrade: websocket"},
-		"other letters":             {"keep-alive, Upgrade", "KEEP-ALIVE, UPGRADE", http.StatusSwitchingProtocols, ""},
+		"another case":              {"keep-alive, Upgrade", "KEEP-ALIVE, UPGRADE", http.StatusSwitchingProtocols, ""},
 		"close last":                {"keep-alive, Upgrade", "Upgrade\nConnection: close", http.StatusUpgradeRequired, "Connection: close"},
 		"no Upgrade in either line": {"keep-alive, Upgrade", "keep-alive\nConnection: x-Upgrade", http.StatusUpgradeRequired, "Upgrade: websocket"},
 		"two lines of Upgrade":      {"Upgrade: websocket", "Upgrade: h2c\nUpgrade: WebSocket", http.StatusSwitchingProtocols, "Upgrade: websocket"},
@@ -192,9 +191,9 @@ func TestHandshakesThatAreNone(t *testing.T) {
 		"two keys":                  {"Host: x\n", "Host: x\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n", http.StatusBadRequest, ""},
 		"two versions":              {"Host: x\n", "Host: x\nSec-WebSocket-Version: 13\n", http.StatusBadRequest, ""},
 
-		"no Host":      {"Host: x\n", "", http.StatusBadRequest, "Connection: close"},
-		"two Hosts":    {"Host: x\n", "Host: x\nHOST: x\n", http.StatusBadRequest, "Connection: close"},
-		"an empty one": {"Host: x\n", "Host:\n", http.StatusSwitchingProtocols, ""},
+		"no Host":       {"Host: x\n", "", http.StatusBadRequest, "Connection: close"},
+		"two Hosts":     {"Host: x\n", "Host: x\nHOST: x\n", http.StatusBadRequest, "Connection: close"},
+		"an empty Host": {"Host: x\n", "Host:\n", http.StatusSwitchingProtocols, ""},
 
 		"the delta protocol": {"Host: x\n", "Host: x\nSec-WebSocket-Protocol: foo, sightglass.delta.v1\n", http.StatusSwitchingProtocols, "Sec-Websocket-Protocol: sightglass.delta.v1"},
 		"deflate":            {"Host: x\n", "Host: x\nSec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\n", http.StatusSwitchingProtocols, "Sec-Websocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"},
@@ -210,10 +209,10 @@ func TestHandshakesThatAreNone(t *testing.T) {
 			}
 		})
 	}
-	programs.Until(t, "all to have left", func() bool { return e.Clients() == 0 })
+	programs.Until(t, "all clients to leave", func() bool { return e.Clients() == 0 })
 }
 
-// rawAnswer sends a request and gives the answer's head.
+// rawAnswer sends a request and returns the head of the response.
 func rawAnswer(addr net.Addr, request string) (head string, err error) {
 	conn, err := net.Dial("tcp", addr.String())
 	if err != nil {

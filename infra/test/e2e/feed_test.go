@@ -22,7 +22,7 @@ func encode(epoch contract.Epoch, seq uint64) string {
 	return string(s.AppendJSON(nil))
 }
 
-// follow runs a feed; what it delivers comes out of the channel.
+// follow runs a feed. The channel receives its updates.
 func follow(t *testing.T, url string) (*feed.Feed, <-chan *feed.Update, *prometheus.Registry) {
 	t.Helper()
 	client, err := redisurl.Open(url, redisurl.Options{})
@@ -53,8 +53,8 @@ func expectSeq(t *testing.T, frames <-chan *feed.Update, epoch contract.Epoch, s
 	}
 }
 
-// TestBadSnapshotsHarmNoOthers puts everything on the channel that does not belong there.
-func TestBadSnapshotsHarmNoOthers(t *testing.T) {
+// TestFeed_SkipsInvalidSnapshots publishes messages that are not valid, new snapshots.
+func TestFeed_SkipsInvalidSnapshots(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	f, frames, reg := follow(t, server.URL())
@@ -70,7 +70,7 @@ func TestBadSnapshotsHarmNoOthers(t *testing.T) {
 	}
 	publish(t, client, encode("5", 9))  // older
 	publish(t, client, encode("4", 99)) // of an older epoch
-	publish(t, client, encode("5", 10)) // again
+	publish(t, client, encode("5", 10)) // repeated
 	publish(t, client, encode("5", 11))
 	publish(t, client, encode("6", 1))
 	expectSeq(t, frames, "5", 10)
@@ -87,8 +87,8 @@ sightglass_feed_rejected_total{reason="old"} 2
 	}
 }
 
-// TestALateEdgeHasTheLatestAtOnce: nothing is published while it is there, and still it has a snapshot.
-func TestALateEdgeHasTheLatestAtOnce(t *testing.T) {
+// TestFeed_CatchesUpAfterSubscribing: the feed has a snapshot although none is published while it runs.
+func TestFeed_CatchesUpAfterSubscribing(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
@@ -97,8 +97,8 @@ func TestALateEdgeHasTheLatestAtOnce(t *testing.T) {
 	expectSeq(t, frames, "5", 10)
 }
 
-// TestAnOldSnapshotInRedisIsStale: an edge that starts when the ingester is long gone says so at once.
-func TestAnOldSnapshotInRedisIsStale(t *testing.T) {
+// TestFeed_OldSnapshotInRedisIsStale: an edge that starts long after the ingester's end marks the snapshot at once.
+func TestFeed_OldSnapshotInRedisIsStale(t *testing.T) {
 	server := redistest.Start(t)
 	old := contract.Snapshot{Price: 5313.57, Status: contract.Live, Timestamp: 1556771671, Epoch: "5", Seq: 10}
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, old.AppendJSON(nil), 0).Err(); err != nil {
@@ -107,12 +107,12 @@ func TestAnOldSnapshotInRedisIsStale(t *testing.T) {
 	_, frames, _ := follow(t, server.URL())
 	<-frames
 	if s := (<-frames).Snapshot; s.Status != contract.Stale || s.Price != old.Price {
-		t.Errorf("got %+v, want the same, stale", s)
+		t.Errorf("got %+v, want the snapshot in Redis, stale", s)
 	}
 }
 
-// TestALinkThatRedisCutIsMadeAgain: after CLIENT KILL the feed subscribes again and reads what it missed.
-func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
+// TestFeed_ResubscribesAfterClientKill: after CLIENT KILL the feed subscribes again and catches up.
+func TestFeed_ResubscribesAfterClientKill(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	f, frames, _ := follow(t, server.URL())
@@ -131,8 +131,8 @@ func TestALinkThatRedisCutIsMadeAgain(t *testing.T) {
 	expectSeq(t, frames, "5", 12)
 }
 
-// TestFeed_LogsEachOutageTwiceAtItsBeginning: the second outage as the first, although less than a minute lies between.
-func TestFeed_LogsEachOutageTwiceAtItsBeginning(t *testing.T) {
+// TestFeed_LogsStartOfEachOutageTwice: the second outage too, although it begins within a minute of the first.
+func TestFeed_LogsStartOfEachOutageTwice(t *testing.T) {
 	server := redistest.Start(t)
 	client, err := redisurl.Open(server.URL(), redisurl.Options{})
 	if err != nil {

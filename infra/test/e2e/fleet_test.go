@@ -18,7 +18,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// fleet runs edges that count over all of them. There is a snapshot in Redis, so who joins is sent one.
+// fleet runs edges that share their counts. Redis has a snapshot, so each client that joins gets one.
 func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options)) []*edge.Edge {
 	t.Helper()
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
@@ -36,7 +36,7 @@ func fleet(t *testing.T, server *redistest.Server, n int, set func(*edge.Options
 	return edges
 }
 
-func TestTheEleventhOnAnyEdge(t *testing.T) {
+func TestConnLimit_CountsAcrossEdges(t *testing.T) {
 	server := redistest.Start(t)
 	edges := fleet(t, server, 2, unchanged)
 	a, b := edges[0].Addr(), edges[1].Addr()
@@ -44,7 +44,7 @@ func TestTheEleventhOnAnyEdge(t *testing.T) {
 	wstest.MustNotJoin(t, source(0), a, b)
 	wstest.MustJoin(t, 1, source(1), a)
 
-	// Renewed, the leases outlast the time for which they are given.
+	// Renewed leases last longer than their duration.
 	client, key := server.Client(), contract.KeyLimitPrefix+source(0).String()
 	given := client.ZRangeWithScores(t.Context(), key, 0, -1).Val()
 	programs.Until(t, "all leases to be renewed", func() bool {
@@ -56,13 +56,13 @@ func TestTheEleventhOnAnyEdge(t *testing.T) {
 	if err := ten[0].Close(websocket.StatusNormalClosure, ""); err != nil {
 		t.Fatal(err)
 	}
-	programs.Until(t, "the place to be free", func() bool { return client.ZCard(t.Context(), key).Val() == perAddress-1 })
+	programs.Until(t, "the lease to be released", func() bool { return client.ZCard(t.Context(), key).Val() == perAddress-1 })
 	wstest.MustJoin(t, 1, source(0), b)
 	wstest.MustNotJoin(t, source(0), a, b)
 }
 
-// TestAnEdgesPlacesEndWithIt: one that is killed gives nothing back, and its leases end; one that stops gives them back.
-func TestAnEdgesPlacesEndWithIt(t *testing.T) {
+// TestConnLimit_LeasesEndWithEdge: the leases of a killed edge expire; an edge that stops releases its leases.
+func TestConnLimit_LeasesEndWithEdge(t *testing.T) {
 	server := redistest.Start(t)
 	survivor := fleet(t, server, 1, unchanged)[0].Addr()
 	program := programs.Build(t, "edge", "edge")
@@ -81,20 +81,20 @@ func TestAnEdgesPlacesEndWithIt(t *testing.T) {
 			d.Wait()
 			client := server.Client()
 			if signal == syscall.SIGTERM && client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() != 0 {
-				t.Error("an edge that stopped has left its leases behind")
+				t.Error("got leases of an edge that stopped, want none")
 			}
-			programs.Until(t, "a place on the other edge", func() bool {
+			programs.Until(t, "a connection to the other edge", func() bool {
 				conn, code := wstest.Join(t, wstest.URL(survivor.String()), source(0), nil)
 				conn.CloseNow()
 				return code == 0
 			})
-			programs.Until(t, "it to be free again", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
+			programs.Until(t, "the last lease to be released", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
 		})
 	}
 }
 
-// TestWithoutRedisEachEdgeCountsAlone, and when Redis is back, empty, it is told of who is here.
-func TestWithoutRedisEachEdgeCountsAlone(t *testing.T) {
+// TestConnLimit_CountsPerEdgeWithoutRedis: edges register their clients again when an empty Redis is back.
+func TestConnLimit_CountsPerEdgeWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	edges := fleet(t, server, 2, unchanged)
 	a, b := edges[0].Addr(), edges[1].Addr()
@@ -106,15 +106,15 @@ func TestWithoutRedisEachEdgeCountsAlone(t *testing.T) {
 	wstest.MustNotJoin(t, source(0), b)
 	server.Start()
 	client := server.Client()
-	programs.Until(t, "redis to know of all", func() bool {
+	programs.Until(t, "all clients to be counted in redis", func() bool {
 		return client.ZCard(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 2*perAddress
 	})
 	wstest.MustJoin(t, perAddress, source(1), a)
 	wstest.MustNotJoin(t, source(1), b)
 }
 
-// TestAHungRedisKeepsNobodyWaiting: it answers no more, and handshakes go through long before it would.
-func TestAHungRedisKeepsNobodyWaiting(t *testing.T) {
+// TestConnLimit_HungRedisDoesNotDelayHandshakes: handshakes succeed while Redis does not answer.
+func TestConnLimit_HungRedisDoesNotDelayHandshakes(t *testing.T) {
 	server := redistest.Start(t)
 	e := fleet(t, server, 1, unchanged)[0]
 	client := server.Client()
@@ -125,8 +125,8 @@ func TestAHungRedisKeepsNobodyWaiting(t *testing.T) {
 	wstest.MustNotJoin(t, source(0), e.Addr())
 }
 
-// TestTheRightsThatAClusterLimitNeeds are those that the documentation names, and no more.
-func TestTheRightsThatAClusterLimitNeeds(t *testing.T) {
+// TestConnLimit_DocumentedRightsSuffice uses the rights that docs/redis.md names, and no others.
+func TestConnLimit_DocumentedRightsSuffice(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	rights := "on >secret resetkeys resetchannels %R~sightglass:* &sightglass:* -@all +get +subscribe +unsubscribe +ping +hello +client|setname " +
@@ -144,9 +144,9 @@ func TestTheRightsThatAClusterLimitNeeds(t *testing.T) {
 	for _, conn := range conns {
 		conn.CloseNow()
 	}
-	programs.Until(t, "the leases to be given back", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
+	programs.Until(t, "the leases to be released", func() bool { return client.Exists(t.Context(), contract.KeyLimitPrefix+source(0).String()).Val() == 0 })
 	denied, err := client.Do(t.Context(), "ACL", "LOG").Slice()
 	if err != nil || len(denied) != 0 {
-		t.Errorf("redis denied something: %v %v", denied, err)
+		t.Errorf("got denied commands %v, error %v, want none", denied, err)
 	}
 }

@@ -17,12 +17,12 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestClient_FollowsARealEdge through the loss of Redis, a restart of the edge and its crash.
-func TestClient_FollowsARealEdge(t *testing.T) {
-	w := start(t, 0)
+// TestClient_FollowsEdgeThroughOutages: an outage of Redis, a restart of the edge, and its crash.
+func TestClient_FollowsEdgeThroughOutages(t *testing.T) {
+	env := start(t, 0)
 	program, addr := programs.Build(t, "edge", "edge"), programs.FreeAddr(t)
 	launch := func() *programs.Process {
-		p := programs.Launch(t, program, "run", "--listen", addr, "--redis", w.redis.URL(), "--drain-delay", "0s", "--drain-window", "0s")
+		p := programs.Launch(t, program, "run", "--listen", addr, "--redis", env.redis.URL(), "--drain-delay", "0s", "--drain-window", "0s")
 		programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 		return p
 	}
@@ -32,20 +32,20 @@ func TestClient_FollowsARealEdge(t *testing.T) {
 		return s.Status == contract.Live && math.Abs(s.Price/testblock.Price574200-1) < 0.01
 	})
 	if len(f.reasons) > 0 {
-		t.Fatalf("disconnected by %v", <-f.reasons)
+		t.Fatalf("got disconnected by %v, want no disconnect", <-f.reasons)
 	}
 
-	w.redis.Kill()
+	env.redis.Kill()
 	s = f.await(t, "a stale snapshot", func(now *contract.Snapshot) bool { return now.Status == contract.Stale && !s.NewerThan(now) })
-	w.redis.Start()
+	env.redis.Start()
 	s = f.awaitNewer(t, s)
 	if len(f.reasons) > 0 {
-		t.Fatalf("without redis, disconnected by %v", <-f.reasons)
+		t.Fatalf("without redis: got disconnected by %v, want no disconnect", <-f.reasons)
 	}
 
 	edge.Stop(t)
 	if reason := f.disconnected(t); websocket.CloseStatus(reason) != websocket.StatusGoingAway {
-		t.Errorf("the edge stopped: disconnected by %v, want the close code 1001", reason)
+		t.Errorf("the edge stopped: got disconnected by %v, want close code 1001", reason)
 	}
 	f.await(t, "a stale snapshot", func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
 	edge = launch()
@@ -57,11 +57,11 @@ func TestClient_FollowsARealEdge(t *testing.T) {
 	f.awaitNewer(t, s)
 }
 
-// TestClient_WaitsAMinuteForAPlace when its address has all the connections that it may have.
-func TestClient_WaitsAMinuteForAPlace(t *testing.T) {
-	w := start(t, 1)
+// TestClient_WaitsAMinuteAfter4029: the address has its maximum of connections.
+func TestClient_WaitsAMinuteAfter4029(t *testing.T) {
+	env := start(t, 1)
 	for range perAddress {
-		if _, err := view(t, w.edges[0], source(0)).Next(t.Context()); err != nil {
+		if _, err := view(t, env.edges[0], source(0)).Next(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -70,11 +70,11 @@ func TestClient_WaitsAMinuteForAPlace(t *testing.T) {
 	var reason error
 	var wait time.Duration
 	err := client.Run(ctx, client.Options{
-		URL:          wstest.URL(w.edges[0].Addr().String()),
+		URL:          wstest.URL(env.edges[0].Addr().String()),
 		HTTPClient:   &http.Client{Transport: wstest.From(source(0))},
 		Disconnected: func(err error, retryIn time.Duration) { reason, wait = err, retryIn; stop() },
-	}, func(s *contract.Snapshot) { t.Errorf("the eleventh connection got a snapshot, seq %d", s.Seq) })
+	}, func(s *contract.Snapshot) { t.Errorf("the eleventh connection: got snapshot seq %d, want none", s.Seq) })
 	if websocket.CloseStatus(reason) != wstest.TooMany || wait != time.Minute || ctx.Err() == nil {
-		t.Errorf("disconnected by %v, retries in %v, Run returned %v; want 4029 and a minute", reason, wait, err)
+		t.Errorf("got disconnected by %v, retry in %v, Run returned %v; want 4029 and a minute", reason, wait, err)
 	}
 }

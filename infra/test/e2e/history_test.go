@@ -27,7 +27,7 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// began is the first second of a slot, long ago.
+// began is the first second of a slot in 2019.
 const began = 1556771670
 
 // publisher runs an ingester's publisher, and its ticks, until stop is called.
@@ -39,13 +39,13 @@ func publisher(t *testing.T, server *redistest.Server) (*redispublish.Publisher,
 	return p, reg, stop
 }
 
-// awaitElection waits until a publisher was elected leader.
+// awaitElection waits until a publisher is elected leader.
 func awaitElection(t *testing.T, reg prometheus.Gatherer) {
 	t.Helper()
 	programs.Until(t, "the election", func() bool { return value(t, reg, "sightglass_leader_elections_total") > 0 })
 }
 
-// ticking gives a publisher a snapshot every 10 ms, until stop is called.
+// ticking passes a snapshot to a publisher every 10 ms, until stop is called.
 func ticking(p *redispublish.Publisher, stop func()) func() {
 	over := make(chan struct{})
 	var ticks sync.WaitGroup
@@ -79,10 +79,10 @@ func publisherWith(t *testing.T, url string, lease time.Duration, log *slog.Logg
 	return p, reg, stop
 }
 
-// tick hands over a snapshot as an ingester does at each tick, whether it is the leader or not.
+// tick passes a snapshot to a publisher, as an ingester does at each tick, leader or not.
 func tick(p *redispublish.Publisher) { record(p, &contract.Snapshot{Status: contract.Warming}) }
 
-// record hands over a snapshot for the history.
+// record passes a snapshot for the history to a publisher.
 func record(p *redispublish.Publisher, s *contract.Snapshot) { p.Put(&redispublish.Tick{Snapshot: *s}) }
 
 func priced(at, price float64) *contract.Snapshot {
@@ -91,7 +91,7 @@ func priced(at, price float64) *contract.Snapshot {
 	}
 }
 
-// stored gives the history's prices, in the order of their times.
+// stored returns the history's prices, ordered by time.
 func stored(t *testing.T, client *redis.Client) (prices []float64) {
 	t.Helper()
 	members, err := client.ZRange(t.Context(), contract.KeyHistory, 0, -1).Result()
@@ -113,8 +113,8 @@ func expectStored(t *testing.T, client *redis.Client, want ...float64) {
 	programs.Until(t, fmt.Sprintf("the history to be %v", want), func() bool { return slices.Equal(stored(t, client), want) })
 }
 
-// TestOneEntryASlot: whoever writes, however often, and whatever the clock does.
-func TestOneEntryASlot(t *testing.T) {
+// TestHistory_OneEntryPerSlot: with several writers, many ticks per slot, and a clock that steps back.
+func TestHistory_OneEntryPerSlot(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	first, _, stop := publisher(t, server)
@@ -126,14 +126,14 @@ func TestOneEntryASlot(t *testing.T) {
 	}
 	expectStored(t, client, 100, 110, 120)
 	if got := client.ZRange(t.Context(), contract.KeyHistory, 0, 0).Val()[0]; got != "[1556771670,100.00,90.00,110.00,0.900]" {
-		t.Errorf("redis-cli shows %s", got)
+		t.Errorf("got %s, want one entry per slot", got)
 	}
 	if score := client.ZRangeWithScores(t.Context(), contract.KeyHistory, 0, 0).Val()[0].Score; score != began {
-		t.Errorf("the score is %v, want the time", score)
+		t.Errorf("got score %v, want the time", score)
 	}
 
 	stop()
-	second, _, stop := publisher(t, server) // or the same, restarted
+	second, _, stop := publisher(t, server) // or the first one after a restart
 	defer stop()
 	record(second, priced(began+23, 223))
 	record(second, priced(began+30, 230))
@@ -143,15 +143,15 @@ func TestOneEntryASlot(t *testing.T) {
 	expectStored(t, client, 100, 412, 422, 230)
 }
 
-// TestTheCourseIsTheLeaders: what an ingester remembers of the time when it could not reach Redis does not replace what
-// its successor wrote meanwhile.
-func TestTheCourseIsTheLeaders(t *testing.T) {
+// TestHistory_FormerLeaderReplacesNothing: entries that an ingester buffered while it could not reach Redis do not
+// replace its successor's entries.
+func TestHistory_FormerLeaderReplacesNothing(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	old, reg, stopOld := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler)) // it ticks when we say so
+	old, reg, stopOld := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler)) // the test ticks it
 	defer stopOld()
 	awaitElection(t, reg)
-	if err := client.Del(t.Context(), contract.KeyLeader).Err(); err != nil { // its lease ran out
+	if err := client.Del(t.Context(), contract.KeyLeader).Err(); err != nil { // its lease expired
 		t.Fatal(err)
 	}
 	successor, _, stop := publisher(t, server)
@@ -159,15 +159,15 @@ func TestTheCourseIsTheLeaders(t *testing.T) {
 	record(old, priced(began, 900))
 	record(successor, priced(began, 100))
 	expectStored(t, client, 100)
-	programs.Until(t, "the old one to know", func() bool {
+	programs.Until(t, "the former leader to notice", func() bool {
 		tick(old)
 		return value(t, reg, "sightglass_history_lost_total") == 1
 	})
 	expectStored(t, client, 100)
 }
 
-// TestTheHistoryIsBounded: in Redis the oldest leave.
-func TestTheHistoryIsBounded(t *testing.T) {
+// TestHistory_IsBounded: Redis drops the oldest entries.
+func TestHistory_IsBounded(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	fill(t, client, began, contract.MaxHistoryEntries)
@@ -179,11 +179,11 @@ func TestTheHistoryIsBounded(t *testing.T) {
 		return len(prices) == contract.MaxHistoryEntries && prices[len(prices)-1] == 7
 	})
 	if oldest := client.ZRangeWithScores(t.Context(), contract.KeyHistory, 0, 0).Val()[0].Score; oldest != began+contract.HistorySlot {
-		t.Errorf("the oldest is of %v, want the first to have left", oldest)
+		t.Errorf("got an oldest entry of %v, want the first one dropped", oldest)
 	}
 }
 
-// fill writes n entries, a slot apart; the price of each says which it is, from 1.
+// fill writes n entries, a slot apart, with the prices 1 to n.
 func fill(t testing.TB, client *redis.Client, from int64, n int) {
 	t.Helper()
 	members := make([]redis.Z, n)
@@ -196,8 +196,8 @@ func fill(t testing.TB, client *redis.Client, from int64, n int) {
 	}
 }
 
-// TestAnHourWithoutRedisIsWrittenLater, and what is older is lost.
-func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
+// TestHistory_WritesLastHourAfterOutage: older entries are lost.
+func TestHistory_WritesLastHourAfterOutage(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	p, reg, stop := publisher(t, server)
@@ -207,18 +207,18 @@ func TestAnHourWithoutRedisIsWrittenLater(t *testing.T) {
 	for i := range missed {
 		record(p, priced(float64(began+i*contract.HistorySlot), float64(i+1)))
 	}
-	programs.Until(t, "a snapshot that Redis did not take", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
+	programs.Until(t, "a publish failure", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
 	server.Start()
 	programs.Until(t, "the hour to be written", func() bool { return len(stored(t, client)) == hour })
 	if prices := stored(t, client); prices[0] != missed-hour+1 || prices[hour-1] != missed {
-		t.Errorf("entries %v to %v are there, want the last hour", prices[0], prices[hour-1])
+		t.Errorf("got entries %v to %v, want the last hour", prices[0], prices[hour-1])
 	}
 	if lost := value(t, reg, "sightglass_history_lost_total"); lost != missed-hour {
-		t.Errorf("%v are counted as lost, want %v", lost, missed-hour)
+		t.Errorf("got %v entries counted as lost, want %v", lost, missed-hour)
 	}
 }
 
-// value is a counter's or gauge's, all its series added up, from what an operator sees.
+// value returns the sum of the series of a counter or gauge.
 func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 	t.Helper()
 	families, err := reg.Gather()
@@ -229,17 +229,17 @@ func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 		if family.GetName() == name {
 			sum := 0.0
 			for _, m := range family.GetMetric() {
-				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() // it has one of them
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() // one of them is zero
 			}
 			return sum
 		}
 	}
-	t.Fatalf("no metric %s", name)
+	t.Fatalf("got no metric %s", name)
 	return 0
 }
 
-// TestAHistoryThatRedisRefusesCostsNoSnapshot: somebody has used its name for something else.
-func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
+// TestHistory_RejectedWriteDoesNotAffectSnapshots: the history's key has a value of another type.
+func TestHistory_RejectedWriteDoesNotAffectSnapshots(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	if err := client.Set(t.Context(), contract.KeyHistory, "mine", 0).Err(); err != nil {
@@ -248,10 +248,10 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	p, reg, stop := publisher(t, server)
 	defer stop()
 	record(p, priced(began, 100))
-	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
+	programs.Until(t, "a rejected write", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
 	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 {
-		t.Errorf("%v snapshots failed", n)
+		t.Errorf("got %v failed snapshots, want none", n)
 	}
 	if err := client.Del(t.Context(), contract.KeyHistory).Err(); err != nil {
 		t.Fatal(err)
@@ -260,8 +260,8 @@ func TestAHistoryThatRedisRefusesCostsNoSnapshot(t *testing.T) {
 	expectStored(t, client, 100, 110)
 }
 
-// TestTheRightsThatRedisMustGive are those that the changelog names.
-func TestTheRightsThatRedisMustGive(t *testing.T) {
+// TestHistory_DocumentedRightsSuffice uses the rights that the changelog names.
+func TestHistory_DocumentedRightsSuffice(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	const base = "on >secret resetkeys resetchannels ~sightglass:* &sightglass:* -@all +set +get +del +publish +eval +evalsha +multi +exec +ping +hello +client|setname"
@@ -280,14 +280,14 @@ func TestTheRightsThatRedisMustGive(t *testing.T) {
 	defer ticking(p, stop)()
 	awaitElection(t, reg)
 	record(p, priced(began, 100))
-	programs.Until(t, "the refusal", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
+	programs.Until(t, "a rejected write", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
 	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
 	setUser("+zadd +zremrangebyscore +zremrangebyrank")
 	record(p, priced(began+10, 110))
 	expectStored(t, client, 100, 110)
 }
 
-// newAPI serves the API of an edge that knows nothing but a Redis, and returns what asks it.
+// newAPI serves the API of an edge that has only a Redis, and returns a function that requests a path.
 func newAPI(t *testing.T, server *redistest.Server) (get func(path string) (status int, body string), reg *prometheus.Registry) {
 	t.Helper()
 	client, err := redisurl.Open(server.URL(), redisurl.Options{})
@@ -315,14 +315,14 @@ func newAPI(t *testing.T, server *redistest.Server) (get func(path string) (stat
 	}, reg
 }
 
-// everything is a request for all of the history.
+// everything is the path of the whole history.
 var everything = fmt.Sprintf("/history?from=0&to=%d", int64(began)+1e6)
 
 // entriesIn counts the entries of a history.
 func entriesIn(body string) int { return strings.Count(body, "[") - 1 }
 
-// TestHistoryCache_AsksRedisOnce, however many requests come.
-func TestHistoryCache_AsksRedisOnce(t *testing.T) {
+// TestHistoryCache_FetchesOnce: concurrent requests share one fetch.
+func TestHistoryCache_FetchesOnce(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	fill(t, client, began, 8640)
@@ -332,7 +332,7 @@ func TestHistoryCache_AsksRedisOnce(t *testing.T) {
 	for range 50 {
 		g.Go(func() error {
 			if status, body := get(everything); status != http.StatusOK || entriesIn(body) != 8640 {
-				return fmt.Errorf("%d, %d entries", status, entriesIn(body))
+				return fmt.Errorf("got status %d with %d entries, want 200 with all", status, entriesIn(body))
 			}
 			return nil
 		})
@@ -341,35 +341,35 @@ func TestHistoryCache_AsksRedisOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := fetches(); n != 1 {
-		t.Errorf("redis was asked %v times, want 1", n)
+		t.Errorf("got %v fetches from redis, want 1", n)
 	}
 	fill(t, client, began+86400, 1)
 	programs.Until(t, "the new entry", func() bool { _, body := get(everything); return entriesIn(body) == 8641 })
 	stats := client.Info(t.Context(), "commandstats").Val()
 	if n := fetches(); n != 2 || !strings.Contains(stats, "cmdstat_zrange:calls=2,") {
-		t.Errorf("redis was asked %v times, want 2; it says\n%s", n, stats)
+		t.Errorf("got %v fetches from redis, want 2; commandstats:\n%s", n, stats)
 	}
 }
 
-// TestHistoryCache_ServesTheLastKnownWithoutRedis, and asks no more often than with one.
-func TestHistoryCache_ServesTheLastKnownWithoutRedis(t *testing.T) {
+// TestHistoryCache_ServesLastKnownWithoutRedis: the edge fetches no more often than with Redis.
+func TestHistoryCache_ServesLastKnownWithoutRedis(t *testing.T) {
 	server := redistest.Start(t)
 	fill(t, server.Client(), began, 3)
 	known, knownReg := newAPI(t, server)
 	unknown, _ := newAPI(t, server)
 	if status, _ := known(everything); status != http.StatusOK {
-		t.Fatalf("got %d", status)
+		t.Fatalf("got status %d, want 200", status)
 	}
 	server.Kill()
-	programs.Until(t, "a fetch that failed", func() bool {
+	programs.Until(t, "a failed fetch", func() bool {
 		status, body := known(everything)
 		if status != http.StatusOK || entriesIn(body) != 3 {
-			t.Fatalf("got %d with %s, want the three that are known", status, body)
+			t.Fatalf("got %d with %s, want 200 with the three known entries", status, body)
 		}
 		return value(t, knownReg, "sightglass_cache_failures_total") > 0
 	})
 	if status, _ := unknown(everything); status != http.StatusServiceUnavailable {
-		t.Errorf("an edge that knows nothing answers %d", status)
+		t.Errorf("an edge without entries: got status %d, want 503", status)
 	}
 	server.Start()
 	programs.Until(t, "an empty history", func() bool {
@@ -378,14 +378,14 @@ func TestHistoryCache_ServesTheLastKnownWithoutRedis(t *testing.T) {
 	})
 }
 
-// TestHistory_SkipsInvalidEntries: they are counted, and the others are served.
+// TestHistory_SkipsInvalidEntries: invalid entries are counted, and the others are served.
 func TestHistory_SkipsInvalidEntries(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	fill(t, client, began, 3)
 	for score, member := range map[float64]string{
 		1: "nonsense", began + 5: "[]", began + 12: `["1556771682",1,1,1,0]`,
-		began + 25:   "[1556771670,9.00,9.00,9.00,0.900]", // of another time than its score
+		began + 25:   "[1556771670,9.00,9.00,9.00,0.900]", // its time differs from its score
 		began + 1000: strings.Repeat("x", 1<<20),
 	} {
 		if err := client.ZAdd(t.Context(), contract.KeyHistory, redis.Z{Score: score, Member: member}).Err(); err != nil {
@@ -394,9 +394,9 @@ func TestHistory_SkipsInvalidEntries(t *testing.T) {
 	}
 	get, reg := newAPI(t, server)
 	if status, body := get(everything); status != http.StatusOK || entriesIn(body) != 3 {
-		t.Fatalf("got %d, %s, want the three that are good", status, body)
+		t.Fatalf("got %d with %s, want 200 with the three valid entries", status, body)
 	}
 	if n := value(t, reg, "sightglass_history_rejected_total"); n != 5 {
-		t.Errorf("%v entries were counted as rejected, want 5", n)
+		t.Errorf("got %v entries counted as rejected, want 5", n)
 	}
 }

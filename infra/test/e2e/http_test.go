@@ -13,9 +13,9 @@ import (
 	"sightglass/shared/contract"
 )
 
-func TestHTTP(t *testing.T) {
-	w := start(t, 1)
-	e := w.edges[0]
+func TestEdge_HTTPEndpoints(t *testing.T) {
+	env := start(t, 1)
+	e := env.edges[0]
 
 	t.Run("health", func(t *testing.T) {
 		v := view(t, e, source(0))
@@ -24,13 +24,13 @@ func TestHTTP(t *testing.T) {
 		}
 		var health map[string]any
 		if code := getJSON(t, e, "/health", &health); code != http.StatusOK {
-			t.Errorf("answered with %d", code)
+			t.Errorf("got status %d, want 200", code)
 		}
 		if got := sortedKeys(health); !slices.Equal(got, []string{"clients_connected", "mempool_active_txs", "status", "uptime_seconds"}) {
-			t.Errorf("keys %v", got)
+			t.Errorf("got keys %v, want the documented ones", got)
 		}
 		if health["status"] != "ok" || health["clients_connected"] != 1.0 || health["mempool_active_txs"].(float64) < 1000 {
-			t.Errorf("got %v", health)
+			t.Errorf("got %v, want ok with one client and over 1000 transactions", health)
 		}
 	})
 	t.Run("the snapshot has the contract's keys", func(t *testing.T) {
@@ -44,9 +44,9 @@ func TestHTTP(t *testing.T) {
 		sameShape(t, "snapshot", got, golden)
 	})
 	t.Run("the same snapshot is not sent again", func(t *testing.T) {
-		w.redis.Kill() // so that none comes in between
-		defer w.redis.Start()
-		programs.Until(t, "the edge to say stale", func() bool {
+		env.redis.Kill() // so that no new snapshot arrives
+		defer env.redis.Start()
+		programs.Until(t, "a stale snapshot", func() bool {
 			code, body := get(t, e, "/api/v1/snapshot")
 			s, err := contract.DecodeSnapshot(body)
 			return code == http.StatusOK && err == nil && s.Status == contract.Stale
@@ -54,51 +54,51 @@ func TestHTTP(t *testing.T) {
 		first := request(t, "GET", e, "/api/v1/snapshot", nil)
 		again := request(t, "GET", e, "/api/v1/snapshot", http.Header{"If-None-Match": {first.Header.Get("ETag")}})
 		if again.StatusCode != http.StatusNotModified {
-			t.Errorf("answered with %d", again.StatusCode)
+			t.Errorf("got status %d, want 200", again.StatusCode)
 		}
 		var health struct{ Status string }
 		getJSON(t, e, "/health", &health)
 		if ready := request(t, "GET", e, "/readyz", nil); health.Status != "degraded" || ready.StatusCode != http.StatusServiceUnavailable {
-			t.Errorf("without redis: health %q, readyz %d", health.Status, ready.StatusCode)
+			t.Errorf("without redis: got health %q and readyz %d, want degraded and 503", health.Status, ready.StatusCode)
 		}
 	})
 	t.Run("page", func(t *testing.T) {
 		page := request(t, "GET", e, "/", nil)
 		if page.StatusCode != http.StatusOK || !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") {
-			t.Errorf("%d %s", page.StatusCode, page.Header.Get("Content-Type"))
+			t.Errorf("got %d with Content-Type %s, want 200 with text/html", page.StatusCode, page.Header.Get("Content-Type"))
 		}
 		if !strings.Contains(page.Header.Get("Content-Security-Policy"), "default-src 'none'") {
-			t.Error("no content security policy")
+			t.Error("got no content security policy, want default-src 'none'")
 		}
 	})
 	for name, c := range map[string]struct {
 		method, path string
 		want         int
 	}{
-		"alive":              {"GET", "/livez", 200},
-		"head":               {"HEAD", "/api/v1/snapshot", 200},
-		"an unknown path":    {"GET", "/api/v2/snapshot", 404},
-		"a path out of here": {"GET", "/static/../web.go", 404},
-		"a method not ours":  {"POST", "/api/v1/snapshot", 405},
-		"no websocket":       {"GET", "/ws/mempool", 426},
-		"a script":           {"GET", "/static/app.js", 200},
-		"about the operator": {"GET", "/api/v1/about", 200},
-		"a folder":           {"GET", "/static/", 404},
+		"alive":                 {"GET", "/livez", 200},
+		"head":                  {"HEAD", "/api/v1/snapshot", 200},
+		"an unknown path":       {"GET", "/api/v2/snapshot", 404},
+		"a path traversal":      {"GET", "/static/../web.go", 404},
+		"an unsupported method": {"POST", "/api/v1/snapshot", 405},
+		"no websocket":          {"GET", "/ws/mempool", 426},
+		"a script":              {"GET", "/static/app.js", 200},
+		"about the operator":    {"GET", "/api/v1/about", 200},
+		"a folder":              {"GET", "/static/", 404},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := request(t, c.method, e, c.path, nil).StatusCode; got != c.want {
-				t.Errorf("%s %s answered with %d, want %d", c.method, c.path, got, c.want)
+				t.Errorf("%s %s: got status %d, want %d", c.method, c.path, got, c.want)
 			}
 		})
 	}
 }
 
-func TestBeforeTheFirstSnapshot(t *testing.T) {
+func TestEdge_NotReadyBeforeFirstSnapshot(t *testing.T) {
 	server := redistest.Start(t)
 	e := edgeWith(t, server, unchanged)
 	none := request(t, "GET", e, "/api/v1/snapshot", nil)
 	if none.StatusCode != http.StatusServiceUnavailable || none.Header.Get("Retry-After") == "" {
-		t.Errorf("answered with %d, Retry-After %q", none.StatusCode, none.Header.Get("Retry-After"))
+		t.Errorf("got status %d with Retry-After %q, want 503 with Retry-After", none.StatusCode, none.Header.Get("Retry-After"))
 	}
 	var failure struct {
 		Error struct {
@@ -107,13 +107,13 @@ func TestBeforeTheFirstSnapshot(t *testing.T) {
 		}
 	}
 	if getJSON(t, e, "/api/v1/snapshot", &failure); failure.Error.Code != 503 || failure.Error.Message == "" {
-		t.Errorf("got %+v", failure)
+		t.Errorf("got %+v, want code 503 with a message", failure)
 	}
 	if ready := request(t, "GET", e, "/readyz", nil); ready.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("ready without a snapshot: %d", ready.StatusCode)
+		t.Errorf("readyz without a snapshot: got status %d, want 503", ready.StatusCode)
 	}
 	var health struct{ Status string }
 	if getJSON(t, e, "/health", &health); health.Status != "degraded" {
-		t.Errorf("health %q", health.Status)
+		t.Errorf("got health %q, want degraded", health.Status)
 	}
 }

@@ -24,14 +24,14 @@ func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) 
 func sameShape(t testing.TB, at string, got, want any) {
 	t.Helper()
 	if g, w := fmt.Sprintf("%T", got), fmt.Sprintf("%T", want); g != w {
-		t.Errorf("%s is a %s, want a %s", at, g, w)
+		t.Errorf("%s: got a %s, want a %s", at, g, w)
 		return
 	}
 	switch want := want.(type) {
 	case map[string]any:
 		got := got.(map[string]any)
 		if !slices.Equal(sortedKeys(got), sortedKeys(want)) {
-			t.Errorf("%s has keys %v, want %v", at, sortedKeys(got), sortedKeys(want))
+			t.Errorf("%s: got keys %v, want %v", at, sortedKeys(got), sortedKeys(want))
 			return
 		}
 		for key := range want {
@@ -44,14 +44,14 @@ func sameShape(t testing.TB, at string, got, want any) {
 	}
 }
 
-// request asks an edge and throws the body away.
+// request sends a request to an edge and discards the body.
 func request(t testing.TB, method string, e *edge.Edge, path string, header http.Header) *http.Response {
 	t.Helper()
 	ask, err := http.NewRequestWithContext(t.Context(), method, "http://"+e.Addr().String(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ask.URL.Opaque = "//" + ask.URL.Host + path // as it is, without cleaning
+	ask.URL.Opaque = "//" + ask.URL.Host + path // unmodified, not cleaned
 	ask.Header = header
 	answer, err := http.DefaultClient.Do(ask)
 	if err != nil {

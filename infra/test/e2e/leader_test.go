@@ -21,16 +21,16 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A candidate is one of the ingesters of a fleet: the real program.
+// A candidate is one ingester of a fleet, as the real program.
 type candidate struct {
 	*programs.Process
-	metrics string // where they are
+	metrics string // address
 }
 
-// leads reports whether the ingester says that its snapshots are the ones published.
+// leads reports whether the ingester is the leader, by its metrics.
 func (r *candidate) leads() bool { return gaugeAt(r.metrics, "sightglass_leader") == 1 }
 
-// gaugeAt gives a metric without labels; -1 if it cannot be had.
+// gaugeAt returns the value of a metric without labels, or -1 on an error.
 func gaugeAt(addr, name string) float64 {
 	value, ok := programs.Metric(addr, name)
 	if !ok {
@@ -39,16 +39,16 @@ func gaugeAt(addr, name string) float64 {
 	return value
 }
 
-// An electorate is several ingesters behind one Redis, their node, an edge and its clients.
-type electorate struct {
+// candidates are several ingesters behind one Redis, their node, an edge and its clients.
+type candidates struct {
 	ingester, zmq string
 	redis         *redistest.Server
 	edge          *edge.Edge
 }
 
-func startElectorate(t *testing.T) *electorate {
+func startCandidates(t *testing.T) *candidates {
 	t.Helper()
-	f := &electorate{
+	f := &candidates{
 		ingester: programs.Build(t, "ingester", "ingester"),
 		zmq:      "tcp://" + programs.FreeAddr(t),
 		redis:    redistest.Start(t),
@@ -58,7 +58,7 @@ func startElectorate(t *testing.T) *electorate {
 	return f
 }
 
-func (f *electorate) launch(t *testing.T) *candidate {
+func (f *candidates) launch(t *testing.T) *candidate {
 	t.Helper()
 	metrics := programs.FreeAddr(t)
 	r := &candidate{metrics: metrics}
@@ -67,13 +67,13 @@ func (f *electorate) launch(t *testing.T) *candidate {
 	return r
 }
 
-// Watchers are its clients. They check that nothing older follows something newer, and are never disconnected.
+// watchers are the clients of a fleet. They fail the test on a disconnect, or on an older snapshot after a newer one.
 type watchers struct {
 	epochs  []atomic.Pointer[contract.Epoch]
-	silence atomic.Int64 // the longest that the first client had to wait for a snapshot of another leader, in ms
+	silence atomic.Int64 // the first client's longest wait for a new leader's snapshot, in ms
 }
 
-func (f *electorate) watchers(t *testing.T, n int) *watchers {
+func (f *candidates) watchers(t *testing.T, n int) *watchers {
 	t.Helper()
 	c := &watchers{epochs: make([]atomic.Pointer[contract.Epoch], n)}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -85,7 +85,7 @@ func (f *electorate) watchers(t *testing.T, n int) *watchers {
 				before, waited := v.Last, time.Now()
 				s, err := v.Next(ctx)
 				if ctx.Err() != nil {
-					return nil //nolint:nilerr // the test is over
+					return nil //nolint:nilerr // the test has ended
 				}
 				if err != nil {
 					return fmt.Errorf("client %d: %w", i, err)
@@ -106,7 +106,7 @@ func (f *electorate) watchers(t *testing.T, n int) *watchers {
 	return c
 }
 
-// await waits until every client has a snapshot of a later epoch than old, and gives its epoch.
+// await waits until every client has a snapshot of a later epoch than old, and returns that epoch.
 func (c *watchers) await(t *testing.T, old contract.Epoch) (now contract.Epoch) {
 	t.Helper()
 	programs.Until(t, "every client to see a later epoch than "+string(old), func() bool {
@@ -122,9 +122,8 @@ func (c *watchers) await(t *testing.T, old contract.Epoch) (now contract.Epoch) 
 	return now
 }
 
-// watchChannel fails the test if anything on the channel is older than what came before: that is Redis's own doing,
-// before any edge looks.
-func (f *electorate) watchChannel(t *testing.T) {
+// watchChannel fails the test if a snapshot on the channel is older than the one before it. No edge is involved.
+func (f *candidates) watchChannel(t *testing.T) {
 	t.Helper()
 	sub := f.redis.Client().Subscribe(t.Context(), contract.Channel)
 	if _, err := sub.Receive(t.Context()); err != nil {
@@ -141,10 +140,10 @@ func (f *electorate) watchChannel(t *testing.T) {
 				return
 			}
 			if !s.NewerThan(last) {
-				t.Errorf("epoch %s seq %d on the channel after epoch %s seq %d", s.Epoch, s.Seq, last.Epoch, last.Seq)
+				t.Errorf("got epoch %s seq %d on the channel after epoch %s seq %d, want a newer one", s.Epoch, s.Seq, last.Epoch, last.Seq)
 			}
 			if last != nil && s.Epoch != last.Epoch && s.Seq != 1 {
-				t.Errorf("epoch %s begins with seq %d", s.Epoch, s.Seq)
+				t.Errorf("epoch %s: got first seq %d, want 1", s.Epoch, s.Seq)
 			}
 			last = s
 		}
@@ -152,14 +151,14 @@ func (f *electorate) watchChannel(t *testing.T) {
 	t.Cleanup(func() { sub.Close(); done.Wait() })
 }
 
-// TestTheLeaderGoes: kill -9 of the ingester that publishes, then one that hangs and wakes up again, then one that is
-// stopped. Each time another goes on, no client is disconnected, and nothing older comes after something newer.
-func TestTheLeaderGoes(t *testing.T) {
-	f := startElectorate(t)
+// TestLeader_Failover: the leader is killed, then the next one hangs and resumes, then the third stops. Each time
+// another candidate is elected, no client is disconnected, and no older snapshot follows a newer one.
+func TestLeader_Failover(t *testing.T) {
+	f := startCandidates(t)
 	first := f.launch(t)
 	second := f.launch(t)
 	if !first.leads() || second.leads() {
-		t.Fatalf("the first to come leads: %v, the second: %v", first.leads(), second.leads())
+		t.Fatalf("got the first as leader: %v, the second: %v; want the first alone", first.leads(), second.leads())
 	}
 	f.watchChannel(t)
 	clients := f.watchers(t, 5)
@@ -168,47 +167,47 @@ func TestTheLeaderGoes(t *testing.T) {
 	first.Signal(t, syscall.SIGKILL)
 	epoch = clients.await(t, epoch)
 	if !second.leads() {
-		t.Error("the second does not say that it leads")
+		t.Error("got the second as candidate, want it as leader")
 	}
 
 	third := f.launch(t)
 	second.Signal(t, syscall.SIGSTOP)
 	epoch = clients.await(t, epoch)
 	second.Signal(t, syscall.SIGCONT)
-	programs.Until(t, "a snapshot of the one that slept to be refused", func() bool {
+	programs.Until(t, "a fenced snapshot of the resumed ingester", func() bool {
 		return gaugeAt(second.metrics, "sightglass_publish_fenced_total") == 1
 	})
 	if second.leads() {
-		t.Error("it leads all the same")
+		t.Error("got the resumed ingester as leader, want it as candidate")
 	}
 	if !third.leads() {
-		t.Error("the third does not lead any more")
+		t.Error("got the third as candidate, want it as leader")
 	}
 
 	third.Stop(t)
 	clients.await(t, epoch)
 	if !second.leads() {
-		t.Error("the second does not lead again")
+		t.Error("got the second as candidate after the third's end, want it as leader")
 	}
 	t.Logf("the longest silence while the leader changed: %d ms", clients.silence.Load())
 }
 
-// TestLeader_RedisRestartsEmpty: it has forgotten the leader. Of two ingesters one goes on, under a
-// later epoch than before.
+// TestLeader_RedisRestartsEmpty: Redis has lost the lease. One of two ingesters is elected, under a later epoch than
+// before.
 func TestLeader_RedisRestartsEmpty(t *testing.T) {
-	f := startElectorate(t)
+	f := startCandidates(t)
 	a, b := f.launch(t), f.launch(t)
 	clients := f.watchers(t, 2)
 	epoch := clients.await(t, "0")
 	f.redis.Kill()
 	f.redis.Start()
 	clients.await(t, epoch)
-	programs.Until(t, "one to lead", func() bool { return a.leads() != b.leads() })
+	programs.Until(t, "exactly one leader", func() bool { return a.leads() != b.leads() })
 }
 
-// TestLeader_RedisLosesAnElection: a failover to a replica that was behind, or a start from an old copy, takes Redis back to before
-// the last election. The earlier leader finds its epoch there again; edges have seen a later one and reject it. The later
-// leader ends that.
+// TestLeader_RedisLosesAnElection: a failover to a lagging replica, or a start from an old dump, resets Redis to the
+// state before the last election. The earlier leader finds its epoch there; edges have seen a later one and reject its
+// snapshots, until the later leader is elected again.
 func TestLeader_RedisLosesAnElection(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
@@ -222,7 +221,7 @@ func TestLeader_RedisLosesAnElection(t *testing.T) {
 	defer stopFirst()
 	awaitElection(t, firstReg)
 	old := epochIn(t, server)
-	forget(contract.KeyLeader) // it is cut off, and its lease runs out
+	forget(contract.KeyLeader) // its lease expires
 	second, secondReg, stopSecond := publisherWith(t, server.URL(), time.Minute, slog.New(slog.DiscardHandler))
 	defer stopSecond()
 	awaitElection(t, secondReg)
@@ -241,33 +240,33 @@ func TestLeader_RedisLosesAnElection(t *testing.T) {
 		tick(second)
 		return epochIn(t, server).After(seen)
 	})
-	programs.Until(t, "the first to know", func() bool {
+	programs.Until(t, "the first to notice", func() bool {
 		tick(first)
 		return value(t, firstReg, "sightglass_publish_fenced_total") == 1
 	})
 }
 
-// TestAnEpochThatIsNoneIsNamed: somebody has written over the key, and nothing can be later.
-func TestAnEpochThatIsNoneIsNamed(t *testing.T) {
+// TestLeader_NamesUnusableEpoch: the key was overwritten with a value that no epoch can exceed.
+func TestLeader_NamesUnusableEpoch(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	if err := client.Set(t.Context(), contract.KeyEpoch, "99999999999999999999999999", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	var said bytes.Buffer
-	p, reg, stop := publisherWith(t, server.URL(), time.Second, slog.New(slog.NewTextHandler(&said, nil)))
+	var logged bytes.Buffer
+	p, reg, stop := publisherWith(t, server.URL(), time.Second, slog.New(slog.NewTextHandler(&logged, nil)))
 	programs.Until(t, "the failure", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
 	if err := client.Del(t.Context(), contract.KeyEpoch).Err(); err != nil {
 		t.Fatal(err)
 	}
 	programs.Until(t, "the election", func() bool { tick(p); return value(t, reg, "sightglass_leader_elections_total") == 1 })
 	stop()
-	if text := said.String(); !strings.Contains(text, contract.KeyEpoch) || !strings.Contains(text, "DEL") {
-		t.Errorf("it says %q, want the key and what to do", text)
+	if text := logged.String(); !strings.Contains(text, contract.KeyEpoch) || !strings.Contains(text, "DEL") {
+		t.Errorf("got log %q, want the key and what to do", text)
 	}
 }
 
-// epochIn is the epoch of the latest election, as Redis has it.
+// epochIn returns the epoch of the latest election from Redis.
 func epochIn(t *testing.T, server *redistest.Server) contract.Epoch {
 	t.Helper()
 	return contract.Epoch(server.Client().Get(t.Context(), contract.KeyEpoch).Val())

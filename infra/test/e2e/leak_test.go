@@ -26,13 +26,13 @@ const (
 	maskedClose = "\x88\x82\x00\x00\x00\x00\x03\xe8"
 )
 
-// A stage is how far a client goes before it breaks off.
+// A stage is the point at which a client disconnects.
 type stage struct {
 	send  string // at first
-	await bool   // the answer to the handshake
-	then  string // after it
-	hear  bool   // everything, until the edge hangs up
-	reset bool   // instead of an orderly end
+	await bool   // wait for the handshake's response
+	then  string // after the response
+	drain bool   // read until the edge closes the connection
+	reset bool   // send RST instead of FIN
 }
 
 var stages = map[string]stage{
@@ -42,20 +42,20 @@ var stages = map[string]stage{
 	"half the request line, reset": {send: upgrade[:10], reset: true},
 	"half the headers":             {send: upgrade[:80]},
 	"half the headers, reset":      {send: upgrade[:80], reset: true},
-	"no answer awaited":            {send: upgrade},
-	"no answer awaited, reset":     {send: upgrade, reset: true},
+	"response not awaited":         {send: upgrade},
+	"response not awaited, reset":  {send: upgrade, reset: true},
 	"answered":                     {send: upgrade, await: true},
-	"answered, reset":              {send: upgrade, await: true, reset: true},
+	"response awaited, reset":      {send: upgrade, await: true, reset: true},
 	"in the middle of a frame":     {send: upgrade, await: true, then: maskedPing[:3]},
 	"in a frame, reset":            {send: upgrade, await: true, then: maskedPing[:7], reset: true},
 	"after a frame, reset":         {send: upgrade, await: true, then: maskedPing, reset: true},
-	"closed as it should be":       {send: upgrade, await: true, then: maskedClose, hear: true},
-	"another origin's":             {send: upgrade[:len(upgrade)-2] + "Origin: http://evil.example\r\n\r\n", await: true},
+	"closing handshake":            {send: upgrade, await: true, then: maskedClose, drain: true},
+	"another origin":               {send: upgrade[:len(upgrade)-2] + "Origin: http://evil.example\r\n\r\n", await: true},
 	"not a WebSocket":              {send: "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", await: true},
-	"no HTTP":                      {send: "\x16\x03\x01 as TLS begins\r\n\r\n", hear: true, reset: true},
+	"no HTTP":                      {send: "\x16\x03\x01 as TLS begins\r\n\r\n", drain: true, reset: true},
 }
 
-// run goes through a stage. It reports whether a WebSocket came of it; nothing in here has to work out.
+// run connects up to the stage and disconnects. It reports whether a WebSocket was opened, and ignores errors.
 func (s stage) run(addr net.Addr, from net.IP) (opened bool) {
 	dialed, err := net.DialTCP("tcp", &net.TCPAddr{IP: from}, addr.(*net.TCPAddr))
 	if err != nil {
@@ -63,7 +63,7 @@ func (s stage) run(addr net.Addr, from net.IP) (opened bool) {
 	}
 	defer dialed.Close()
 	if s.reset {
-		dialed.SetLinger(0) //nolint:errcheck // the worst is an orderly end
+		dialed.SetLinger(0) //nolint:errcheck // without it the end is a FIN
 	}
 	if dialed.SetDeadline(time.Now().Add(30*time.Second)) != nil {
 		return false
@@ -79,16 +79,16 @@ func (s stage) run(addr net.Addr, from net.IP) (opened bool) {
 		answer.Body.Close()
 		opened = answer.StatusCode == http.StatusSwitchingProtocols
 	}
-	io.WriteString(dialed, s.then) //nolint:errcheck // the edge may have hung up
-	if s.hear {
+	io.WriteString(dialed, s.then) //nolint:errcheck // the edge may have closed the connection
+	if s.drain {
 		io.Copy(io.Discard, dialed) //nolint:errcheck // likewise
 	}
 	return opened
 }
 
-// TestCountsEndAtZero: clients break off at every stage, many at once and more than may be here, and in the end nothing
-// is counted and everyone may come again.
-func TestCountsEndAtZero(t *testing.T) {
+// TestEdge_GaugesReturnToZero: many clients at once, more than the limits allow, disconnect at every stage. Then every
+// count is zero, and new clients are accepted.
+func TestEdge_GaugesReturnToZero(t *testing.T) {
 	const workers, rounds, sources = 32, 8, 2
 	for _, scope := range []string{"edge", "cluster"} {
 		t.Run(scope, func(t *testing.T) {
@@ -101,7 +101,7 @@ func TestCountsEndAtZero(t *testing.T) {
 			for n := range workers {
 				working.Go(func() {
 					for range rounds {
-						for _, s := range stages { // in another order each time
+						for _, s := range stages { // in random order
 							if s.run(e.Addr(), source(n%sources)) {
 								opened.Add(1)
 							} else {
@@ -112,13 +112,13 @@ func TestCountsEndAtZero(t *testing.T) {
 				})
 			}
 			working.Wait()
-			t.Logf("%d WebSockets and %d others", opened.Load(), broken.Load())
+			t.Logf("%d WebSockets and %d other connections", opened.Load(), broken.Load())
 			if opened.Load() == 0 {
-				t.Error("no WebSocket came of any handshake")
+				t.Error("got no WebSocket from any handshake, want some")
 			}
-			programs.Until(t, "all counts to be zero", func() bool { return e.Clients() == 0 && allZero(t, metrics) })
+			programs.Until(t, "all gauges to be zero", func() bool { return e.Clients() == 0 && allZero(t, metrics) })
 			client := server.Client()
-			programs.Until(t, "redis to count nobody", func() bool { return len(client.Keys(t.Context(), contract.KeyLimitPrefix+"*").Val()) == 0 })
+			programs.Until(t, "no leases in redis", func() bool { return len(client.Keys(t.Context(), contract.KeyLimitPrefix+"*").Val()) == 0 })
 			for n := range sources {
 				wstest.MustJoin(t, perAddress, source(n), e.Addr())
 				wstest.MustNotJoin(t, source(n), e.Addr())
@@ -127,15 +127,15 @@ func TestCountsEndAtZero(t *testing.T) {
 	}
 }
 
-// allZero reports whether nothing is held, by the edge's metrics.
+// allZero reports whether the edge's gauges of clients and connections are zero.
 func allZero(t *testing.T, addr string) bool {
 	t.Helper()
-	http.DefaultClient.CloseIdleConnections() // of the tests themselves
+	http.DefaultClient.CloseIdleConnections() // the tests' own
 	text := scrape(t, addr)
 	for _, name := range []string{"sightglass_client_addresses", "sightglass_edge_sockets", "sightglass_edge_socket_addresses"} {
 		value, ok := metric(text, name)
 		if !ok {
-			t.Fatalf("no metric %s in:\n%s", name, text)
+			t.Fatalf("got no metric %s in:\n%s", name, text)
 		}
 		if value != 0 {
 			return false
@@ -153,8 +153,9 @@ func scrape(t *testing.T, addr string) string {
 	return string(text)
 }
 
-// TestRunningOutOfDescriptorsEndsNothing: more connect than the process may have files, and when they leave it goes on.
-func TestRunningOutOfDescriptorsEndsNothing(t *testing.T) {
+// TestEdge_RecoversFromDescriptorExhaustion: more clients connect than the process may open files. After they leave,
+// the edge accepts connections again.
+func TestEdge_RecoversFromDescriptorExhaustion(t *testing.T) {
 	addr, metrics := programs.FreeAddr(t), programs.FreeAddr(t)
 	programs.Launch(t, "/bin/sh", "-c", `ulimit -n 64; exec "$0" run --listen "$1" --internal-listen "$2"`, programs.Build(t, "edge", "edge"), addr, metrics)
 	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
@@ -167,17 +168,17 @@ func TestRunningOutOfDescriptorsEndsNothing(t *testing.T) {
 		defer conn.Close()
 		all = append(all, conn)
 	}
-	const refused = `sightglass_edge_rejected_total{reason="descriptors"}`
+	const rejected = `sightglass_edge_rejected_total{reason="descriptors"}`
 	for _, conn := range all {
 		conn.Close()
 	}
 	programs.Until(t, "the edge to be alive again", func() bool { return programs.Alive(addr) })
-	if n, ok := metric(scrape(t, metrics), refused); !ok || n == 0 {
-		t.Error("the process never ran out of descriptors")
+	if n, ok := metric(scrape(t, metrics), rejected); !ok || n == 0 {
+		t.Error("got no rejection for descriptors, want some")
 	}
 }
 
-// metric finds a series in what /metrics answers.
+// metric returns a series' value from the text of /metrics.
 func metric(text, series string) (value float64, ok bool) {
 	for line := range strings.Lines(text) {
 		if s, found := strings.CutPrefix(line, series+" "); found {

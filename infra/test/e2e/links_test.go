@@ -13,8 +13,8 @@ var (
 	heading = regexp.MustCompile(`(?m)^#+ (.+)$`)
 )
 
-// TestEveryLinkLeadsSomewhere: those of the README and the docs to each other, and to their sections.
-func TestEveryLinkLeadsSomewhere(t *testing.T) {
+// TestDocs_LinksResolve checks the links of the README and the docs to files and sections.
+func TestDocs_LinksResolve(t *testing.T) {
 	const top = "../../.."
 	pages, err := filepath.Glob(top + "/docs/*.md")
 	if err != nil {
@@ -37,20 +37,20 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 				target = filepath.Join(filepath.Dir(page), path)
 			}
 			if _, err := os.Stat(target); err != nil {
-				t.Errorf("%s: %s is not there", page, path)
+				t.Errorf("%s: got a link to %s, want an existing file", page, path)
 				continue
 			}
 			if section != "" && !hasSection(t, target, section) {
-				t.Errorf("%s: %s has no section %s", page, target, section)
+				t.Errorf("%s: got a link to %s, want an existing section, not %s", page, target, section)
 			}
 		}
 	}
 	if checked < 20 {
-		t.Errorf("%d links were found, want many: are the pages where they were?", checked)
+		t.Errorf("got %d links, want many more", checked)
 	}
 }
 
-// hasSection reports whether a page has a heading that GitHub would give this anchor.
+// hasSection reports whether a page has a heading with this GitHub anchor.
 func hasSection(t *testing.T, page, anchor string) bool {
 	t.Helper()
 	text, err := os.ReadFile(page)

@@ -26,14 +26,14 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A screen is what a client shows: every snapshot that it was sent, in whichever protocol.
+// A screen records every snapshot that a client receives, in either protocol.
 type screen struct {
 	mu    sync.Mutex
 	shown []contract.Snapshot
-	types []string // of the message that made each: keyframe, delta; empty in the plain protocol
+	types []string // message type of each: keyframe or delta; empty in the plain protocol
 }
 
-// last gives the newest that is shown, the zero value before the first.
+// last returns the newest snapshot; the zero value before the first.
 func (s *screen) last() (last contract.Snapshot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,7 +43,7 @@ func (s *screen) last() (last contract.Snapshot) {
 	return last
 }
 
-// watch follows an edge until the test ends. Its connection may not end before.
+// watch follows an edge until the test ends. It fails the test if the connection ends before.
 func watch(t *testing.T, addr string, delta bool) *screen {
 	t.Helper()
 	var options websocket.DialOptions
@@ -69,7 +69,7 @@ func watch(t *testing.T, addr string, delta bool) *screen {
 				shown, err = contract.DecodeSnapshot(message)
 			}
 			if err != nil {
-				t.Errorf("delta %v: %v", delta, err)
+				t.Errorf("delta %v: got %v, want messages until the test's end", delta, err)
 				return
 			}
 			s.mu.Lock()
@@ -81,7 +81,7 @@ func watch(t *testing.T, addr string, delta bool) *screen {
 	return s
 }
 
-// setEpochAhead makes Redis grant epochs that are a day ahead of the clock, as one whose clock was ahead would have.
+// setEpochAhead makes Redis grant epochs a day ahead of the clock, as after a leader with a wrong clock.
 func setEpochAhead(t *testing.T, server *redistest.Server) (ahead contract.Epoch) {
 	t.Helper()
 	ahead = contract.EpochAt(time.Now().Add(24 * time.Hour))
@@ -98,9 +98,10 @@ func flush(t *testing.T, server *redistest.Server) {
 	}
 }
 
-// TestEdge_ComesBackToALowerEpoch: Redis is emptied while no ingester runs, and the next one's clock is a day behind the
-// epoch that edges have seen. They mark the old price as stale, and then show the new one without a restart.
-func TestEdge_ComesBackToALowerEpoch(t *testing.T) {
+// TestEdge_AcceptsLowerEpochWithoutRestart: Redis is emptied while no ingester runs, and the next ingester's clock is a
+// day behind the epoch that edges have seen. They mark the old price as stale, and then relay the new one without a
+// restart.
+func TestEdge_AcceptsLowerEpochWithoutRestart(t *testing.T) {
 	server := redistest.Start(t)
 	ahead := setEpochAhead(t, server)
 	program, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
@@ -117,11 +118,11 @@ func TestEdge_ComesBackToALowerEpoch(t *testing.T) {
 	}
 	programs.Until(t, "the higher epoch", shows(func(s contract.Snapshot) bool { return s.Epoch.After(ahead) }))
 	if behind := gaugeAt(internal, "sightglass_clock_behind_seconds"); behind < 80_000 {
-		t.Errorf("sightglass_clock_behind_seconds is %v, want about a day", behind)
+		t.Errorf("got sightglass_clock_behind_seconds %v, want about a day", behind)
 	}
 	first.Stop(t)
 	if text := first.Output(); !strings.Contains(text, "the clock is behind the last epoch") {
-		t.Errorf("the ingester says\n%s\nwant that its clock is behind", text)
+		t.Errorf("got log\n%s\nwant that the clock is behind", text)
 	}
 	flush(t, server)
 	second := run()
@@ -141,36 +142,36 @@ func TestEdge_ComesBackToALowerEpoch(t *testing.T) {
 			case before.Epoch.After(now.Epoch):
 				back++
 				if kind := s.types[i+1]; kind != "" && kind != "keyframe" {
-					t.Errorf("the lower epoch begins with a %s, want a keyframe", kind)
+					t.Errorf("got a %s first in the lower epoch, want a keyframe", kind)
 				}
 			case now.Status != contract.Stale && !now.NewerThan(&before) && before.Status != contract.Stale:
-				t.Errorf("epoch %s seq %d came after epoch %s seq %d", now.Epoch, now.Seq, before.Epoch, before.Seq)
+				t.Errorf("got epoch %s seq %d after epoch %s seq %d, want a newer one", now.Epoch, now.Seq, before.Epoch, before.Seq)
 			}
 		}
 		if !stale || back != 1 {
-			t.Errorf("stale: %v, steps back: %d; want the old price marked as stale, and one step back", stale, back)
+			t.Errorf("got stale %v and %d steps back, want the old price marked as stale and one step back", stale, back)
 		}
 		s.mu.Unlock()
 	}
 	if n := gaugeAt(edgeMetrics, "sightglass_feed_steps_back_total"); n != 1 {
-		t.Errorf("sightglass_feed_steps_back_total is %v, want 1", n)
+		t.Errorf("got sightglass_feed_steps_back_total %v, want 1", n)
 	}
 	if n := gaugeAt(internal, "sightglass_publish_epoch_missing_total"); n != 1 {
-		t.Errorf("sightglass_publish_epoch_missing_total is %v, want 1", n)
+		t.Errorf("got sightglass_publish_epoch_missing_total %v, want 1", n)
 	}
 	second.Stop(t)
 	if text := second.Output(); !strings.Contains(text, "redis held no epoch") {
-		t.Errorf("the ingester says\n%s\nwant that Redis held no epoch", text)
+		t.Errorf("got log\n%s\nwant that redis held no epoch", text)
 	}
 }
 
-// TestEdge_WaitsForAHigherEpochThatLives: Redis is emptied while the leader hangs. Another ingester begins with a lower
-// epoch. When the first goes on, it claims a higher one than both, and no edge has shown the lower.
-func TestEdge_WaitsForAHigherEpochThatLives(t *testing.T) {
-	f := startElectorate(t)
+// TestEdge_HidesLowerEpochWhileHigherReturns: Redis is emptied while the leader hangs. Another ingester is elected
+// under a lower epoch. The first one resumes and claims an epoch above both; no edge has relayed the lower one.
+func TestEdge_HidesLowerEpochWhileHigherReturns(t *testing.T) {
+	f := startCandidates(t)
 	ahead := setEpochAhead(t, f.redis)
 	first := f.launch(t)
-	clients := f.watchers(t, 2) // they fail the test if anything lower follows something higher
+	clients := f.watchers(t, 2) // they fail the test if a lower epoch follows a higher one
 	epoch := clients.await(t, ahead)
 
 	first.Signal(t, syscall.SIGSTOP)
@@ -185,15 +186,16 @@ func TestEdge_WaitsForAHigherEpochThatLives(t *testing.T) {
 	clients.await(t, epoch)
 	programs.Until(t, "the second to stand by", func() bool { return first.leads() && !second.leads() })
 	if n := gaugeAt(first.metrics, `sightglass_publish_fenced_total`); n != 1 {
-		t.Errorf("%v snapshots of the first were refused, want 1", n)
+		t.Errorf("got %v fenced snapshots of the first, want 1", n)
 	}
 }
 
-// TestIngester_RedisLosesTheEpoch: the leader notices that the key is gone, says so, and goes on under a higher epoch.
-func TestIngester_RedisLosesTheEpoch(t *testing.T) {
+// TestIngester_RecoversFromLostEpoch: the leader detects and logs that the key is missing, and publishes under a higher
+// epoch.
+func TestIngester_RecoversFromLostEpoch(t *testing.T) {
 	server := redistest.Start(t)
-	var said bytes.Buffer
-	p, reg, stop := publisherWith(t, server.URL(), contract.Lease, slog.New(slog.NewTextHandler(&said, nil)))
+	var logged bytes.Buffer
+	p, reg, stop := publisherWith(t, server.URL(), contract.Lease, slog.New(slog.NewTextHandler(&logged, nil)))
 	stop = ticking(p, stop)
 	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
 	epoch := latest(t, server).Epoch
@@ -203,16 +205,16 @@ func TestIngester_RedisLosesTheEpoch(t *testing.T) {
 	programs.Until(t, "a higher epoch", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
 	stop()
 	if epochs, histories := lostKeys(t, reg, "epoch"), lostKeys(t, reg, "history"); epochs != 1 || histories != 0 {
-		t.Errorf("%v epochs and %v histories were lost, want one epoch", epochs, histories)
+		t.Errorf("got %v epochs and %v histories counted as lost, want one epoch", epochs, histories)
 	}
 	for _, text := range []string{"redis has lost the epoch", "redis has lost its data"} {
-		if !strings.Contains(said.String(), text) {
-			t.Errorf("the log does not say %q:\n%s", text, said.String())
+		if !strings.Contains(logged.String(), text) {
+			t.Errorf("got log without %q:\n%s", text, logged.String())
 		}
 	}
 }
 
-// lostKeys is how often a publisher has noticed that a key was gone.
+// lostKeys returns how often a publisher found a key missing.
 func lostKeys(t *testing.T, reg prometheus.Gatherer, key string) (times float64) {
 	t.Helper()
 	families, err := reg.Gather()
@@ -229,9 +231,9 @@ func lostKeys(t *testing.T, reg prometheus.Gatherer, key string) (times float64)
 	return times
 }
 
-// TestIngester_EvictingRedis: a shared Redis that takes what was used least. Ingester and probe say so beforehand, and
-// the ingester notices when the history is gone.
-func TestIngester_EvictingRedis(t *testing.T) {
+// TestIngester_WarnsOfEvictingRedis: a shared Redis evicts the least recently used keys. Ingester and probe warn of it,
+// and the ingester detects that the history is missing.
+func TestIngester_WarnsOfEvictingRedis(t *testing.T) {
 	server := redistest.New(t, "", "--maxmemory", "8mb", "--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "64")
 	server.Start()
 	client := server.Client()
@@ -244,12 +246,12 @@ func TestIngester_EvictingRedis(t *testing.T) {
 				return
 			}
 		}
-		t.Errorf("no finding is %s and says %q", verdict, text)
+		t.Errorf("got no finding with verdict %s and text %q", verdict, text)
 	}
 	expectProbe(server.URL(), ingester.Poor, "maxmemory-policy is allkeys-lru")
 
-	var said bytes.Buffer
-	p, reg, stop := publisherWith(t, server.URL(), contract.Lease, slog.New(slog.NewTextHandler(&said, nil)))
+	var logged bytes.Buffer
+	p, reg, stop := publisherWith(t, server.URL(), contract.Lease, slog.New(slog.NewTextHandler(&logged, nil)))
 	stop = ticking(p, stop)
 	awaitElection(t, reg)
 	record(p, priced(began, 100))
@@ -263,18 +265,18 @@ func TestIngester_EvictingRedis(t *testing.T) {
 	record(p, priced(began+10, 110))
 	programs.Until(t, "the loss to be noticed", func() bool { return lostKeys(t, reg, "history") == 1 })
 	record(p, priced(began+20, 120))
-	expectStored(t, client, 100, 110, 120) // the one that was written last is back too
+	expectStored(t, client, 100, 110, 120) // the entry written last is rewritten too
 	stop()
 	for _, text := range []string{"redis may evict keys", "allkeys-lru", "redis has lost the history"} {
-		if !strings.Contains(said.String(), text) {
-			t.Errorf("the log does not say %q:\n%s", text, said.String())
+		if !strings.Contains(logged.String(), text) {
+			t.Errorf("got log without %q:\n%s", text, logged.String())
 		}
 	}
 
 	if err := client.ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err(); err != nil {
 		t.Fatal(err)
 	}
-	flush(t, server) // or it is full
+	flush(t, server) // otherwise it is full
 	expectProbe(server.URL(), ingester.Good, "evicts no keys")
 	if err := client.ConfigSet(t.Context(), "maxmemory", "0").Err(); err != nil {
 		t.Fatal(err)
@@ -285,7 +287,7 @@ func TestIngester_EvictingRedis(t *testing.T) {
 	expectProbe(strings.Replace(server.URL(), "//", "//ingester:secret@", 1), ingester.Poor, "cannot check whether it evicts keys")
 }
 
-// An unsavable is a Redis that takes no writes while it cannot save its data.
+// An unsavable is a Redis that rejects writes while it cannot save its data.
 type unsavable struct {
 	*redistest.Server
 	t    *testing.T
@@ -300,8 +302,8 @@ func startUnsavable(t *testing.T) *unsavable {
 	return &unsavable{server, t, filepath.Join(dir, "dump.rdb")}
 }
 
-// refuse puts a folder in the place of its file, so that it fails to save.
-func (u *unsavable) refuse() {
+// breakDisk puts a folder in the place of its file, so that saving fails.
+func (u *unsavable) breakDisk() {
 	u.t.Helper()
 	if err := os.RemoveAll(u.file); err != nil {
 		u.t.Fatal(err)
@@ -312,8 +314,8 @@ func (u *unsavable) refuse() {
 	u.save("err")
 }
 
-// mend takes it away again.
-func (u *unsavable) mend() {
+// mendDisk removes the folder.
+func (u *unsavable) mendDisk() {
 	u.t.Helper()
 	if err := os.RemoveAll(u.file); err != nil {
 		u.t.Fatal(err)
@@ -325,15 +327,15 @@ func (u *unsavable) save(status string) {
 	u.t.Helper()
 	client := u.Client()
 	programs.Until(u.t, "a save that ends with "+status, func() bool {
-		client.BgSave(u.t.Context()) // it may be at it
+		client.BgSave(u.t.Context()) // a save may be in progress
 		info := client.Info(u.t.Context(), "persistence").Val()
 		return strings.Contains(info, "rdb_last_bgsave_status:"+status) && strings.Contains(info, "rdb_bgsave_in_progress:0")
 	})
 }
 
-// TestIngester_RedisThatRefusesWrites: Redis cannot save its data (MISCONF). The leader goes on trying and says why, the
-// edge marks the price as stale; when the disk is mended both come back without a restart, in the same epoch.
-func TestIngester_RedisThatRefusesWrites(t *testing.T) {
+// TestIngester_RecoversFromRejectedWrites: Redis cannot save its data (MISCONF). The leader retries and logs the cause,
+// and the edge marks the price as stale. Once the disk works both recover without a restart, in the same epoch.
+func TestIngester_RecoversFromRejectedWrites(t *testing.T) {
 	server := startUnsavable(t)
 	program, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq, addr, internal := "tcp://"+programs.FreeAddr(t), programs.FreeAddr(t), programs.FreeAddr(t)
@@ -344,11 +346,11 @@ func TestIngester_RedisThatRefusesWrites(t *testing.T) {
 	programs.Until(t, "both to be ready", ready)
 	s := watch(t, addr, true)
 
-	server.refuse()
+	server.breakDisk()
 	programs.Until(t, "the price to be stale", func() bool { return s.last().Status == contract.Stale })
 	epoch := s.last().Epoch
 	programs.Until(t, "the ingester not to lead", func() bool { return gaugeAt(internal, "sightglass_leader") == 0 })
-	programs.Until(t, "readiness to say why", func() bool {
+	programs.Until(t, "the cause in /readyz", func() bool {
 		answer, err := http.Get("http://" + internal + "/readyz")
 		if err != nil {
 			t.Fatal(err)
@@ -359,39 +361,39 @@ func TestIngester_RedisThatRefusesWrites(t *testing.T) {
 	})
 	programs.Until(t, "the edge not to be ready", func() bool { return !programs.Ready(addr) })
 	if n := gaugeAt(internal, "sightglass_publish_failures_total"); n < 6 {
-		t.Errorf("%v failures are counted, want one for each tick", n)
+		t.Errorf("got %v failures counted, want one per tick", n)
 	}
 	probe := ingester.Defaults()
 	probe.Redis, probe.ZMQ = server.URL(), nil
 	if f := ingester.Probe(t.Context(), probe)[0]; f.Verdict != ingester.Bad || !strings.Contains(f.Text, "redis returned an error: MISCONF") || strings.Contains(f.Text, "is it running") {
-		t.Errorf("the probe finds %+v, want Redis's answer", f)
+		t.Errorf("got %+v, want a bad finding with Redis's answer", f)
 	}
 
-	server.mend()
+	server.mendDisk()
 	programs.Until(t, "snapshots of the same epoch", func() bool { last := s.last(); return last.Status != contract.Stale && last.Epoch == epoch })
 	programs.Until(t, "both to be ready again", ready)
 	in.Stop(t)
 	for _, text := range []string{"redis returned an error: MISCONF", "stop-writes-on-bgsave-error no", "redis accepts snapshots again"} {
 		if !strings.Contains(in.Output(), text) {
-			t.Errorf("the log does not say %q:\n%s", text, in.Output())
+			t.Errorf("got log without %q:\n%s", text, in.Output())
 		}
 	}
 }
 
-// TestIngester_HistoryOutlastsRefusedWrites: what came while Redis took no writes is written when it does again.
-func TestIngester_HistoryOutlastsRefusedWrites(t *testing.T) {
+// TestIngester_WritesHistoryAfterRejectedWrites: entries from the time of rejected writes are written afterwards.
+func TestIngester_WritesHistoryAfterRejectedWrites(t *testing.T) {
 	server := startUnsavable(t)
 	p, reg, stop := publisher(t, server.Server)
 	defer stop()
 	record(p, priced(began, 100))
 	expectStored(t, server.Client(), 100)
-	server.refuse()
+	server.breakDisk()
 	record(p, priced(began+10, 110))
 	record(p, priced(began+20, 120))
-	programs.Until(t, "refusals", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 2 })
-	server.mend()
+	programs.Until(t, "rejected writes", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 2 })
+	server.mendDisk()
 	expectStored(t, server.Client(), 100, 110, 120)
 	if n := value(t, reg, "sightglass_publish_lost_keys_total"); n != 0 {
-		t.Errorf("%v keys are counted as lost, want none", n)
+		t.Errorf("got %v keys counted as lost, want none", n)
 	}
 }

@@ -7,14 +7,14 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the package if a goroutine outlives the tests that should have ended it.
+// TestMain fails the package if a goroutine of a test still runs after the tests.
 func TestMain(m *testing.M) {
-	logging.Disable() // it tells of each failed try to reach a Redis that a test has killed
+	logging.Disable() // go-redis logs each failed dial to a Redis that a test killed
 	goleak.VerifyTestMain(m,
-		// fasthttp keeps one clock for the process, Fiber another, and Go's HTTP client its idle connections.
+		// fasthttp and Fiber each have a clock goroutine per process; Go's HTTP client keeps idle connections.
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"), // looks whether it was stopped each 10 s
-		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp/stackless.funcWorker"),      // compresses, for the whole process
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"), // polls for its stop every 10 s
+		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp/stackless.funcWorker"),      // compresses for the whole process
 		goleak.IgnoreAnyFunction("github.com/gofiber/fiber/v2/utils.StartTimeStampUpdater.func1.1"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),

@@ -31,7 +31,7 @@ import (
 	"sightglass/ingester/zmqsub"
 )
 
-// recorded is a real bitcoind that lives its recorded life again.
+// recorded replays the transcript of a real bitcoind.
 func recorded(t *testing.T) (*replay.Node, []transcript.Line) {
 	t.Helper()
 	lines, err := transcript.ReadFiles(testblock.Data(t, "bitcoind/zmq.jsonl"), testblock.Data(t, "bitcoind/rpc.jsonl"))
@@ -46,25 +46,25 @@ func recorded(t *testing.T) (*replay.Node, []transcript.Line) {
 	return n, lines
 }
 
-// TestTheIngesterNextToARealNode plays a real bitcoind's life to a whole ingester: blocks, a replacement, a
-// reorganisation, a restart. Whenever the node was asked for its mempool, the ingester's is the same.
-func TestTheIngesterNextToARealNode(t *testing.T) {
-	theirs, lines := recorded(t)
+// TestIngester_MatchesMempoolOfRealNode replays a real bitcoind's transcript to a whole ingester: blocks, a
+// replacement, a reorganisation, a restart. At each recorded mempool list the ingester's mempool is equal.
+func TestIngester_MatchesMempoolOfRealNode(t *testing.T) {
+	replayed, lines := recorded(t)
 	redis := redistest.Start(t)
 	o := ingester.Defaults()
-	o.ZMQ, o.RPC, o.RPCUser, o.RPCPassword = []string{theirs.Endpoint()}, theirs.RPCURL(), "user", "password"
+	o.ZMQ, o.RPC, o.RPCUser, o.RPCPassword = []string{replayed.Endpoint()}, replayed.RPCURL(), "user", "password"
 	o.Redis, o.InternalListen, o.ZMQIdleTimeout, o.Log = redis.URL(), "127.0.0.1:0", time.Second, quiet(t)
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	daemons.Run(t, in.Run)
-	if err := theirs.AwaitSubscriber(t.Context(), node.TopicSequence); err != nil {
+	if err := replayed.AwaitSubscriber(t.Context(), node.TopicSequence); err != nil {
 		t.Fatal(err)
 	}
 	compared := 0
 	for {
-		line, ok, err := theirs.Step(replay.Deliver)
+		line, ok, err := replayed.Step(replay.Deliver)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,12 +72,12 @@ func TestTheIngesterNextToARealNode(t *testing.T) {
 			break
 		}
 		if line.Method == "getrawmempool" && string(line.Params) != "[true]" {
-			awaitMempool(t, in, theirs, line.T)
+			awaitMempool(t, in, replayed, line.T)
 			compared++
 		}
 	}
 	if compared != 5 {
-		t.Errorf("compared at %d moments, want 5", compared)
+		t.Errorf("got %d comparisons, want 5", compared)
 	}
 	bodies := make(map[string]bool)
 	for _, line := range lines {
@@ -85,22 +85,22 @@ func TestTheIngesterNextToARealNode(t *testing.T) {
 			bodies[string(line.Body)] = true
 		}
 	}
-	const replaced = 1 // it may be gone before it is asked for, if the ingester is still waiting for its first answer
-	programs.Until(t, "every transaction of the life is counted", func() bool {
+	const replaced = 1 // it may be removed before it is fetched, if the ingester still waits for the first response
+	programs.Until(t, "every transaction of the transcript to be counted", func() bool {
 		s := redis.Snapshot()
 		return s != nil && int(s.Stats.TotalReceived) >= len(bodies)-replaced
 	})
 }
 
-func awaitMempool(t *testing.T, in *ingester.Ingester, theirs *replay.Node, at float64) {
+func awaitMempool(t *testing.T, in *ingester.Ingester, replayed *replay.Node, at float64) {
 	t.Helper()
-	ids, sequence := theirs.Mempool()
+	ids, sequence := replayed.Mempool()
 	var want []string
 	for _, id := range ids {
 		want = append(want, id.String())
 	}
 	slices.Sort(want)
-	programs.Until(t, fmt.Sprintf("the mempool at %v s is the node's, %d transactions", at, len(want)), func() bool {
+	programs.Until(t, fmt.Sprintf("the mempool at %v s to equal the node's, %d transactions", at, len(want)), func() bool {
 		var got struct {
 			TxIDs    []string `json:"txids"`
 			Sequence uint64   `json:"mempool_sequence"`
@@ -114,42 +114,42 @@ func awaitMempool(t *testing.T, in *ingester.Ingester, theirs *replay.Node, at f
 	})
 }
 
-func TestProbeTellsWhatIsRightAndWrong(t *testing.T) {
-	theirs, _ := recorded(t)
+func TestProbe_Verdicts(t *testing.T) {
+	replayed, _ := recorded(t)
 	redis := redistest.Start(t)
-	step(t, theirs, 460) // to where the node is asked what it publishes
+	step(t, replayed, 460) // to the recorded getzmqnotifications
 	program := programs.Build(t, "ingester", "ingester")
 	probe := func(args ...string) (string, error) {
 		out, err := exec.Command(program, append([]string{"checkconfig", "--probe"}, args...)...).CombinedOutput()
 		return string(out), err
 	}
-	all := []string{"--zmq", theirs.Endpoint(), "--redis", redis.URL(), "--rpc", theirs.RPCURL(), "--rpc-user", "u", "--rpc-password", "p"}
+	all := []string{"--zmq", replayed.Endpoint(), "--redis", redis.URL(), "--rpc", replayed.RPCURL(), "--rpc-user", "u", "--rpc-password", "p"}
 
 	out, err := probe(all...)
 	if err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got %v, want exit status 0:\n%s", err, out)
 	}
 	for _, want := range []string{
 		"good  redis", "good  rpc            /Satoshi:28.1.0", "good  zmq", "poor  chain          regtest",
-		"poor  zmqpubrawtx    bitcoind queues 1000 messages", "zmqpubhashblockhwm=100000", // the first of those that share the address
+		"poor  zmqpubrawtx    bitcoind queues 1000 messages", "zmqpubhashblockhwm=100000", // the first topic that shares the address
 	} {
 		if !strings.Contains(out, want) {
-			t.Errorf("it does not say %q:\n%s", want, out)
+			t.Errorf("got output without %q:\n%s", want, out)
 		}
 	}
 
 	out, err = probe("--zmq", "tcp://127.0.0.1:1", "--redis", "redis://127.0.0.1:1", "--rpc", "http://127.0.0.1:1", "--rpc-user", "u", "--rpc-password", "secret")
 	if err == nil || strings.Contains(out, "secret") {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got %v, want an error and no password:\n%s", err, out)
 	}
 	for _, want := range []string{"bad   redis", "bad   rpc", "bad   zmq", "3 of 3 are bad"} {
 		if !strings.Contains(out, want) {
-			t.Errorf("it does not say %q:\n%s", want, out)
+			t.Errorf("got output without %q:\n%s", want, out)
 		}
 	}
 }
 
-// probing gives what the real program's probe says of endpoints and an RPC, beside a Redis.
+// probing returns a function that runs the real program's probe on endpoints and an RPC, with a Redis.
 func probing(t *testing.T, redis *redistest.Server) func(zmq, rpc string) (string, error) {
 	t.Helper()
 	program := programs.Build(t, "ingester", "ingester")
@@ -160,10 +160,10 @@ func probing(t *testing.T, redis *redistest.Server) func(zmq, rpc string) (strin
 	}
 }
 
-// proxy passes calls on to the node, but for what twist deals with.
-func proxy(t *testing.T, theirs *replay.Node, twist func(w http.ResponseWriter, body []byte) bool) string {
+// proxy forwards calls to the node, except those that twist answers.
+func proxy(t *testing.T, replayed *replay.Node, twist func(w http.ResponseWriter, body []byte) bool) string {
 	t.Helper()
-	to, err := url.Parse(theirs.RPCURL())
+	to, err := url.Parse(replayed.RPCURL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,10 +179,10 @@ func proxy(t *testing.T, theirs *replay.Node, twist func(w http.ResponseWriter, 
 	return s.URL
 }
 
-// answering is a proxy that gives a result of its own to one method.
-func answering(t *testing.T, theirs *replay.Node, method, result string) string {
+// answering is a proxy that returns its own result for one method.
+func answering(t *testing.T, replayed *replay.Node, method, result string) string {
 	t.Helper()
-	return proxy(t, theirs, func(w http.ResponseWriter, body []byte) bool {
+	return proxy(t, replayed, func(w http.ResponseWriter, body []byte) bool {
 		var call struct {
 			ID     json.RawMessage `json:"id"`
 			Method string          `json:"method"`
@@ -195,142 +195,142 @@ func answering(t *testing.T, theirs *replay.Node, method, result string) string 
 	})
 }
 
-func mustSay(t *testing.T, out string, all ...string) {
+func expectOutput(t *testing.T, out string, all ...string) {
 	t.Helper()
 	for _, want := range all {
 		if !strings.Contains(out, want) {
-			t.Errorf("it does not say %q:\n%s", want, out)
+			t.Errorf("got output without %q:\n%s", want, out)
 		}
 	}
 }
 
-// TestProbe_Whitelist: a whitelist as bitcoind has it, without a method that only the running ingester calls.
+// TestProbe_Whitelist: bitcoind's whitelist omits a method that only the running ingester calls.
 func TestProbe_Whitelist(t *testing.T) {
-	theirs, _ := recorded(t)
+	replayed, _ := recorded(t)
 	redis := redistest.Start(t)
-	step(t, theirs, 460)
+	step(t, replayed, 460)
 	probe := probing(t, redis)
-	rpc := proxy(t, theirs, func(w http.ResponseWriter, body []byte) bool {
-		refused := bytes.Contains(body, []byte(`"getmempoolentry"`))
-		if refused {
+	rpc := proxy(t, replayed, func(w http.ResponseWriter, body []byte) bool {
+		forbidden := bytes.Contains(body, []byte(`"getmempoolentry"`))
+		if forbidden {
 			w.WriteHeader(http.StatusForbidden)
 		}
-		return refused
+		return forbidden
 	})
-	out, err := probe(theirs.Endpoint(), rpc)
+	out, err := probe(replayed.Endpoint(), rpc)
 	if err == nil {
-		t.Error("the probe is content")
+		t.Error("got exit status 0, want an error")
 	}
-	mustSay(t, out, "bad   rpcwhitelist   bitcoind forbids getmempoolentry (HTTP 403)", "rpcwhitelist="+bitcoind.Whitelist("sightglass"),
+	expectOutput(t, out, "bad   rpcwhitelist   bitcoind forbids getmempoolentry (HTTP 403)", "rpcwhitelist="+bitcoind.Whitelist("sightglass"),
 		"good  rpc            /Satoshi:28.1.0")
 
-	out, err = probe(theirs.Endpoint(), proxy(t, theirs, func(w http.ResponseWriter, _ []byte) bool {
+	out, err = probe(replayed.Endpoint(), proxy(t, replayed, func(w http.ResponseWriter, _ []byte) bool {
 		w.WriteHeader(http.StatusForbidden)
 		return true
 	}))
 	if err == nil {
-		t.Error("the probe is content")
+		t.Error("got exit status 0, want an error")
 	}
-	mustSay(t, out, "bad   rpc            bitcoind forbids every call (HTTP 403): its rpcallowip=", "rpcwhitelist="+bitcoind.Whitelist("sightglass"))
+	expectOutput(t, out, "bad   rpc            bitcoind forbids every call (HTTP 403): its rpcallowip=", "rpcwhitelist="+bitcoind.Whitelist("sightglass"))
 
-	out, err = probe(theirs.Endpoint(), theirs.RPCURL())
+	out, err = probe(replayed.Endpoint(), replayed.RPCURL())
 	if err != nil {
 		t.Error(err)
 	}
-	mustSay(t, out, "good  rpcwhitelist")
+	expectOutput(t, out, "good  rpcwhitelist")
 }
 
 // TestProbe_BlocksOnly: getnetworkinfo's localrelay.
 func TestProbe_BlocksOnly(t *testing.T) {
-	theirs, _ := recorded(t)
+	replayed, _ := recorded(t)
 	redis := redistest.Start(t)
-	step(t, theirs, 460)
-	rpc := answering(t, theirs, "getnetworkinfo", `{"subversion":"/Satoshi:28.1.0/","localrelay":false}`)
-	out, err := probing(t, redis)(theirs.Endpoint(), rpc)
+	step(t, replayed, 460)
+	rpc := answering(t, replayed, "getnetworkinfo", `{"subversion":"/Satoshi:28.1.0/","localrelay":false}`)
+	out, err := probing(t, redis)(replayed.Endpoint(), rpc)
 	if err == nil {
-		t.Error("the probe is content")
+		t.Error("got exit status 0, want an error")
 	}
-	mustSay(t, out, "bad   blocksonly", "remove blocksonly=1 from bitcoin.conf")
+	expectOutput(t, out, "bad   blocksonly", "remove blocksonly=1 from bitcoin.conf")
 }
 
-// TestProbe_WrongPorts: the mistakes that people make with the two ports of a node.
+// TestProbe_WrongPorts: common mistakes with the two ports of a node.
 func TestProbe_WrongPorts(t *testing.T) {
-	theirs, _ := recorded(t)
+	replayed, _ := recorded(t)
 	redis := redistest.Start(t)
-	step(t, theirs, 460)
+	step(t, replayed, 460)
 	probe := probing(t, redis)
-	out, err := probe(theirs.Endpoint(), strings.Replace(theirs.Endpoint(), "tcp", "http", 1))
+	out, err := probe(replayed.Endpoint(), strings.Replace(replayed.Endpoint(), "tcp", "http", 1))
 	if err == nil {
-		t.Error("the probe is content")
+		t.Error("got exit status 0, want an error")
 	}
-	mustSay(t, out, "bad   rpc", "this port is a ZMQ socket; is --rpc the RPC port", "good  zmq")
+	expectOutput(t, out, "bad   rpc", "this port is a ZMQ socket; is --rpc the RPC port", "good  zmq")
 
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer silent.Close() // the kernel accepts, and nobody answers
-	out, err = probe(theirs.Endpoint(), "http://"+silent.Addr().String())
+	defer silent.Close() // the kernel accepts, and no program answers
+	out, err = probe(replayed.Endpoint(), "http://"+silent.Addr().String())
 	if err == nil {
-		t.Error("the probe is content")
+		t.Error("got exit status 0, want an error")
 	}
-	mustSay(t, out, "bad   rpc", "is bitcoind running with server=1, and is --rpc right?")
+	expectOutput(t, out, "bad   rpc", "is bitcoind running with server=1, and is --rpc right?")
 
-	out, err = probe(strings.Replace(theirs.RPCURL(), "http", "tcp", 1), theirs.RPCURL())
+	out, err = probe(strings.Replace(replayed.RPCURL(), "http", "tcp", 1), replayed.RPCURL())
 	if err == nil {
-		t.Error("the probe is content")
+		t.Error("got exit status 0, want an error")
 	}
-	mustSay(t, out, "bad   zmq", strings.TrimPrefix(theirs.RPCURL(), "http://")+" (connects, but does not speak ZMQ")
+	expectOutput(t, out, "bad   zmq", strings.TrimPrefix(replayed.RPCURL(), "http://")+" (connects, but does not speak ZMQ")
 
-	out, err = probe("tcp://::1:28332", theirs.RPCURL())
+	out, err = probe("tcp://::1:28332", replayed.RPCURL())
 	if err == nil {
-		t.Error("the probe is content")
+		t.Error("got exit status 0, want an error")
 	}
-	mustSay(t, out, "write tcp://[::1]:28332")
+	expectOutput(t, out, "write tcp://[::1]:28332")
 }
 
-// TestProbe_MappedPort: the node names another port than the one that leads to it.
+// TestProbe_MappedPort: the node reports another port than the mapped one.
 func TestProbe_MappedPort(t *testing.T) {
-	theirs, _ := recorded(t)
+	replayed, _ := recorded(t)
 	redis := redistest.Start(t)
-	step(t, theirs, 460)
+	step(t, replayed, 460)
 	probe := probing(t, redis)
-	rpc := answering(t, theirs, "getzmqnotifications", `[{"type":"pubrawtx","address":"tcp://0.0.0.0:1","hwm":100000},{"type":"pubsequence","address":"tcp://0.0.0.0:1","hwm":100000}]`)
+	rpc := answering(t, replayed, "getzmqnotifications", `[{"type":"pubrawtx","address":"tcp://0.0.0.0:1","hwm":100000},{"type":"pubsequence","address":"tcp://0.0.0.0:1","hwm":100000}]`)
 	type answer struct {
 		out string
 		err error
 	}
 	answers := make(chan answer, 1)
 	go func() {
-		out, err := probe(theirs.Endpoint(), rpc)
+		out, err := probe(replayed.Endpoint(), rpc)
 		answers <- answer{out, err}
 	}()
-	if err := theirs.AwaitSubscriber(t.Context(), node.TopicSequence); err != nil {
+	if err := replayed.AwaitSubscriber(t.Context(), node.TopicSequence); err != nil {
 		t.Fatal(err)
 	}
-	step(t, theirs, 40)
-	heard := <-answers
-	if heard.err != nil {
-		t.Error(heard.err)
+	step(t, replayed, 40)
+	result := <-answers
+	if result.err != nil {
+		t.Error(result.err)
 	}
-	mustSay(t, heard.out, "good  zmq", "good  zmqpubrawtx    received", "good  zmqpubsequence received", "a mapped one, as with docker -p or ssh -L")
+	expectOutput(t, result.out, "good  zmq", "good  zmqpubrawtx    received", "good  zmqpubsequence received", "a mapped one, as with docker -p or ssh -L")
 
-	out, err := probe(theirs.Endpoint(), rpc)
+	out, err := probe(replayed.Endpoint(), rpc)
 	if err != nil {
-		t.Errorf("a quiet node behind a mapped port: %v", err)
+		t.Errorf("an idle node behind a mapped port: got %v, want no error", err)
 	}
-	mustSay(t, out, "good  zmq", "poor  zmqpubrawtx", "poor  zmqpubsequence", "unless the port is mapped")
+	expectOutput(t, out, "good  zmq", "poor  zmqpubrawtx", "poor  zmqpubsequence", "unless the port is mapped")
 }
 
-// TestTheDocsAllowEveryCall: the whitelist in docs/node.md is the one that the probe asks for, and every high-water mark
-// that the docs and the settings name is the one that it advises.
-func TestTheDocsAllowEveryCall(t *testing.T) {
+// TestDocs_WhitelistMatchesProbe: docs/node.md has the whitelist that the probe requires, and every high-water mark in
+// the docs and the settings is the one that the probe advises.
+func TestDocs_WhitelistMatchesProbe(t *testing.T) {
 	page, err := os.ReadFile("../../../docs/node.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := "rpcwhitelist=" + bitcoind.Whitelist("sightglass") + "\n"; !strings.Contains(string(page), want) {
-		t.Errorf("docs/node.md has no line %s", want)
+		t.Errorf("got no line in docs/node.md, want %s", want)
 	}
 	pages, err := filepath.Glob("../../../docs/*.md")
 	if err != nil {
@@ -345,12 +345,12 @@ func TestTheDocsAllowEveryCall(t *testing.T) {
 		for _, mark := range regexp.MustCompile(`zmqpub\w+hwm=(\d+)`).FindAllStringSubmatch(string(text), -1) {
 			marks++
 			if mark[1] != fmt.Sprint(zmqsub.HighWater) {
-				t.Errorf("%s: %s, and the probe advises %d", page, mark[0], zmqsub.HighWater)
+				t.Errorf("%s: got %s, want the probe's %d", page, mark[0], zmqsub.HighWater)
 			}
 		}
 	}
 	if marks == 0 {
-		t.Error("no page names a high-water mark")
+		t.Error("got no page with a high-water mark, want some")
 	}
 }
 

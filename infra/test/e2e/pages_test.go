@@ -10,9 +10,9 @@ import (
 	"sightglass/infra/test/internal/redistest"
 )
 
-// TestPages: each asks for nothing outside the edge and its path, has nothing inline, sets no cookie, and only the card may
-// be framed.
-func TestPages(t *testing.T) {
+// TestPages_ReferencesAndPolicy: a page requests only URLs under the edge's path, has no inline code, and sets no
+// cookie. Only the card may be framed.
+func TestPages_ReferencesAndPolicy(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	reference := regexp.MustCompile(`(?:src|href)="([^"]*)"`)
 	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son\w+=|<script(?:\s+[^>]*)?>\s*[^<\s]`)
@@ -22,18 +22,18 @@ func TestPages(t *testing.T) {
 		t.Run(path, func(t *testing.T) {
 			page := ask(t, "GET", e, path, nil)
 			if page.StatusCode != http.StatusOK || len(page.Header.Values("Set-Cookie")) > 0 {
-				t.Errorf("%s, cookies %v", page.Status, page.Header.Values("Set-Cookie"))
+				t.Errorf("got %s with cookies %v, want 200 without cookies", page.Status, page.Header.Values("Set-Cookie"))
 			}
 			policy := page.Header.Get("Content-Security-Policy")
 			if !strings.HasPrefix(policy, "default-src 'none'; script-src 'self'; style-src 'self'; ") || strings.Contains(policy, "unsafe") ||
 				!strings.HasSuffix(policy, "; frame-ancestors "+ancestors) {
-				t.Errorf("policy %q", policy)
+				t.Errorf("got policy %q, want the page's own", policy)
 			}
 			if !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") {
 				return
 			}
 			if found := inline.Find(page.body); found != nil {
-				t.Errorf("the policy forbids what is inline: %s", found)
+				t.Errorf("got inline code %s, want none, as the policy forbids it", found)
 			}
 			for _, match := range reference.FindAllStringSubmatch(string(page.body), -1) {
 				to, err := url.Parse("http://edge/price" + path)
@@ -41,26 +41,27 @@ func TestPages(t *testing.T) {
 					to, err = to.Parse(match[1])
 				}
 				if err != nil || !strings.HasPrefix(to.String(), "http://edge/price/") {
-					t.Errorf("it refers to %s: from a page under http://edge/price/ that is %v (%v)", match[1], to, err)
+					t.Errorf("got a reference to %s, which a page under http://edge/price/ resolves to %v (%v); want a URL under it", match[1], to, err)
 				} else if got := ask(t, "GET", e, strings.TrimPrefix(to.Path, "/price"), nil); got.StatusCode != http.StatusOK && got.StatusCode != http.StatusServiceUnavailable {
-					t.Errorf("it refers to %s: %s", match[1], got.Status)
+					t.Errorf("got a reference to %s with %s, want 200 or 503", match[1], got.Status)
 				}
 			}
 		})
 	}
 }
 
-// TestWhatOthersMayLoad: the card and the client's script, also into a page that isolates itself, and no other file.
-func TestWhatOthersMayLoad(t *testing.T) {
+// TestPages_CrossOriginResourcePolicy: other sites may load the card and the client's script, even into a cross-origin
+// isolated page, and no other file.
+func TestPages_CrossOriginResourcePolicy(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	for path, want := range map[string]string{
 		"/embed": "cross-origin", "/static/client.js": "cross-origin", "/static/app.js": "", "/": "", "/clock": "",
 	} {
 		if got := ask(t, "GET", e, path, nil).Header.Get("Cross-Origin-Resource-Policy"); got != want {
-			t.Errorf("%s: Cross-Origin-Resource-Policy %q, want %q", path, got, want)
+			t.Errorf("%s: got Cross-Origin-Resource-Policy %q, want %q", path, got, want)
 		}
 	}
 	if got := ask(t, "GET", e, "/static/app.js", http.Header{"Origin": {"https://other.example"}}); got.Header.Get("Access-Control-Allow-Origin") != "" {
-		t.Error("scripts that are not for others may be read by them")
+		t.Error("got Access-Control-Allow-Origin for a private script, want none")
 	}
 }

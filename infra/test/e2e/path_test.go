@@ -18,44 +18,45 @@ const base = "/btc/price"
 
 func underBase(o *edge.Options) { o.BasePath = base }
 
-// TestBasePath: everything is there under the base path as it is at the root, whatever the request says of a prefix.
-func TestBasePath(t *testing.T) {
+// TestBasePath_ServesEveryRoute: a route under the base path responds as it does at the root, whatever the headers name
+// as a prefix.
+func TestBasePath_ServesEveryRoute(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for _, path := range []string{
 		"/", "/clock", "/embed?theme=dark", "/static/app.js", "/static/client.js", "/static/nothing.js", "/api/v1/about", "/api/v1/snapshot",
 		"/api/openapi.json", "/livez", "/readyz", "/nowhere", "/metrics", "/ws/mempool", "//", "/static/../clock", "/clock/",
 	} {
 		for name, header := range map[string]http.Header{
-			"plain":      {"Accept-Encoding": {"gzip"}},
-			"other page": {"Origin": {"https://other.example"}},
-			"a prefix":   {"X-Forwarded-Prefix": {"/elsewhere"}, "X-Script-Name": {"/elsewhere"}},
+			"plain":        {"Accept-Encoding": {"gzip"}},
+			"other origin": {"Origin": {"https://other.example"}},
+			"a prefix":     {"X-Forwarded-Prefix": {"/elsewhere"}, "X-Script-Name": {"/elsewhere"}},
 		} {
 			root, under := ask(t, "GET", e, path, header), ask(t, "GET", e, base+path, header)
 			root.Header.Del("Date")
 			under.Header.Del("Date")
 			if root.StatusCode != under.StatusCode || !bytes.Equal(root.body, under.body) || !maps.EqualFunc(root.Header, under.Header, slices.Equal) {
-				t.Errorf("%s, %s: %s %v at the root, %s %v under the path", path, name, root.Status, root.Header, under.Status, under.Header)
+				t.Errorf("%s, %s: got %s %v under the path, want the root's %s %v", path, name, under.Status, under.Header, root.Status, root.Header)
 			}
 			if tag := under.Header.Get("ETag"); tag != "" {
 				if again := ask(t, "GET", e, base+path, http.Header{"If-None-Match": {tag}}); again.StatusCode != http.StatusNotModified {
-					t.Errorf("%s: with its ETag %s", path, again.Status)
+					t.Errorf("%s: got %s with its ETag, want 304", path, again.Status)
 				}
 			}
 		}
 	}
 	if got := ask(t, "GET", e, base+"/ws/mempool", handshake); got.StatusCode != http.StatusSwitchingProtocols {
-		t.Errorf("a handshake: %s", got.Status)
+		t.Errorf("a handshake: got %s, want 101", got.Status)
 	}
 	for _, path := range []string{"/btc", "/btc/", "/btc/pricey", "/btc/pricey/", "/BTC/price", "/BTC/price/", "/elsewhere/", base + base + "/"} {
 		if got := ask(t, "GET", e, path, http.Header{"X-Forwarded-Prefix": {"/elsewhere"}}); got.StatusCode != http.StatusNotFound {
-			t.Errorf("%s: %s", path, got.Status)
+			t.Errorf("%s: got %s, want 404", path, got.Status)
 		}
 	}
 }
 
-// TestSlashes: a page that refers to what is beside it has one address. Where it goes is relative, so it is right under
-// a path that the edge does not know of.
-func TestSlashes(t *testing.T) {
+// TestBasePath_SlashRedirects: a page with relative references has one address. The redirect is relative, so it works
+// under a path that a proxy strips.
+func TestBasePath_SlashRedirects(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for from, want := range map[string]string{
 		base: base + "/", base + "?a=b": base + "/?a=b",
@@ -72,17 +73,17 @@ func TestSlashes(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got.StatusCode != http.StatusPermanentRedirect || to.String() != "http://host"+stripped+want {
-				t.Errorf("%s: %s to %s, want %s", asked, got.Status, to, want)
+				t.Errorf("%s: got %s to %s, want %s", asked, got.Status, to, want)
 			}
 		}
 		if got := ask(t, "GET", e, want, nil); got.StatusCode != http.StatusOK {
-			t.Errorf("%s leads to %s: %s", from, want, got.Status)
+			t.Errorf("%s leads to %s: got %s, want 200", from, want, got.Status)
 		}
 	}
 }
 
-// TestTheDocumentsServer is where the document itself is, under a base path too.
-func TestTheDocumentsServer(t *testing.T) {
+// TestBasePath_OpenAPIServer: the document's server is the document's own base, with and without a base path.
+func TestBasePath_OpenAPIServer(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for _, path := range []string{"", base} {
 		var document struct{ Servers []struct{ URL string } }
@@ -92,13 +93,13 @@ func TestTheDocumentsServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := at.Parse(document.Servers[0].URL); err != nil || got.Path != path+"/" {
-			t.Errorf("the document at %s: its server is %s (%v)", at, got, err)
+			t.Errorf("the document at %s: got server %s (%v), want its own base", at, got, err)
 		}
 	}
 }
 
-// TestRoutesAreCountedWithoutTheBasePath: an alert on a route means the same for each edge.
-func TestRoutesAreCountedWithoutTheBasePath(t *testing.T) {
+// TestBasePath_RouteMetricsOmitIt: an alert on a route applies to every edge.
+func TestBasePath_RouteMetricsOmitIt(t *testing.T) {
 	internal := programs.FreeAddr(t)
 	e := edgeWith(t, redistest.Start(t), func(o *edge.Options) { o.BasePath, o.InternalListen = base, internal })
 	for _, path := range []string{base, base + "/", base + "/static/app.js", base + "/static/client.js", base + "/nowhere"} {
@@ -110,7 +111,7 @@ func TestRoutesAreCountedWithoutTheBasePath(t *testing.T) {
 		`{code="404",route="other"} 1`,
 	} {
 		if !strings.Contains(metrics, "sightglass_http_requests_total"+series+"\n") {
-			t.Errorf("there is no sightglass_http_requests_total%s in the metrics", series)
+			t.Errorf("got no series sightglass_http_requests_total%s", series)
 		}
 	}
 }

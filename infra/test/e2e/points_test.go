@@ -18,7 +18,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// pointsOf reads an answer of /api/v1/points.
+// pointsOf decodes a response of /api/v1/points.
 func pointsOf(t *testing.T, body []byte) []contract.PointAmount {
 	t.Helper()
 	text := strings.TrimSuffix(strings.TrimPrefix(string(body), `{"points":`), "}")
@@ -29,9 +29,9 @@ func pointsOf(t *testing.T, body []byte) []contract.PointAmount {
 	return points
 }
 
-// TestAmountsAreWhatWasPaid: by the whole way, the points are the snapshot's, and each amount is that of an output.
-func TestAmountsAreWhatWasPaid(t *testing.T) {
-	w := start(t, 2)
+// TestPoints_AmountsMatchOutputs: end to end, the points are the snapshot's, and each amount is that of an output.
+func TestPoints_AmountsMatchOutputs(t *testing.T) {
+	env := start(t, 2)
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -42,9 +42,9 @@ func TestAmountsAreWhatWasPaid(t *testing.T) {
 			paid[out.Value] = true
 		}
 	}
-	for _, e := range w.edges {
+	for _, e := range env.edges {
 		var points []contract.PointAmount
-		programs.Until(t, "the points of the snapshot", func() bool { // the block is over, so they soon stay what they are
+		programs.Until(t, "the points of the snapshot", func() bool { // the replay has ended, so the points soon stay the same
 			points = pointsOf(t, ask(t, "GET", e, "/api/v1/points", nil).body)
 			_, body := get(t, e, "/api/v1/snapshot")
 			s, err := contract.DecodeSnapshot(body)
@@ -53,20 +53,20 @@ func TestAmountsAreWhatWasPaid(t *testing.T) {
 			})
 		})
 		if len(points) != contract.MaxTransactions {
-			t.Errorf("%d points", len(points))
+			t.Errorf("got %d points, want more", len(points))
 		}
 		for _, p := range points {
 			if !isPaid(paid, p) {
-				t.Fatalf("no output is worth %v USD at %v", p.Amount, p.Price)
+				t.Fatalf("got a point of %v USD at %v, want one that an output pays", p.Amount, p.Price)
 			}
 		}
 	}
-	if ttl := w.redis.Client().TTL(t.Context(), contract.KeyPoints).Val(); ttl <= 0 {
-		t.Errorf("the points of an ingester that is gone stay for ever: their TTL is %v", ttl)
+	if ttl := env.redis.Client().TTL(t.Context(), contract.KeyPoints).Val(); ttl <= 0 {
+		t.Errorf("got TTL %v of the points, want one that expires after the ingester's end", ttl)
 	}
 }
 
-// isPaid reports whether an output has the worth that a point tells, as far as cents do: they leave some satoshi open.
+// isPaid reports whether an output has a point's value. Prices are rounded to cents, which leaves a range of satoshi.
 func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	least, most := 1e8*p.Amount/(p.Price+0.005), 1e8*p.Amount/(p.Price-0.005)
 	for satoshi := int64(math.Floor(least)); satoshi <= int64(math.Ceil(most)); satoshi++ {
@@ -77,7 +77,7 @@ func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	return false
 }
 
-// storePoints puts n points into Redis, a quarter of a second apart, of 1, 2, ... dollars.
+// storePoints writes n points to Redis, a quarter of a second apart, of 1, 2, ... dollars.
 func storePoints(t *testing.T, client *redis.Client, n int) {
 	t.Helper()
 	points := make([]contract.PointAmount, n)
@@ -89,7 +89,7 @@ func storePoints(t *testing.T, client *redis.Client, n int) {
 	}
 }
 
-func TestPointsQueries(t *testing.T) {
+func TestAPI_PointsQueries(t *testing.T) {
 	server := redistest.Start(t)
 	storePoints(t, server.Client(), 6) // seconds 0, 0.25, ... 1.25
 	e := edgeWith(t, server, unchanged)
@@ -109,10 +109,10 @@ func TestPointsQueries(t *testing.T) {
 				amounts = append(amounts, p.Amount)
 			}
 			if got.StatusCode != http.StatusOK || !slices.Equal(amounts, want) {
-				t.Errorf("%s, amounts %v, want %v", got.Status, amounts, want)
+				t.Errorf("got %s with amounts %v, want %v", got.Status, amounts, want)
 			}
 			if caching := got.Header.Get("Cache-Control"); caching != "public, max-age=1" {
-				t.Errorf("Cache-Control: %s", caching)
+				t.Errorf("got Cache-Control %s, want public, max-age=1", caching)
 			}
 		})
 	}
@@ -120,35 +120,35 @@ func TestPointsQueries(t *testing.T) {
 		t.Run(query, func(t *testing.T) {
 			got := ask(t, "GET", e, "/api/v1/points?"+query, nil)
 			if message := expectError(t, got, http.StatusBadRequest); !strings.HasPrefix(message, "since ") {
-				t.Errorf("it says %q, want it to name since", message)
+				t.Errorf("got the message %q, want one that names since", message)
 			}
 		})
 	}
 }
 
-// TestPointsCache_KeepsTheLastGoodPoints while Redis has none that can be read, or is away.
-func TestPointsCache_KeepsTheLastGoodPoints(t *testing.T) {
+// TestPointsCache_KeepsLastValidPoints: Redis has unreadable points, or is down.
+func TestPointsCache_KeepsLastValidPoints(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	get, reg := newAPI(t, server)
 	pointsIn := func() int {
 		status, body := get("/points")
 		if status != http.StatusOK {
-			t.Fatalf("got %d", status)
+			t.Fatalf("got status %d, want 200", status)
 		}
 		return strings.Count(body, "[") - 1
 	}
 	untilFailures := func(n float64, why string) {
 		t.Helper()
-		programs.Until(t, "a fetch that fails for "+why, func() bool {
+		programs.Until(t, "a failed fetch because of "+why, func() bool {
 			if got := pointsIn(); got != 3 {
-				t.Fatalf("%s: got %d points, want the last good 3", why, got)
+				t.Fatalf("%s: got %d points, want the last valid 3", why, got)
 			}
 			return value(t, reg, "sightglass_cache_failures_total") >= n
 		})
 	}
 	if n := pointsIn(); n != 0 {
-		t.Errorf("without a key: got %d points", n)
+		t.Errorf("without a key: got %d points, want none", n)
 	}
 	storePoints(t, client, 3)
 	programs.Until(t, "three points", func() bool { return pointsIn() == 3 })
@@ -160,12 +160,12 @@ func TestPointsCache_KeepsTheLastGoodPoints(t *testing.T) {
 	untilFailures(2, "a dead redis")
 	unknown, _ := newAPI(t, server)
 	if status, _ := unknown("/points"); status != http.StatusServiceUnavailable {
-		t.Errorf("an edge that knows nothing answers %d", status)
+		t.Errorf("an edge without points: got status %d, want 503", status)
 	}
 }
 
-// TestPointsThatRedisRefusesCostNoSnapshot: its user may not write their key.
-func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
+// TestPoints_RejectedWriteDoesNotAffectSnapshots: the ingester's user may not write the points' key.
+func TestPoints_RejectedWriteDoesNotAffectSnapshots(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
 	set := func(rights string) {
@@ -186,12 +186,12 @@ func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
 			Snapshot: contract.Snapshot{Status: contract.Warming}, Points: []contract.PointAmount{{Timestamp: 1, Price: 2, Amount: float64(seq)}},
 		})
 	}
-	programs.Until(t, "the refusal", func() bool {
+	programs.Until(t, "a rejected write", func() bool {
 		put(1)
 		return value(t, reg, "sightglass_publish_points_failures_total") > 0
 	})
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 || latest(t, server) == nil {
-		t.Errorf("%v snapshots failed", n)
+		t.Errorf("got %v failed snapshots, want none and a snapshot in redis", n)
 	}
 	set("~" + contract.KeyPoints)
 	put(2)
@@ -200,6 +200,6 @@ func TestPointsThatRedisRefusesCostNoSnapshot(t *testing.T) {
 	tick(p) // without points
 	programs.Until(t, "the next snapshot", func() bool { return latest(t, server).NewerThan(before) })
 	if got := client.Get(t.Context(), contract.KeyPoints).Val(); got != "[[1.000,2.00,2]]" {
-		t.Errorf("then they are %s", got)
+		t.Errorf("got points %s after a tick without points, want the same", got)
 	}
 }

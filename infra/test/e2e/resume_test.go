@@ -48,9 +48,9 @@ func ingest(t *testing.T, zmq, redisURL string, log *slog.Logger, near float64) 
 	return stop
 }
 
-// TestARestartResumes: neither ingester hears of a transaction, and both have the price of the one before.
-func TestARestartResumes(t *testing.T) {
-	server, log, zmq := redistest.Start(t), quiet(t), "tcp://"+programs.FreeAddr(t) // nobody publishes there
+// TestIngester_ResumesFromState: two ingesters in turn receive no transaction and have the price of the previous one.
+func TestIngester_ResumesFromState(t *testing.T) {
+	server, log, zmq := redistest.Start(t), quiet(t), "tcp://"+programs.FreeAddr(t) // no node publishes there
 	client, state := server.Client(), stateOfTheBlock(t)
 	if err := client.Set(t.Context(), contract.KeyEngine, state, 0).Err(); err != nil {
 		t.Fatal(err)
@@ -58,22 +58,22 @@ func TestARestartResumes(t *testing.T) {
 	epoch := contract.Epoch("1")
 	for range 2 {
 		stop := ingest(t, zmq, server.URL(), log, 0)
-		programs.Until(t, "a snapshot of its own", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
+		programs.Until(t, "a snapshot of the restarted ingester", func() bool { s := latest(t, server); return s != nil && s.Epoch.After(epoch) })
 		s := latest(t, server)
 		epoch = s.Epoch
 		if s.Status != contract.Live || math.Abs(s.Price/testblock.Price574200-1) > 0.01 {
-			t.Errorf("resumed at %v (%s, confidence %v)", s.Price, s.Status, s.Confidence)
+			t.Errorf("got price %v (%s, confidence %v), want that of the state", s.Price, s.Status, s.Confidence)
 		}
 		if err := client.Del(t.Context(), contract.KeyEngine).Err(); err != nil {
 			t.Fatal(err)
 		}
-		programs.Until(t, "it to keep a state of its own", func() bool { return client.Exists(t.Context(), contract.KeyEngine).Val() == 1 })
+		programs.Until(t, "the restarted ingester to store a state", func() bool { return client.Exists(t.Context(), contract.KeyEngine).Val() == 1 })
 		stop()
 	}
 }
 
-// TestAClockSetBackEndsNoReign: the snapshots in Redis are of an epoch far ahead of the clock, and still are replaced.
-func TestAClockSetBackEndsNoReign(t *testing.T) {
+// TestLeader_EpochRisesAfterClockIsSetBack: the snapshot in Redis has an epoch far ahead of the clock, and is replaced.
+func TestLeader_EpochRisesAfterClockIsSetBack(t *testing.T) {
 	server := redistest.Start(t)
 	const ahead = "9999999999999"
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode(ahead, 10), 0).Err(); err != nil {
@@ -82,11 +82,11 @@ func TestAClockSetBackEndsNoReign(t *testing.T) {
 	_, frames, _ := follow(t, server.URL())
 	expectSeq(t, frames, ahead, 10)
 	ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), quiet(t), 0)
-	programs.Until(t, "an edge to accept the new leader's", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
+	programs.Until(t, "an edge to accept the new leader's snapshot", func() bool { return (<-frames).Snapshot.Epoch.After(ahead) })
 }
 
-// TestAHintBeatsTheState: an operator who knows better gets away from a wrong state.
-func TestAHintBeatsTheState(t *testing.T) {
+// TestIngester_PriceHintOverridesState: an operator corrects a wrong state by --price-hint.
+func TestIngester_PriceHintOverridesState(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyEngine, stateOfTheBlock(t), 0).Err(); err != nil {
 		t.Fatal(err)
@@ -94,11 +94,11 @@ func TestAHintBeatsTheState(t *testing.T) {
 	ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), quiet(t), 9000)
 	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
 	if s := latest(t, server); s.Price != 0 || s.Status != contract.Warming {
-		t.Errorf("it starts at %v (%s), want no price before the first transaction", s.Price, s.Status)
+		t.Errorf("got price %v (%s) at the start, want no price before the first transaction", s.Price, s.Status)
 	}
 }
 
-// stateOfTheBlock is what an ingester keeps that saw the block two minutes ago.
+// stateOfTheBlock returns the state of an ingester that received the block two minutes ago.
 func stateOfTheBlock(t *testing.T) []byte {
 	t.Helper()
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
@@ -118,20 +118,20 @@ func stateOfTheBlock(t *testing.T) []byte {
 	return engine.State()
 }
 
-// TestAStateThatCannotBeUsedIsRefused: the ingester says why, and starts cold.
-func TestAStateThatCannotBeUsedIsRefused(t *testing.T) {
+// TestIngester_RejectsUnusableState: the ingester logs the cause and starts cold.
+func TestIngester_RejectsUnusableState(t *testing.T) {
 	server := redistest.Start(t)
 	if err := server.Client().Set(t.Context(), contract.KeyEngine, "something else", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	var said bytes.Buffer
-	stop := ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&said, nil)), 0)
+	var logged bytes.Buffer
+	stop := ingest(t, "tcp://"+programs.FreeAddr(t), server.URL(), slog.New(slog.NewTextHandler(&logged, nil)), 0)
 	programs.Until(t, "a snapshot", func() bool { return latest(t, server) != nil })
 	if s := latest(t, server); s.Status != contract.Warming || s.Price != 0 {
 		t.Errorf("got %+v, want no price", s)
 	}
 	stop()
-	if !strings.Contains(said.String(), "is unusable; starting cold") {
-		t.Errorf("it does not say that it starts cold:\n%s", said.String())
+	if !strings.Contains(logged.String(), "is unusable; starting cold") {
+		t.Errorf("got log without the cold start:\n%s", logged.String())
 	}
 }

@@ -24,13 +24,13 @@ import (
 	"sightglass/infra/test/internal/wstest"
 )
 
-// A document is an OpenAPI or AsyncAPI document, with its schemas to hold values against.
+// A document is an OpenAPI or AsyncAPI document, with its schemas to validate values.
 type document struct {
 	root    any
 	schemas *jsonschema.Compiler
 }
 
-// readDocument checks that every reference in the document leads somewhere.
+// readDocument checks that every reference in the document resolves.
 func readDocument(t *testing.T, text []byte, draft *jsonschema.Draft, change func(root any)) *document {
 	t.Helper()
 	root, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
@@ -66,7 +66,8 @@ func walk(value any, visit func(map[string]any)) {
 	}
 }
 
-// at gives what a reference within the document points to, and where that is: it may be a reference itself.
+// at resolves a reference within the document and returns the node and its pointer. The target may be a reference
+// itself.
 func (d *document) at(t *testing.T, ref string) (node map[string]any, pointer string) {
 	t.Helper()
 	found := d.root
@@ -74,7 +75,7 @@ func (d *document) at(t *testing.T, ref string) (node map[string]any, pointer st
 		token = strings.NewReplacer("~1", "/", "~0", "~").Replace(token)
 		within, _ := found.(map[string]any)
 		if found = within[token]; found == nil {
-			t.Fatalf("%s leads nowhere: there is no %s", ref, token)
+			t.Fatalf("got an unresolved reference %s: no %s", ref, token)
 		}
 	}
 	node, _ = found.(map[string]any)
@@ -84,7 +85,7 @@ func (d *document) at(t *testing.T, ref string) (node map[string]any, pointer st
 	return node, ref
 }
 
-// valid holds a value against the schema at a pointer.
+// valid validates a value against the schema at a pointer.
 func (d *document) valid(t *testing.T, pointer string, value any) error {
 	t.Helper()
 	schema, err := d.schemas.Compile("document.json" + pointer)
@@ -103,7 +104,7 @@ func parse(t *testing.T, data []byte) any {
 	return value
 }
 
-// strictly makes a key that no schema has an error. The document as it is allows them, for what comes later.
+// strictly makes unknown keys an error. The document allows them, for later additions.
 func strictly(root any) {
 	walk(root, func(node map[string]any) {
 		if _, ok := node["properties"].(map[string]any); ok {
@@ -112,9 +113,9 @@ func strictly(root any) {
 	})
 }
 
-func asItIs(any) {}
+func unchangedDocument(any) {}
 
-func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
+func TestOpenAPI_MatchesResponses(t *testing.T) {
 	doc := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, strictly)
 	server := redistest.Start(t)
 	live, empty, cut := start(t, 1).edges[0], edgeWith(t, server, unchanged), edgeWith(t, deadServer(t), unchanged)
@@ -141,13 +142,13 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		{e: live, path: "/ws/mempool", header: keyless, want: "400"},
 		{e: live, path: "/ws/mempool", want: "426"},
 		{e: live, path: "/ws/mempool", header: withOrigin(handshake, "https://elsewhere.example"), want: "403"},
-		{e: spent(t, server), path: "/ws/mempool", header: handshake, want: "429"},
+		{e: atHandshakeLimit(t, server), path: "/ws/mempool", header: handshake, want: "429"},
 		{e: draining(t, server), path: "/ws/mempool", header: handshake, want: "503"},
 		{e: live, path: "/api/v1/stream", want: "200"},
 		{e: live, path: "/api/v1/stream", asked: "/api/v1/stream?form=delta", want: "200"},
 		{e: live, path: "/api/v1/stream", asked: "/api/v1/stream?form=short", want: "400"},
 		{e: live, path: "/api/v1/stream", header: withOrigin(http.Header{}, "https://elsewhere.example"), want: "403"},
-		{e: spent(t, server), path: "/api/v1/stream", want: "429"},
+		{e: atHandshakeLimit(t, server), path: "/api/v1/stream", want: "429"},
 		{e: draining(t, server), path: "/api/v1/stream", want: "503"},
 		{e: live, path: "/health", want: "200"},
 		{e: empty, path: "/health", want: "200"},
@@ -196,7 +197,7 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 		t.Run(c.method+" "+c.asked+" "+c.want, func(t *testing.T) {
 			got := ask(t, c.method, c.e, c.asked, c.header)
 			if status := fmt.Sprint(got.StatusCode); status != c.want {
-				t.Fatalf("answered with %s, want %s: %.200s", status, c.want, got.body)
+				t.Fatalf("got status %s, want %s: %.200s", status, c.want, got.body)
 			}
 			where := "#/paths/" + strings.ReplaceAll(c.path, "/", "~1") + "/" + strings.ToLower(c.method) + "/responses/" + c.want
 			seen[where] = true
@@ -208,7 +209,7 @@ func TestOpenAPIIsWhatEdgesAnswer(t *testing.T) {
 	}
 	for _, where := range doc.responses() {
 		if !seen[where] {
-			t.Errorf("nothing here is answered as %s says", where)
+			t.Errorf("got no response for %s, want one", where)
 		}
 	}
 }
@@ -227,24 +228,24 @@ func withOrigin(header http.Header, origin string) http.Header {
 	return header
 }
 
-// spent is an edge with which our address has made all handshakes that it may.
-func spent(t *testing.T, server *redistest.Server) *edge.Edge {
+// atHandshakeLimit is an edge whose handshake limit the test's address has used up.
+func atHandshakeLimit(t *testing.T, server *redistest.Server) *edge.Edge {
 	t.Helper()
 	e := edgeWith(t, server, func(o *edge.Options) { o.HandshakesPerMinute = 1 })
 	if got := ask(t, "GET", e, "/ws/mempool", handshake); got.StatusCode != http.StatusSwitchingProtocols {
-		t.Fatalf("the first handshake is answered %d", got.StatusCode)
+		t.Fatalf("the first handshake: got status %d, want 101", got.StatusCode)
 	}
 	return e
 }
 
-// deadServer is where no Redis answers.
+// deadServer is a stopped Redis.
 func deadServer(t *testing.T) *redistest.Server {
 	server := redistest.Start(t)
 	server.Kill()
 	return server
 }
 
-// draining is an edge that was told to stop, and waits for a client that does not leave before the test's end.
+// draining is an edge that drains and waits for a client that stays until the test's end.
 func draining(t *testing.T, server *redistest.Server) *edge.Edge {
 	t.Helper()
 	o := edge.Defaults()
@@ -263,7 +264,7 @@ func draining(t *testing.T, server *redistest.Server) *edge.Edge {
 			t.Error(err)
 		}
 	})
-	programs.Until(t, "the client to be in", func() bool { return e.Clients() == 1 })
+	programs.Until(t, "the client to join", func() bool { return e.Clients() == 1 })
 	stop()
 	programs.Until(t, "the edge to drain", func() bool {
 		return strings.Contains(string(ask(t, "GET", e, "/readyz", nil).body), "draining")
@@ -271,7 +272,7 @@ func draining(t *testing.T, server *redistest.Server) *edge.Edge {
 	return e
 }
 
-// checkResponse holds an answer's headers, content type and body against the response at a pointer.
+// checkResponse validates a response's headers, content type and body against the response at a pointer.
 func (d *document) checkResponse(t *testing.T, where string, got response) {
 	t.Helper()
 	node, where := d.at(t, where)
@@ -280,17 +281,17 @@ func (d *document) checkResponse(t *testing.T, where string, got response) {
 		header, at := d.at(t, where+"/headers/"+name)
 		value, there := got.Header[http.CanonicalHeaderKey(name)]
 		if !there && header["required"] == true {
-			t.Errorf("no header %s", name)
+			t.Errorf("got no header %s", name)
 		}
 		if there {
 			if err := d.valid(t, at+"/schema", strings.Join(value, ", ")); err != nil {
-				t.Errorf("header %s: %v", name, err)
+				t.Errorf("header %s: got %v, want it valid", name, err)
 			}
 		}
 	}
 	contents, _ := node["content"].(map[string]any)
 	if len(contents) == 0 && len(got.body) > 0 {
-		t.Errorf("a body where none belongs: %.200q", got.body)
+		t.Errorf("got body %.200q, want none", got.body)
 	}
 	for kind, content := range contents {
 		d.checkBody(t, where+"/content/"+strings.ReplaceAll(kind, "/", "~1"), kind, content.(map[string]any), got)
@@ -300,7 +301,7 @@ func (d *document) checkResponse(t *testing.T, where string, got response) {
 func (d *document) checkBody(t *testing.T, where, kind string, content map[string]any, got response) {
 	t.Helper()
 	if real := got.Header.Get("Content-Type"); kind != "*/*" && kind != strings.Split(real, ";")[0] {
-		t.Errorf("it comes as %s, want %s", real, kind)
+		t.Errorf("got Content-Type %s, want %s", real, kind)
 	}
 	if content["schema"] == nil {
 		return
@@ -310,27 +311,27 @@ func (d *document) checkBody(t *testing.T, where, kind string, content map[strin
 		value = parse(t, got.body)
 	}
 	if err := d.valid(t, where+"/schema", value); err != nil {
-		t.Errorf("%v\n%.500s", err, got.body)
+		t.Errorf("got %v, want a valid body:\n%.500s", err, got.body)
 	}
 }
 
-// sameHead checks that HEAD answers as GET does, without a body.
+// sameHead checks that the response to HEAD equals that to GET, without a body.
 func sameHead(t *testing.T, get, head response) {
 	t.Helper()
 	if head.StatusCode != get.StatusCode || len(head.body) > 0 {
-		t.Errorf("HEAD is answered with %s and %d bytes", head.Status, len(head.body))
+		t.Errorf("HEAD: got %s with %d bytes, want GET's status and no body", head.Status, len(head.body))
 	}
 	for _, name := range []string{"Content-Type", "Cache-Control", "Retry-After", "Vary", "Content-Security-Policy"} {
 		if h, g := head.Header.Get(name), get.Header.Get(name); h != g {
-			t.Errorf("HEAD says %s: %q, GET %q", name, h, g)
+			t.Errorf("HEAD: got %s %q, want GET's %q", name, h, g)
 		}
 	}
 	if head.Header.Get("ETag") == "" && get.Header.Get("ETag") != "" {
-		t.Error("HEAD gives no ETag")
+		t.Error("HEAD: got no ETag, want GET's")
 	}
 }
 
-// responses are the pointers to all that an OpenAPI document describes.
+// responses returns the pointers to all responses of an OpenAPI document.
 func (d *document) responses() (all []string) {
 	for path, item := range d.root.(map[string]any)["paths"].(map[string]any) {
 		for method, operation := range item.(map[string]any) {
@@ -343,20 +344,20 @@ func (d *document) responses() (all []string) {
 	return all
 }
 
-// TestTheDocumentsAgree: what both describe is the same, so a snapshot is one thing.
-func TestTheDocumentsAgree(t *testing.T) {
-	open := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, asItIs)
-	async := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
+// TestOpenAPI_SchemasMatchAsyncAPI: schemas in both documents are equal.
+func TestOpenAPI_SchemasMatchAsyncAPI(t *testing.T) {
+	open := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, unchangedDocument)
+	async := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, unchangedDocument)
 	for _, name := range []string{"Snapshot", "Point", "Stats", "Status", "USD", "Confidence", "Time"} {
 		one, _ := open.at(t, "#/components/schemas/"+name)
 		other, _ := async.at(t, "#/components/schemas/"+name)
 		if !reflect.DeepEqual(one, other) {
-			t.Errorf("%s is not the same in openapi.json and in asyncapi.json", name)
+			t.Errorf("%s: got different schemas in openapi.json and asyncapi.json, want equal ones", name)
 		}
 	}
 }
 
-func TestTheGoldenFilesAreAsDescribed(t *testing.T) {
+func TestOpenAPI_DescribesGoldenFiles(t *testing.T) {
 	doc := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, strictly)
 	for schema, path := range map[string]string{
 		"Snapshot": "contract/testdata/snapshot.json", "HistoryPoint": "contract/testdata/entry.json",
@@ -365,13 +366,13 @@ func TestTheGoldenFilesAreAsDescribed(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	points := fmt.Appendf(nil, `{"points":%s}`, golden(t, "contract/testdata/points.json")) // as edges hand them on
+	points := fmt.Appendf(nil, `{"points":%s}`, golden(t, "contract/testdata/points.json")) // as edges serve them
 	if err := doc.valid(t, "#/components/schemas/Points", parse(t, points)); err != nil {
 		t.Error(err)
 	}
 }
 
-// golden is a file of the contract, by its place in shared.
+// golden reads a file of the contract, by its path in shared.
 func golden(t *testing.T, path string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("..", "..", "..", "shared", filepath.FromSlash(path)))
@@ -381,35 +382,35 @@ func golden(t *testing.T, path string) []byte {
 	return data
 }
 
-// TestAsyncAPIExamples: each example is as its message's schema says, and a broken one is not.
-func TestAsyncAPIExamples(t *testing.T) {
-	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
+// TestAsyncAPI_ExamplesMatchSchemas: each example is valid by its message's schema, and a damaged one is not.
+func TestAsyncAPI_ExamplesMatchSchemas(t *testing.T) {
+	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, unchangedDocument)
 	messages, _ := doc.at(t, "#/components/messages")
 	for name, message := range messages {
 		where := "#/components/messages/" + name + "/payload"
 		for _, example := range message.(map[string]any)["examples"].([]any) {
 			payload := example.(map[string]any)["payload"].(map[string]any)
 			if err := doc.valid(t, where, payload); err != nil {
-				t.Errorf("%s: %v", name, err)
+				t.Errorf("%s: got %v, want a valid example", name, err)
 			}
 			for key := range payload {
 				if name == "ping" || name == "pong" {
 					key = "type"
 				}
 				if value := payload[key]; doc.valid(t, where, without(payload, key)) == nil {
-					t.Errorf("%s: %s may be missing, although it always is %v", name, key, value)
+					t.Errorf("%s: got %s as optional, want it required, as it is always %v", name, key, value)
 				}
 			}
 		}
 	}
 	for name, bad := range map[string]struct{ message, old, new string }{
-		"a delta called keyframe":  {"delta", `"type":"delta"`, `"type":"keyframe"`},
-		"a delta with objects":     {"delta", `"add":[[`, `"add":[{},[`},
-		"a delta with three":       {"delta", `"add":[[`, `"add":[[1,2,3],[`},
-		"a delta that drops less":  {"delta", `"drop":1`, `"drop":-1`},
-		"a keyframe without type":  {"keyframe", `"type":"keyframe"`, `"kind":"keyframe"`},
-		"a snapshot of text":       {"snapshot", `"price":5313.57`, `"price":"5313.57"`},
-		"a snapshot with a status": {"snapshot", `"live"`, `"excellent"`},
+		"a delta called keyframe":      {"delta", `"type":"delta"`, `"type":"keyframe"`},
+		"a delta with objects":         {"delta", `"add":[[`, `"add":[{},[`},
+		"a delta with triples":         {"delta", `"add":[[`, `"add":[[1,2,3],[`},
+		"a delta with a negative drop": {"delta", `"drop":1`, `"drop":-1`},
+		"a keyframe without type":      {"keyframe", `"type":"keyframe"`, `"kind":"keyframe"`},
+		"a snapshot of text":           {"snapshot", `"price":5313.57`, `"price":"5313.57"`},
+		"a snapshot with a status":     {"snapshot", `"live"`, `"excellent"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			good := messages[bad.message].(map[string]any)["examples"].([]any)[0].(map[string]any)["payload"]
@@ -419,10 +420,10 @@ func TestAsyncAPIExamples(t *testing.T) {
 			}
 			changed := strings.Replace(string(text), bad.old, bad.new, 1)
 			if changed == string(text) {
-				t.Fatalf("the case changes nothing: %s is not in %s", bad.old, text)
+				t.Fatalf("got a case that changes nothing, as %s is not in %s", bad.old, text)
 			}
 			if doc.valid(t, "#/components/messages/"+bad.message+"/payload", parse(t, []byte(changed))) == nil {
-				t.Errorf("it is taken for good: %s", changed)
+				t.Errorf("got %s accepted, want it invalid", changed)
 			}
 		})
 	}
@@ -438,16 +439,16 @@ func without(object map[string]any, key string) map[string]any {
 	return rest
 }
 
-// TestAsyncAPIIsWhatTheStreamSends: on the wire, without a subprotocol.
-func TestAsyncAPIIsWhatTheStreamSends(t *testing.T) {
-	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
+// TestAsyncAPI_MatchesPlainStream validates messages on the wire, without a subprotocol.
+func TestAsyncAPI_MatchesPlainStream(t *testing.T) {
+	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, unchangedDocument)
 	channel, _ := doc.at(t, "#/channels/mempool")
 	if channel["address"] != "/ws/mempool" {
-		t.Errorf("the address is %v", channel["address"])
+		t.Errorf("got address %v, want /ws/mempool", channel["address"])
 	}
 	for _, code := range []string{"1001", "1002", "1003", "1007", "1008", "1009", "4008", "4029", "4030"} {
 		if !strings.Contains(channel["description"].(string), "- "+code+":") {
-			t.Errorf("close code %s is not described", code)
+			t.Errorf("got no description of close code %s, want one", code)
 		}
 	}
 	conn := dial(t, start(t, 1).edges[0], source(0))
@@ -472,14 +473,14 @@ func TestAsyncAPIIsWhatTheStreamSends(t *testing.T) {
 			snapshots++
 		}
 		if err := doc.valid(t, "#/components/messages/"+kind+"/payload", message); err != nil {
-			t.Errorf("%v\n%.500s", err, data)
+			t.Errorf("got %v, want a valid message:\n%.500s", err, data)
 		}
 	}
 }
 
-// TestAsyncAPIIsWhatDeltaClientsGet: on the wire, with the subprotocol.
-func TestAsyncAPIIsWhatDeltaClientsGet(t *testing.T) {
-	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, asItIs)
+// TestAsyncAPI_MatchesDeltaStream validates messages on the wire, with the subprotocol.
+func TestAsyncAPI_MatchesDeltaStream(t *testing.T) {
+	doc := readDocument(t, spec.AsyncAPI, jsonschema.Draft7, unchangedDocument)
 	conn := dialDelta(t, start(t, 1).edges[0])
 	for kinds := make(map[string]int); kinds["keyframe"] < 1 || kinds["delta"] < 3; {
 		data, err := wstest.Read(t.Context(), conn)
@@ -490,7 +491,7 @@ func TestAsyncAPIIsWhatDeltaClientsGet(t *testing.T) {
 		kind, _ := message.(map[string]any)["type"].(string)
 		kinds[kind]++
 		if err := doc.valid(t, "#/components/messages/"+kind+"/payload", message); err != nil {
-			t.Errorf("%v\n%.500s", err, data)
+			t.Errorf("got %v, want a valid message:\n%.500s", err, data)
 		}
 	}
 }

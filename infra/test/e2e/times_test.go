@@ -11,8 +11,8 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestTimesOfTheContractInTexts: what documents and scripts say about the contract's times is what package snapshot has.
-func TestTimesOfTheContractInTexts(t *testing.T) {
+// TestDocs_TimesMatchContract: documents and scripts name the times of package contract.
+func TestDocs_TimesMatchContract(t *testing.T) {
 	in := func(d time.Duration, unit time.Duration, name string) string {
 		return fmt.Sprintf("%g %s", float64(d)/float64(unit), name)
 	}
@@ -37,7 +37,7 @@ func TestTimesOfTheContractInTexts(t *testing.T) {
 		}
 		for _, want := range texts {
 			if !strings.Contains(strings.Join(strings.Fields(string(text)), " "), want) {
-				t.Errorf("%s does not say %q", file, want)
+				t.Errorf("%s: got no %q", file, want)
 			}
 		}
 	}

@@ -16,11 +16,11 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// priced runs the command and decodes what it prints.
+// priced runs the command and decodes its output.
 func priced(t *testing.T, stdin string, files ...string) (answers []map[string]any, stderr string, err error) {
 	t.Helper()
-	var out, complaints bytes.Buffer
-	err = (&priceCmd{Format: "json", Files: files}).priceAll(strings.NewReader(stdin), &out, &complaints)
+	var out, stderrText bytes.Buffer
+	err = (&priceCmd{Format: "json", Files: files}).priceAll(strings.NewReader(stdin), &out, &stderrText)
 	for dec := json.NewDecoder(&out); dec.More(); {
 		var a map[string]any
 		if err := dec.Decode(&a); err != nil {
@@ -28,10 +28,10 @@ func priced(t *testing.T, stdin string, files ...string) (answers []map[string]a
 		}
 		answers = append(answers, a)
 	}
-	return answers, complaints.String(), err
+	return answers, stderrText.String(), err
 }
 
-func TestPriceOfRealTransactions(t *testing.T) {
+func TestPrice_RealTransactions(t *testing.T) {
 	for name, c := range map[string]struct {
 		path  func(*testing.T) string
 		truth float64
@@ -45,23 +45,23 @@ func TestPriceOfRealTransactions(t *testing.T) {
 			path := c.path(t)
 			got, _, err := priced(t, "", path)
 			if err != nil || len(got) != 1 {
-				t.Fatalf("%v %v", got, err)
+				t.Fatalf("got %v %v, want one answer", got, err)
 			}
 			a := got[0]
 			if off := math.Abs(a["price"].(float64)/c.truth - 1); off > 0.01 {
-				t.Errorf("price %v is %.1f %% off %v", a["price"], off*100, c.truth)
+				t.Errorf("got price %v, %.1f %% off %v, want it within the tolerance", a["price"], off*100, c.truth)
 			}
 			if a["file"] != path || a["transactions"] != c.count || a["outputs_used"].(float64) < 1000 {
-				t.Errorf("got %v", a)
+				t.Errorf("got %v, want the file, the count and 1000 outputs or more", a)
 			}
 			if !(a["low"].(float64) < a["price"].(float64) && a["price"].(float64) < a["high"].(float64)) {
-				t.Errorf("the price is not inside its interval: %v", a)
+				t.Errorf("got a price outside its interval: %v", a)
 			}
 		})
 	}
 }
 
-func TestPriceJSONKeys(t *testing.T) {
+func TestPrice_JSONKeys(t *testing.T) {
 	got, _, err := priced(t, "", testblock.Path(t, testblock.Block540107))
 	if err != nil {
 		t.Fatal(err)
@@ -72,11 +72,11 @@ func TestPriceJSONKeys(t *testing.T) {
 		keys = append(keys, k)
 	}
 	if slices.Sort(keys); !slices.Equal(keys, want) {
-		t.Errorf("keys %v, want %v", keys, want)
+		t.Errorf("got keys %v, want %v", keys, want)
 	}
 }
 
-func TestABadFileHarmsNoOther(t *testing.T) {
+func TestPrice_BadFileAffectsNoOther(t *testing.T) {
 	bad := filepath.Join(t.TempDir(), "letter.txt")
 	if err := os.WriteFile(bad, []byte("Dear Sir or Madam"), 0o600); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func TestABadFileHarmsNoOther(t *testing.T) {
 	}
 	for _, want := range []string{bad, "byte ", "expected a block"} {
 		if !strings.Contains(stderr, want) {
-			t.Errorf("it says %q, want it to say %q", stderr, want)
+			t.Errorf("got stderr %q, want it to contain %q", stderr, want)
 		}
 	}
 }
@@ -124,12 +124,12 @@ func TestPrice_DamagedFiles(t *testing.T) {
 	for _, path := range paths {
 		place := regexp.MustCompile(regexp.QuoteMeta(path) + `: (line 1 \()?byte [1-9][0-9]*\)?: not a (block|transaction): expected .*; expected a block`)
 		if !place.MatchString(stderr) {
-			t.Errorf("nothing that matches %v in\n%s", place, stderr)
+			t.Errorf("got stderr %s\nwant a match of %v", stderr, place)
 		}
 	}
 }
 
-func TestTooLittleToSeeAPrice(t *testing.T) {
+func TestPrice_TooFewTransactions(t *testing.T) {
 	const genesis = "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000\n"
 	got, _, err := priced(t, genesis, "-")
 	if err != nil || got[0]["price"] != 0.0 || got[0]["confidence"] != 0.0 {

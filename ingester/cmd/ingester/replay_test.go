@@ -11,7 +11,7 @@ import (
 	"sightglass/ingester/testblock"
 )
 
-// parsed gives the command as the command line has it.
+// parsed returns the command for a command line.
 func parsed(t *testing.T, args ...string) *replayCmd {
 	t.Helper()
 	var c replayCmd
@@ -34,7 +34,7 @@ func file(t *testing.T, name, text string) string {
 	return path
 }
 
-func TestReplayTakesWhatTheFilesAre(t *testing.T) {
+func TestReplay_DetectsFileKind(t *testing.T) {
 	life := file(t, "life.jsonl", `{"t":1,"topic":"rawtx","body":"00","seq":1}`)
 	broken := file(t, "broken.jsonl", `{"t":1,"topic":"rawtx"}`)
 	block := testblock.Path(t, testblock.Block540107)
@@ -57,19 +57,19 @@ func TestReplayTakesWhatTheFilesAre(t *testing.T) {
 				if err != nil || play == nil {
 					t.Fatal(err)
 				}
-				if err := play(ended(t)); err != nil { // it closes the socket
+				if err := play(ended(t)); err != nil { // play closes the socket
 					t.Error(err)
 				}
 				return
 			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("got %v, want it to say %q", err, c.want)
+				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
 		})
 	}
 }
 
-// ended gives a context that is over.
+// ended returns a cancelled context.
 func ended(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

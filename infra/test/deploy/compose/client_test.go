@@ -17,12 +17,12 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A follower is a client as other programs have it: shared/client, which reconnects.
+// A follower is a shared/client, which reconnects.
 type follower struct {
-	newest atomic.Pointer[contract.Snapshot] // that was delivered; nil before the first
+	newest atomic.Pointer[contract.Snapshot] // the delivered one; nil before the first
 
 	mu    sync.Mutex
-	ended []websocket.StatusCode // how its connections did
+	ended []websocket.StatusCode // close codes of its connections
 }
 
 // connect runs clients until the test ends.
@@ -38,14 +38,14 @@ func connect(t *testing.T, url string, clients int) []*follower {
 		running.Go(func() {
 			options := client.Options{URL: url, Disconnected: func(reason error, _ time.Duration) { f.disconnected(reason) }}
 			if err := client.Run(ctx, options, f.newest.Store); ctx.Err() == nil {
-				t.Errorf("client %d gave up: %v", i, err)
+				t.Errorf("client %d: got %v from Run, want it to reconnect", i, err)
 			}
 		})
 	}
 	return all
 }
 
-// disconnected notes the end of a connection. An attempt that failed is none: nobody is there now.
+// disconnected records the end of a connection. A failed attempt is none: no edge is running.
 func (f *follower) disconnected(reason error) {
 	if _, failed := errors.AsType[*client.HandshakeError](reason); failed {
 		return
@@ -55,7 +55,7 @@ func (f *follower) disconnected(reason error) {
 	f.ended = append(f.ended, websocket.CloseStatus(reason))
 }
 
-// sees reports whether the newest snapshot has the block's price, and was made after a time.
+// sees reports whether the newest snapshot has the block's price, and is of a later time than after.
 func (f *follower) sees(after time.Time) bool {
 	s := f.newest.Load()
 	return s != nil && s.Status == contract.Live && s.Price > 5200 && s.Price < 5400 && time.UnixMilli(int64(s.Timestamp*1000)).After(after)
@@ -68,8 +68,8 @@ func allSee(clients []*follower, after time.Time) func() bool {
 	}
 }
 
-// toldToGo gives how often connections were ended by an edge that stops (1001), and fails if one ended otherwise.
-func toldToGo(t *testing.T, clients []*follower) (n int) {
+// goingAway returns how many connections a stopping edge has ended (1001), and fails if one ended otherwise.
+func goingAway(t *testing.T, clients []*follower) (n int) {
 	t.Helper()
 	for i, f := range clients {
 		f.mu.Lock()
@@ -78,7 +78,7 @@ func toldToGo(t *testing.T, clients []*follower) (n int) {
 		n += len(ended)
 		for _, code := range ended {
 			if code != websocket.StatusGoingAway {
-				t.Errorf("client %d: its connection was ended with %v, want 1001", i, code)
+				t.Errorf("client %d: got close code %v, want 1001", i, code)
 			}
 		}
 	}

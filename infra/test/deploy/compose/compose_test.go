@@ -17,7 +17,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A deployment is docker-compose.yml, up.
+// A deployment is a running docker-compose.yml.
 type deployment struct {
 	*engine
 	env  string // a file for --env-file
@@ -25,10 +25,11 @@ type deployment struct {
 	addr string // of HAProxy, on this machine
 }
 
-// TestCompose runs docker-compose.yml, on images that it builds, and does with it what an operator does.
-func TestCompose(t *testing.T) {
+// TestCompose_Operations runs docker-compose.yml with images built here, and scales, restarts and upgrades it as an
+// operator does.
+func TestCompose_Operations(t *testing.T) {
 	e := newEngine(t)
-	t.Log("profiles watch and the node are not run here, only read: their images are not built by us")
+	t.Log("profile watch and the node are only parsed, not run: their images are not built here")
 	ensureBases(t, e)
 	d := &deployment{engine: e, env: noSettings(t), name: "sightglass-test-" + strconv.Itoa(os.Getpid()), addr: programs.FreeAddr(t)}
 	// Another subnet than that of an operator's own deployment on the same engine.
@@ -45,24 +46,24 @@ func TestCompose(t *testing.T) {
 	d.compose(t, "up", "-d", "--no-build")
 	d.awaitHealthy(t, map[string]int{"redis": 1, "replay": 1, "ingester": 1, "edge": 3, "haproxy": 1})
 	clients := connect(t, "ws://"+d.addr+"/ws/mempool", 6)
-	programs.Until(t, "a live price for everybody", allSee(clients, time.Now()))
+	programs.Until(t, "a live price for every client", allSee(clients, time.Now()))
 	d.awaitEdges(t, 3)
 	d.checkUpgrade(t, clients)
-	told := toldToGo(t, clients)
+	ended := goingAway(t, clients)
 
 	d.compose(t, "up", "-d", "--no-build", "--scale", "edge=5")
 	d.awaitHealthy(t, map[string]int{"edge": 5})
 	programs.Until(t, "HAProxy to have five servers", func() bool { return d.servers(t) == 5 })
 	clients = append(clients, connect(t, "ws://"+d.addr+"/ws/mempool", 3)...)
 	d.awaitEdges(t, 5)
-	if n := toldToGo(t, clients); n != told {
-		t.Errorf("%d connections ended because edges were added", n-told)
+	if n := goingAway(t, clients); n != ended {
+		t.Errorf("got %d connections ended by added edges, want none", n-ended)
 	}
 
 	for _, id := range d.containers(t) {
 		d.checkContainer(t, id)
 	}
-	d.checkWays(t)
+	d.checkExposure(t)
 	d.checkRedisRestart(t, clients)
 	d.checkTwoIngesters(t, clients)
 	d.checkAllEdgesStop(t, clients)
@@ -74,7 +75,8 @@ func (d *deployment) compose(t *testing.T, args ...string) {
 	d.must(t, "docker-compose", append([]string{"--env-file", d.env, "-p", d.name}, args...)...)
 }
 
-// end takes everything down and sees that nothing is left. What failed is told with what the containers said last.
+// end takes the deployment down and checks that nothing is left. After a failure it logs the end of the containers'
+// logs.
 func (d *deployment) end(t *testing.T) {
 	if t.Failed() {
 		out, _ := d.run(t, "docker-compose", "--env-file", d.env, "-p", d.name, "ps")
@@ -87,7 +89,7 @@ func (d *deployment) end(t *testing.T) {
 	filter := "label=com.docker.compose.project=" + d.name
 	for _, what := range [][]string{{"ps", "-aq"}, {"volume", "ls", "-q"}, {"network", "ls", "-q"}} {
 		if left, err := d.run(t, "docker", append(what, "--filter", filter)...); err != nil || left != "" {
-			t.Errorf("after down -v, docker %s gives %q, error %v", what[0], left, err)
+			t.Errorf("after down -v: docker %s: got %q, error %v, want nothing left", what[0], left, err)
 		}
 	}
 	if _, err := d.run(t, "docker", "rmi", "-f", "sightglass-ingester:test", "sightglass-edge:test"); err != nil {
@@ -95,7 +97,7 @@ func (d *deployment) end(t *testing.T) {
 	}
 }
 
-// containers gives the ids of those that run, of one service or all.
+// containers returns the IDs of the running containers of one service or all.
 func (d *deployment) containers(t *testing.T, service ...string) []string {
 	t.Helper()
 	args := []string{"ps", "-q", "--no-trunc", "--filter", "label=com.docker.compose.project=" + d.name}
@@ -105,25 +107,25 @@ func (d *deployment) containers(t *testing.T, service ...string) []string {
 	return strings.Fields(d.docker(t, args...))
 }
 
-// checkImage checks what an image is, and how large, in millions of bytes.
+// checkImage checks an image's configuration and size in millions of bytes.
 func (d *deployment) checkImage(t *testing.T, image string, most int) {
 	t.Helper()
 	const million = 1_000_000
 	size := float64(d.number(t, "image", "inspect", "-f", "{{.Size}}", image)) / million
-	t.Logf("%s has %.1f MB, of %d at most", image, size, most)
+	t.Logf("%s has %.1f MB, at most %d are allowed", image, size, most)
 	if size > float64(most) {
-		t.Errorf("%s has %.1f MB, want %d at most", image, size, most)
+		t.Errorf("%s: got %.1f MB, want at most %d", image, size, most)
 	}
 	config := d.docker(t, "image", "inspect", "-f", `{{.Config.User}} {{.Config.StopSignal}} {{index .Config.Labels "org.opencontainers.image.version"}} {{.Config.Healthcheck.Test}}`, image)
 	if want := "65532:65532 SIGTERM test [CMD /"; !strings.HasPrefix(config, want) {
 		t.Errorf("%s: got %q, want %q...", image, config, want)
 	}
 	if says := d.docker(t, "run", "--rm", image, "version"); !strings.Contains(says, " test ") {
-		t.Errorf("%s: version says %q, want the version that it was built with", image, says)
+		t.Errorf("%s: got version %q, want that of the build", image, says)
 	}
 }
 
-// awaitHealthy waits until each service has so many containers, and all are healthy.
+// awaitHealthy waits until each service has the wanted number of containers, and all are healthy.
 func (d *deployment) awaitHealthy(t *testing.T, want map[string]int) {
 	t.Helper()
 	for service, n := range want {
@@ -138,13 +140,13 @@ func (d *deployment) awaitHealthy(t *testing.T, want map[string]int) {
 
 var connected = regexp.MustCompile(`"clients_connected":(\d+)`)
 
-// clientsOn asks an edge by the one program in its image.
+// clientsOn returns an edge's clients, by the one program in its image.
 func (d *deployment) clientsOn(t *testing.T, id string) int {
 	t.Helper()
 	says := d.docker(t, "exec", id, "/edge", "health", "--url", "http://127.0.0.1:8080/health")
 	found := connected.FindStringSubmatch(says)
 	if found == nil {
-		t.Fatalf("edge health says %q, want it to have clients_connected", says)
+		t.Fatalf("got %q from edge health, want clients_connected", says)
 	}
 	n, err := strconv.Atoi(found[1])
 	if err != nil {
@@ -153,7 +155,7 @@ func (d *deployment) clientsOn(t *testing.T, id string) int {
 	return n
 }
 
-// awaitEdges waits until so many edges have clients.
+// awaitEdges waits until the wanted number of edges have clients.
 func (d *deployment) awaitEdges(t *testing.T, want int) {
 	t.Helper()
 	programs.Until(t, fmt.Sprintf("clients on %d edges", want), func() bool {
@@ -167,7 +169,7 @@ func (d *deployment) awaitEdges(t *testing.T, want int) {
 	})
 }
 
-// servers is how many edges HAProxy has, by its own account.
+// servers returns the number of edges that HAProxy reports as up.
 func (d *deployment) servers(t *testing.T) int {
 	t.Helper()
 	const ask = `exec 3<>/dev/tcp/127.0.0.1/8404; printf 'GET /;csv HTTP/1.0\r\n\r\n' >&3; cat <&3`
@@ -175,7 +177,7 @@ func (d *deployment) servers(t *testing.T) int {
 	return len(regexp.MustCompile(`(?m)^edges,edge.*,UP,`).FindAllString(figures, -1))
 }
 
-// checkContainer sees that a running process can do no more than it must: by what the kernel says of it.
+// checkContainer checks the restrictions of a running process, as the kernel reports them.
 func (d *deployment) checkContainer(t *testing.T, id string) {
 	t.Helper()
 	name := d.docker(t, "inspect", "-f", "{{.Name}}", id)
@@ -186,7 +188,7 @@ func (d *deployment) checkContainer(t *testing.T, id string) {
 	}
 	for _, want := range []string{`NoNewPrivs:\t1`, `CapEff:\t0+`, `CapPrm:\t0+`, `CapBnd:\t0+`, `Uid:\t[1-9]\d*\t[1-9].*`, `Seccomp:\t2`} {
 		if !regexp.MustCompile(`(?m)^` + want + `$`).Match(status) {
-			t.Errorf("%s: its process has no %s in its status:\n%s", name, want, status)
+			t.Errorf("%s: got no %s in the process's status:\n%s", name, want, status)
 		}
 	}
 	mounts, err := os.ReadFile("/proc/" + pid + "/mounts")
@@ -194,31 +196,31 @@ func (d *deployment) checkContainer(t *testing.T, id string) {
 		t.Fatal(err)
 	}
 	if !regexp.MustCompile(`(?m)^\S+ / \S+ ro[, ]`).Match(mounts) {
-		t.Errorf("%s: its root can be written:\n%s", name, mounts)
+		t.Errorf("%s: got a writable root, want it read-only:\n%s", name, mounts)
 	}
 	if strings.Contains(name, "_edge_") || strings.Contains(name, "-edge-") {
-		return // nothing in it could write
+		return // the image has no program that could write
 	}
 	if _, err := d.run(t, "docker", "exec", "-u", "0", id, "bash", "-c", "echo > /usr/written"); err == nil || !strings.Contains(err.Error(), "Read-only file system") {
-		t.Errorf("%s: writing ends with %v, want a file system that is read-only", name, err)
+		t.Errorf("%s: got %v from writing, want a read-only file system", name, err)
 	}
 }
 
-// checkWays sees that there is no way from outside but to the pages and the stream.
-func (d *deployment) checkWays(t *testing.T) {
+// checkExposure checks that only the pages and the stream are reachable from outside.
+func (d *deployment) checkExposure(t *testing.T) {
 	t.Helper()
 	for _, id := range d.containers(t) {
 		ports := d.docker(t, "inspect", "-f", "{{.Name}} {{range $p, $to := .NetworkSettings.Ports}}{{range $to}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}", id)
 		name, published, _ := strings.Cut(ports, " ")
 		if haproxy := strings.Contains(name, "haproxy"); haproxy != (published == d.addr) || !haproxy && published != "" {
-			t.Errorf("%s publishes %q; only HAProxy is to publish, and only %s", name, published, d.addr)
+			t.Errorf("%s: got published ports %q, want only HAProxy's %s", name, published, d.addr)
 		}
 	}
 	haproxy := d.containers(t, "haproxy")[0]
-	d.docker(t, "exec", haproxy, "bash", "-c", "exec 3<>/dev/tcp/edge/8080") // so that what follows fails for its own reasons
+	d.docker(t, "exec", haproxy, "bash", "-c", "exec 3<>/dev/tcp/edge/8080") // so that the next command fails for its own reason
 	redis := d.docker(t, "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", d.containers(t, "redis")[0])
 	if _, err := d.run(t, "docker", "exec", haproxy, "timeout", "2", "bash", "-c", "exec 3<>/dev/tcp/"+redis+"/6379"); err == nil {
-		t.Error("HAProxy, which faces the outside, reaches Redis")
+		t.Error("got a connection from HAProxy to Redis, want none")
 	}
 	for path, want := range map[string]int{"/": 200, "/readyz": 200, "/metrics": 404, "/debug/pprof/": 404} {
 		answer, err := http.Get("http://" + d.addr + path)
@@ -227,22 +229,22 @@ func (d *deployment) checkWays(t *testing.T) {
 		}
 		answer.Body.Close()
 		if answer.StatusCode != want {
-			t.Errorf("%s from outside: %d, want %d", path, answer.StatusCode, want)
+			t.Errorf("%s from outside: got %d, want %d", path, answer.StatusCode, want)
 		}
 	}
 }
 
-// checkRedisRestart sees that everything goes on with Redis, and that nobody was sent away meanwhile.
+// checkRedisRestart checks that the stream continues after a restart of Redis, and that no client is disconnected.
 func (d *deployment) checkRedisRestart(t *testing.T, clients []*follower) {
 	t.Helper()
-	before, told := d.historyLen(t), toldToGo(t, clients)
+	before, ended := d.historyLen(t), goingAway(t, clients)
 	d.compose(t, "restart", "redis")
-	programs.Until(t, "a price after Redis was away", allSee(clients, time.Now()))
+	programs.Until(t, "a price after the restart of Redis", allSee(clients, time.Now()))
 	if after := d.historyLen(t); before == 0 || after < before {
-		t.Errorf("the history had %d points before Redis restarted and %d after", before, after)
+		t.Errorf("got history points %d before the restart and %d after, want none lost", before, after)
 	}
-	if n := toldToGo(t, clients); n != told {
-		t.Errorf("%d connections ended with Redis", n-told)
+	if n := goingAway(t, clients); n != ended {
+		t.Errorf("got %d connections ended by the restart, want none", n-ended)
 	}
 }
 
@@ -252,63 +254,63 @@ func (d *deployment) historyLen(t *testing.T) int {
 		"zcard", contract.KeyHistory)
 }
 
-// checkUpgrade does what docs/docker.md says: new edges beside the old ones, which then stop one after another. Their
-// clients are told, and go on elsewhere.
+// checkUpgrade follows docs/docker.md: new edges start beside the old ones, which then stop one after another. Their
+// clients get 1001 and reconnect.
 func (d *deployment) checkUpgrade(t *testing.T, clients []*follower) {
 	t.Helper()
 	old := d.containers(t, "edge")
 	d.compose(t, "up", "-d", "--no-build", "--no-deps", "--no-recreate", "--scale", "edge="+strconv.Itoa(2*len(old)), "edge")
 	d.awaitHealthy(t, map[string]int{"edge": 2 * len(old)})
 	for _, id := range old {
-		moved, before := d.clientsOn(t, id), toldToGo(t, clients)
+		moved, ended := d.clientsOn(t, id), goingAway(t, clients)
 		d.docker(t, "stop", id)
 		d.checkEnded(t, id)
 		d.docker(t, "rm", id)
-		programs.Until(t, "a price for everybody, one edge later", allSee(clients, time.Now()))
-		if n := toldToGo(t, clients) - before; n != moved || moved == 0 {
-			t.Errorf("%d connections ended with an edge that had %d", n, moved)
+		programs.Until(t, "a price for every client after one edge's end", allSee(clients, time.Now()))
+		if n := goingAway(t, clients) - ended; n != moved || moved == 0 {
+			t.Errorf("got %d connections ended with an edge that had %d, want the same", n, moved)
 		}
 	}
 	upgraded := d.containers(t, "edge")
 	d.compose(t, "up", "-d", "--no-build")
 	if now := d.containers(t, "edge"); len(now) != len(old) || !slices.Equal(now, upgraded) {
-		t.Errorf("after the upgrade the edges are %v, want %v", now, upgraded)
+		t.Errorf("got edges %v after the upgrade, want %v", now, upgraded)
 	}
 }
 
-// checkTwoIngesters: the one that was there first stops, and prices go on.
+// checkTwoIngesters: the first ingester stops, and the second one is elected.
 func (d *deployment) checkTwoIngesters(t *testing.T, clients []*follower) {
 	t.Helper()
-	first, told := d.containers(t, "ingester")[0], toldToGo(t, clients)
+	first, ended := d.containers(t, "ingester")[0], goingAway(t, clients)
 	d.compose(t, "up", "-d", "--no-build", "--no-deps", "--no-recreate", "--scale", "ingester=2", "ingester")
 	d.awaitHealthy(t, map[string]int{"ingester": 2})
 	d.docker(t, "stop", first)
 	d.checkEnded(t, first)
 	programs.Until(t, "a price from the second ingester", allSee(clients, time.Now()))
-	if n := toldToGo(t, clients); n != told {
-		t.Errorf("%d connections ended with an ingester", n-told)
+	if n := goingAway(t, clients); n != ended {
+		t.Errorf("got %d connections ended with an ingester, want none", n-ended)
 	}
 }
 
-// checkAllEdgesStop: an upgrade that nobody should do like this, and that clients survive.
+// checkAllEdgesStop: all edges stop and start, which no operator should do, and clients reconnect.
 func (d *deployment) checkAllEdgesStop(t *testing.T, clients []*follower) {
 	t.Helper()
-	edges, told := d.containers(t, "edge"), toldToGo(t, clients)
+	edges, ended := d.containers(t, "edge"), goingAway(t, clients)
 	d.compose(t, "stop", "edge")
 	for _, id := range edges {
 		d.checkEnded(t, id)
 	}
 	d.compose(t, "start", "edge")
-	programs.Until(t, "a price for everybody again", allSee(clients, time.Now()))
-	if n := toldToGo(t, clients) - told; n < len(clients) { // more if one went from edge to edge
-		t.Errorf("%d connections ended with the last edges, want those of %d clients", n, len(clients))
+	programs.Until(t, "a price for every client again", allSee(clients, time.Now()))
+	if n := goingAway(t, clients) - ended; n < len(clients) { // more if a client moved from edge to edge
+		t.Errorf("got %d connections ended with the edges, want those of %d clients", n, len(clients))
 	}
 }
 
-// checkEnded sees that a container ended by itself, and well.
+// checkEnded checks that a container exited with 0.
 func (d *deployment) checkEnded(t *testing.T, id string) {
 	t.Helper()
 	if end := d.docker(t, "inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}", id); end != "exited 0 false" {
-		t.Errorf("a container ended with %q (status, exit code, out of memory), want a clean end", end)
+		t.Errorf("got %q (status, exit code, out of memory), want a clean exit", end)
 	}
 }

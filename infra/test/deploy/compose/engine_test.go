@@ -1,6 +1,6 @@
 //go:build deploy
 
-// Package compose runs docker-compose.yml as an operator does, with real images in a real engine, and breaks it.
+// Package compose runs docker-compose.yml as an operator does, with real images in a real engine, and injects faults.
 package compose
 
 import (
@@ -21,7 +21,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// An engine runs containers: the one that is there, or one of our own for as long as the test takes.
+// An engine runs containers: the machine's, or one that the test starts.
 type engine struct {
 	host string // DOCKER_HOST; empty: the client's default
 	ours bool
@@ -39,44 +39,44 @@ func newEngine(t *testing.T) *engine {
 		return e
 	}
 	if e.host != "" {
-		programs.Cannot(t, "no engine answers at DOCKER_HOST="+e.host+": start it, or unset DOCKER_HOST for one of the test's own")
+		programs.Cannot(t, "no engine answers at DOCKER_HOST="+e.host+": start it, or unset DOCKER_HOST so that the test starts one")
 	}
 	if os.Getuid() != 0 {
-		programs.Cannot(t, "no engine answers, and only root can start one: start Docker, or run this as root")
+		programs.Cannot(t, "no engine answers, and only root can start one: start Docker, or run the test as root")
 	}
 	return start(t)
 }
 
-// start runs a dockerd in a folder of its own, and leaves nothing of it behind.
+// start runs a dockerd in a temporary folder, and removes everything at the end.
 func start(t *testing.T) *engine {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "dockerd-") // t.TempDir is too long a path for a socket
+	dir, err := os.MkdirTemp("", "dockerd-") // t.TempDir's path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { remove(t, dir) })
 	socket := filepath.Join(dir, "docker.sock")
 	_, noBridge := net.InterfaceByName("docker0")
-	var said bytes.Buffer
+	var output bytes.Buffer
 	dockerd := exec.Command("dockerd", "--data-root", dir+"/data", "--exec-root", dir+"/exec", "--pidfile", dir+"/pid", "-H", "unix://"+socket)
-	dockerd.Stdout, dockerd.Stderr = &said, &said
-	dockerd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the test, which then stops it in order
+	dockerd.Stdout, dockerd.Stderr = &output, &output
+	dockerd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the test, which then stops dockerd
 	if err := dockerd.Start(); err != nil {
-		programs.Cannot(t, fmt.Sprintf("dockerd does not start: %v", err))
+		programs.Cannot(t, fmt.Sprintf("dockerd cannot be started: %v", err))
 	}
 	ended := make(chan struct{})
-	go func() { defer close(ended); dockerd.Wait() }() //nolint:errcheck // it was told to, or its log says why
+	go func() { defer close(ended); dockerd.Wait() }() //nolint:errcheck // it was stopped, or its log has the reason
 	t.Cleanup(func() {
-		dockerd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended by itself
+		dockerd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have exited already
 		select {
 		case <-ended:
 		case <-time.After(time.Minute):
-			t.Error("dockerd does not end on SIGTERM")
+			t.Error("got a running dockerd after SIGTERM, want it to exit")
 			dockerd.Process.Kill() //nolint:errcheck // as above
 			<-ended
 		}
-		if noBridge != nil { // it was not there before
-			exec.Command("ip", "link", "delete", "docker0").Run() //nolint:errcheck // it does no harm
+		if noBridge != nil { // it did not exist before
+			exec.Command("ip", "link", "delete", "docker0").Run() //nolint:errcheck // a leftover does no harm
 		}
 	})
 	e := &engine{host: "unix://" + socket, ours: true}
@@ -84,7 +84,7 @@ func start(t *testing.T) *engine {
 	programs.Until(t, "dockerd", func() bool {
 		select {
 		case <-ended:
-			programs.Cannot(t, "dockerd ends at once:\n"+said.String())
+			programs.Cannot(t, "dockerd exits at once:\n"+output.String())
 		default:
 		}
 		return answers()
@@ -92,7 +92,7 @@ func start(t *testing.T) *engine {
 	return e
 }
 
-// remove unmounts what dockerd left mounted in its folder, the innermost first, and removes the folder.
+// remove unmounts dockerd's leftover mounts in its folder, the innermost first, and removes the folder.
 func remove(t *testing.T, dir string) {
 	mounts, err := os.ReadFile("/proc/self/mounts")
 	if err != nil {
@@ -127,11 +127,11 @@ func root(t *testing.T) string {
 // commandWithin bounds each command. The longest builds the images: three minutes of one core.
 const commandWithin = 10 * time.Minute
 
-// run runs a command against the engine, at the root of the repository, and gives what it prints. The error has what it
-// complains of.
+// run runs a command against the engine, in the repository's root, and returns its standard output. The error has its
+// standard error.
 func (e *engine) run(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), commandWithin) // also in a test's clean-up
+	ctx, cancel := context.WithTimeout(context.Background(), commandWithin) // also in a test's cleanup
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = root(t)
@@ -139,15 +139,15 @@ func (e *engine) run(t *testing.T, name string, args ...string) (string, error) 
 	if e.host != "" {
 		cmd.Env = append(cmd.Env, "DOCKER_HOST="+e.host)
 	}
-	var out, complaints bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &complaints
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
 	if err := cmd.Run(); err != nil {
-		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), errors.Join(err, ctx.Err()), out.String(), complaints.String())
+		return out.String(), fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), errors.Join(err, ctx.Err()), out.String(), stderr.String())
 	}
 	return out.String(), nil
 }
 
-// must is run for what must not fail. It gives the output without the space around it.
+// must is run for a command that must succeed. It returns the output without surrounding white space.
 func (e *engine) must(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := e.run(t, name, args...)
@@ -162,7 +162,7 @@ func (e *engine) docker(t *testing.T, args ...string) string {
 	return e.must(t, "docker", args...)
 }
 
-// number is docker's output as a number.
+// number runs docker and returns its output as a number.
 func (e *engine) number(t *testing.T, args ...string) int {
 	t.Helper()
 	n, err := strconv.Atoi(e.docker(t, args...))

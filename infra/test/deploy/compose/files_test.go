@@ -16,10 +16,10 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// nodeSettings are those that switch to a node.
+// nodeSettings is the settings file for a real node.
 const nodeSettings = "infra/bitcoin/node.env"
 
-// load reads docker-compose.yml with the settings of a file, as Compose v2 does: by its own library.
+// load reads docker-compose.yml with a settings file, by Compose v2's own library.
 func load(t *testing.T, settings string, profiles ...string) *types.Project {
 	t.Helper()
 	options, err := cli.NewProjectOptions([]string{root(t) + "/docker-compose.yml"},
@@ -45,8 +45,8 @@ func noSettings(t *testing.T) string {
 	return file
 }
 
-// TestComposeV1ReadsTheFiles with every profile, as Debian 12 has it.
-func TestComposeV1ReadsTheFiles(t *testing.T) {
+// TestCompose_V1ReadsTheFiles: Debian 12's Compose v1 parses every profile.
+func TestCompose_V1ReadsTheFiles(t *testing.T) {
 	if _, err := exec.LookPath("docker-compose"); err != nil {
 		programs.Cannot(t, "docker-compose is not installed: `make test-deploy` installs it")
 	}
@@ -61,8 +61,8 @@ func TestComposeV1ReadsTheFiles(t *testing.T) {
 	}
 }
 
-// TestTheNodeTakesTheReplaysPlace: with its settings, and only then.
-func TestTheNodeTakesTheReplaysPlace(t *testing.T) {
+// TestCompose_NodeReplacesReplay: the node runs instead of the replay only with its settings.
+func TestCompose_NodeReplacesReplay(t *testing.T) {
 	for settings, c := range map[string]struct {
 		bitcoind bool
 		replays  int
@@ -73,54 +73,54 @@ func TestTheNodeTakesTheReplaysPlace(t *testing.T) {
 	} {
 		project := load(t, settings)
 		if got := slices.Contains(project.ServiceNames(), "bitcoind"); got != c.bitcoind {
-			t.Errorf("%s: a bitcoind: %v", settings, got)
+			t.Errorf("%s: got a bitcoind: %v, want %v", settings, got, c.bitcoind)
 		}
 		if got := project.Services["replay"].Deploy.Replicas; got == nil || *got != c.replays {
-			t.Errorf("%s: %v replays, want %d", settings, got, c.replays)
+			t.Errorf("%s: got %v replays, want %d", settings, got, c.replays)
 		}
 		if got := *project.Services["ingester"].Environment["SIGHTGLASS_ZMQ"]; got != c.zmq {
-			t.Errorf("%s: the ingester hears %s, want %s", settings, got, c.zmq)
+			t.Errorf("%s: got ingester endpoint %s, want %s", settings, got, c.zmq)
 		}
 	}
 }
 
-// TestEveryServiceIsHardened: whatever is added later, too.
-func TestEveryServiceIsHardened(t *testing.T) {
+// TestCompose_EveryServiceIsHardened covers services that are added later, too.
+func TestCompose_EveryServiceIsHardened(t *testing.T) {
 	project := load(t, noSettings(t), "node", "watch")
 	want := []string{"bitcoind", "edge", "grafana", "haproxy", "ingester", "prometheus", "redis", "replay"}
 	if got := project.ServiceNames(); !slices.Equal(got, want) {
-		t.Errorf("services %v, want %v", got, want)
+		t.Errorf("got services %v, want %v", got, want)
 	}
 	published := []string{"grafana", "haproxy"}
-	builtHere := []string{"edge", "ingester", "replay"} // the image says the user and what health is
+	builtHere := []string{"edge", "ingester", "replay"} // the image sets the user and the health check
 	for name, s := range project.Services {
 		for what, fine := range map[string]bool{
-			"read_only":                        s.ReadOnly,
-			"cap_drop: [ALL]":                  slices.Equal(s.CapDrop, []string{"ALL"}) && len(s.CapAdd) == 0 && !s.Privileged,
-			"no-new-privileges":                slices.Contains(s.SecurityOpt, "no-new-privileges:true"),
-			"a numeric user that is not root":  s.User != "" && s.User[0] >= '1' && s.User[0] <= '9' || slices.Contains(builtHere, name),
-			"restart":                          s.Restart == "unless-stopped",
-			"a limit of memory":                s.MemLimit > 0,
-			"a limit of processes":             s.PidsLimit > 0,
-			"a limit of its log":               s.Logging != nil && s.Logging.Options["max-size"] != "" && s.Logging.Options["max-file"] != "",
-			"a health check":                   s.HealthCheck != nil || slices.Contains(builtHere, name),
-			"time to stop":                     s.StopGracePeriod != nil && time.Duration(*s.StopGracePeriod) >= 15*time.Second,
-			"ports only where people come in":  (len(s.Ports) > 0) == slices.Contains(published, name),
-			"private networks":                 s.NetworkMode == "" && len(s.Networks) > 0,
-			"a tag that is pinned":             s.Image != "" && s.Image[len(s.Image)-6:] != "latest",
-			"no name that keeps it from scale": s.ContainerName == "",
+			"read_only":                       s.ReadOnly,
+			"cap_drop: [ALL]":                 slices.Equal(s.CapDrop, []string{"ALL"}) && len(s.CapAdd) == 0 && !s.Privileged,
+			"no-new-privileges":               slices.Contains(s.SecurityOpt, "no-new-privileges:true"),
+			"a numeric user that is not root": s.User != "" && s.User[0] >= '1' && s.User[0] <= '9' || slices.Contains(builtHere, name),
+			"restart":                         s.Restart == "unless-stopped",
+			"a memory limit":                  s.MemLimit > 0,
+			"a process limit":                 s.PidsLimit > 0,
+			"a log limit":                     s.Logging != nil && s.Logging.Options["max-size"] != "" && s.Logging.Options["max-file"] != "",
+			"a health check":                  s.HealthCheck != nil || slices.Contains(builtHere, name),
+			"time to stop":                    s.StopGracePeriod != nil && time.Duration(*s.StopGracePeriod) >= 15*time.Second,
+			"ports only where published":      (len(s.Ports) > 0) == slices.Contains(published, name),
+			"private networks":                s.NetworkMode == "" && len(s.Networks) > 0,
+			"a pinned tag":                    s.Image != "" && s.Image[len(s.Image)-6:] != "latest",
+			"no container name, for scaling":  s.ContainerName == "",
 		} {
 			if !fine {
-				t.Errorf("%s lacks: %s", name, what)
+				t.Errorf("%s: got no %s", name, what)
 			}
 		}
 		for _, port := range s.Ports {
 			if port.HostIP != "127.0.0.1" {
-				t.Errorf("%s publishes %s on %q, want 127.0.0.1 unless the operator says otherwise", name, port.Published, port.HostIP)
+				t.Errorf("%s: got port %s published on %q, want the default 127.0.0.1", name, port.Published, port.HostIP)
 			}
 		}
 	}
 	if grace := project.Services["edge"].StopGracePeriod; time.Duration(*grace) < 2*13*time.Second {
-		t.Errorf("an edge has %v to stop, and takes 13 s to drain with its defaults", grace)
+		t.Errorf("got stop_grace_period %v for an edge, want more than the default drain of 13 s", grace)
 	}
 }

@@ -14,12 +14,12 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// bases are the images that others make and that the test runs. Those of the profiles are not among them.
+// bases are the third-party images that the test runs. Those of the profiles are not among them.
 var bases = []string{"debian:bookworm-slim", "golang:1.26-bookworm", "redis:7-bookworm", "haproxy:2.6-bookworm"}
 
-// ensureBases pulls the images that are not there. Where no registry can be reached, an engine of our own gets
-// stand-ins under the same names, from Debian's packages and this machine's Go, so that the Dockerfiles and
-// docker-compose.yml can be tested as they are; an operator's engine gets nothing under names that are not ours.
+// ensureBases pulls missing images. Without a registry, an engine that the test started gets stand-ins under the same
+// names, from Debian's packages and this machine's Go, so that the Dockerfiles and docker-compose.yml are tested
+// unchanged. An operator's engine gets no stand-ins.
 func ensureBases(t *testing.T, e *engine) {
 	t.Helper()
 	var missing []string
@@ -35,16 +35,16 @@ func ensureBases(t *testing.T, e *engine) {
 	switch {
 	case len(missing) == 0:
 	case !e.ours:
-		programs.Cannot(t, "this engine cannot pull "+strings.Join(missing, ", ")+": pull them yourself, or stop Docker: the test then starts an engine of its own, and makes stand-ins")
+		programs.Cannot(t, "this engine cannot pull "+strings.Join(missing, ", ")+": pull them yourself, or stop Docker: the test then starts its own engine and makes stand-ins")
 	default:
 		standIn(t, e)
 	}
 }
 
-// standIn makes all bases: one from a registry between ours would have another source of packages.
+// standIn makes all bases: one from a registry among them would have another source of packages.
 func standIn(t *testing.T, e *engine) {
 	t.Helper()
-	t.Log("no registry can be reached: stand-ins of Debian's packages take the place of", bases)
+	t.Log("no registry can be reached: stand-ins of Debian's packages replace", bases)
 	cache := machine.Cache(t)
 	here := root(t) + "/infra/test/deploy/compose/standins/"
 	e.must(t, here+"debian", cache)
@@ -64,7 +64,7 @@ func standIn(t *testing.T, e *engine) {
 	}
 }
 
-// serve lets the builds have packages and modules from this machine, on the bridge that they are in.
+// serve serves packages and modules from this machine to the builds, on their bridge.
 func serve(t *testing.T, e *engine, cache string) (debs, modules string) {
 	t.Helper()
 	bridge, err := net.InterfaceByName("docker0")
@@ -73,7 +73,7 @@ func serve(t *testing.T, e *engine, cache string) (debs, modules string) {
 	}
 	addrs, err := bridge.Addrs()
 	if err != nil || len(addrs) == 0 {
-		t.Fatalf("docker0 has the addresses %v, error %v", addrs, err)
+		t.Fatalf("got addresses %v of docker0, error %v, want one", addrs, err)
 	}
 	ln, err := net.Listen("tcp", net.JoinHostPort(addrs[0].(*net.IPNet).IP.String(), "0"))
 	if err != nil {
@@ -83,7 +83,7 @@ func serve(t *testing.T, e *engine, cache string) (debs, modules string) {
 	mux.Handle("/debs/", http.StripPrefix("/debs/", http.FileServer(http.Dir(filepath.Join(cache, "debs")))))
 	mux.Handle("/go/", http.StripPrefix("/go/", http.FileServer(http.Dir(e.must(t, "go", "env", "GOMODCACHE")+"/cache/download"))))
 	server := &http.Server{Handler: mux}
-	go server.Serve(ln) //nolint:errcheck // it says that it was closed
+	go server.Serve(ln) //nolint:errcheck // it returns ErrServerClosed
 	t.Cleanup(func() { server.Close() })
 	return "http://" + ln.Addr().String() + "/debs", "http://" + ln.Addr().String() + "/go"
 }

@@ -1,7 +1,7 @@
 //go:build deploy
 
-// Package kubernetes holds the tests of infra/kubernetes: what kustomize makes of it is what Kubernetes' own types and
-// rules allow, and fits together with what the programs say of themselves.
+// Package kubernetes tests infra/kubernetes: the objects that kustomize builds are valid by Kubernetes' own types and
+// rules, and match the programs' settings.
 package kubernetes
 
 import (
@@ -22,10 +22,10 @@ import (
 	"sigs.k8s.io/kustomize/kyaml/filesys"
 )
 
-// foreign are kinds that Kubernetes does not know by itself, so that their fields are not checked here.
+// foreign are kinds that are not Kubernetes' own, whose fields are not checked here.
 var foreign = map[string]bool{"PodMonitor": true}
 
-// objects are what an overlay makes, by kind and name (without the hash that generators put behind it).
+// objects are the objects of an overlay, by kind and name (without the generators' hash suffix).
 type objects struct {
 	namespaces  map[string]*corev1.Namespace
 	configs     map[string]*corev1.ConfigMap
@@ -40,7 +40,7 @@ type objects struct {
 	foreign     []*unstructured.Unstructured
 }
 
-// tree copies infra/kubernetes and makes the example's secrets there, as an operator does.
+// tree copies infra/kubernetes and generates the example's secrets there, as an operator does.
 func tree(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,7 +49,7 @@ func tree(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	if err := os.RemoveAll(filepath.Join(dir, "kubernetes/overlays/example/secrets")); err != nil { // somebody's own
+	if err := os.RemoveAll(filepath.Join(dir, "kubernetes/overlays/example/secrets")); err != nil { // a user's own
 		t.Fatal(err)
 	}
 	makeSecrets(t, dir)
@@ -65,8 +65,7 @@ func makeSecrets(t *testing.T, dir string) string {
 	return string(out)
 }
 
-// built is a kustomization's outcome, each object read as strictly as can be: a field that its type does not have, or
-// that is there twice, fails.
+// built builds a kustomization and decodes each object strictly: an unknown or repeated field fails.
 func built(t *testing.T, path string) *objects {
 	t.Helper()
 	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), path)
@@ -99,18 +98,18 @@ func built(t *testing.T, path string) *objects {
 		}
 		object, _, err := decoder.Decode(text, nil, nil)
 		if err != nil {
-			t.Errorf("%s %s: %v", resource.GetKind(), resource.GetName(), err)
+			t.Errorf("%s %s: got %v, want valid fields", resource.GetKind(), resource.GetName(), err)
 			continue
 		}
 		if resource.GetKind() != "Namespace" && resource.GetNamespace() != "sightglass" {
-			t.Errorf("%s %s is in the namespace %q", resource.GetKind(), resource.GetName(), resource.GetNamespace())
+			t.Errorf("%s %s: got namespace %q, want sightglass", resource.GetKind(), resource.GetName(), resource.GetNamespace())
 		}
-		o.take(t, object)
+		o.add(t, object)
 	}
 	return o
 }
 
-func (o *objects) take(t *testing.T, object runtime.Object) {
+func (o *objects) add(t *testing.T, object runtime.Object) {
 	t.Helper()
 	switch v := object.(type) {
 	case *corev1.Namespace:
@@ -134,17 +133,17 @@ func (o *objects) take(t *testing.T, object runtime.Object) {
 	case *networkingv1.NetworkPolicy:
 		o.policies[v.Name] = v
 	default:
-		t.Errorf("nobody looks at a %T", object)
+		t.Errorf("got a %T, want a kind that the tests check", object)
 	}
 }
 
-// A pod is what a Deployment or a StatefulSet makes.
+// A pod is the pod template of a Deployment or a StatefulSet.
 type pod struct {
 	owner string
 	corev1.PodTemplateSpec
 }
 
-// pods are the pods of all kinds of sets.
+// pods returns the pods of all Deployments and StatefulSets.
 func (o *objects) pods() (pods []pod) {
 	for name, d := range o.deployments {
 		pods = append(pods, pod{name, d.Spec.Template})
@@ -155,11 +154,11 @@ func (o *objects) pods() (pods []pod) {
 	return pods
 }
 
-// container is the pod's only one.
+// container returns the pod's only container.
 func (p pod) container(t *testing.T) corev1.Container {
 	t.Helper()
 	if len(p.Spec.Containers) != 1 || len(p.Spec.InitContainers) > 0 {
-		t.Fatalf("%s: more than one container", p.owner)
+		t.Fatalf("%s: got several containers, want one", p.owner)
 	}
 	return p.Spec.Containers[0]
 }
@@ -171,11 +170,11 @@ func (o *objects) pod(t *testing.T, owner string) pod {
 			return p
 		}
 	}
-	t.Fatalf("no pod of %s", owner)
+	t.Fatalf("got no pod of %s", owner)
 	return pod{}
 }
 
-// environment is what the container's process gets.
+// environment returns the environment variables of the container's process.
 func (o *objects) environment(t *testing.T, c corev1.Container) map[string]string {
 	t.Helper()
 	env := map[string]string{}
@@ -184,7 +183,7 @@ func (o *objects) environment(t *testing.T, c corev1.Container) map[string]strin
 		case from.ConfigMapRef != nil:
 			config := o.configs[from.ConfigMapRef.Name]
 			if config == nil {
-				t.Fatalf("%s: no ConfigMap %s", c.Name, from.ConfigMapRef.Name)
+				t.Fatalf("%s: got no ConfigMap %s", c.Name, from.ConfigMapRef.Name)
 			}
 			for k, v := range config.Data {
 				env[k] = v
@@ -192,7 +191,7 @@ func (o *objects) environment(t *testing.T, c corev1.Container) map[string]strin
 		case from.SecretRef != nil:
 			secret := o.secrets[from.SecretRef.Name]
 			if secret == nil {
-				t.Fatalf("%s: no Secret %s", c.Name, from.SecretRef.Name)
+				t.Fatalf("%s: got no Secret %s", c.Name, from.SecretRef.Name)
 			}
 			for k, v := range secret.Data {
 				env[k] = string(v)

@@ -18,7 +18,7 @@ import (
 	"k8s.io/pod-security-admission/policy"
 )
 
-// everything builds the example, and the example with what it leaves out in place of what it excludes.
+// everything checks the example, and the example with the component that excludes one of its own.
 func everything(t *testing.T, check func(*testing.T, *objects)) {
 	dir := tree(t)
 	example := filepath.Join(dir, "overlays/example")
@@ -30,7 +30,7 @@ func everything(t *testing.T, check func(*testing.T, *objects)) {
 	}
 	without, _, found := strings.Cut(string(text), "  - target:\n      kind: Ingress\n")
 	if !found {
-		t.Fatal("the example has no patch of an Ingress at its end")
+		t.Fatal("got no patch of an Ingress at the example's end, want one")
 	}
 	without = strings.ReplaceAll(without, "components/ingress", "components/loadbalancer")
 	if err := os.WriteFile(filepath.Join(example, "kustomization.yaml"), []byte(without), 0o644); err != nil {
@@ -39,18 +39,18 @@ func everything(t *testing.T, check func(*testing.T, *objects)) {
 	t.Run("with a load balancer", func(t *testing.T) { check(t, built(t, example)) })
 }
 
-func TestTheBaseBuildsAlone(t *testing.T) {
+func TestBase_BuildsAlone(t *testing.T) {
 	o := built(t, filepath.Join(tree(t), "base"))
 	if len(o.deployments) != 1 || len(o.stateful) != 1 || len(o.secrets) != 0 {
-		t.Errorf("%d deployments, %d stateful sets, %d secrets", len(o.deployments), len(o.stateful), len(o.secrets))
+		t.Errorf("got %d deployments, %d stateful sets, %d secrets; want those of the base", len(o.deployments), len(o.stateful), len(o.secrets))
 	}
 }
 
-// TestEveryComponentIsTried: a component that no test builds would not be tested at all.
-func TestEveryComponentIsTried(t *testing.T) {
+// TestExample_IncludesEveryComponent: otherwise no test would build the component.
+func TestExample_IncludesEveryComponent(t *testing.T) {
 	components, err := os.ReadDir("../../../kubernetes/components")
 	if err != nil || len(components) < 5 {
-		t.Fatalf("%d components, %v", len(components), err)
+		t.Fatalf("got %d components, error %v, want more", len(components), err)
 	}
 	example, err := os.ReadFile("../../../kubernetes/overlays/example/kustomization.yaml")
 	if err != nil {
@@ -58,26 +58,26 @@ func TestEveryComponentIsTried(t *testing.T) {
 	}
 	for _, c := range components {
 		if !strings.Contains(string(example), "components/"+c.Name()+"\n") && c.Name() != "loadbalancer" {
-			t.Errorf("%s is not in the example", c.Name())
+			t.Errorf("got no %s in the example", c.Name())
 		}
 	}
 }
 
-// TestSelectors: who selects pods, selects some.
-func TestSelectors(t *testing.T) {
+// TestSelectors_MatchPods: every selector matches the pods that its object is for.
+func TestSelectors_MatchPods(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		some := func(what string, selector *metav1.LabelSelector) []string {
 			t.Helper()
 			owners := o.selected(t, selector)
 			if len(owners) == 0 {
-				t.Errorf("%s selects no pod", what)
+				t.Errorf("%s: got no selected pod, want one", what)
 			}
 			return owners
 		}
 		one := func(what, want string, selector *metav1.LabelSelector) {
 			t.Helper()
 			if got := some(what, selector); !slices.Equal(got, []string{want}) {
-				t.Errorf("%s selects %v, want %s", what, got, want)
+				t.Errorf("%s: got selected pods %v, want %s", what, got, want)
 			}
 		}
 		for name, d := range o.deployments {
@@ -86,7 +86,7 @@ func TestSelectors(t *testing.T) {
 		for name, s := range o.stateful {
 			one("StatefulSet "+name, name, s.Spec.Selector)
 			if o.services[s.Spec.ServiceName] == nil {
-				t.Errorf("StatefulSet %s: no Service %s", name, s.Spec.ServiceName)
+				t.Errorf("StatefulSet %s: got no Service %s", name, s.Spec.ServiceName)
 			}
 		}
 		for name, b := range o.budgets {
@@ -101,14 +101,14 @@ func TestSelectors(t *testing.T) {
 		}
 		for _, p := range o.pods() {
 			for _, spread := range p.Spec.TopologySpreadConstraints {
-				one(p.owner+"'s spreading", p.owner, spread.LabelSelector)
+				one(p.owner+"'s topology spread", p.owner, spread.LabelSelector)
 			}
 		}
 		for name, h := range o.autoscalers {
 			if h.Spec.ScaleTargetRef.Kind != "Deployment" || o.deployments[h.Spec.ScaleTargetRef.Name] == nil {
-				t.Errorf("HorizontalPodAutoscaler %s: no %s %s", name, h.Spec.ScaleTargetRef.Kind, h.Spec.ScaleTargetRef.Name)
+				t.Errorf("HorizontalPodAutoscaler %s: got no %s %s", name, h.Spec.ScaleTargetRef.Kind, h.Spec.ScaleTargetRef.Name)
 			} else if o.deployments[h.Spec.ScaleTargetRef.Name].Spec.Replicas != nil {
-				t.Errorf("%s has a number of replicas, which each apply would set back", h.Spec.ScaleTargetRef.Name)
+				t.Errorf("%s: got a number of replicas, want none, as each apply would reset it", h.Spec.ScaleTargetRef.Name)
 			}
 		}
 	})
@@ -128,14 +128,14 @@ func (o *objects) selected(t *testing.T, selector *metav1.LabelSelector) (owners
 	return owners
 }
 
-// TestPorts: the ports that probes, Services, policies, Ingresses and monitors name are there, and no Service has the
-// one for operators.
-func TestPorts(t *testing.T) {
+// TestPorts_ReferencesExist: the ports that probes, Services, policies, Ingresses and monitors name exist, and no
+// Service has the operators' port.
+func TestPorts_ReferencesExist(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		for _, p := range o.pods() {
 			c := p.container(t)
 			if c.LivenessProbe == nil || c.ReadinessProbe == nil {
-				t.Errorf("%s: no probes", p.owner)
+				t.Errorf("%s: got no probes", p.owner)
 			}
 			for _, probe := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
 				switch {
@@ -152,7 +152,7 @@ func TestPorts(t *testing.T) {
 				for _, port := range s.Spec.Ports {
 					c := o.pod(t, owner).container(t)
 					if got := hasPort(t, c, "Service "+name, port.TargetPort); got.Name == "metrics" {
-						t.Errorf("Service %s: the operators' port is not for it", name)
+						t.Errorf("Service %s: got the operators' port, want none", name)
 					}
 				}
 			}
@@ -165,7 +165,7 @@ func TestPorts(t *testing.T) {
 				for _, path := range rule.HTTP.Paths {
 					s := o.services[path.Backend.Service.Name]
 					if s == nil || !slices.ContainsFunc(s.Spec.Ports, func(p corev1.ServicePort) bool { return p.Name == path.Backend.Service.Port.Name }) {
-						t.Errorf("Ingress %s: no Service %v", name, path.Backend.Service)
+						t.Errorf("Ingress %s: got no Service %v", name, path.Backend.Service)
 					}
 				}
 			}
@@ -174,14 +174,14 @@ func TestPorts(t *testing.T) {
 	})
 }
 
-func hasPort(t *testing.T, c corev1.Container, who string, port intstr.IntOrString) corev1.ContainerPort {
+func hasPort(t *testing.T, c corev1.Container, reference string, port intstr.IntOrString) corev1.ContainerPort {
 	t.Helper()
 	for _, p := range c.Ports {
 		if port.Type == intstr.String && p.Name == port.StrVal || port.Type == intstr.Int && p.ContainerPort == port.IntVal {
 			return p
 		}
 	}
-	t.Errorf("%s: %s has no port %s", who, c.Name, port.String())
+	t.Errorf("%s: %s: got no port %s", reference, c.Name, port.String())
 	return corev1.ContainerPort{}
 }
 
@@ -195,7 +195,7 @@ func (o *objects) policyPorts(t *testing.T, name string, p *networkingv1.Network
 		}
 		for _, peer := range rule.From {
 			if peer.PodSelector != nil && peer.NamespaceSelector == nil && len(o.selected(t, peer.PodSelector)) == 0 {
-				t.Errorf("NetworkPolicy %s: from no pod", name)
+				t.Errorf("NetworkPolicy %s: got no pod in from", name)
 			}
 		}
 	}
@@ -206,7 +206,7 @@ func (o *objects) policyPorts(t *testing.T, name string, p *networkingv1.Network
 			}
 			owners := o.selected(t, peer.PodSelector)
 			if len(owners) == 0 {
-				t.Errorf("NetworkPolicy %s: to no pod", name)
+				t.Errorf("NetworkPolicy %s: got no pod in to", name)
 			}
 			for _, owner := range owners {
 				for _, port := range rule.Ports {
@@ -217,11 +217,11 @@ func (o *objects) policyPorts(t *testing.T, name string, p *networkingv1.Network
 	}
 }
 
-// monitored checks the one kind that is not Kubernetes' own as far as the others go.
+// monitored checks the references of the foreign kind.
 func (o *objects) monitored(t *testing.T) {
 	t.Helper()
 	if len(o.foreign) != 1 || o.foreign[0].GetAPIVersion() != "monitoring.coreos.com/v1" {
-		t.Fatalf("%d kinds of others", len(o.foreign))
+		t.Fatalf("got %d objects of foreign kinds, want one", len(o.foreign))
 	}
 	var monitor struct {
 		Selector            metav1.LabelSelector
@@ -230,20 +230,20 @@ func (o *objects) monitored(t *testing.T) {
 	convert(t, o.foreign[0].Object["spec"], &monitor)
 	owners := o.selected(t, &monitor.Selector)
 	if slices.Sort(owners); !slices.Equal(owners, []string{"edge", "ingester"}) {
-		t.Errorf("metrics are taken from %v", owners)
+		t.Errorf("got metrics of %v, want edge and ingester", owners)
 	}
 	for _, owner := range owners {
 		hasPort(t, o.pod(t, owner).container(t), "PodMonitor", intstr.FromString(monitor.PodMetricsEndpoints[0].Port))
 	}
 }
 
-// TestNobodyTalksUnlessAllowed: each pod is under a policy in both directions, by the one for all, and the others open
-// what is meant and nothing else.
-func TestNobodyTalksUnlessAllowed(t *testing.T) {
+// TestNetworkPolicies_DenyByDefault: one policy denies both directions for every pod, and the others allow only the
+// intended ports.
+func TestNetworkPolicies_DenyByDefault(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		deny := o.policies["default-deny"]
 		if deny == nil || len(deny.Spec.Ingress)+len(deny.Spec.Egress) > 0 || len(deny.Spec.PolicyTypes) != 2 || len(o.selected(t, &deny.Spec.PodSelector)) != len(o.pods()) {
-			t.Fatalf("not everything is denied: %v", deny)
+			t.Fatalf("got default policy %v, want it to deny everything", deny)
 		}
 		var in, out []string
 		for _, p := range o.policies {
@@ -259,11 +259,11 @@ func TestNobodyTalksUnlessAllowed(t *testing.T) {
 		slices.Sort(in)
 		slices.Sort(out)
 		if want := []string{"edge http", "edge metrics", "ingester metrics", "redis redis"}; !slices.Equal(in, want) {
-			t.Errorf("open to others: %v, want %v", in, want)
+			t.Errorf("got ingress ports %v, want %v", in, want)
 		}
 		want := []string{"edge 53", "edge 53", "edge 6379", "ingester 28332", "ingester 53", "ingester 53", "ingester 6379", "ingester 8332"}
 		if !slices.Equal(out, want) {
-			t.Errorf("may ask others: %v, want %v", out, want)
+			t.Errorf("got egress ports %v, want %v", out, want)
 		}
 	})
 }
@@ -278,11 +278,11 @@ func allowed(owner string, ports []networkingv1.NetworkPolicyPort) (lines []stri
 	return lines
 }
 
-// TestPodsAreRestricted: Kubernetes' own rules for pods that want nothing, which the namespace demands, and some more.
-func TestPodsAreRestricted(t *testing.T) {
+// TestPods_AreRestricted: pods satisfy Kubernetes' restricted level, which the namespace enforces, and further rules.
+func TestPods_AreRestricted(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		if got := o.namespaces["sightglass"].Labels[api.EnforceLevelLabel]; got != string(api.LevelRestricted) {
-			t.Errorf("the namespace enforces %q", got)
+			t.Errorf("got level %q of the namespace, want restricted", got)
 		}
 		rules, err := policy.NewEvaluator(policy.DefaultChecks(), nil)
 		if err != nil {
@@ -291,24 +291,24 @@ func TestPodsAreRestricted(t *testing.T) {
 		for _, p := range o.pods() {
 			level := api.LevelVersion{Level: api.LevelRestricted, Version: api.LatestVersion()}
 			if got := policy.AggregateCheckResults(rules.EvaluatePod(level, &p.ObjectMeta, &p.Spec)); !got.Allowed {
-				t.Errorf("%s: %s", p.owner, got.ForbiddenDetail())
+				t.Errorf("%s: got violations, want none: %s", p.owner, got.ForbiddenDetail())
 			}
 			c := p.container(t)
 			if s := c.SecurityContext; s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem {
-				t.Errorf("%s may write to its own files", p.owner)
+				t.Errorf("%s: got a writable root file system, want it read-only", p.owner)
 			}
 			if p.Spec.AutomountServiceAccountToken == nil || *p.Spec.AutomountServiceAccountToken {
-				t.Errorf("%s has a token for the API server", p.owner)
+				t.Errorf("%s: got a token for the API server, want none", p.owner)
 			}
 			if p.Spec.EnableServiceLinks == nil || *p.Spec.EnableServiceLinks {
-				t.Errorf("%s gets variables of Services", p.owner)
+				t.Errorf("%s: got variables of Services, want none", p.owner)
 			}
 			if c.Resources.Limits.Memory().IsZero() || c.Resources.Requests.Memory().IsZero() || c.Resources.Requests.Cpu().IsZero() {
-				t.Errorf("%s: resources %v", p.owner, c.Resources)
+				t.Errorf("%s: got resources %v, want requests and a memory limit", p.owner, c.Resources)
 			}
 			for _, v := range p.Spec.Volumes {
 				if v.ConfigMap != nil && o.configs[v.ConfigMap.Name] == nil || v.Secret != nil && o.secrets[v.Secret.SecretName] == nil {
-					t.Errorf("%s: nothing to mount for %s", p.owner, v.Name)
+					t.Errorf("%s: got no source for the volume %s", p.owner, v.Name)
 				}
 			}
 		}

@@ -27,21 +27,21 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// TestThePodsSettings: the programs take exactly what the containers give them, and know each of it.
-func TestThePodsSettings(t *testing.T) {
+// TestPods_SettingsAreValid: the programs know and accept every setting of their containers.
+func TestPods_SettingsAreValid(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		for _, name := range []string{"edge", "ingester"} {
 			c := o.pod(t, name).container(t)
 			if !slices.Equal(c.Args, []string{"run"}) || len(c.Command) > 0 {
-				t.Errorf("%s: starts %v %v, want the image's program with run", name, c.Command, c.Args)
+				t.Errorf("%s: got command %v %v, want the image's program with run", name, c.Command, c.Args)
 			}
 			help := output(t, exec.Command(programs.Build(t, name, name), "run", "--help"))
 			cmd := exec.Command(programs.Build(t, name, name), "checkconfig")
-			cmd.Env = []string{} // nothing of ours
+			cmd.Env = []string{} // not the test's own
 			for k, v := range o.environment(t, c) {
 				cmd.Env = append(cmd.Env, k+"="+v)
 				if strings.HasPrefix(k, "SIGHTGLASS_") && !regexp.MustCompile(`\$`+k+`\b`).MatchString(help) {
-					t.Errorf("%s has no setting %s", name, k)
+					t.Errorf("%s: got an unknown setting %s", name, k)
 				}
 			}
 			output(t, cmd)
@@ -54,28 +54,28 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Errorf("%v: %v\n%s", cmd.Args[1:], err, out)
+		t.Errorf("%v: got %v, want success:\n%s", cmd.Args[1:], err, out)
 	}
 	return string(out)
 }
 
-// listens: the container's ports are those that its settings name.
+// listens checks that the container's ports are those of its settings.
 func listens(t *testing.T, o *objects, c corev1.Container) {
 	t.Helper()
 	env := o.environment(t, c)
 	for setting, port := range map[string]string{"SIGHTGLASS_LISTEN": "http", "SIGHTGLASS_INTERNAL_LISTEN": "metrics"} {
 		i := slices.IndexFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.Name == port })
 		if env[setting] == "" && i < 0 {
-			continue // the ingester has no port for browsers
+			continue // the ingester has no public port
 		}
 		if i < 0 || env[setting] != fmt.Sprintf(":%d", c.Ports[i].ContainerPort) {
-			t.Errorf("%s: %s is %q, its ports are %v", c.Name, setting, env[setting], c.Ports)
+			t.Errorf("%s: got %s %q, ports %v, want them to match", c.Name, setting, env[setting], c.Ports)
 		}
 	}
 }
 
-// TestPodsOutliveTheirDrain: with the settings that they have, and their defaults.
-func TestPodsOutliveTheirDrain(t *testing.T) {
+// TestPods_GracePeriodExceedsDrain uses the pods' settings and the defaults.
+func TestPods_GracePeriodExceedsDrain(t *testing.T) {
 	everything(t, func(t *testing.T, o *objects) {
 		p := o.pod(t, "edge")
 		env := o.environment(t, p.container(t))
@@ -92,19 +92,19 @@ func TestPodsOutliveTheirDrain(t *testing.T) {
 		}
 		drain := settings.DrainDelay + settings.DrainWindow + settings.Grace
 		if grace := time.Duration(*p.Spec.TerminationGracePeriodSeconds) * time.Second; grace <= drain+time.Second {
-			t.Errorf("a pod gets %v to end, and its drain takes %v", grace, drain)
+			t.Errorf("got grace period %v, want more than the drain's %v", grace, drain)
 		}
 		readiness := p.container(t).ReadinessProbe
 		noticed := time.Duration(readiness.PeriodSeconds*readiness.FailureThreshold) * time.Second
 		if settings.DrainDelay <= noticed {
-			t.Errorf("clients are told to go after %v, and new ones may come for %v", settings.DrainDelay, noticed)
+			t.Errorf("got drain delay %v, want more than the %v until the readiness probe fails", settings.DrainDelay, noticed)
 		}
 	})
 }
 
-// TestTheExampleRuns is the example without Kubernetes: its Redis with its users, an ingester and an edge with their
-// settings; only the addresses are this machine's. Then it looks for what is scaled by.
-func TestTheExampleRuns(t *testing.T) {
+// TestExample_Runs runs the example without Kubernetes: its Redis with its users, an ingester and an edge with their
+// settings, at local addresses. It also checks the metric of the autoscaler.
+func TestExample_Runs(t *testing.T) {
 	dir := tree(t)
 	o := built(t, filepath.Join(dir, "overlays/example"))
 	redis := startRedis(t, o)
@@ -123,7 +123,7 @@ func TestTheExampleRuns(t *testing.T) {
 	addr, internal := programs.FreeAddr(t), programs.FreeAddr(t)
 	local("edge", "SIGHTGLASS_LISTEN", addr, "SIGHTGLASS_INTERNAL_LISTEN", internal, "SIGHTGLASS_DRAIN_DELAY", "0", "SIGHTGLASS_DRAIN_WINDOW", "0")
 	programs.Launch(t, programs.Build(t, "edge", "edge"), "run")
-	programs.Until(t, "an edge that is ready, with the example's users in Redis", func() bool { return programs.Ready(addr) })
+	programs.Until(t, "the edge to be ready with the example's users in Redis", func() bool { return programs.Ready(addr) })
 
 	metric := o.autoscalers["edge"].Spec.Metrics[0].Pods.Metric.Name
 	text, err := programs.Get("http://" + internal + "/metrics")
@@ -131,10 +131,10 @@ func TestTheExampleRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !regexp.MustCompile(`(?m)^` + metric + `\{`).Match(text) {
-		t.Errorf("an edge has no metric %s to scale by", metric)
+		t.Errorf("got no metric %s of an edge, want it for the autoscaler", metric)
 	}
 	if answer, err := http.Get("http://" + addr + "/metrics"); err != nil || answer.StatusCode != http.StatusNotFound {
-		t.Errorf("the public port: /metrics is %v, %v", answer, err)
+		t.Errorf("/metrics on the public port: got %v, %v, want 404", answer, err)
 	}
 
 	var adapter struct {
@@ -153,16 +153,16 @@ func TestTheExampleRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c := adapter.Rules.Custom; len(c) != 1 || c[0].Name.As != metric || !strings.HasPrefix(c[0].SeriesQuery, metric+"{") {
-		t.Errorf("the adapter makes %v, the autoscaler wants %s", c, metric)
+		t.Errorf("got %v from the adapter, want the autoscaler's %s", c, metric)
 	}
 }
 
-// startRedis starts a server with the settings and the users of the example's, and gives its address.
+// startRedis starts a server with the example's settings and users, and returns its address.
 func startRedis(t *testing.T, o *objects) string {
 	t.Helper()
 	dir, addr := t.TempDir(), programs.FreeAddr(t)
 	p := o.pod(t, "redis")
-	mounted := map[string]string{} // path in the pod: here
+	mounted := map[string]string{} // path in the pod: local path
 	for _, m := range p.container(t).VolumeMounts {
 		mounted[m.MountPath] = filepath.Join(dir, m.Name)
 		if err := os.Mkdir(mounted[m.MountPath], 0o700); err != nil {
@@ -192,7 +192,7 @@ func startRedis(t *testing.T, o *objects) string {
 	settings := strings.Replace(string(config), "dir /data\n", "dir "+mounted["/data"]+"\n", 1)
 	users := regexp.MustCompile(`(?m)^aclfile (\S+)$`).FindStringSubmatch(settings)
 	if users == nil {
-		t.Fatal("the redis.conf names no users")
+		t.Fatal("got no aclfile in redis.conf, want one")
 	}
 	settings = strings.Replace(settings, users[1], here(users[1]), 1)
 	write(t, here(command[1]), settings)
@@ -212,8 +212,8 @@ func startRedis(t *testing.T, o *objects) string {
 	return addr
 }
 
-// TestSecretsAreKept: making them again changes no password, and the node takes the one for its RPC.
-func TestSecretsAreKept(t *testing.T) {
+// TestSecrets_AreKept: a second make-secrets changes no password, and the node accepts the RPC password.
+func TestSecrets_AreKept(t *testing.T) {
 	dir := filepath.Dir(tree(t))
 	secrets := filepath.Join(dir, "kubernetes/overlays/example/secrets")
 	read := func(file string) string {
@@ -222,27 +222,27 @@ func TestSecretsAreKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		if info, err := os.Stat(filepath.Join(secrets, file)); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", file, info, err)
+			t.Errorf("%s: got %v, %v, want a private file", file, info, err)
 		}
 		return string(text)
 	}
 	before := read("edge.env") + read("ingester.env") + read("users.acl")
-	said := makeSecrets(t, dir)
+	printed := makeSecrets(t, dir)
 	if after := read("edge.env") + read("ingester.env") + read("users.acl"); after != before {
-		t.Error("passwords changed")
+		t.Error("got changed passwords, want the same")
 	}
-	auth := regexp.MustCompile(`(?m)^rpcauth=sightglass:([0-9a-f]+)\$([0-9a-f]+)$`).FindStringSubmatch(said)
+	auth := regexp.MustCompile(`(?m)^rpcauth=sightglass:([0-9a-f]+)\$([0-9a-f]+)$`).FindStringSubmatch(printed)
 	if auth == nil {
-		t.Fatalf("no rpcauth in %q", said)
+		t.Fatalf("got no rpcauth in %q", printed)
 	}
 	mac := hmac.New(sha256.New, []byte(auth[1])) // as bitcoind's rpcauth.py does
 	mac.Write([]byte(read("rpc.password")))
 	if hex.EncodeToString(mac.Sum(nil)) != auth[2] {
-		t.Error("the node would not take the password")
+		t.Error("got an rpcauth of another password, want the secret's")
 	}
 	ignored, err := os.ReadFile(filepath.Join(dir, "kubernetes/.gitignore"))
 	if err != nil || !strings.Contains(string(ignored), "overlays/*/secrets/") {
-		t.Errorf("git does not leave the passwords alone: %v", err)
+		t.Errorf("got no rule in .gitignore for the secrets, error %v, want one", err)
 	}
 }
 
@@ -253,7 +253,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// convert reads loose fields as a struct.
+// convert decodes untyped fields into a struct.
 func convert(t *testing.T, from, to any) {
 	t.Helper()
 	text, err := json.Marshal(from)

@@ -13,26 +13,27 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// A balancer is a process with a configuration of ours.
+// A balancer is a process with one of our configurations.
 type balancer struct {
-	addr, tls string // where clients connect
-	ops       string // where operators look
+	addr, tls string // for clients
+	ops       string // for operators
 	process   *programs.Process
 }
 
-// A kind of balancer.
+// A kind is HAProxy or nginx.
 type kind struct {
-	// start runs one before two edges until the test ends. render changes what is to be changed beside the addresses.
+	// start runs a balancer before two edges until the test ends. render changes the configuration besides the
+	// addresses.
 	start func(t *testing.T, render func(string) string, edges ...string) *balancer
-	// out reports whether the balancer has seen that the edge takes no more clients; nil if it does not look by itself.
+	// out reports whether the balancer's check has removed the edge from service; nil without active checks.
 	out func(t *testing.T, b *balancer, edge int) bool
 	// secure changes the configuration so that it serves HTTPS.
 	secure func(t *testing.T, certificate, key string) func(string) string
-	// shared adds a snippet of docs/proxies.md to the configuration, and gives the root to another site.
+	// shared adds a snippet of docs/proxies.md to the configuration, and serves another site at the root.
 	shared func(t *testing.T, config, snippet string) string
 }
 
-// shipped reads a file that we ship, with each of the replacements made; what is to be replaced must be there.
+// shipped reads a shipped file and applies the replacements; each replaced text must exist.
 func shipped(t *testing.T, path string, pairs ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "..", path))
@@ -46,7 +47,7 @@ func replace(t *testing.T, text string, pairs ...string) string {
 	t.Helper()
 	for i := 0; i < len(pairs); i += 2 {
 		if !strings.Contains(text, pairs[i]) {
-			t.Fatalf("there is no %q in the configuration", pairs[i])
+			t.Fatalf("got no %q in the configuration", pairs[i])
 		}
 		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
@@ -67,12 +68,12 @@ func launch(t *testing.T, b *balancer, program string, args ...string) *balancer
 	t.Helper()
 	b.process = programs.Launch(t, program, args...)
 	t.Cleanup(func() {
-		b.process.Signal(t, syscall.SIGTERM) // killed, nginx would leave its workers behind
-		if said := b.process.Output(); t.Failed() {
-			t.Log(said)
+		b.process.Signal(t, syscall.SIGTERM) // SIGKILL would leave nginx's workers running
+		if printed := b.process.Output(); t.Failed() {
+			t.Log(printed)
 		}
 	})
-	// HAProxy listens at one address after the other.
+	// HAProxy binds its addresses one after the other.
 	programs.Until(t, "the balancer to listen", func() bool { return listens(b.addr) && (b.ops == "" || listens(b.ops)) })
 	return b
 }

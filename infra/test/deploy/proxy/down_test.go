@@ -9,31 +9,32 @@ import (
 	"sightglass/infra/test/clientsim"
 )
 
-// TestAllEdgesDown: the balancer says so, in the form of an edge's errors, and clients come back when one does.
-func TestAllEdgesDown(t *testing.T) {
-	build(t, asShipped, nil, func(t *testing.T, w *world) {
+// TestBalancer_AllEdgesDown: the balancer returns an error in an edge's format, and clients reconnect when an edge is
+// back.
+func TestBalancer_AllEdgesDown(t *testing.T) {
+	build(t, asShipped, nil, func(t *testing.T, env *environment) {
 		const n = 20
-		const nobody = `{"error":{"code":503,"message":"no edge is there; try again in a moment"}}`
-		people := w.connect(n)
-		for _, e := range w.edges {
+		const down = `{"error":{"code":503,"message":"no edge is there; try again in a moment"}}`
+		clients := env.connect(n)
+		for _, e := range env.edges {
 			e.kill()
 		}
-		w.until(people, "everyone to have lost the connection, and someone to be told", func(s clientsim.Summary) bool {
+		env.until(clients, "every client to be disconnected, and one to get 503", func(s clientsim.Summary) bool {
 			return s.Connected == 0 && s.Ends["answered 503"] > 0
 		})
 		for _, path := range []string{"/", "/api/v1/snapshot", "/ws/mempool"} {
-			got := fetch(t, w.lb.addr, path, nil)
-			if got.status != http.StatusServiceUnavailable || got.body != nobody || got.header.Get("Content-Type") != "application/json" ||
+			got := fetch(t, env.lb.addr, path, nil)
+			if got.status != http.StatusServiceUnavailable || got.body != down || got.header.Get("Content-Type") != "application/json" ||
 				got.header.Get("Retry-After") != "5" || got.header.Get("Cache-Control") != "no-store" {
-				t.Errorf("%s: %+v", path, got)
+				t.Errorf("%s: got %+v, want 503 with the error", path, got)
 			}
 		}
-		w.edges[1].start()
-		w.until(people, "everyone to be back", func(s clientsim.Summary) bool { return s.Connected == n })
-		s := people.Summary()
+		env.edges[1].start()
+		env.until(clients, "every client to reconnect", func(s clientsim.Summary) bool { return s.Connected == n })
+		s := clients.Summary()
 		t.Log(s)
 		if s.Older > 0 {
-			t.Errorf("someone was shown an older price: %v", s)
+			t.Errorf("got older snapshots, want none: %v", s)
 		}
 	})
 }

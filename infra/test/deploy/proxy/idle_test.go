@@ -19,8 +19,8 @@ import (
 	"sightglass/infra/test/internal/wstest"
 )
 
-// hurried makes the timeouts as much shorter as the ping interval of the tests' edges is: 20 times.
-func hurried(config string) string {
+// shortTimeouts divides the timeouts by 20, like the ping interval of the tests' edges.
+func shortTimeouts(config string) string {
 	return strings.NewReplacer(
 		"timeout tunnel          75s", "timeout tunnel 3750ms",
 		"proxy_read_timeout 75s", "proxy_read_timeout 3750ms", "proxy_send_timeout 75s", "proxy_send_timeout 3750ms",
@@ -28,35 +28,35 @@ func hurried(config string) string {
 	).Replace(config)
 }
 
-// TestAQuietClientStays: nothing comes but pings, for twice the time after which the balancer cuts a silent connection.
-func TestAQuietClientStays(t *testing.T) {
-	build(t, hurried, []string{"--ping-interval", "1s"}, func(t *testing.T, w *world) {
-		w.silence()
+// TestBalancer_KeepsQuietClient: the connection carries only pings, for twice the timeout of a silent connection.
+func TestBalancer_KeepsQuietClient(t *testing.T) {
+	build(t, shortTimeouts, []string{"--ping-interval", "1s"}, func(t *testing.T, env *environment) {
+		env.silence()
 		const pings = 9
-		if got := pingsUntilCut(t, w, pings); got < pings {
-			t.Errorf("cut off after %d pings", got)
+		if got := pingsUntilCut(t, env, pings); got < pings {
+			t.Errorf("got cut off after %d pings, want the connection kept", got)
 		}
 	})
 }
 
-// TestASilentEdgeIsCut shows that the timeout of the other test is there: with pings too seldom it strikes.
-func TestASilentEdgeIsCut(t *testing.T) {
-	build(t, hurried, []string{"--ping-interval", "1m"}, func(t *testing.T, w *world) {
-		w.silence()
-		if got := pingsUntilCut(t, w, 1); got > 0 {
-			t.Error("the connection outlasted a minute of silence")
+// TestBalancer_CutsSilentEdge: with rare pings the timeout ends the connection, so the other test is effective.
+func TestBalancer_CutsSilentEdge(t *testing.T) {
+	build(t, shortTimeouts, []string{"--ping-interval", "1m"}, func(t *testing.T, env *environment) {
+		env.silence()
+		if got := pingsUntilCut(t, env, 1); got > 0 {
+			t.Error("got a connection after a minute of silence, want it cut")
 		}
 	})
 }
 
-// pingsUntilCut counts the pings that a client gets, up to so many. Those that come before the last message, by which the
-// edge says that the snapshot is stale, do not count.
-func pingsUntilCut(t *testing.T, w *world, most int64) (n int64) {
+// pingsUntilCut counts the pings that a client gets, up to most. Pings before the last message, the stale snapshot, do
+// not count.
+func pingsUntilCut(t *testing.T, env *environment, most int64) (n int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var pings atomic.Int64
-	conn, _, err := wstest.Dial(t, wstest.URL(w.lb.addr), person(0), websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
+	conn, _, err := wstest.Dial(t, wstest.URL(env.lb.addr), source(0), websocket.DialOptions{OnPingReceived: func(context.Context, []byte) bool {
 		if pings.Add(1) == most {
 			cancel()
 		}
@@ -73,10 +73,10 @@ func pingsUntilCut(t *testing.T, w *world, most int64) (n int64) {
 	}
 }
 
-// TestASlowRequestIsCut: who does not finish its headers does not hold a place.
-func TestASlowRequestIsCut(t *testing.T) {
-	build(t, hurried, nil, func(t *testing.T, w *world) {
-		conn, err := net.Dial("tcp", w.lb.addr)
+// TestBalancer_CutsSlowRequest: a client that does not finish its headers is disconnected.
+func TestBalancer_CutsSlowRequest(t *testing.T) {
+	build(t, shortTimeouts, nil, func(t *testing.T, env *environment) {
+		conn, err := net.Dial("tcp", env.lb.addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -87,34 +87,34 @@ func TestASlowRequestIsCut(t *testing.T) {
 		if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
-		answer, err := io.ReadAll(conn) // HAProxy says 408, nginx resets
+		answer, err := io.ReadAll(conn) // HAProxy responds with 408, nginx resets
 		if errors.Is(err, os.ErrDeadlineExceeded) || (len(answer) > 0 && !strings.HasPrefix(string(answer), "HTTP/1.1 408 ")) {
-			t.Errorf("it is not cut: %q, %v", answer, err)
+			t.Errorf("got %q, %v, want 408 or a closed connection", answer, err)
 		}
 	})
 }
 
-// TestOneAddressCannotTakeAllPlaces: HAProxy counts connections before anything is read. nginx cannot count those that
-// send nothing, and has client_header_timeout alone against them.
-func TestOneAddressCannotTakeAllPlaces(t *testing.T) {
+// TestHAProxy_LimitsConnectionsPerAddress: HAProxy counts connections before it reads from them. nginx cannot count
+// silent ones, which only client_header_timeout ends.
+func TestHAProxy_LimitsConnectionsPerAddress(t *testing.T) {
 	t.Setenv("SOCKETS_PER_ADDRESS", "3")
-	w := newWorld(t, programs.Build(t, "edge", "edge"), haproxy, asShipped, nil)
-	first := visit(t, w.lb.addr, person(0))
-	for _, conn := range []net.Conn{first, visit(t, w.lb.addr, person(0)), visit(t, w.lb.addr, person(0)), visit(t, w.lb.addr, person(1))} {
+	env := newEnvironment(t, programs.Build(t, "edge", "edge"), haproxy, asShipped, nil)
+	first := request(t, env.lb.addr, source(0))
+	for _, conn := range []net.Conn{first, request(t, env.lb.addr, source(0)), request(t, env.lb.addr, source(0)), request(t, env.lb.addr, source(1))} {
 		if conn == nil {
-			t.Fatal("a connection within the limit is refused")
+			t.Fatal("got a rejected connection within the limit, want it accepted")
 		}
 	}
-	if visit(t, w.lb.addr, person(0)) != nil {
-		t.Error("the fourth connection of an address is answered")
+	if request(t, env.lb.addr, source(0)) != nil {
+		t.Error("got a response on the address's fourth connection, want it rejected")
 	}
 	first.Close()
-	programs.Until(t, "a place to be free", func() bool { return visit(t, w.lb.addr, person(0)) != nil })
+	programs.Until(t, "one connection to be released", func() bool { return request(t, env.lb.addr, source(0)) != nil })
 }
 
-// visit connects from an address and stays after an answer; it gives nil if there is none. A connection that HAProxy
-// rejects may end before it is known here to have begun.
-func visit(t *testing.T, addr string, from net.IP) net.Conn {
+// request connects from an address and keeps the connection after a response; it returns nil without one. HAProxy may end
+// a rejected connection before the client knows that it is established.
+func request(t *testing.T, addr string, from net.IP) net.Conn {
 	t.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", addr)

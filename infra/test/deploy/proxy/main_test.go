@@ -9,9 +9,9 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain fails the package if a goroutine outlives the tests that should have ended it.
+// TestMain fails the package if a goroutine of a test still runs after the tests.
 func TestMain(m *testing.M) {
-	logging.Disable() // it tells of each failed try to reach a Redis that has only just been started
+	logging.Disable() // go-redis logs each failed dial to a Redis that is starting
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),

@@ -22,7 +22,7 @@ func startNginx(t *testing.T, render func(string) string, edges ...string) *bala
 	return launch(t, b, "nginx", "-g", "daemon off;", "-c", write(t, "nginx.conf", config))
 }
 
-// secureNginx does what the file says.
+// secureNginx applies the changes that the file describes.
 func secureNginx(t *testing.T, certificate, key string) func(string) string {
 	return func(config string) string {
 		return replace(t, config, "#tls ", "",

@@ -24,58 +24,58 @@ import (
 	"sightglass/infra/test/internal/wstest"
 )
 
-// TestHTTPS: with a certificate, as the files say, the stream comes by TLS and HTTP is sent there.
-func TestHTTPS(t *testing.T) {
+// TestBalancer_HTTPS: with a certificate, set up as the files describe, the stream uses TLS and HTTP redirects to it.
+func TestBalancer_HTTPS(t *testing.T) {
 	program := programs.Build(t, "edge", "edge")
-	certificate, key, trust := throwAway(t)
+	certificate, key, trust := makeCertificate(t)
 	for name, kind := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, program, kind, kind.secure(t, certificate, key), nil)
+			env := newEnvironment(t, program, kind, kind.secure(t, certificate, key), nil)
 			client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}, ForceAttemptHTTP2: true}}
 			defer client.CloseIdleConnections()
-			page, err := client.Get("https://" + w.lb.tls + "/")
+			page, err := client.Get("https://" + env.lb.tls + "/")
 			if err != nil {
 				t.Fatal(err)
 			}
 			page.Body.Close()
 			if page.StatusCode != http.StatusOK || page.ProtoMajor != 2 {
-				t.Errorf("the page comes with %s by %s", page.Status, page.Proto)
+				t.Errorf("got the page with %s by %s, want 200 by HTTP/2", page.Status, page.Proto)
 			}
-			conn, _, err := wstest.Dial(t, "wss://"+w.lb.tls+"/ws/mempool", nil, websocket.DialOptions{
+			conn, _, err := wstest.Dial(t, "wss://"+env.lb.tls+"/ws/mempool", nil, websocket.DialOptions{
 				HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: trust}}},
-				HTTPHeader: http.Header{"Origin": {"https://" + w.lb.tls}}, Subprotocols: []string{delta},
+				HTTPHeader: http.Header{"Origin": {"https://" + env.lb.tls}}, Subprotocols: []string{delta},
 			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			follow(t, conn, true)
-			plain := fetch(t, w.lb.addr, "/clock?x=1", http.Header{})
-			host, _, _ := net.SplitHostPort(w.lb.addr)
+			plain := fetch(t, env.lb.addr, "/clock?x=1", http.Header{})
+			host, _, _ := net.SplitHostPort(env.lb.addr)
 			to := plain.header.Get("Location")
 			if plain.status != http.StatusPermanentRedirect || !strings.HasPrefix(to, "https://"+host) || !strings.HasSuffix(to, "/clock?x=1") {
-				t.Errorf("HTTP is answered with %d, to %q", plain.status, to)
+				t.Errorf("plain HTTP: got %d to %q, want 308 to HTTPS", plain.status, to)
 			}
 		})
 	}
 }
 
-// TestWhatAnEdgeIsTold of a request: a recording server stands in the edges' place.
-func TestWhatAnEdgeIsTold(t *testing.T) {
-	certificate, key, trust := throwAway(t)
+// TestBalancer_ForwardedHeaders: a recording server replaces the edges.
+func TestBalancer_ForwardedHeaders(t *testing.T) {
+	certificate, key, trust := makeCertificate(t)
 	for name, kind := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
 		t.Run(name, func(t *testing.T) {
-			told := make(chan *http.Request, 100)
+			received := make(chan *http.Request, 100)
 			server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-				if r.URL.Path == "/tell" {
-					told <- r
+				if r.URL.Path == "/record" {
+					received <- r
 				}
 			}))
 			defer server.Close()
 			addr := server.Listener.Addr().String()
 			lb := kind.start(t, kind.secure(t, certificate, key), addr, addr)
-			transport := wstest.From(person(0))
+			transport := wstest.From(source(0))
 			transport.TLSClientConfig = &tls.Config{RootCAs: trust}
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+lb.tls+"/tell", nil)
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+lb.tls+"/record", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -86,23 +86,23 @@ func TestWhatAnEdgeIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 			answer.Body.Close()
-			got := <-told
+			got := <-received
 			from := strings.Join(got.Header.Values("X-Forwarded-For"), ", ")
-			if want := "203.0.113.1, " + person(0).String(); from != want {
-				t.Errorf("the client is %q, want %q", from, want)
+			if want := "203.0.113.1, " + source(0).String(); from != want {
+				t.Errorf("got X-Forwarded-For %q, want %q", from, want)
 			}
 			if proto := got.Header.Values("X-Forwarded-Proto"); len(proto) != 1 || proto[0] != "https" {
-				t.Errorf("it came by %q, want https", proto)
+				t.Errorf("got X-Forwarded-Proto %q, want https", proto)
 			}
 			if got.Host != lb.tls {
-				t.Errorf("it asked for %q, want %q", got.Host, lb.tls)
+				t.Errorf("got Host %q, want %q", got.Host, lb.tls)
 			}
 		})
 	}
 }
 
-// throwAway makes a certificate for 127.0.0.1, as PEM, and the pool that trusts it.
-func throwAway(t *testing.T) (certificate, key string, trust *x509.CertPool) {
+// makeCertificate makes a certificate for 127.0.0.1, as PEM, and the pool that trusts it.
+func makeCertificate(t *testing.T) (certificate, key string, trust *x509.CertPool) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -126,9 +126,9 @@ func throwAway(t *testing.T) (certificate, key string, trust *x509.CertPool) {
 	return certificate, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})), trust
 }
 
-// TestTheShippedFilesAreValid by the programs' own checks, without a warning, as they are and as they are changed for HTTPS.
-func TestTheShippedFilesAreValid(t *testing.T) {
-	certificate, key, _ := throwAway(t)
+// TestBalancer_ShippedFilesAreValid by the programs' own checks, without a warning, unchanged and changed for HTTPS.
+func TestBalancer_ShippedFilesAreValid(t *testing.T) {
+	certificate, key, _ := makeCertificate(t)
 	for name, c := range map[string]struct {
 		secure bool
 		edges  string
@@ -156,6 +156,6 @@ func expectValid(t *testing.T, program string, args ...string) {
 	t.Helper()
 	out, err := exec.Command(program, args...).CombinedOutput()
 	if err != nil || strings.Contains(strings.ToLower(string(out)), "warn") {
-		t.Errorf("%s %v: %v\n%s", program, args, err, out)
+		t.Errorf("%s %v: got %v, want a valid configuration without a warning:\n%s", program, args, err, out)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"sightglass/shared/contract"
 )
 
-// startCluster starts three nodes as docs/redis.md says, and gives the directory of the users' passwords.
+// startCluster starts three nodes as docs/redis.md describes, and returns the directory of the users' passwords.
 func startCluster(t *testing.T) (nodes []*redistest.Server, dir string) {
 	t.Helper()
 	dir = makeUsers(t)
@@ -37,15 +37,16 @@ func startCluster(t *testing.T) (nodes []*redistest.Server, dir string) {
 	output(t, []string{"REDISCLI_AUTH=" + password(t, dir, "admin")}, "redis-cli", create...)
 	for _, s := range nodes {
 		client := admin(t, s, dir)
-		programs.Until(t, "the cluster to be whole", func() bool {
+		programs.Until(t, "the cluster to be complete", func() bool {
 			return strings.Contains(client.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
 		})
 	}
 	return nodes, dir
 }
 
-// TestACluster: everything works, from one seed, and goes on while a slot moves.
-func TestACluster(t *testing.T) {
+// TestCluster_StreamContinuesWhileSlotMoves: the daemons find all nodes from one seed, and the stream continues while a
+// slot moves.
+func TestCluster_StreamContinuesWhileSlotMoves(t *testing.T) {
 	t.Parallel()
 	nodes, dir := startCluster(t)
 	seed := "redis+cluster://USER@" + nodes[0].Addr()
@@ -67,25 +68,25 @@ func TestACluster(t *testing.T) {
 	keepState(t, writer)
 	for _, log := range append(logs, ingesterLog) {
 		if log.Count("level=ERROR") != 0 {
-			t.Error("the log tells of errors")
+			t.Error("got errors in the log, want none")
 		}
 	}
 
 	v := view(t, edges[0].Addr().String())
 	move(t, nodes, dir, contract.KeyLatest)
 	published := metric(t, internal, "sightglass_publish_snapshots_total")
-	v.goesOn(t, 5)
+	v.expectNew(t, 5)
 	if metric(t, internal, "sightglass_publish_snapshots_total") <= published {
-		t.Error("nothing is published any more")
+		t.Error("got no snapshot after the move, want one")
 	}
 	for _, s := range nodes {
 		if denied, err := admin(t, s, dir).Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
-			t.Errorf("redis denied something: %v %v", denied, err)
+			t.Errorf("got denied commands %v, error %v, want none", denied, err)
 		}
 	}
 }
 
-// move gives the slot of a key to another node, as redis-cli --cluster reshard does.
+// move moves the slot of a key to another node, as redis-cli --cluster reshard does.
 func move(t *testing.T, nodes []*redistest.Server, dir, key string) {
 	t.Helper()
 	clients, ids := make([]*redis.Client, len(nodes)), make([]string, len(nodes))

@@ -20,8 +20,9 @@ import (
 	"sightglass/shared/contract"
 )
 
-// TestAnEdgeThatDoesNotRead is dropped by Redis before it costs much, and comes back by itself; its client stays.
-func TestAnEdgeThatDoesNotRead(t *testing.T) {
+// TestRedis_DropsEdgeThatDoesNotRead: Redis disconnects the edge before its output buffer is large. The edge reconnects
+// by itself, and keeps its client.
+func TestRedis_DropsEdgeThatDoesNotRead(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	addr := programs.FreeAddr(t)
@@ -52,14 +53,15 @@ func TestAnEdgeThatDoesNotRead(t *testing.T) {
 	paused.Signal(t, syscall.SIGSTOP)
 	programs.Until(t, "redis to drop the edge", func() bool { publish(); return subscribers() == 0 })
 	paused.Signal(t, syscall.SIGCONT)
-	programs.Until(t, "the edge to be back", func() bool { publish(); return subscribers() == 1 })
+	programs.Until(t, "the edge to reconnect", func() bool { publish(); return subscribers() == 1 })
 	last := large.Seq
 	publish()
-	v.until(t, "what is new", func(s *contract.Snapshot) bool { return s.Seq > last })
+	v.until(t, "a new snapshot", func(s *contract.Snapshot) bool { return s.Seq > last })
 }
 
-// TestAFullRedis refuses what is written. The ingester goes on, counts it and tells it as it begins; edges show that it is stale.
-func TestAFullRedis(t *testing.T) {
+// TestRedis_FullMemoryMakesSnapshotsStale: Redis rejects writes. The ingester counts each failure and logs the outage;
+// edges mark the snapshot as stale.
+func TestRedis_FullMemoryMakesSnapshotsStale(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	internal, log := startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
@@ -71,7 +73,7 @@ func TestAFullRedis(t *testing.T) {
 	}
 	junk := strings.Repeat("x", 1<<20)
 	var err error
-	for n := 0; err == nil; n++ { // the last bytes too, as a snapshot is small
+	for n := 0; err == nil; n++ { // up to the last bytes, as a snapshot is small
 		if err = inspector.Append(t.Context(), "junk", junk).Err(); redis.IsOOMError(err) && len(junk) > 1 {
 			junk, err = junk[:len(junk)/2], nil
 		}
@@ -79,25 +81,25 @@ func TestAFullRedis(t *testing.T) {
 	if !redis.IsOOMError(err) {
 		t.Fatal(err)
 	}
-	v.until(t, "that it is stale", func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
+	v.until(t, "a stale snapshot", func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
 	programs.Until(t, "three failures", func() bool { return metric(t, internal, "sightglass_publish_failures_total") >= 3 })
 	if n := inspector.Exists(t.Context(), contract.KeyLatest, contract.KeyHistory).Val(); n != 2 {
-		t.Errorf("%d keys are left, want that nothing was thrown away", n)
+		t.Errorf("got %d keys, want both kept", n)
 	}
 	if err := inspector.Del(t.Context(), "junk").Err(); err != nil {
 		t.Fatal(err)
 	}
-	v.goesOn(t, 3)
+	v.expectNew(t, 3)
 	if n := log.Count("redis does not accept snapshots"); n < 1 || n > 2 {
-		t.Errorf("it was told %d times, want that it is told as it begins", n)
+		t.Errorf("got %d log lines about the outage, want 1 or 2 at its start", n)
 	}
 	if log.Count("OOM") == 0 || log.Count("redis accepts snapshots again") != 1 {
-		t.Error("the log does not tell why, or that it is over")
+		t.Error("got no log line with the cause or about the recovery, want both")
 	}
 }
 
-// TestADiskThatIsAway costs the copy on disk, and no snapshot.
-func TestADiskThatIsAway(t *testing.T) {
+// TestRedis_MissingDiskAffectsNoSnapshot: Redis cannot save its data, and accepts every snapshot.
+func TestRedis_MissingDiskAffectsNoSnapshot(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
@@ -106,18 +108,18 @@ func TestADiskThatIsAway(t *testing.T) {
 	if err := os.RemoveAll(inspector.ConfigGet(t.Context(), "dir").Val()["dir"]); err != nil {
 		t.Fatal(err)
 	}
-	programs.Until(t, "the copy to fail", func() bool {
+	programs.Until(t, "the save to fail", func() bool {
 		inspector.BgSave(t.Context())
 		return strings.Contains(inspector.Info(t.Context(), "persistence").Val(), "rdb_last_bgsave_status:err")
 	})
-	v.goesOn(t, 3)
+	v.expectNew(t, 3)
 	if log.Count("level=ERROR") != 0 {
-		t.Error("the edge noticed")
+		t.Error("got a log line of the edge, want none")
 	}
 }
 
-// TestARestartKeepsTheHistory, and who is connected to an edge is still connected.
-func TestARestartKeepsTheHistory(t *testing.T) {
+// TestRedis_RestartKeepsHistory: clients of an edge stay connected.
+func TestRedis_RestartKeepsHistory(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
@@ -129,14 +131,14 @@ func TestARestartKeepsTheHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Start()
-	v.goesOn(t, 3)
+	v.expectNew(t, 3)
 	if after := inspector.ZRange(t.Context(), contract.KeyHistory, 0, 0).Val(); len(after) != 1 || after[0] != before[0] {
-		t.Errorf("the oldest entry is %v, want %v", after, before)
+		t.Errorf("got oldest entry %v, want %v", after, before)
 	}
 }
 
-// TestAUnixSocket: both daemons on the same machine as Redis.
-func TestAUnixSocket(t *testing.T) {
+// TestRedis_UnixSocket: both daemons run on the same machine as Redis.
+func TestRedis_UnixSocket(t *testing.T) {
 	t.Parallel()
 	dir := makeUsers(t)
 	server := redistest.New(t, settings(t, dir, "redis.conf"), "--unixsocket", filepath.Join(dir, "redis.sock"))
@@ -146,8 +148,8 @@ func TestAUnixSocket(t *testing.T) {
 	}
 	startIngester(t, func(o *ingester.Options) { o.Redis, o.RedisPasswordFile = at("ingester") })
 	e, _ := startEdge(t, func(o *edge.Options) { o.Redis, o.RedisPasswordFile = at("edge") })
-	view(t, e.Addr().String()).goesOn(t, 3)
+	view(t, e.Addr().String()).expectNew(t, 3)
 	if n := strings.Count(admin(t, server, dir).Do(t.Context(), "CLIENT", "LIST").String(), "redis.sock"); n < 2 {
-		t.Errorf("%d connections come by the socket", n)
+		t.Errorf("got %d connections through the socket, want 2 or more", n)
 	}
 }

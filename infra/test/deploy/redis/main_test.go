@@ -9,6 +9,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable() // it tells of each failed try to reach a Redis that a test has killed
+	logging.Disable() // go-redis logs each failed dial to a Redis that a test killed
 	m.Run()
 }

@@ -12,8 +12,8 @@ import (
 	"sightglass/ingester"
 )
 
-// TestRotatingPasswords is docs/redis.md step by step: nothing restarts, and clients notice nothing.
-func TestRotatingPasswords(t *testing.T) {
+// TestRedis_PasswordRotation follows docs/redis.md step by step: no process restarts, and clients get every snapshot.
+func TestRedis_PasswordRotation(t *testing.T) {
 	t.Parallel()
 	dir := makeUsers(t)
 	server := redistest.New(t, settings(t, dir, "redis.conf"))
@@ -28,7 +28,7 @@ func TestRotatingPasswords(t *testing.T) {
 	cut := func(user string) {
 		t.Helper()
 		if n, err := operator.ClientKillByFilter(t.Context(), "USER", user).Result(); err != nil || n == 0 {
-			t.Fatalf("%d connections of %s were cut: %v", n, user, err)
+			t.Fatalf("got %d killed connections of %s, error %v, want some", n, user, err)
 		}
 	}
 	startIngester(t, func(o *ingester.Options) {
@@ -41,26 +41,26 @@ func TestRotatingPasswords(t *testing.T) {
 	for _, user := range []string{"edge", "ingester"} {
 		file := filepath.Join(dir, user+".password")
 		old := read(t, file)
-		acl("SETUSER", user, ">new of "+user) // both hold
+		acl("SETUSER", user, ">new of "+user) // both passwords are valid
 		write(t, file, "new of "+user+"\n")
 		cut(user)
-		v.goesOn(t, 2)
+		v.expectNew(t, 2)
 		acl("SETUSER", user, "<"+old)
 		cut(user)
-		v.goesOn(t, 2)
+		v.expectNew(t, 2)
 		acl("SAVE")
 	}
 	if denied, err := operator.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
-		t.Errorf("redis denied something: %v %v", denied, err)
+		t.Errorf("got denied commands %v, error %v, want none", denied, err)
 	}
 
-	// What goes wrong when the file is forgotten: it is told, and once the file is right it works again.
+	// Without the new password in the file the edge logs the error; with it the edge reconnects.
 	acl("SETUSER", "edge", "resetpass", ">newest")
 	cut("edge")
-	programs.Until(t, "the edge to be refused", func() bool { return log.Count("WRONGPASS") > 0 })
+	programs.Until(t, "a rejected password", func() bool { return log.Count("WRONGPASS") > 0 })
 	write(t, filepath.Join(dir, "edge.password"), "newest")
-	v.goesOn(t, 2)
+	v.expectNew(t, 2)
 	if n := log.Count("newest") + log.Count("new of"); n != 0 {
-		t.Errorf("a password is in the log %d times", n)
+		t.Errorf("got %d passwords in the log, want none", n)
 	}
 }

@@ -18,16 +18,16 @@ import (
 
 const sentinelPassword = "of the Sentinels themselves"
 
-// A trio is a master, its replica, and three Sentinels.
-type trio struct {
+// A sentinelSetup is a master, its replica, and three Sentinels.
+type sentinelSetup struct {
 	dir             string // with the users' passwords
 	master, replica *redistest.Server
 	sentinels       []*redistest.Server
 }
 
-func startTrio(t *testing.T) *trio {
+func startSentinels(t *testing.T) *sentinelSetup {
 	t.Helper()
-	w := &trio{dir: makeUsers(t)}
+	w := &sentinelSetup{dir: makeUsers(t)}
 	server := func(args ...string) *redistest.Server {
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "users.acl"), read(t, filepath.Join(w.dir, "users.acl")))
@@ -51,32 +51,33 @@ func startTrio(t *testing.T) *trio {
 	return w
 }
 
-// awaitHealth waits until a failover would succeed.
-func (w *trio) awaitHealth(t *testing.T) {
+// awaitHealth waits until a failover can succeed.
+func (w *sentinelSetup) awaitHealth(t *testing.T) {
 	t.Helper()
 	for _, s := range w.sentinels {
 		client := redis.NewSentinelClient(&redis.Options{Addr: s.Addr(), Password: sentinelPassword})
-		programs.Until(t, "a Sentinel to know the others", func() bool {
+		programs.Until(t, "every Sentinel to know the others", func() bool {
 			master, err := client.Master(t.Context(), "sightglass").Result()
 			return err == nil && master["num-slaves"] == "1" && master["num-other-sentinels"] == "2" && master["flags"] == "master"
 		})
 		client.Close()
 	}
 	client := admin(t, w.replica, w.dir)
-	programs.Until(t, "the replica to be in step", func() bool {
+	programs.Until(t, "the replica to be in sync", func() bool {
 		return strings.Contains(client.Info(t.Context(), "replication").Val(), "master_link_status:up")
 	})
 }
 
-func (w *trio) url(name string) string {
+func (w *sentinelSetup) url(name string) string {
 	return fmt.Sprintf("redis+sentinel://:%s@%s?master_name=%s&addr=%s&addr=%s",
 		strings.ReplaceAll(sentinelPassword, " ", "%20"), w.sentinels[0].Addr(), name, w.sentinels[1].Addr(), w.sentinels[2].Addr())
 }
 
-// TestTheMasterIsKilled: a replica takes over, and clients are kept, see the price go on, and never an older one.
-func TestTheMasterIsKilled(t *testing.T) {
+// TestSentinel_FailoverKeepsClients: a replica is promoted, and clients stay connected and get new prices, never an
+// older one.
+func TestSentinel_FailoverKeepsClients(t *testing.T) {
 	t.Parallel()
-	w := startTrio(t)
+	w := startSentinels(t)
 	startIngester(t, func(o *ingester.Options) {
 		o.Redis, o.RedisPasswordFile = w.url("sightglass")+"&username=ingester", filepath.Join(w.dir, "ingester.password")
 	})
@@ -85,36 +86,36 @@ func TestTheMasterIsKilled(t *testing.T) {
 		o.LimitScope = "cluster"
 	})
 	v := view(t, e.Addr().String())
-	v.goesOn(t, 3)
+	v.expectNew(t, 3)
 	programs.Until(t, "a history", func() bool { return historyOf(t, e) > 0 })
 	points := historyOf(t, e)
 
 	w.master.Kill()
-	v.goesOn(t, 5)
+	v.expectNew(t, 5)
 	if n := historyOf(t, e); n < points {
-		t.Errorf("of %d points of history %d are left", points, n)
+		t.Errorf("got %d points of history, want %d or more", n, points)
 	}
 	info := admin(t, w.replica, w.dir)
 	if !strings.Contains(info.Info(t.Context(), "replication").Val(), "role:master") {
-		t.Error("the replica was not promoted, and yet the price went on")
+		t.Error("got another role of the replica, want it promoted")
 	}
 
-	w.master.Start() // as the replica of the other now
+	w.master.Start() // now as the replica
 	old := admin(t, w.master, w.dir)
-	programs.Until(t, "the old master to follow", func() bool {
+	programs.Until(t, "the old master to replicate", func() bool {
 		return strings.Contains(old.Info(t.Context(), "replication").Val(), "master_link_status:up")
 	})
 	w.replica.Kill()
-	v.goesOn(t, 5)
+	v.expectNew(t, 5)
 	if denied, err := old.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
-		t.Errorf("redis denied something: %v %v", denied, err)
+		t.Errorf("got denied commands %v, error %v, want none", denied, err)
 	}
 }
 
-// TestSentinelsThatKnowNoSuchMaster are told of by name.
-func TestSentinelsThatKnowNoSuchMaster(t *testing.T) {
+// TestSentinel_UnknownMasterIsNamed: the edge logs the master's name.
+func TestSentinel_UnknownMasterIsNamed(t *testing.T) {
 	t.Parallel()
-	w := startTrio(t)
+	w := startSentinels(t)
 	_, log := startEdge(t, func(o *edge.Options) { o.Redis = w.url("mymaster") })
-	programs.Until(t, "the edge to say so", func() bool { return log.Count(`the Sentinels have no master \"mymaster\"`) > 0 })
+	programs.Until(t, "the master's name in the edge's log", func() bool { return log.Count(`the Sentinels have no master \"mymaster\"`) > 0 })
 }

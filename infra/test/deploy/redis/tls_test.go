@@ -14,7 +14,7 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// makeCerts gives a directory with a CA of its own and certificates for hosts.
+// makeCerts returns a directory with a new CA and certificates for hosts.
 func makeCerts(t *testing.T, hosts ...string) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -22,8 +22,8 @@ func makeCerts(t *testing.T, hosts ...string) (dir string) {
 	return dir
 }
 
-// TestTLS: with our own CA and our own certificates both daemons run, and whatever is wrong is told with what to do.
-func TestTLS(t *testing.T) {
+// TestTLS_ConnectsAndNamesErrors: both daemons run with a private CA and its certificates, and errors say what to do.
+func TestTLS_ConnectsAndNamesErrors(t *testing.T) {
 	t.Parallel()
 	dir := makeCerts(t, "127.0.0.1", "redis.example")
 	write(t, filepath.Join(dir, "users.acl"), read(t, filepath.Join(shipped, "users.acl")))
@@ -39,26 +39,26 @@ func TestTLS(t *testing.T) {
 	e, _ := startEdge(t, func(o *edge.Options) {
 		o.Redis, o.RedisCA, o.RedisCert, o.RedisKey = url("edge"), in("ca.crt"), in("edge.crt"), in("edge.key")
 	})
-	view(t, e.Addr().String()).goesOn(t, 3)
+	view(t, e.Addr().String()).expectNew(t, 3)
 
 	_, log := startEdge(t, func(o *edge.Options) { o.Redis = url("edge") })
-	programs.Until(t, "the edge to say what to do", func() bool { return log.Count("--redis-ca must name a file with the CA") > 0 })
+	programs.Until(t, "the advice in the edge's log", func() bool { return log.Count("--redis-ca must name a file with the CA") > 0 })
 
-	stranger := makeCerts(t, "127.0.0.1")
+	otherCA := makeCerts(t, "127.0.0.1")
 	good := redisurl.Options{CA: in("ca.crt"), Cert: in("edge.crt"), Key: in("edge.key")}
 	plain := redistest.Start(t)
 	for name, c := range map[string]struct {
 		url, want string
 		set       func(*redisurl.Options)
 	}{
-		"all is well":            {url("edge"), "", func(*redisurl.Options) {}},
-		"another CA":             {url("edge"), "--redis-ca must name", func(o *redisurl.Options) { o.CA = filepath.Join(stranger, "ca.crt") }},
-		"no certificate of ours": {url("edge"), "--redis-cert and --redis-key must be signed by", func(o *redisurl.Options) { o.Cert, o.Key = "", "" }},
-		"a stranger's certificate": {url("edge"), "--redis-cert and --redis-key must be signed by", func(o *redisurl.Options) {
-			o.Cert, o.Key = filepath.Join(stranger, "edge.crt"), filepath.Join(stranger, "edge.key")
+		"valid":                 {url("edge"), "", func(*redisurl.Options) {}},
+		"another CA":            {url("edge"), "--redis-ca must name", func(o *redisurl.Options) { o.CA = filepath.Join(otherCA, "ca.crt") }},
+		"no client certificate": {url("edge"), "--redis-cert and --redis-key must be signed by", func(o *redisurl.Options) { o.Cert, o.Key = "", "" }},
+		"another CA's certificate": {url("edge"), "--redis-cert and --redis-key must be signed by", func(o *redisurl.Options) {
+			o.Cert, o.Key = filepath.Join(otherCA, "edge.crt"), filepath.Join(otherCA, "edge.key")
 		}},
-		"a name that is not in it":  {strings.Replace(url("edge"), "127.0.0.1", "localhost", 1), "must be a name or address in Redis's certificate", func(*redisurl.Options) {}},
-		"a port that speaks no TLS": {"rediss://" + plain.Addr(), "without, it is redis://", func(*redisurl.Options) {}},
+		"a name not in the certificate": {strings.Replace(url("edge"), "127.0.0.1", "localhost", 1), "must be a name or address in Redis's certificate", func(*redisurl.Options) {}},
+		"a port without TLS":            {"rediss://" + plain.Addr(), "without, it is redis://", func(*redisurl.Options) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := good
@@ -70,7 +70,7 @@ func TestTLS(t *testing.T) {
 			defer client.Close()
 			err = client.Ping(t.Context()).Err()
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%v, want %q", err, c.want)
+				t.Errorf("got %v, want %q", err, c.want)
 			}
 		})
 	}

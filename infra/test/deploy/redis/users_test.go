@@ -18,10 +18,10 @@ import (
 	"sightglass/shared/contract"
 )
 
-// inspector is a user that the tests alone have.
+// inspector is a user of the tests alone.
 const inspector = "user inspector on nopass ~* &* +@all\n"
 
-// startShipped starts Redis with redis.conf and users.acl as they are shipped.
+// startShipped starts Redis with the shipped redis.conf and users.acl.
 func startShipped(t *testing.T) (*redistest.Server, *redis.Client) {
 	t.Helper()
 	dir := t.TempDir()
@@ -33,59 +33,59 @@ func startShipped(t *testing.T) (*redistest.Server, *redis.Client) {
 	return server, client
 }
 
-// as is the URL for one of the users with its example password.
+// as returns the URL for one of the users with its example password.
 func as(user string, server *redistest.Server) string {
 	return "redis://" + url.UserPassword(user, "change-me-"+user).String() + "@" + server.Addr()
 }
 
-// TestTheExampleIsWhatTheProgramMakes, so the rights are those that an operator gets.
-func TestTheExampleIsWhatTheProgramMakes(t *testing.T) {
+// TestMakeUsers_PrintsExample: users.acl has the rights that make-users generates.
+func TestMakeUsers_PrintsExample(t *testing.T) {
 	t.Parallel()
 	if made := output(t, nil, filepath.Join(shipped, "make-users"), "--example"); made != read(t, filepath.Join(shipped, "users.acl")) {
-		t.Errorf("users.acl is not what make-users --example prints:\n%s", made)
+		t.Errorf("got another output of make-users --example, want users.acl:\n%s", made)
 	}
 	dir := makeUsers(t)
 	first := read(t, filepath.Join(dir, "users.acl"))
 	if strings.Contains(first, "off #") || strings.Count(first, " on #") != 7 {
-		t.Errorf("it made\n%s", first)
+		t.Errorf("got\n%s\nwant seven active users", first)
 	}
 	output(t, nil, filepath.Join(shipped, "make-users"), dir)
 	if read(t, filepath.Join(dir, "users.acl")) != first {
-		t.Error("a second run changed the passwords")
+		t.Error("got other passwords from a second run, want the same")
 	}
 }
 
-// TestTheShippedUsers: both daemons run whole, with all that they do, and are refused nothing.
-func TestTheShippedUsers(t *testing.T) {
+// TestUsers_RightsSuffice: both daemons run with all features, and Redis denies no command.
+func TestUsers_RightsSuffice(t *testing.T) {
 	t.Parallel()
 	server, client := startShipped(t)
 	in := ingester.Defaults()
 	in.Redis = as("ingester", server)
 	for _, finding := range ingester.Probe(t.Context(), in) {
 		if finding.Subject == "redis" && finding.Verdict != ingester.Good {
-			t.Errorf("checkconfig --probe: %s", finding.Text)
+			t.Errorf("checkconfig --probe: got %s, want no bad finding", finding.Text)
 		}
 	}
 	_, ingesterLog := startIngester(t, func(o *ingester.Options) { o.Redis = in.Redis })
 	plain, plainLog := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
 	counting, countingLog := startEdge(t, func(o *edge.Options) { o.Redis, o.LimitScope = as("edge-limits", server), "cluster" })
-	view(t, plain.Addr().String()).goesOn(t, 3)
-	view(t, counting.Addr().String()).goesOn(t, 3)
+	view(t, plain.Addr().String()).expectNew(t, 3)
+	view(t, counting.Addr().String()).expectNew(t, 3)
 	expectTenOnAll(t, 1, counting)
 	programs.Until(t, "a history", func() bool { return historyOf(t, plain) > 0 && historyOf(t, counting) > 0 })
 	keepState(t, in)
 	if denied, err := client.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
-		t.Errorf("redis denied something: %v %v", denied, err)
+		t.Errorf("got denied commands %v, error %v, want none", denied, err)
 	}
 	for _, log := range []*daemons.Journal{ingesterLog, plainLog, countingLog} {
 		if log.Count("NOPERM") != 0 || log.Count("level=ERROR") != 0 {
-			t.Error("the log tells of errors")
+			t.Error("got errors in the log, want none")
 		}
 	}
 }
 
-// TestWhatUsersMayNot: each is refused what is not its business.
-func TestWhatUsersMayNot(t *testing.T) {
+// TestUsers_ForbiddenCommands: Redis denies each user the commands and keys that it does not need.
+func TestUsers_ForbiddenCommands(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	for _, key := range []string{contract.KeyLatest, contract.KeyEngine, "other"} {
@@ -93,15 +93,15 @@ func TestWhatUsersMayNot(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	everyone := []string{
+	forAll := []string{
 		"CONFIG GET *", "FLUSHALL", "KEYS *", "ACL LIST", "GET other", "SET other x", "PUBLISH other x", "SUBSCRIBE other",
 		"SHUTDOWN NOSAVE", "REPLICAOF NO ONE", "MONITOR", "CLIENT LIST", "SCRIPT FLUSH", "FUNCTION FLUSH", "SELECT 0", "SWAPDB 0 0",
 	}
 	reader := append([]string{
 		"SET " + contract.KeyLatest + " x", "DEL " + contract.KeyLatest, "PUBLISH " + contract.Channel + " x", "ZADD " + contract.KeyHistory + " 1 x", "GET " + contract.KeyEngine,
-	}, everyone...)
+	}, forAll...)
 	for user, commands := range map[string][]string{
-		"ingester":    everyone,
+		"ingester":    forAll,
 		"edge":        append([]string{"EVAL return(1) 0", "ZADD " + contract.KeyLimitPrefix + "192.0.2.1 1 x"}, reader...),
 		"edge-limits": append([]string{"ZRANGE other 0 -1", "ZREM " + contract.KeyHistory + " x"}, reader...),
 		"watcher":     append([]string{"ZRANGE " + contract.KeyLimitPrefix + "192.0.2.1 0 -1", "EVAL return(1) 0"}, reader...),
@@ -115,7 +115,7 @@ func TestWhatUsersMayNot(t *testing.T) {
 					args = append(args, word)
 				}
 				if err := client.Do(t.Context(), args...).Err(); !redis.IsPermissionError(err) {
-					t.Errorf("%s: %v, want NOPERM", command, err)
+					t.Errorf("%s: got %v, want NOPERM", command, err)
 				}
 			}
 		})
@@ -123,14 +123,14 @@ func TestWhatUsersMayNot(t *testing.T) {
 	for user, password := range map[string]string{"default": "", "admin": "change-me-admin", "edge": "wrong"} {
 		client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: user, Password: password})
 		if err := client.Ping(t.Context()).Err(); !redis.IsAuthError(err) {
-			t.Errorf("%s: %v, want no way in", user, err)
+			t.Errorf("%s: got %v, want a rejected login", user, err)
 		}
 		client.Close()
 	}
 }
 
-// TestAWatcherSees what docs/redis.md promises it.
-func TestAWatcherSees(t *testing.T) {
+// TestUsers_WatcherRights: the watcher can run the commands of docs/redis.md.
+func TestUsers_WatcherRights(t *testing.T) {
 	t.Parallel()
 	server, inspector := startShipped(t)
 	for _, err := range []error{
@@ -148,7 +148,7 @@ func TestAWatcherSees(t *testing.T) {
 	} {
 		args := append([]string{"-u", as("watcher", server), "--no-auth-warning"}, strings.Fields(command)...)
 		if got := output(t, nil, "redis-cli", args...); !strings.Contains(got, want) {
-			t.Errorf("%s: %s", command, got)
+			t.Errorf("%s: got %s", command, got)
 		}
 	}
 }

@@ -1,6 +1,6 @@
 //go:build deploy
 
-// Package release holds the tests of infra/release: what is built for others, and the look for vulnerabilities.
+// Package release tests infra/release: the release archives, and the check for vulnerabilities.
 package release
 
 import (
@@ -22,7 +22,7 @@ import (
 
 const version = "v0.0.0-test"
 
-// copied is the repository in another folder.
+// copied copies the repository to a folder.
 func copied(t *testing.T, folder string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), folder)
@@ -39,17 +39,17 @@ func repository(t *testing.T) string {
 	return root
 }
 
-// tool is a program that make test-deploy has built.
+// tool returns the path of a program that make test-deploy builds.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(repository(t), "bin/tools", name+"-*"))
 	if err != nil || len(found) == 0 {
-		t.Fatalf("no %s in bin/tools: make test-deploy builds it", name)
+		t.Fatalf("got no %s in bin/tools: make test-deploy builds it", name)
 	}
 	return found[len(found)-1]
 }
 
-// released builds a release for this machine in a folder, and gives the archive and its sum.
+// released builds a release for this machine in a folder, and returns the archive and its checksum.
 func released(t *testing.T, dir string, env ...string) (archive, sum string) {
 	t.Helper()
 	cmd := exec.Command("infra/release/build", version, "out", runtime.GOARCH)
@@ -68,29 +68,29 @@ func released(t *testing.T, dir string, env ...string) (archive, sum string) {
 	return filepath.Join(dir, "out", "sightglass-"+version+"-linux-"+runtime.GOARCH+".tar.gz"), string(sums)
 }
 
-// TestAReleaseIsTheSameEverywhere builds one twice: in another folder, as another user with other habits might. With
-// SIGHTGLASS_COLD=1 the second one takes nothing from Go's cache, which costs three minutes of a processor; without, what
-// is compiled alike is compiled once, and the rest is done twice. Then it looks at what is in it.
-func TestAReleaseIsTheSameEverywhere(t *testing.T) {
+// TestRelease_IsReproducible builds a release twice, the second time in another folder with another environment. With
+// SIGHTGLASS_COLD=1 the second build does not use Go's cache, which costs three minutes of CPU time; otherwise equal
+// compilations run once. Then it checks the contents.
+func TestRelease_IsReproducible(t *testing.T) {
 	first, sums := released(t, copied(t, "here"))
-	habits := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "GOFLAGS=-v", "GOAMD64=v3", "CGO_CFLAGS=-O0 -g"}
+	environment := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "GOFLAGS=-v", "GOAMD64=v3", "CGO_CFLAGS=-O0 -g"}
 	if os.Getenv("SIGHTGLASS_COLD") != "" {
-		habits = append(habits, "GOCACHE="+t.TempDir())
+		environment = append(environment, "GOCACHE="+t.TempDir())
 	}
-	_, again := released(t, copied(t, "somewhere/else"), habits...)
+	_, again := released(t, copied(t, "somewhere/else"), environment...)
 	if sums != again {
-		t.Errorf("one is\n%sthe other\n%s", sums, again)
+		t.Errorf("got different checksums, want equal ones:\n%s%s", sums, again)
 	}
 
 	check := exec.Command("sha256sum", "--check", "SHA256SUMS")
 	check.Dir = filepath.Dir(first)
 	if out, err := check.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Errorf("got %v, want valid checksums:\n%s", err, out)
 	}
 	dir := unpack(t, first)
-	t.Run("the programs", func(t *testing.T) { programsIn(t, dir) })
-	t.Run("the bills of material", func(t *testing.T) { bills(t, dir) })
-	t.Run("it installs", func(t *testing.T) {
+	t.Run("programs", func(t *testing.T) { programsIn(t, dir) })
+	t.Run("bills of material", func(t *testing.T) { bills(t, dir) })
+	t.Run("install", func(t *testing.T) {
 		root := t.TempDir()
 		cmd := exec.Command(filepath.Join(dir, "infra/systemd/install"))
 		cmd.Env = append(os.Environ(), "DESTDIR="+root)
@@ -112,12 +112,13 @@ func TestAReleaseIsTheSameEverywhere(t *testing.T) {
 	}
 	for _, notice := range strings.Split(string(licences), "\n==== ")[1:] {
 		if name, text, _ := strings.Cut(notice, "\n"); len(strings.TrimSpace(text)) < 200 {
-			t.Errorf("no licence of %s", name)
+			t.Errorf("got no licence of %s", name)
 		}
 	}
 }
 
-// unpack gives the one folder of an archive. Files must be nobody's in particular, of the given time, and in order.
+// unpack extracts an archive and returns its one folder. Entries must belong to root, have the given time, and be
+// sorted.
 func unpack(t *testing.T, archive string) string {
 	t.Helper()
 	f, err := os.Open(archive)
@@ -140,15 +141,15 @@ func unpack(t *testing.T, archive string) string {
 		}
 		names = append(names, strings.TrimSuffix(h.Name, "/"))
 		if mode := h.Mode & 0o7777; h.Uid != 0 || h.Gid != 0 || h.ModTime.Unix() != 1700000000 || mode != 0o755 && mode != 0o644 {
-			t.Errorf("%s: %d:%d %v %o", h.Name, h.Uid, h.Gid, h.ModTime, mode)
+			t.Errorf("%s: got owner %d:%d, time %v, mode %o, want root's and the given time", h.Name, h.Uid, h.Gid, h.ModTime, mode)
 		}
 		if strings.Contains(h.Name, "/secrets") {
-			t.Errorf("%s is for nobody else", h.Name)
+			t.Errorf("%s: got a file of secrets, want none", h.Name)
 		}
 	}
 	byFolder := func(a, b string) int { return slices.Compare(strings.Split(a, "/"), strings.Split(b, "/")) }
 	if !slices.IsSortedFunc(names, byFolder) {
-		t.Errorf("not in order: %q", names)
+		t.Errorf("got entries %q, want them sorted", names)
 	}
 	dir := t.TempDir()
 	if out, err := exec.Command("tar", "-xzf", archive, "-C", dir).CombinedOutput(); err != nil {
@@ -162,14 +163,14 @@ func programsIn(t *testing.T, dir string) {
 		path := filepath.Join(dir, "bin", name)
 		out, err := exec.Command(path, "version").CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(out), name+" "+version+" ") {
-			t.Errorf("%v, %s", err, out)
+			t.Errorf("got %v, %s, want the version", err, out)
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(string(text), repository(t)) || strings.Contains(string(text), filepath.Dir(dir)) {
-			t.Errorf("%s names a folder of this machine", name)
+			t.Errorf("%s: got a folder of this machine in the binary, want none", name)
 		}
 	}
 	libraries := func(name string) []string {
@@ -185,10 +186,10 @@ func programsIn(t *testing.T, dir string) {
 		return needed
 	}
 	if got := libraries("edge"); len(got) > 0 {
-		t.Errorf("the edge needs %v, want nothing", got)
+		t.Errorf("edge: got libraries %v, want none", got)
 	}
 	if got := libraries("ingester"); !slices.Contains(got, "libzmq.so.5") {
-		t.Errorf("the ingester needs %v, want Debian's libzmq.so.5", got)
+		t.Errorf("ingester: got libraries %v, want Debian's libzmq.so.5", got)
 	}
 }
 
@@ -211,18 +212,18 @@ func bills(t *testing.T, dir string) {
 			names[c.Name] = c.Version
 		}
 		if bill.BOMFormat != "CycloneDX" || bill.Metadata.Component.Version != version || names[want] == "" || names["std"] != runtime.Version() {
-			t.Errorf("%s: %s of %q; %s %q, std %q", name, bill.BOMFormat, bill.Metadata.Component.Version, want, names[want], names["std"])
+			t.Errorf("%s: got a %s document of version %q with %s %q, std %q; want CycloneDX with the release's versions", name, bill.BOMFormat, bill.Metadata.Component.Version, want, names[want], names["std"])
 		}
 	}
 }
 
-// TestAReleaseHasAVersion: what has no tag, or changes beside it, is none.
-func TestAReleaseHasAVersion(t *testing.T) {
+// TestRelease_RequiresVersionTag: a version without a tag, or with uncommitted changes, is rejected.
+func TestRelease_RequiresVersionTag(t *testing.T) {
 	for _, version := range []string{"unknown", "0d6008e", "v1.2", "v1.2.3-dirty", "v1.2.3 x"} {
 		cmd := exec.Command("infra/release/build", version, t.TempDir())
 		cmd.Dir = repository(t)
 		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "git tag v0.1.0") {
-			t.Errorf("%s: %v, %s", version, err, out)
+			t.Errorf("%s: got %v, %s, want an error that names git tag", version, err, out)
 		}
 	}
 }

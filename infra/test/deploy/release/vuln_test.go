@@ -17,11 +17,12 @@ import (
 	"testing"
 )
 
-// url is what the text form of govulncheck needs of a vulnerability.
+// url is the field of a vulnerability that govulncheck's text output requires.
 const url = `"database_specific":{"url":"https://pkg.go.dev/vuln/GO-2026-9999"},`
 
-// TestVuln: govulncheck itself, with databases that know something or nothing, and without a way to the public one.
-func TestVuln(t *testing.T) {
+// TestVuln_Verdicts runs govulncheck with databases with and without vulnerabilities, and without access to the public
+// one.
+func TestVuln_Verdicts(t *testing.T) {
 	program, broken := t.TempDir(), t.TempDir()
 	module := map[string]string{
 		"go.mod":  "module example.org/tiny\n\ngo 1.26.0\n",
@@ -35,40 +36,40 @@ func TestVuln(t *testing.T) {
 		t.Fatal(err)
 	}
 	closed.Close()
-	refusing := httptest.NewServer(http.NotFoundHandler())
-	defer refusing.Close()
+	rejecting := httptest.NewServer(http.NotFoundHandler())
+	defer rejecting.Close()
 	for name, c := range map[string]struct {
 		module string
 		env    string
 		says   string
 		fails  bool
 	}{
-		"nothing is known":        {program, "GOVULNDB=file://" + database(t, "", url), "no known vulnerabilities", false},
-		"a vulnerability":         {program, "GOVULNDB=file://" + database(t, "fmt", url), "Your code is affected by 1 vulnerability", true},
-		"one that is not used":    {program, "GOVULNDB=file://" + database(t, "net/http", url), "no known vulnerabilities", false},
-		"one that it cannot read": {program, "GOVULNDB=file://" + database(t, "fmt", ""), program + ": failed", true}, // it panics
-		"no way there":            {program, "HTTPS_PROXY=http://" + closed.Addr().String(), "database not reached, not checked: " + program, false},
-		"a proxy that refuses":    {program, "HTTPS_PROXY=" + refusing.URL, "database not reached, not checked: " + program, false},
-		"a wrong certificate":     {program, "HTTPS_PROXY=" + impostor(t), "certificate", true},
-		"no such database":        {program, "GOVULNDB=http://" + closed.Addr().String(), "failed", true},
-		"it does not compile":     {broken, "GOVULNDB=file://" + database(t, "", url), "nonsense", true},
+		"no vulnerability":     {program, "GOVULNDB=file://" + database(t, "", url), "no known vulnerabilities", false},
+		"a vulnerability":      {program, "GOVULNDB=file://" + database(t, "fmt", url), "Your code is affected by 1 vulnerability", true},
+		"an unused one":        {program, "GOVULNDB=file://" + database(t, "net/http", url), "no known vulnerabilities", false},
+		"an unreadable one":    {program, "GOVULNDB=file://" + database(t, "fmt", ""), program + ": failed", true}, // it panics
+		"unreachable":          {program, "HTTPS_PROXY=http://" + closed.Addr().String(), "database not reached, not checked: " + program, false},
+		"a proxy that rejects": {program, "HTTPS_PROXY=" + rejecting.URL, "database not reached, not checked: " + program, false},
+		"a wrong certificate":  {program, "HTTPS_PROXY=" + interceptor(t), "certificate", true},
+		"no such database":     {program, "GOVULNDB=http://" + closed.Addr().String(), "failed", true},
+		"a compile error":      {broken, "GOVULNDB=file://" + database(t, "", url), "nonsense", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cmd := exec.Command(filepath.Join(repository(t), "infra/release/vuln"), tool(t, "govulncheck"), c.module)
 			cmd.Env = append(os.Environ(), c.env, "NO_PROXY=")
 			out, err := cmd.CombinedOutput()
 			if _, failed := errors.AsType[*exec.ExitError](err); failed != c.fails || !strings.Contains(string(out), c.says) {
-				t.Errorf("%v, want failure %v and %q:\n%s", err, c.fails, c.says, out)
+				t.Errorf("got %v, want failure %v and %q:\n%s", err, c.fails, c.says, out)
 			}
 		})
 	}
 }
 
-// impostor is a proxy that leads to a server of its own, whoever was asked for.
-func impostor(t *testing.T) string {
+// interceptor is a proxy that connects every request to its own server.
+func interceptor(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // whoever is deceived complains
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // clients reject the certificate
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -82,7 +83,7 @@ func impostor(t *testing.T) string {
 			t.Error(err)
 			return
 		}
-		io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n") //nolint:errcheck // its reader would fail
+		io.WriteString(here, "HTTP/1.1 200 OK\r\n\r\n") //nolint:errcheck // the reader would fail
 		var both sync.WaitGroup
 		both.Go(func() { io.Copy(there, here); there.Close() }) //nolint:errcheck // either may end it
 		both.Go(func() { io.Copy(here, there); here.Close() })  //nolint:errcheck // either may end it
@@ -92,7 +93,7 @@ func impostor(t *testing.T) string {
 	return proxy.URL
 }
 
-// database makes one that knows of one vulnerability, in a package of Go's; of none if it has no name.
+// database makes a database with one vulnerability in a standard package; without one if pkg is empty.
 func database(t *testing.T, pkg, details string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -21,10 +21,10 @@ var inside = map[string]string{
 	"inside.service":      "[Unit]\nAfter=basic.target\nRequires=basic.target\n[Service]\nType=oneshot\nExecStart=/inside.sh\nStandardOutput=file:/out/log\nStandardError=inherit\n",
 }
 
-// TestTheUnitsOnARealSystemd boots a container with systemd as its first process, on this machine's /usr and nothing
-// else of it, and runs testdata/inside.sh there: a user of their own, no privileges, the cookie, the watchdog, a
-// rolling restart, settings that are wrong.
-func TestTheUnitsOnARealSystemd(t *testing.T) {
+// TestUnits_RunUnderSystemd boots a container with systemd as its first process, with only this machine's /usr, and
+// runs testdata/inside.sh there: a separate user, no privileges, the cookie, the watchdog, a rolling restart, invalid
+// settings.
+func TestUnits_RunUnderSystemd(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("SKIPPED: a container with systemd needs root")
 	}
@@ -39,7 +39,7 @@ func TestTheUnitsOnARealSystemd(t *testing.T) {
 	}
 	args := []string{
 		"--quiet", "--register=no", "--keep-unit", "--private-network", "--console=pipe",
-		"--directory=/", "--volatile=yes", // a root of its own, with our /usr in it, for reading
+		"--directory=/", "--volatile=yes", // a new root with this machine's /usr, read-only
 		"--bind-ro=" + filepath.Join(root, "usr/local") + ":/usr/local",
 		"--bind=" + filepath.Join(root, "etc/sightglass") + ":/etc/sightglass",
 		"--bind-ro=" + filepath.Join(etc, "sysusers.conf") + ":/etc/sysusers.d/test.conf",
@@ -52,17 +52,17 @@ func TestTheUnitsOnARealSystemd(t *testing.T) {
 		args = append(args, "--bind-ro="+filepath.Join(etc, name)+":/etc/systemd/system/"+name)
 	}
 	args = append(args, "--boot", "systemd.unit=inside.service", "systemd.firstboot=no",
-		"systemd.mask=systemd-networkd-wait-online.service") // there is no network that could come
+		"systemd.mask=systemd-networkd-wait-online.service") // the container has no network to wait for
 
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "systemd-nspawn", args...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // it ends the container, and then itself
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // systemd-nspawn stops the container and exits
 	cmd.WaitDelay = 20 * time.Second
 	console, err := cmd.CombinedOutput()
-	log, _ := os.ReadFile(filepath.Join(out, "log")) // absent if it did not come so far
+	log, _ := os.ReadFile(filepath.Join(out, "log")) // absent if the boot failed
 	t.Logf("in the container:\n%s", log)
 	if err != nil || !strings.HasSuffix(string(log), "\nexit 0\n") {
-		t.Errorf("%v; the console:\n%s", err, console)
+		t.Errorf("got %v, want exit 0; the console:\n%s", err, console)
 	}
 }

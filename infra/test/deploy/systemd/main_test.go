@@ -9,6 +9,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable() // it tells of each try to reach a Redis that does not answer yet
+	logging.Disable() // go-redis logs each failed dial to a Redis that is starting
 	m.Run()
 }

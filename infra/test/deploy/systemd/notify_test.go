@@ -1,6 +1,6 @@
 //go:build deploy
 
-// Package systemd holds the tests of the units in infra/systemd and of what the programs tell systemd.
+// Package systemd tests the units in infra/systemd and the programs' notifications to systemd.
 package systemd
 
 import (
@@ -17,11 +17,11 @@ import (
 
 // A supervisor is systemd's end of sd_notify: a socket that programs write to.
 type supervisor struct {
-	mu    sync.Mutex
-	heard []string
+	mu       sync.Mutex
+	received []string
 }
 
-// supervise makes the programs that are started from here on believe that systemd started them.
+// supervise sets the environment of programs that are started later as systemd does.
 func supervise(t *testing.T, watchdogMicroseconds string) *supervisor {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
@@ -46,16 +46,16 @@ func (s *supervisor) listen(conn *net.UnixConn) {
 			return
 		}
 		s.mu.Lock()
-		s.heard = append(s.heard, strings.Fields(string(message[:n]))...)
+		s.received = append(s.received, strings.Fields(string(message[:n]))...)
 		s.mu.Unlock()
 	}
 }
 
-// count is how often a program has said so.
+// count returns how often a state was received.
 func (s *supervisor) count(state string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range s.heard {
+	for _, h := range s.received {
 		if h == state {
 			n++
 		}
@@ -66,10 +66,10 @@ func (s *supervisor) count(state string) (n int) {
 func (s *supervisor) first() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.heard) == 0 {
+	if len(s.received) == 0 {
 		return ""
 	}
-	return s.heard[0]
+	return s.received[0]
 }
 
 const (
@@ -78,56 +78,56 @@ const (
 	watchdog = "WATCHDOG=1"
 )
 
-// TestAnEdgeTellsSystemd: it is ready when its port is open, with or without Redis; it lives as long as it can tell
-// clients that the price is old; and it says that it is going when the drain begins, not when it is over.
-func TestAnEdgeTellsSystemd(t *testing.T) {
+// TestEdge_NotifiesSystemd: the edge sends READY when its port is open, with or without Redis; WATCHDOG while it can
+// mark snapshots as stale; and STOPPING when the drain begins, not when it ends.
+func TestEdge_NotifiesSystemd(t *testing.T) {
 	systemd := supervise(t, "12000000")
 	addr := programs.FreeAddr(t)
 	edge := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr,
 		"--redis", "redis://"+programs.FreeAddr(t), "--drain-delay", "10m")
 	programs.Until(t, ready, func() bool { return systemd.count(ready) == 1 })
-	conn, err := net.Dial("tcp", addr) // once: whoever waits for READY may connect at once
+	conn, err := net.Dial("tcp", addr) // no retry: the port is open at READY
 	if err != nil {
 		t.Fatal(err)
 	}
 	conn.Close()
-	programs.Until(t, "some life without Redis", func() bool { return systemd.count(watchdog) > 1 })
+	programs.Until(t, "two WATCHDOG messages without Redis", func() bool { return systemd.count(watchdog) > 1 })
 	if systemd.count(stopping) > 0 {
-		t.Error("it says that it is going before it was told to")
+		t.Error("got STOPPING before SIGTERM, want none")
 	}
 	edge.Signal(t, syscall.SIGTERM)
 	programs.Until(t, stopping, func() bool { return systemd.count(stopping) == 1 })
 	if !programs.Alive(addr) {
-		t.Error("it says that it is going when it is gone")
+		t.Error("got STOPPING after the end of the drain, want it at the beginning")
 	}
 	if got := systemd.first(); got != ready {
-		t.Errorf("it said %q before %q", got, ready)
+		t.Errorf("got %q first, want %q", got, ready)
 	}
 }
 
-// TestAnIngesterTellsSystemd: its life is the loop that computes, also while Redis hangs.
-func TestAnIngesterTellsSystemd(t *testing.T) {
+// TestIngester_NotifiesSystemd: the computing loop sends WATCHDOG, even while Redis hangs.
+func TestIngester_NotifiesSystemd(t *testing.T) {
 	systemd := supervise(t, "12000000")
 	redis := redistest.Start(t)
 	ingester := programs.Launch(t, programs.Build(t, "ingester", "ingester"), "run",
 		"--zmq", "tcp://"+programs.FreeAddr(t), "--redis", redis.URL())
 	programs.Until(t, ready, func() bool { return systemd.count(ready) == 1 })
-	programs.Until(t, "some life", func() bool { return systemd.count(watchdog) > 1 })
+	programs.Until(t, "two WATCHDOG messages", func() bool { return systemd.count(watchdog) > 1 })
 	redis.Pause()
 	defer redis.Resume()
 	before := systemd.count(watchdog)
-	programs.Until(t, "life while Redis hangs", func() bool { return systemd.count(watchdog) > before+1 })
+	programs.Until(t, "two WATCHDOG messages while Redis hangs", func() bool { return systemd.count(watchdog) > before+1 })
 
 	ingester.Stop(t)
 	programs.Until(t, stopping, func() bool { return systemd.count(stopping) == 1 })
 }
 
-// TestWithoutSystemd: nothing is said to a socket that is not there, and that is no fault.
-func TestWithoutSystemd(t *testing.T) {
+// TestEdge_RunsWithoutSystemd: an absent notification socket is no error.
+func TestEdge_RunsWithoutSystemd(t *testing.T) {
 	t.Setenv("NOTIFY_SOCKET", filepath.Join(t.TempDir(), "absent"))
 	t.Setenv("WATCHDOG_USEC", "soon")
 	addr := programs.FreeAddr(t)
 	edge := programs.Launch(t, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--drain-delay", "0", "--drain-window", "0")
-	programs.Until(t, "the edge to serve all the same", func() bool { return programs.Alive(addr) })
+	programs.Until(t, "the edge to be alive", func() bool { return programs.Alive(addr) })
 	edge.Stop(t)
 }

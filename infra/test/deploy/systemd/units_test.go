@@ -17,10 +17,11 @@ import (
 
 var units = []string{"sightglass-ingester.service", "sightglass-edge.service", "sightglass-edge@8081.service"}
 
-// most is the worst score of `systemd-analyze security` that a unit may have; 10 is a program without any bounds.
+// most is the highest exposure of `systemd-analyze security` that a unit may have; 10 is a program without
+// restrictions.
 const most = 2.0
 
-// install is `make install` into a folder, with the programs as they are now.
+// install runs `make install` into a folder, with newly built programs.
 func install(t *testing.T) (root string) {
 	t.Helper()
 	tree, root := t.TempDir(), t.TempDir()
@@ -54,14 +55,14 @@ func installInto(t *testing.T, tree, root string) {
 	}
 }
 
-func TestTheUnitsAreSound(t *testing.T) {
+func TestUnits_VerifyAndSecurityScore(t *testing.T) {
 	root := install(t)
 	for _, unit := range units {
 		t.Run(unit, func(t *testing.T) {
-			// What systemd does not know it ignores with a warning, so that a bound may silently be none.
+			// systemd ignores unknown directives with a warning, so a misspelt restriction has no effect.
 			out, err := exec.Command("systemd-analyze", "verify", "--root="+root, "--man=no", "--recursive-errors=no", unit).CombinedOutput()
 			if err != nil || strings.Contains(string(out), "sightglass") {
-				t.Errorf("systemd-analyze verify: %v\n%s", err, out)
+				t.Errorf("systemd-analyze verify: got %v, want no warning\n%s", err, out)
 			}
 			out, err = exec.Command("systemd-analyze", "security", "--no-pager", "--offline=yes", "--root="+root, unit).CombinedOutput()
 			if err != nil {
@@ -69,18 +70,18 @@ func TestTheUnitsAreSound(t *testing.T) {
 			}
 			score := regexp.MustCompile(`exposure level for \S+: ([0-9.]+)`).FindSubmatch(out)
 			if score == nil {
-				t.Fatalf("no score:\n%s", out)
+				t.Fatalf("got no score:\n%s", out)
 			}
 			if exposure, err := strconv.ParseFloat(string(score[1]), 64); err != nil || exposure > most {
-				t.Errorf("exposure %s, want %.1f or less (%v):\n%s", score[1], most, err, out)
+				t.Errorf("got exposure %s, want at most %.1f (%v):\n%s", score[1], most, err, out)
 			}
 			t.Logf("exposure %s of 10", score[1])
 		})
 	}
 }
 
-// TestTheExampleSettings: the programs take them, and also what stands in comments are settings that exist.
-func TestTheExampleSettings(t *testing.T) {
+// TestUnits_ExampleSettingsAreValid: the programs accept the example settings, and know those in comments.
+func TestUnits_ExampleSettingsAreValid(t *testing.T) {
 	for _, name := range []string{"edge", "ingester"} {
 		t.Run(name, func(t *testing.T) {
 			program := programs.Build(t, name, name)
@@ -93,14 +94,14 @@ func TestTheExampleSettings(t *testing.T) {
 				t.Fatal(err)
 			}
 			assignment := regexp.MustCompile(`(?m)^(#?)((SIGHTGLASS_\w+)=.*)$`)
-			var as, with []string // as it is; with all that is in comments
+			var as, with []string // unchanged; with the settings in comments
 			for _, m := range assignment.FindAllStringSubmatch(string(text), -1) {
 				if !regexp.MustCompile(`\$` + m[3] + `\b`).Match(help) {
-					t.Errorf("%s has no setting %s", name, m[3])
+					t.Errorf("%s: got an unknown setting %s", name, m[3])
 				}
 				if m[1] == "" {
 					as = append(as, m[2])
-				} else if !strings.HasPrefix(m[2], "SIGHTGLASS_RPC_COOKIE") { // instead of a user, not beside
+				} else if !strings.HasPrefix(m[2], "SIGHTGLASS_RPC_COOKIE") { // an alternative to the user
 					with = append(with, m[2])
 				}
 			}
@@ -108,20 +109,20 @@ func TestTheExampleSettings(t *testing.T) {
 				cmd := exec.Command(program, "checkconfig")
 				cmd.Env = settings
 				if out, err := cmd.CombinedOutput(); err != nil {
-					t.Errorf("%v with %q:\n%s", err, settings, out)
+					t.Errorf("got %v with %q, want no error:\n%s", err, settings, out)
 				}
 			}
 		})
 	}
 }
 
-// TestInstallKeepsSettings: settings are the operator's, and nobody else's to read.
-func TestInstallKeepsSettings(t *testing.T) {
+// TestInstall_KeepsSettings: existing settings stay, and only their owner can read them.
+func TestInstall_KeepsSettings(t *testing.T) {
 	root := install(t)
 	settings := filepath.Join(root, "etc/sightglass/edge.env")
 	info, err := os.Stat(settings)
 	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Fatalf("%v, %v", info, err)
+		t.Fatalf("got %v, %v, want a private file", info, err)
 	}
 	write(t, settings, "SIGHTGLASS_NOTICE=mine\n")
 	tree := t.TempDir()
@@ -129,14 +130,14 @@ func TestInstallKeepsSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("bash", filepath.Join(tree, "infra/systemd/install")).CombinedOutput(); err == nil || !strings.Contains(string(out), "make build") {
-		t.Errorf("without the programs: %v, %s", err, out)
+		t.Errorf("without the programs: got %v, %s, want an error that names make build", err, out)
 	}
 	if err := os.CopyFS(filepath.Join(tree, "bin"), os.DirFS(filepath.Join(root, "usr/local/bin"))); err != nil {
 		t.Fatal(err)
 	}
 	installInto(t, tree, root)
 	if got, err := os.ReadFile(settings); err != nil || string(got) != "SIGHTGLASS_NOTICE=mine\n" {
-		t.Errorf("%q, %v", got, err)
+		t.Errorf("got %q, %v, want the existing settings", got, err)
 	}
 }
 

@@ -12,42 +12,42 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-// testAlerts: each metric that an alert names is there, nothing is wrong while all is well, and when both ingesters die
-// it is said.
-func testAlerts(t *testing.T, w *world) {
-	known, all := w.known(t), w.prometheus.alerts(t)
+// testAlerts: each metric of an alert exists, no alert is active while all programs work, and alerts fire when both
+// ingesters are killed.
+func testAlerts(t *testing.T, env *environment) {
+	known, all := env.known(t), env.prometheus.alerts(t)
 	if len(all) < 15 {
-		t.Fatalf("only %d alerts", len(all))
+		t.Fatalf("got %d alerts, want 15 or more", len(all))
 	}
 	sections := headings(t, "docs/alerts.md")
 	for _, a := range all {
-		w.mustKnow(t, known, a.Name, a.Query)
-		w.prometheus.query(t, a.Query)
+		env.mustKnow(t, known, a.Name, a.Query)
+		env.prometheus.query(t, a.Query)
 		if !slices.Contains([]string{"critical", "warning", "info"}, a.Labels["severity"]) {
-			t.Errorf("%s: severity %q", a.Name, a.Labels["severity"])
+			t.Errorf("%s: got severity %q, want critical, warning or info", a.Name, a.Labels["severity"])
 		}
 		if a.Annotations["summary"] == "" || a.Annotations["description"] == "" {
-			t.Errorf("%s: no summary or no description", a.Name)
+			t.Errorf("%s: got no summary or no description, want both", a.Name)
 		}
 		if want := "docs/alerts.md#" + strings.ToLower(a.Name); a.Annotations["runbook_url"] != want {
-			t.Errorf("%s: runbook_url is %s, want %s", a.Name, a.Annotations["runbook_url"], want)
+			t.Errorf("%s: got runbook_url %s, want %s", a.Name, a.Annotations["runbook_url"], want)
 		}
 		if !sections[a.Name] {
-			t.Errorf("docs/alerts.md has no section ## %s", a.Name)
+			t.Errorf("got no section ## %s in docs/alerts.md", a.Name)
 		}
 		delete(sections, a.Name)
 	}
 	for name := range sections {
 		if strings.HasPrefix(name, "Sightglass") {
-			t.Errorf("docs/alerts.md: there is no alert %s", name)
+			t.Errorf("docs/alerts.md: got a section of an unknown alert %s", name)
 		}
 	}
 	bothWays(t, all)
 
-	programs.Until(t, "all alerts to be looked at and none to be active", func() bool {
-		for _, a := range w.prometheus.alerts(t) {
+	programs.Until(t, "all alerts to be evaluated and none to be active", func() bool {
+		for _, a := range env.prometheus.alerts(t) {
 			if a.Health == "err" {
-				t.Fatalf("%s: %s", a.Name, a.LastError)
+				t.Fatalf("%s: got error %s", a.Name, a.LastError)
 			}
 			if a.Health != "ok" || len(a.Alerts) > 0 {
 				return false
@@ -55,17 +55,17 @@ func testAlerts(t *testing.T, w *world) {
 		}
 		return true
 	})
-	for _, p := range w.ingesters {
+	for _, p := range env.ingesters {
 		p.Signal(t, syscall.SIGKILL)
 	}
 	for _, name := range []string{"SightglassNoLeader", "SightglassInstanceDown", "SightglassNoSnapshots"} {
-		programs.Until(t, name, func() bool { return w.isActive(t, name) })
+		programs.Until(t, name, func() bool { return env.isActive(t, name) })
 	}
 }
 
-func (w *world) isActive(t *testing.T, name string) bool {
+func (env *environment) isActive(t *testing.T, name string) bool {
 	t.Helper()
-	for _, a := range w.prometheus.alerts(t) {
+	for _, a := range env.prometheus.alerts(t) {
 		if a.Name == name {
 			return len(a.Alerts) > 0
 		}
@@ -86,20 +86,20 @@ func headings(t *testing.T, path string) map[string]bool {
 
 var expectation = regexp.MustCompile(`alertname: (\w+)\n\s+exp_alerts:(.*)\n`)
 
-// bothWays fails for an alert that promtool is not told to see come, and stay away.
+// bothWays fails for an alert for which alerts_test.yml does not have both a firing and a quiet case.
 func bothWays(t *testing.T, all []alert) {
 	t.Helper()
-	comes, stays := make(map[string]bool), make(map[string]bool)
+	fires, quiet := make(map[string]bool), make(map[string]bool)
 	for _, e := range expectation.FindAllStringSubmatch(readFile(t, "infra/prometheus/alerts_test.yml"), -1) {
 		if strings.TrimSpace(e[2]) == "[]" {
-			stays[e[1]] = true
+			quiet[e[1]] = true
 		} else {
-			comes[e[1]] = true
+			fires[e[1]] = true
 		}
 	}
 	for _, a := range all {
-		if !comes[a.Name] || !stays[a.Name] {
-			t.Errorf("alerts_test.yml: %s is not seen to come (%v) or to stay away (%v)", a.Name, comes[a.Name], stays[a.Name])
+		if !fires[a.Name] || !quiet[a.Name] {
+			t.Errorf("alerts_test.yml: %s: got a firing case: %v, a quiet case: %v, want both", a.Name, fires[a.Name], quiet[a.Name])
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A metric is what a program says of it, as docs/metrics.md repeats it.
+// A metric has the fields of a program's metric that docs/metrics.md repeats.
 type metric struct{ kind, labels, help string }
 
 func (m metric) row(name string) string {
@@ -24,7 +24,7 @@ var (
 	suffix     = regexp.MustCompile(`_(bucket|sum|count)$`)
 )
 
-// metricsOf reads a program's metrics by name, and checks them by promtool.
+// metricsOf returns a program's metrics by name, after a check by promtool.
 func metricsOf(t *testing.T, p program) map[string]metric {
 	t.Helper()
 	text := fetch(t, "http://"+p.internal+"/metrics")
@@ -64,22 +64,22 @@ func labelsOf(block string) string {
 	return strings.Join(names, ", ")
 }
 
-// ours leaves out those of the Go runtime and the process.
+// ours omits the metrics of the Go runtime and the process.
 func ours(all map[string]metric) map[string]metric {
 	all = maps.Clone(all)
 	maps.DeleteFunc(all, func(name string, _ metric) bool { return !strings.HasPrefix(name, "sightglass_") })
 	return all
 }
 
-// testMetrics: docs/metrics.md has every metric of ours, with its type, labels and help, and no other.
-func testMetrics(t *testing.T, w *world) {
+// testMetrics: docs/metrics.md has exactly the programs' metrics, with their types, labels and help texts.
+func testMetrics(t *testing.T, env *environment) {
 	have := map[string]map[string]metric{
-		"ingester": ours(metricsOf(t, w.ingesters[0])), "edge": ours(metricsOf(t, w.edge)), "both": {},
+		"ingester": ours(metricsOf(t, env.ingesters[0])), "edge": ours(metricsOf(t, env.edge)), "both": {},
 	}
 	for name, m := range have["ingester"] {
 		if e, ok := have["edge"][name]; ok {
 			if e != m {
-				t.Errorf("%s: the ingester says %v, the edge %v", name, m, e)
+				t.Errorf("%s: got %v from the ingester and %v from the edge, want the same", name, m, e)
 			}
 			have["both"][name] = m
 			delete(have["ingester"], name)
@@ -90,22 +90,22 @@ func testMetrics(t *testing.T, w *world) {
 	for _, where := range []string{"both", "ingester", "edge"} {
 		for _, name := range slices.Sorted(maps.Keys(have[where])) {
 			if want := have[where][name].row(name); docs[where][name] != want {
-				t.Errorf("docs/metrics.md, %s: has\n%s\nwant\n%s", where, docs[where][name], want)
+				t.Errorf("docs/metrics.md, %s: got\n%s\nwant\n%s", where, docs[where][name], want)
 			}
 			delete(docs[where], name)
 		}
 		for name := range docs[where] {
-			t.Errorf("docs/metrics.md, %s: %s is not there", where, name)
+			t.Errorf("docs/metrics.md, %s: got an unknown metric %s", where, name)
 		}
 	}
 	if len(have["ingester"]) < 40 || len(have["edge"]) < 30 {
-		t.Errorf("only %d metrics of the ingester and %d of the edge", len(have["ingester"]), len(have["edge"]))
+		t.Errorf("got %d metrics of the ingester and %d of the edge, want more", len(have["ingester"]), len(have["edge"]))
 	}
 }
 
 var row = regexp.MustCompile("^\\| `(sightglass_[a-z_]+)` \\|")
 
-// documented gives the rows of docs/metrics.md by section and name.
+// documented returns the rows of docs/metrics.md by section and name.
 func documented(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	docs := make(map[string]map[string]string)

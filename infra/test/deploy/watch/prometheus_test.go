@@ -13,7 +13,7 @@ import (
 // A server is the URL of a Prometheus.
 type server string
 
-// ask gives the data of an answer of the API. An error of the API is the test's.
+// ask decodes the data of an API response. It fails the test on an API error.
 func (s server) ask(t testing.TB, path string, into any) {
 	t.Helper()
 	body := fetch(t, string(s)+path)
@@ -32,7 +32,7 @@ func (s server) ask(t testing.TB, path string, into any) {
 	}
 }
 
-// query gives the series of an expression's value, now.
+// query returns the current series of an expression.
 func (s server) query(t testing.TB, expr string) []json.RawMessage {
 	t.Helper()
 	var data struct{ Result []json.RawMessage }
@@ -57,17 +57,17 @@ func (s server) alerts(t testing.TB) (all []alert) {
 	return all
 }
 
-// promtool runs it in a folder of the repository, and gives what it says.
+// promtool runs promtool in a folder of the repository, and fails the test on an error.
 func promtool(t testing.TB, dir, stdin string, args ...string) {
 	t.Helper()
 	cmd := exec.Command("promtool", args...)
 	cmd.Dir, cmd.Stdin = repo(t, dir), strings.NewReader(stdin)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Errorf("promtool %s: got %v, want success:\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
-func TestPromtool(t *testing.T) {
+func TestPrometheusFiles_PassPromtool(t *testing.T) {
 	const dir = "infra/prometheus"
 	promtool(t, dir, "", "check", "config", "prometheus.yml")
 	promtool(t, dir, "", "check", "rules", "alerts.yml")

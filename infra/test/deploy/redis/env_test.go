@@ -1,7 +1,7 @@
 //go:build deploy
 
 // Package redis runs both daemons on Redis as operators run it, with the files of infra/redis: users, TLS, Sentinel, a
-// Cluster, and what goes wrong there.
+// Cluster, and their failures.
 package redis
 
 import (
@@ -27,10 +27,10 @@ import (
 	"sightglass/shared/redisurl"
 )
 
-// shipped is where the files for operators are.
+// shipped is the folder of the files for operators.
 var shipped = filepath.Join("..", "..", "..", "redis")
 
-// settings joins files of infra/redis, as their includes do, and takes out the paths of a machine of its own.
+// settings joins files of infra/redis, as their includes do, and replaces the system's paths.
 func settings(t *testing.T, dir string, names ...string) (file string) {
 	t.Helper()
 	var text []byte
@@ -50,7 +50,7 @@ func write(t *testing.T, file, text string) string {
 	if err := os.WriteFile(file+".new", []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(file+".new", file); err != nil { // at once, as whoever reads it meanwhile must find all of it
+	if err := os.Rename(file+".new", file); err != nil { // atomic, as a program may read the file meanwhile
 		t.Fatal(err)
 	}
 	return file
@@ -65,7 +65,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// makeUsers gives a directory with users.acl and the users' passwords.
+// makeUsers returns a directory with users.acl and the users' passwords.
 func makeUsers(t *testing.T) (dir string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -113,14 +113,14 @@ func startEdge(t *testing.T, set func(*edge.Options)) (*edge.Edge, *daemons.Jour
 	return e, log
 }
 
-// A viewer is a client that fails the test if it does not get what it waits for.
+// A viewer is a client that fails the test if an awaited snapshot does not arrive.
 type viewer struct{ wstest.Viewer }
 
 // view connects a client and waits for a live price of the whole block.
 func view(t *testing.T, addr string) *viewer {
 	t.Helper()
 	v := new(viewer)
-	programs.Until(t, "a client to be let in", func() (ok bool) {
+	programs.Until(t, "an accepted client", func() (ok bool) {
 		conn, _, err := wstest.Dial(t, wstest.URL(addr), nil, websocket.DialOptions{})
 		v.Conn = conn
 		return err == nil
@@ -131,7 +131,7 @@ func view(t *testing.T, addr string) *viewer {
 	return v
 }
 
-// until reads on until a snapshot is as wanted.
+// until reads until a snapshot satisfies met.
 func (v *viewer) until(t *testing.T, what string, met func(*contract.Snapshot) bool) {
 	t.Helper()
 	if err := v.Until(t.Context(), 2*time.Minute, met); err != nil {
@@ -139,8 +139,8 @@ func (v *viewer) until(t *testing.T, what string, met func(*contract.Snapshot) b
 	}
 }
 
-// goesOn waits for n live snapshots that were made from now on.
-func (v *viewer) goesOn(t *testing.T, n int) {
+// expectNew waits for n live snapshots of later times than now.
+func (v *viewer) expectNew(t *testing.T, n int) {
 	t.Helper()
 	from := float64(time.Now().UnixMilli()) / 1000
 	v.until(t, "the next snapshots", func(s *contract.Snapshot) bool {
@@ -151,7 +151,7 @@ func (v *viewer) goesOn(t *testing.T, n int) {
 	})
 }
 
-// keepState writes the engine's state as an ingester does, which comes to that within the second minute only.
+// keepState writes the engine's state as an ingester does, which writes it only in its second minute.
 func keepState(t *testing.T, o ingester.Options) {
 	t.Helper()
 	client, err := redisurl.Open(o.Redis, redisurl.Options{PasswordFile: o.RedisPasswordFile})
@@ -167,7 +167,7 @@ func keepState(t *testing.T, o ingester.Options) {
 	}
 }
 
-// historyOf is the number of points that an edge serves.
+// historyOf returns the number of history points that an edge serves.
 func historyOf(t *testing.T, e *edge.Edge) int {
 	t.Helper()
 	answer, err := http.Get("http://" + e.Addr().String() + "/api/v1/history")
@@ -182,17 +182,17 @@ func historyOf(t *testing.T, e *edge.Edge) int {
 	return len(history.Points)
 }
 
-// metric is what a daemon's internal listener says.
+// metric returns a metric of a daemon's internal listener.
 func metric(t *testing.T, internal, name string) float64 {
 	t.Helper()
 	value, ok := programs.Metric(internal, name)
 	if !ok {
-		t.Fatalf("no metric %s", name)
+		t.Fatalf("got no metric %s", name)
 	}
 	return value
 }
 
-// expectTenOnAll: an address of the loopback network has ten places on all edges together.
+// expectTenOnAll: an address may have ten connections on all edges together.
 func expectTenOnAll(t *testing.T, from int, edges ...*edge.Edge) {
 	t.Helper()
 	ip := net.IPv4(127, 0, 1, byte(from))

@@ -1,7 +1,7 @@
 //go:build deploy
 
-// Package watch runs what operators watch with: a real Prometheus, with our rules, beside real programs of ours. What
-// the board, the alerts and the docs name must be there, and the alerts must be quiet while all is well.
+// Package watch runs a real Prometheus with our rules, and our real programs. The metrics of the board, the alerts and
+// the docs must exist, and no alert may fire while all programs work.
 package watch
 
 import (
@@ -34,61 +34,61 @@ import (
 	"sightglass/ingester/txfile"
 )
 
-// TestMain keeps quiet what go-redis says of a server that is only starting.
+// TestMain disables go-redis's log, which reports failed dials to a Redis that is starting.
 func TestMain(m *testing.M) {
 	logging.Disable()
 	os.Exit(m.Run())
 }
 
-// The jobs that the alerts and the board go by.
+// The jobs that the alerts and the board select.
 const (
 	jobIngester = "sightglass-ingester"
 	jobEdge     = "sightglass-edge"
 )
 
-// A program is one of ours that runs.
+// A program is one of our running programs.
 type program struct {
 	*programs.Process
 	job, internal string // internal: host and port of its metrics
 	log           string // a file
 }
 
-// A world is a node, two ingesters, an edge with clients, and a Prometheus that asks them.
-type world struct {
+// An environment is a node, two ingesters, an edge with clients, and a Prometheus that scrapes them.
+type environment struct {
 	ingesters  []program
 	edge       program
 	prometheus server
 }
 
-func (w *world) programs() []program { return append([]program{w.edge}, w.ingesters...) }
+func (env *environment) programs() []program { return append([]program{env.edge}, env.ingesters...) }
 
-func start(t *testing.T) *world {
+func start(t *testing.T) *environment {
 	t.Helper()
 	for _, name := range []string{"prometheus", "promtool"} {
 		if _, err := exec.LookPath(name); err != nil {
 			t.Fatalf("%v: `make test-deploy` installs it", err)
 		}
 	}
-	redis, theirs := redistest.Start(t), startNode(t)
-	w := &world{}
+	redis, node := redistest.Start(t), startNode(t)
+	env := &environment{}
 	ingester := programs.Build(t, "ingester", "ingester")
 	for range 2 { // one is the leader, one is on standby
-		w.ingesters = append(w.ingesters, launch(t, jobIngester, ingester, "run", "--zmq", theirs.Endpoint(), "--rpc", theirs.RPCURL(),
+		env.ingesters = append(env.ingesters, launch(t, jobIngester, ingester, "run", "--zmq", node.Endpoint(), "--rpc", node.RPCURL(),
 			"--rpc-user", "user", "--rpc-password", secret, "--redis", redis.URL()))
 	}
 	addr := programs.FreeAddr(t)
-	w.edge = launch(t, jobEdge, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", redis.URL(),
+	env.edge = launch(t, jobEdge, programs.Build(t, "edge", "edge"), "run", "--listen", addr, "--redis", redis.URL(),
 		"--limit-scope", "cluster", "--allowed-origins", "https://example.org")
 	programs.Until(t, "the edge to be ready", func() bool { return programs.Ready(addr) })
-	visit(t, addr)
-	w.prometheus = w.startPrometheus(t)
-	return w
+	connectClients(t, addr)
+	env.prometheus = env.startPrometheus(t)
+	return env
 }
 
-// secret is what no log may hold.
+// secret must not be in any log.
 const secret = "hunter2"
 
-// launch starts a program of ours with metrics, and a log in JSON in which everything is summed up each second.
+// launch starts one of our programs with metrics and a JSON log with a summary each second.
 func launch(t *testing.T, job, binary string, args ...string) program {
 	t.Helper()
 	p := program{job: job, internal: programs.FreeAddr(t), log: filepath.Join(t.TempDir(), "log")}
@@ -97,7 +97,7 @@ func launch(t *testing.T, job, binary string, args ...string) program {
 	return p
 }
 
-// startNode lives until the test ends: most of a block at once, and the rest as it would come.
+// startNode runs a node until the test ends: it publishes most of a block at once, and the rest in real time.
 func startNode(t *testing.T) *replay.Node {
 	t.Helper()
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
@@ -131,8 +131,8 @@ func startNode(t *testing.T) *replay.Node {
 	return n
 }
 
-// visit is what clients do: some stay, one leaves, one is refused, some ask for pages.
-func visit(t *testing.T, addr string) {
+// connectClients connects clients: some stay, one leaves, one is rejected, some request pages.
+func connectClients(t *testing.T, addr string) {
 	t.Helper()
 	for _, o := range []websocket.DialOptions{
 		{}, {CompressionMode: websocket.CompressionContextTakeover}, {Subprotocols: []string{"sightglass.delta.v1"}},
@@ -145,7 +145,7 @@ func visit(t *testing.T, addr string) {
 	}
 	foreign := websocket.DialOptions{HTTPHeader: http.Header{"Origin": {"https://example.com"}}}
 	if _, answer, err := wstest.Dial(t, wstest.URL(addr), nil, foreign); err == nil || answer.StatusCode != http.StatusForbidden {
-		t.Fatalf("a page of another origin was let in: %v %v", answer, err)
+		t.Fatalf("another origin: got %v, %v, want 403", answer, err)
 	}
 	for _, path := range []string{"/", "/api/v1/history", "/absent"} {
 		fetch(t, "http://"+addr+path)
@@ -160,13 +160,13 @@ func stay(t *testing.T, addr string, o websocket.DialOptions) {
 	g.Go(func() error {
 		for {
 			if _, _, err := conn.Read(context.Background()); err != nil {
-				return nil //nolint:nilerr // it was closed
+				return nil //nolint:nilerr // the connection was closed
 			}
 		}
 	})
 	t.Cleanup(func() {
 		conn.CloseNow()
-		g.Wait() //nolint:errcheck // it gives none
+		g.Wait() //nolint:errcheck // no goroutine returns an error
 	})
 }
 
@@ -184,13 +184,13 @@ func fetch(t testing.TB, url string) (body string) {
 	return string(text)
 }
 
-// startPrometheus starts one with our rules, which asks everything ten times as often as ours does.
-func (w *world) startPrometheus(t *testing.T) server {
+// startPrometheus starts a Prometheus with our rules and a tenth of our intervals.
+func (env *environment) startPrometheus(t *testing.T) server {
 	t.Helper()
 	var config strings.Builder
 	fmt.Fprintf(&config, "global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms}\nrule_files: [%q]\nscrape_configs:\n",
 		repo(t, "infra/prometheus/alerts.yml"))
-	for _, p := range w.programs() {
+	for _, p := range env.programs() {
 		fmt.Fprintf(&config, "  - {job_name: %s-%s, static_configs: [{targets: [%q]}], relabel_configs: [{target_label: job, replacement: %s}]}\n",
 			p.job, p.internal[strings.LastIndex(p.internal, ":")+1:], p.internal, p.job)
 	}
@@ -206,11 +206,11 @@ func (w *world) startPrometheus(t *testing.T) server {
 		_, err := programs.Get(string(s) + "/-/ready")
 		return err == nil
 	})
-	programs.Until(t, "prometheus to read all metrics", func() bool { return len(s.query(t, "up == 1")) == len(w.programs()) })
+	programs.Until(t, "prometheus to read all metrics", func() bool { return len(s.query(t, "up == 1")) == len(env.programs()) })
 	return s
 }
 
-// repo gives the path of a file of this repository.
+// repo returns the path of a file of this repository.
 func repo(t testing.TB, path string) string {
 	t.Helper()
 	full, err := filepath.Abs(filepath.Join("../../../..", path))
@@ -229,11 +229,11 @@ func readFile(t testing.TB, path string) string {
 	return string(text)
 }
 
-// TestWatch has one world for all: starting it takes longer than looking at it.
-func TestWatch(t *testing.T) {
-	w := start(t)
-	t.Run("metrics", func(t *testing.T) { testMetrics(t, w) })
-	t.Run("board", func(t *testing.T) { testBoard(t, w) })
-	t.Run("alerts", func(t *testing.T) { testAlerts(t, w) }) // ends the ingesters
-	t.Run("logs", func(t *testing.T) { testLogs(t, w) })     // ends the edge
+// TestMonitoring_MatchesPrograms shares one environment, as its start takes longer than the checks.
+func TestMonitoring_MatchesPrograms(t *testing.T) {
+	env := start(t)
+	t.Run("metrics", func(t *testing.T) { testMetrics(t, env) })
+	t.Run("board", func(t *testing.T) { testBoard(t, env) })
+	t.Run("alerts", func(t *testing.T) { testAlerts(t, env) }) // ends the ingesters
+	t.Run("logs", func(t *testing.T) { testLogs(t, env) })     // ends the edge
 }

@@ -1,4 +1,4 @@
-// Package e2e runs the whole path on real transactions: a ZMQ socket in the node's place, an ingester, a
+// Package e2e tests the whole path on real transactions: a ZMQ socket in the node's place, an ingester, a
 // redis-server, edges, WebSocket clients.
 package e2e
 
@@ -17,40 +17,40 @@ import (
 	"sightglass/shared/contract"
 )
 
-// quiet keeps the daemons' logs for when a test fails.
+// quiet is a log for the daemons that is printed if the test fails.
 func quiet(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 }
 
-// A world is everything from the node's socket to the edges, running until the test ends.
-type world struct {
+// An environment is everything from the node's socket to the edges, running until the test ends.
+type environment struct {
 	redis *redistest.Server
 	edges []*edge.Edge
 }
 
-// start replays the block to an ingester and starts edges, and waits until the price is live.
-func start(t *testing.T, edges int) *world {
+// start replays the block to an ingester, starts edges, and waits until the price is live.
+func start(t *testing.T, edges int) *environment {
 	t.Helper()
-	w := &world{redis: redistest.Start(t)}
+	env := &environment{redis: redistest.Start(t)}
 	log := quiet(t)
 	endpoint, replay := daemons.Replay(t, log)
 	o := ingester.Defaults()
-	o.ZMQ, o.Redis, o.Log = []string{endpoint}, w.redis.URL(), log
+	o.ZMQ, o.Redis, o.Log = []string{endpoint}, env.redis.URL(), log
 	in, err := ingester.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	daemons.Run(t, replay, in.Run)
 	for range edges {
-		w.edges = append(w.edges, edgeWith(t, w.redis, unchanged))
+		env.edges = append(env.edges, edgeWith(t, env.redis, unchanged))
 	}
-	for _, e := range w.edges {
+	for _, e := range env.edges {
 		awaitLive(t, e)
 	}
-	return w
+	return env
 }
 
-// edgeWith runs an edge with options of its own.
+// edgeWith runs an edge with modified options.
 func edgeWith(t testing.TB, server *redistest.Server, set func(*edge.Options)) *edge.Edge {
 	t.Helper()
 	return daemons.StartEdge(t, quiet(t), func(o *edge.Options) {

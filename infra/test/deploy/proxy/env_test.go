@@ -1,6 +1,6 @@
 //go:build deploy
 
-// Package proxy runs edges behind real balancers, with the configuration that we ship.
+// Package proxy runs edges behind real balancers with the shipped configurations.
 package proxy
 
 import (
@@ -24,7 +24,7 @@ import (
 	"sightglass/infra/test/internal/wstest"
 )
 
-// An edge is the real program, which may be stopped and started again at the same place.
+// An edge is the real program, which may be stopped and restarted at the same address.
 type edge struct {
 	t        *testing.T
 	program  string
@@ -34,7 +34,7 @@ type edge struct {
 	process  *programs.Process // nil while it does not run
 }
 
-// newEdge starts an edge as docs/proxies.md says for one behind a balancer on this machine.
+// newEdge starts an edge as docs/proxies.md describes for a balancer on the same machine.
 func newEdge(t *testing.T, program, redisURL string, args ...string) *edge {
 	t.Helper()
 	e := &edge{t: t, program: program, addr: programs.FreeAddr(t), internal: programs.FreeAddr(t)}
@@ -64,7 +64,7 @@ func (e *edge) kill() {
 	e.process = nil
 }
 
-// metric sums up the edge's series whose name and labels begin so.
+// metric returns the sum of the edge's series that begin with a name and labels.
 func (e *edge) metric(series string) int {
 	e.t.Helper()
 	return metric(e.t, e.internal, series)
@@ -87,48 +87,48 @@ func metric(t *testing.T, addr, series string) (sum int) {
 	return sum
 }
 
-// A world is a Redis with snapshots, as large and as many as an ingester's, two edges, and a balancer before them.
-type world struct {
+// An environment is a Redis with snapshots of an ingester's size and rate, two edges, and a balancer before them.
+type environment struct {
 	t       *testing.T
 	redis   *redistest.Server
 	client  *redis.Client
 	edges   []*edge
 	kind    kind
 	lb      *balancer
-	silence func() // ends the snapshots
+	silence func() // stops the snapshots
 }
 
-// build makes a world around each kind of balancer, and calls f with it.
-func build(t *testing.T, render func(config string) string, edgeArgs []string, f func(t *testing.T, w *world)) {
+// build makes an environment with each kind of balancer, and calls f with it.
+func build(t *testing.T, render func(config string) string, edgeArgs []string, f func(t *testing.T, env *environment)) {
 	program := programs.Build(t, "edge", "edge")
 	each(t, func(t *testing.T, k kind) {
-		t.Parallel() // most of the time they wait
-		f(t, newWorld(t, program, k, render, edgeArgs))
+		t.Parallel() // the tests mostly wait
+		f(t, newEnvironment(t, program, k, render, edgeArgs))
 	})
 }
 
-// each tries each kind of balancer.
+// each runs f with each kind of balancer.
 func each(t *testing.T, f func(t *testing.T, k kind)) {
 	for name, k := range map[string]kind{"haproxy": haproxy, "nginx": nginx} {
 		t.Run(name, func(t *testing.T) { f(t, k) })
 	}
 }
 
-func newWorld(t *testing.T, program string, kind kind, render func(config string) string, edgeArgs []string) *world {
+func newEnvironment(t *testing.T, program string, kind kind, render func(config string) string, edgeArgs []string) *environment {
 	t.Helper()
-	w := &world{t: t, redis: redistest.Start(t), kind: kind}
-	w.client = w.redis.Client()
-	w.silence = feed(t, w.client)
+	env := &environment{t: t, redis: redistest.Start(t), kind: kind}
+	env.client = env.redis.Client()
+	env.silence = feed(t, env.client)
 	for range 2 {
-		w.edges = append(w.edges, newEdge(t, program, w.redis.URL(), edgeArgs...))
+		env.edges = append(env.edges, newEdge(t, program, env.redis.URL(), edgeArgs...))
 	}
-	w.lb = kind.start(t, render, w.edges[0].addr, w.edges[1].addr)
-	return w
+	env.lb = kind.start(t, render, env.edges[0].addr, env.edges[1].addr)
+	return env
 }
 
 func asShipped(config string) string { return config }
 
-// feed publishes snapshots until the test ends or it is stopped.
+// feed publishes snapshots until the test ends or stop is called.
 func feed(t *testing.T, client *redis.Client) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	feeder := fanout.NewFeeder(fanout.NewSource(8, time.Now()), &fanout.RedisSink{Client: client}, nil, 2)
@@ -145,29 +145,29 @@ func feed(t *testing.T, client *redis.Client) (stop func()) {
 }
 
 // connect connects clients through the balancer, and waits until all have a snapshot.
-func (w *world) connect(n int) *clientsim.Clients {
-	w.t.Helper()
-	c := clientsim.Start(clientsim.Options{URL: wstest.URL(w.lb.addr), Clients: n})
-	w.t.Cleanup(c.Stop)
-	w.until(c, fmt.Sprintf("all %d clients to be connected", n), func(s clientsim.Summary) bool { return s.Connected == n })
+func (env *environment) connect(n int) *clientsim.Clients {
+	env.t.Helper()
+	c := clientsim.Start(clientsim.Options{URL: wstest.URL(env.lb.addr), Clients: n})
+	env.t.Cleanup(c.Stop)
+	env.until(c, fmt.Sprintf("all %d clients to be connected", n), func(s clientsim.Summary) bool { return s.Connected == n })
 	return c
 }
 
-// until waits for something to come true of the clients, and logs what they have measured if it does not.
-func (w *world) until(c *clientsim.Clients, what string, met func(clientsim.Summary) bool) {
-	w.t.Helper()
+// until waits for a condition of the clients, and logs their measurements on failure.
+func (env *environment) until(c *clientsim.Clients, what string, met func(clientsim.Summary) bool) {
+	env.t.Helper()
 	defer func() {
-		if w.t.Failed() {
-			w.t.Log(c.Summary())
+		if env.t.Failed() {
+			env.t.Log(c.Summary())
 		}
 	}()
-	programs.Until(w.t, what, func() bool { return met(c.Summary()) })
+	programs.Until(env.t, what, func() bool { return met(c.Summary()) })
 }
 
-// person is the n-th address that single clients come from; clientsim has others.
-func person(n int) net.IP { return net.IPv4(127, 0, 99, byte(n+1)) }
+// source is the n-th address of single clients; clientsim uses others.
+func source(n int) net.IP { return net.IPv4(127, 0, 99, byte(n+1)) }
 
-// join opens a WebSocket, which stays until the test ends, and reads once: it gives the code with which it was closed, or 0.
+// join opens a WebSocket until the test ends, and reads once. It returns the close code, or 0.
 func join(t *testing.T, url string, from net.IP, header http.Header) websocket.StatusCode {
 	t.Helper()
 	_, code := wstest.Join(t, url, from, header)

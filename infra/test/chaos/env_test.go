@@ -1,6 +1,6 @@
 //go:build deploy
 
-// Package chaos breaks a whole fleet at random, again and again, while 500 people look at it.
+// Package chaos injects random faults into a whole fleet with 500 clients.
 package chaos
 
 import (
@@ -20,16 +20,16 @@ import (
 	"sightglass/shared/contract"
 )
 
-// A part is one process of the fleet, which may be killed and started again at the same place.
+// A part is one process of the fleet, which may be killed and restarted at the same address.
 type part struct {
 	t       *testing.T
 	name    string
 	program string
 	args    []string
-	metrics string // where they are; empty: nowhere
+	metrics string // address; empty: none
 
 	process *programs.Process
-	before  []*programs.Process // that were killed
+	before  []*programs.Process // killed ones
 }
 
 func (p *part) start() {
@@ -37,7 +37,7 @@ func (p *part) start() {
 	p.process = programs.Launch(p.t, p.program, p.args...)
 }
 
-// kill ends the process as a crash would. It must run.
+// kill ends the process as a crash would. The process must be running.
 func (p *part) kill() {
 	p.t.Helper()
 	p.signal(syscall.SIGKILL)
@@ -48,12 +48,12 @@ func (p *part) kill() {
 func (p *part) signal(s syscall.Signal) {
 	p.t.Helper()
 	if !p.process.Running() {
-		p.t.Fatalf("%s has ended by itself:\n%s", p.name, p.process.Output())
+		p.t.Fatalf("%s: got an early exit, want it running:\n%s", p.name, p.process.Output())
 	}
 	p.process.Signal(p.t, s)
 }
 
-// gauge is a metric without labels; -1 if the process does not tell.
+// gauge returns a metric without labels, or -1 on an error.
 func (p *part) gauge(name string) float64 {
 	value, ok := programs.Metric(p.metrics, name)
 	if !ok {
@@ -78,8 +78,8 @@ func (p *part) memory() int {
 	return pages * os.Getpagesize()
 }
 
-// A world is a whole fleet: a node, two ingesters, a Redis, three edges and HAProxy before them.
-type world struct {
+// An environment is a whole fleet: a node, two ingesters, a Redis, three edges and HAProxy before them.
+type environment struct {
 	t         *testing.T
 	redis     *redistest.Server
 	node      *part
@@ -94,71 +94,71 @@ const (
 	edges     = 3
 )
 
-func newWorld(t *testing.T) *world {
+func newEnvironment(t *testing.T) *environment {
 	t.Helper()
-	t.Setenv("GOGC", "25") // memory then is what is held, and little of what is yet to be collected
-	w := &world{t: t, redis: redistest.Start(t), addr: programs.FreeAddr(t)}
+	t.Setenv("GOGC", "25") // so that little of the memory is garbage
+	env := &environment{t: t, redis: redistest.Start(t), addr: programs.FreeAddr(t)}
 	ingester, edge := programs.Build(t, "ingester", "ingester"), programs.Build(t, "edge", "edge")
 	zmq := "tcp://" + programs.FreeAddr(t)
-	w.node = &part{t: t, name: "node", program: ingester, args: []string{
+	env.node = &part{t: t, name: "node", program: ingester, args: []string{
 		"replay", "--zmq", zmq, "--rate", "300", "--loop", testblock.Path(t, testblock.Block574200),
 	}}
 	for i := range ingesters {
 		p := &part{t: t, name: fmt.Sprint("ingester ", i+1), program: ingester, metrics: programs.FreeAddr(t)}
-		p.args = []string{"run", "--zmq", zmq, "--redis", w.redis.URL(), "--internal-listen", p.metrics}
-		w.ingesters = append(w.ingesters, p)
+		p.args = []string{"run", "--zmq", zmq, "--redis", env.redis.URL(), "--internal-listen", p.metrics}
+		env.ingesters = append(env.ingesters, p)
 	}
 	var servers []string
 	for i := range edges {
 		addr := programs.FreeAddr(t)
 		p := &part{t: t, name: fmt.Sprint("edge ", i+1), program: edge, metrics: programs.FreeAddr(t)}
 		p.args = []string{
-			"run", "--listen", addr, "--internal-listen", p.metrics, "--redis", w.redis.URL(),
+			"run", "--listen", addr, "--internal-listen", p.metrics, "--redis", env.redis.URL(),
 			"--trusted-proxies", "127.0.0.1", "--limit-scope", "cluster",
 		}
-		w.edges = append(w.edges, p)
+		env.edges = append(env.edges, p)
 		servers = append(servers, fmt.Sprintf("    server edge%d %s", i+1, addr))
 	}
-	w.balancer = w.haproxy(servers)
-	for _, p := range w.all() {
+	env.balancer = env.haproxy(servers)
+	for _, p := range env.all() {
 		p.start()
 	}
-	programs.Until(t, "the fleet to be ready", func() bool { return programs.Ready(w.addr) && w.leader() != nil })
-	for _, p := range w.ingesters {
+	programs.Until(t, "the fleet to be ready", func() bool { return programs.Ready(env.addr) && env.leader() != nil })
+	for _, p := range env.ingesters {
 		programs.Until(t, p.name+" to have a price", func() bool { return p.gauge("sightglass_price_usd") > 0 })
 	}
-	return w
+	return env
 }
 
-// haproxy is the balancer with the configuration that we ship, before these servers.
-func (w *world) haproxy(servers []string) *part {
-	w.t.Helper()
+// haproxy is the balancer with the shipped configuration, before these servers.
+func (env *environment) haproxy(servers []string) *part {
+	env.t.Helper()
 	shipped, err := os.ReadFile(filepath.Join("..", "..", "haproxy", "haproxy.cfg"))
 	if err != nil {
-		w.t.Fatal(err)
+		env.t.Fatal(err)
 	}
 	const listed = "    server edge1 127.0.0.1:8081\n    server edge2 127.0.0.1:8082\n"
 	config := bytes.Replace(shipped, []byte(listed), []byte(strings.Join(servers, "\n")+"\n"), 1)
 	if bytes.Equal(config, shipped) {
-		w.t.Fatal("haproxy.cfg does not list its servers as it did")
+		env.t.Fatal("haproxy.cfg: got other server lines, want those that the test replaces")
 	}
-	path := filepath.Join(w.t.TempDir(), "haproxy.cfg")
+	path := filepath.Join(env.t.TempDir(), "haproxy.cfg")
 	if err := os.WriteFile(path, config, 0o600); err != nil {
-		w.t.Fatal(err)
+		env.t.Fatal(err)
 	}
-	w.t.Setenv("HTTP_BIND", w.addr)
-	w.t.Setenv("OPS_BIND", programs.FreeAddr(w.t))
-	return &part{t: w.t, name: "haproxy", program: "haproxy", args: []string{"-db", "-f", path}}
+	env.t.Setenv("HTTP_BIND", env.addr)
+	env.t.Setenv("OPS_BIND", programs.FreeAddr(env.t))
+	return &part{t: env.t, name: "haproxy", program: "haproxy", args: []string{"-db", "-f", path}}
 }
 
-// all are the parts, but for Redis.
-func (w *world) all() []*part {
-	return append(append([]*part{w.node, w.balancer}, w.ingesters...), w.edges...)
+// all returns all parts except Redis.
+func (env *environment) all() []*part {
+	return append(append([]*part{env.node, env.balancer}, env.ingesters...), env.edges...)
 }
 
-// leader is the ingester that publishes; nil if none says so.
-func (w *world) leader() *part {
-	for _, p := range w.ingesters {
+// leader returns the ingester that leads by its metrics, or nil.
+func (env *environment) leader() *part {
+	for _, p := range env.ingesters {
 		if p.gauge("sightglass_leader") == 1 {
 			return p
 		}
@@ -166,8 +166,8 @@ func (w *world) leader() *part {
 	return nil
 }
 
-// memory is what these hold together, in bytes.
-func (w *world) memory(parts ...*part) (sum int) {
+// memory returns the sum of the parts' RSS in bytes.
+func (env *environment) memory(parts ...*part) (sum int) {
 	for _, p := range parts {
 		sum += p.memory()
 	}
@@ -175,26 +175,26 @@ func (w *world) memory(parts ...*part) (sum int) {
 }
 
 // isCurrent reports whether every client is connected, and has the newest snapshot or a newer one.
-func (w *world) isCurrent(clients *clientsim.Clients, than *contract.Snapshot) bool {
+func (env *environment) isCurrent(clients *clientsim.Clients, than *contract.Snapshot) bool {
 	return clients.CaughtUp(than) == clients.Summary().Clients
 }
 
-// checkOutputs stops everything and looks for what nobody should have said.
-func (w *world) checkOutputs() {
-	w.t.Helper()
-	for _, p := range w.all() {
+// checkOutputs stops every part and searches the outputs for panics and data races.
+func (env *environment) checkOutputs() {
+	env.t.Helper()
+	for _, p := range env.all() {
 		if !p.process.Running() {
-			w.t.Errorf("%s has ended by itself", p.name)
-		} else if p != w.balancer { // which answers SIGTERM with 143
-			p.process.Stop(w.t)
+			env.t.Errorf("%s: got an early exit, want it running", p.name)
+		} else if p != env.balancer { // HAProxy exits with 143 after SIGTERM
+			p.process.Stop(env.t)
 		}
-		if p == w.balancer {
+		if p == env.balancer {
 			continue
 		}
 		for _, process := range append(p.before, p.process) {
 			for _, bad := range []string{"panic:", "fatal error:", "DATA RACE"} {
 				if output := process.Output(); strings.Contains(output, bad) {
-					w.t.Errorf("%s said %q:\n%s", p.name, bad, output)
+					env.t.Errorf("%s: got %q in the output:\n%s", p.name, bad, output)
 				}
 			}
 		}
