@@ -13,11 +13,12 @@ import (
 
 	"sightglass/edge/internal/edgetest"
 	"sightglass/shared/daemon"
+	"sightglass/shared/logtest"
 )
 
 // TestEdge_LogsClientSummary: one client connects and leaves, one is rejected by its address, one by its origin.
 func TestEdge_LogsClientSummary(t *testing.T) {
-	var log edgetest.Log
+	var log logtest.Log
 	e := serve(t, func(o *Options) {
 		o.MaxPerAddress, o.LogSummary = 1, time.Second
 		o.Log = daemon.NewLogger(&log, daemon.JSON, daemon.LogLevels{})

@@ -9,10 +9,11 @@ import (
 
 	"sightglass/edge/hub"
 	"sightglass/edge/internal/edgetest"
+	"sightglass/shared/logtest"
 )
 
 func TestHub_LogsConnections(t *testing.T) {
-	var log edgetest.Log
+	var log logtest.Log
 	h, url, reg := serveLogged(t, patient(), slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	conn := dial(t, url, true)
 	edgetest.Until(t, "the client to join", func() bool { return h.Len() == 1 })

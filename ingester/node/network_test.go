@@ -15,10 +15,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sightglass/ingester/bitcoind"
-	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
+	"sightglass/shared/logtest"
 )
 
 func TestPlaceOf_ComparesEndpoints(t *testing.T) {

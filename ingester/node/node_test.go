@@ -11,11 +11,11 @@ import (
 	"github.com/btcsuite/btcd/wire"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/transcript"
+	"sightglass/shared/logtest"
 )
 
 // quietText is logged when RPC confirms that the node is idle.

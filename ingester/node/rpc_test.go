@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"sightglass/ingester/bitcoind"
-	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/transcript"
+	"sightglass/shared/logtest"
 )
 
 // A front is a proxy before the replayed node's RPC that can respond in its place.

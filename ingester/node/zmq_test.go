@@ -15,11 +15,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/node"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
+	"sightglass/shared/logtest"
 )
 
 func transactions(t testing.TB) []*wire.MsgTx {

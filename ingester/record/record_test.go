@@ -14,12 +14,12 @@ import (
 	"time"
 
 	"sightglass/ingester/bitcoind"
-	"sightglass/ingester/internal/logtest"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/replay/simnode"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/zmqsub"
+	"sightglass/shared/logtest"
 )
 
 // A tape is a running recording of a replayed node.

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sightglass/ingester/internal/logtest"
+	"sightglass/shared/logtest"
 )
 
 // names is a resolver with the addresses that a test sets.

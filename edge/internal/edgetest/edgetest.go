@@ -2,10 +2,7 @@
 package edgetest
 
 import (
-	"bytes"
-	"encoding/json"
 	"net"
-	"sync"
 	"testing"
 	"time"
 )
@@ -38,43 +35,4 @@ func Until(t testing.TB, what string, met func() bool) {
 		case <-poll.C:
 		}
 	}
-}
-
-// A Log is a log in JSON that may be read while it is written.
-type Log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-// Write implements io.Writer.
-func (l *Log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-// Lines returns the attributes of all lines.
-func (l *Log) Lines(t testing.TB) (all []map[string]any) {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for line := range bytes.Lines(l.text.Bytes()) {
-		var attrs map[string]any
-		if err := json.Unmarshal(line, &attrs); err != nil {
-			t.Fatalf("got %v from the line %s", err, line)
-		}
-		all = append(all, attrs)
-	}
-	return all
-}
-
-// Find returns the attributes of the first line with a message; nil if there is none.
-func (l *Log) Find(t testing.TB, message string) map[string]any {
-	t.Helper()
-	for _, line := range l.Lines(t) {
-		if line["msg"] == message {
-			return line
-		}
-	}
-	return nil
 }
