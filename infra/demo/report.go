@@ -16,7 +16,7 @@ import (
 // report prints the URLs, and then a status line until ctx ends: on a terminal every 500 ms in place, otherwise every 5 s.
 func (d *Demo) report(ctx context.Context) {
 	out := d.opts.Out
-	fmt.Fprintln(out, "Sightglass demo: real transactions, replayed; no exchange is asked.")
+	fmt.Fprintln(out, "Sightglass demo: real transactions, replayed, without data from exchanges.")
 	for _, url := range d.URLs() {
 		fmt.Fprintf(out, "  dashboard  %s   stream  ws%s/ws/mempool\n", url, url[len("http"):len(url)-1])
 	}

@@ -147,9 +147,9 @@ func TestBatch_OneBadResult(t *testing.T) {
 	}{
 		"an error":            {`"error":{"code":-1,"message":"no"}`, "no (RPC error -1)"},
 		"an internal error":   {`"error":{"code":-32603,"message":"oh"}`, "oh (RPC error -32603)"},
-		"no time":             {`"result":{}`, "the response lacks the time"},
-		"null":                {`"result":null`, "the response lacks the time"},
-		"a result is missing": {`"error":null`, "the response lacks the time"},
+		"no time":             {`"result":{}`, "the response has no time"},
+		"null":                {`"result":null`, "the response has no time"},
+		"a result is missing": {`"error":null`, "the response has no time"},
 		"another type":        {`"result":"12"`, "cannot unmarshal string"},
 	} {
 		t.Run(name, func(t *testing.T) {

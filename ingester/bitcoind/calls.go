@@ -72,7 +72,7 @@ func (c *Client) EntryTimes(ctx context.Context, ids []chainhash.Hash) ([]time.T
 	times := make([]time.Time, len(ids))
 	return partialResult(times, invokeEach(ctx, c, "getmempoolentry", ids, func(i int, r result) error {
 		if r.Time <= 0 {
-			return errors.New("the response lacks the time")
+			return errors.New("the response has no time")
 		}
 		times[i] = time.Unix(r.Time, 0)
 		return nil

@@ -79,8 +79,8 @@ func TestDemo_NamesBadSettings(t *testing.T) {
 	}{
 		"a port in use":   {func(o *demo.Options) { o.EdgePort = busy.Addr().(*net.TCPAddr).Port }, "EDGE_PORT=9090 sets another"},
 		"an invalid port": {func(o *demo.Options) { o.EdgePort = 65535 }, "EDGE_PORT 65535"},
-		"no redis":        {func(o *demo.Options) { o.Redis = "redis://127.0.0.1:1" }, "REDIS_URL: no redis answers"},
-		"no redis URL":    {func(o *demo.Options) { o.Redis = "localhost" }, "REDIS_URL"},
+		"no Redis":        {func(o *demo.Options) { o.Redis = "redis://127.0.0.1:1" }, "REDIS_URL: Redis does not respond"},
+		"no Redis URL":    {func(o *demo.Options) { o.Redis = "localhost" }, "REDIS_URL"},
 		"a missing file":  {func(o *demo.Options) { o.Files = []string{"absent.blk"} }, "absent.blk"},
 		"rate 0":          {func(o *demo.Options) { o.Rate = 0 }, "rate 0"},
 	} {

@@ -14,7 +14,7 @@ import (
 func TestBalancer_AllEdgesDown(t *testing.T) {
 	build(t, asShipped, nil, func(t *testing.T, env *environment) {
 		const n = 20
-		const down = `{"error":{"code":503,"message":"no edge is there; try again in a moment"}}`
+		const down = `{"error":{"code":503,"message":"no edge is available; try again in a moment"}}`
 		clients := env.connect(n)
 		for _, e := range env.edges {
 			e.kill()
