@@ -125,7 +125,7 @@ func TestEvents_CarrySameSnapshots(t *testing.T) {
 					seen[e.name]++
 					s, err := contract.DecodeSnapshot([]byte(e.data))
 					if query == "delta" {
-						s, err = replicas[c].Take([]byte(e.data))
+						s, err = replicas[c].Apply([]byte(e.data))
 					}
 					if err != nil {
 						t.Fatalf("got %v from the event %.100q, want a snapshot", err, e.data)

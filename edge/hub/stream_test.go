@@ -120,7 +120,7 @@ func (v *spectator) decode(message []byte) (*contract.Snapshot, error) {
 	if len(message) > 20 {
 		v.kinds[string(message[:16])]++
 	}
-	return v.replica.Take(message)
+	return v.replica.Apply(message)
 }
 
 // narrowBuffer is a receive buffer in bytes for a frame or two. With less than a loopback segment every read would wait

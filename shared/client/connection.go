@@ -105,7 +105,7 @@ func (f *follower) read(ctx context.Context, conn *websocket.Conn, deliver func(
 		if kind != websocket.MessageText {
 			return fmt.Errorf("%w: a binary message", contract.ErrInvalidSnapshot)
 		}
-		s, err := replica.Take(message)
+		s, err := replica.Apply(message)
 		if err != nil {
 			return err
 		}

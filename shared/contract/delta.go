@@ -117,9 +117,9 @@ func (s *Snapshot) AppendKeyframe(dst []byte) []byte {
 // message.
 type Replica struct{ last *Snapshot }
 
-// Take decodes the connection's next message and returns its snapshot. After an error only a new connection helps. A
+// Apply decodes the connection's next message and returns its snapshot. After an error only a new connection helps. A
 // message of unknown type is an error.
-func (r *Replica) Take(message []byte) (*Snapshot, error) {
+func (r *Replica) Apply(message []byte) (*Snapshot, error) {
 	next, err := r.next(message)
 	if err == nil {
 		r.last = next

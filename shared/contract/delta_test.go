@@ -57,7 +57,7 @@ func TestReplica_RebuildsSnapshot(t *testing.T) {
 
 func expectReplica(t testing.TB, r *Replica, message []byte, want *Snapshot) {
 	t.Helper()
-	got, err := r.Take(message)
+	got, err := r.Apply(message)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,14 +165,14 @@ func TestReplica_RejectsInvalidMessages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var r Replica
 			expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
-			if _, err := r.Take([]byte(c.message)); !errors.Is(err, ErrInvalidSnapshot) || !strings.Contains(err.Error(), c.want) {
+			if _, err := r.Apply([]byte(c.message)); !errors.Is(err, ErrInvalidSnapshot) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
 			expectReplica(t, &r, []byte(whole), successor()) // the invalid message has changed nothing
 		})
 	}
 	var fresh Replica
-	if _, err := fresh.Take([]byte(whole)); err == nil {
+	if _, err := fresh.Apply([]byte(whole)); err == nil {
 		t.Error("got a delta accepted before the first keyframe, want an error")
 	}
 }

@@ -63,7 +63,7 @@ func TestWebSocket_FramesMatchNegotiatedDeflate(t *testing.T) {
 		"a quote over two lines": {[]string{`foo; a="b`, `permessage-deflate, c"`}, none},
 		"a malformed list":       {[]string{"permessage-deflate, foo bar"}, none},
 	} {
-		for protocol, decode := range map[string]func([]byte) (*contract.Snapshot, error){"": contract.DecodeSnapshot, hub.DeltaProtocol: new(contract.Replica).Take} {
+		for protocol, decode := range map[string]func([]byte) (*contract.Snapshot, error){"": contract.DecodeSnapshot, hub.DeltaProtocol: new(contract.Replica).Apply} {
 			t.Run(fmt.Sprintf("%s %s", name, protocol), func(t *testing.T) {
 				answer, in := offer(t, e, protocol, c.lines)
 				if got := strings.Join(answer.Header.Values("Sec-WebSocket-Extensions"), " | "); got != c.want {

@@ -44,7 +44,7 @@ func TestDelta_RebuildsPlainStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := replica.Take(message)
+		got, err := replica.Apply(message)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -71,7 +71,7 @@ func TestClient_WaitsAMinuteAfter4029(t *testing.T) {
 	var wait time.Duration
 	err := client.Run(ctx, client.Options{
 		URL:          wstest.URL(env.edges[0].Addr().String()),
-		HTTPClient:   &http.Client{Transport: wstest.From(source(0))},
+		HTTPClient:   &http.Client{Transport: wstest.TransportFrom(source(0))},
 		Disconnected: func(err error, retryIn time.Duration) { reason, wait = err, retryIn; stop() },
 	}, func(s *contract.Snapshot) { t.Errorf("the eleventh connection: got snapshot seq %d, want none", s.Seq) })
 	if websocket.CloseStatus(reason) != wstest.TooMany || wait != time.Minute || ctx.Err() == nil {

@@ -63,7 +63,7 @@ func watch(t *testing.T, addr string, delta bool) *screen {
 			var shown *contract.Snapshot
 			kind := ""
 			if err == nil && delta {
-				shown, err = replica.Take(message)
+				shown, err = replica.Apply(message)
 				kind, _, _ = strings.Cut(strings.TrimPrefix(string(message), `{"type":"`), `"`)
 			} else if err == nil {
 				shown, err = contract.DecodeSnapshot(message)

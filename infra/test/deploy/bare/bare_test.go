@@ -79,7 +79,7 @@ func prepare(t *testing.T, suite string) newcomer {
 func bundle(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	programs.Sources(t, dir)
+	programs.CopySources(t, dir)
 	file := filepath.Join(t.TempDir(), "sightglass.bundle")
 	for _, args := range [][]string{
 		{"init", "-q", "-b", "main"}, {"add", "--all", "--force"},

@@ -31,7 +31,7 @@ func newEngine(t *testing.T) *engine {
 	t.Helper()
 	for _, program := range []string{"docker", "docker-compose"} {
 		if _, err := exec.LookPath(program); err != nil {
-			programs.Cannot(t, program+" is not installed: `make test-deploy` installs it")
+			programs.SkipOrFail(t, program+" is not installed: `make test-deploy` installs it")
 		}
 	}
 	e := &engine{host: os.Getenv("DOCKER_HOST")}
@@ -39,10 +39,10 @@ func newEngine(t *testing.T) *engine {
 		return e
 	}
 	if e.host != "" {
-		programs.Cannot(t, "no engine answers at DOCKER_HOST="+e.host+": start it, or unset DOCKER_HOST so that the test starts one")
+		programs.SkipOrFail(t, "no engine answers at DOCKER_HOST="+e.host+": start it, or unset DOCKER_HOST so that the test starts one")
 	}
 	if os.Getuid() != 0 {
-		programs.Cannot(t, "no engine answers, and only root can start one: start Docker, or run the test as root")
+		programs.SkipOrFail(t, "no engine answers, and only root can start one: start Docker, or run the test as root")
 	}
 	return start(t)
 }
@@ -62,7 +62,7 @@ func start(t *testing.T) *engine {
 	dockerd.Stdout, dockerd.Stderr = &output, &output
 	dockerd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the test, which then stops dockerd
 	if err := dockerd.Start(); err != nil {
-		programs.Cannot(t, fmt.Sprintf("dockerd cannot be started: %v", err))
+		programs.SkipOrFail(t, fmt.Sprintf("dockerd cannot be started: %v", err))
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); dockerd.Wait() }() //nolint:errcheck // it was stopped, or its log has the reason
@@ -84,7 +84,7 @@ func start(t *testing.T) *engine {
 	programs.Until(t, "dockerd", func() bool {
 		select {
 		case <-ended:
-			programs.Cannot(t, "dockerd exits at once:\n"+output.String())
+			programs.SkipOrFail(t, "dockerd exits at once:\n"+output.String())
 		default:
 		}
 		return answers()

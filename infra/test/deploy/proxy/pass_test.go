@@ -137,7 +137,7 @@ func follow(t *testing.T, conn *websocket.Conn, deltas bool) {
 	var last *contract.Snapshot
 	decode := contract.DecodeSnapshot
 	if deltas {
-		decode = replica.Take
+		decode = replica.Apply
 	}
 	for range 4 {
 		message, err := wstest.Read(t.Context(), conn)

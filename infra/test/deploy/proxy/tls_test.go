@@ -73,7 +73,7 @@ func TestBalancer_ForwardedHeaders(t *testing.T) {
 			defer server.Close()
 			addr := server.Listener.Addr().String()
 			lb := kind.start(t, kind.secure(t, certificate, key), addr, addr)
-			transport := wstest.From(source(0))
+			transport := wstest.TransportFrom(source(0))
 			transport.TLSClientConfig = &tls.Config{RootCAs: trust}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+lb.tls+"/record", nil)
 			if err != nil {

@@ -26,7 +26,7 @@ const version = "v0.0.0-test"
 func copied(t *testing.T, folder string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), folder)
-	programs.Sources(t, dir)
+	programs.CopySources(t, dir)
 	return dir
 }
 

@@ -40,8 +40,8 @@ func root() string {
 	return filepath.Join(filepath.Dir(file), "..", "..", "..", "..")
 }
 
-// Cannot skips a test that cannot run on this machine, for a reason. In CI, where CI=true, it fails the test instead.
-func Cannot(t testing.TB, reason string) {
+// SkipOrFail skips a test that cannot run on this machine, for a reason. In CI, where CI=true, it fails the test instead.
+func SkipOrFail(t testing.TB, reason string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatal(reason)
@@ -50,8 +50,9 @@ func Cannot(t testing.TB, reason string) {
 	t.Skip(reason)
 }
 
-// Sources copies the repository's files into a folder: tracked and new ones, with uncommitted changes, but not ignored ones.
-func Sources(t testing.TB, dir string) {
+// CopySources copies the repository's files into a folder: tracked and new ones, with uncommitted changes, but not
+// ignored ones.
+func CopySources(t testing.TB, dir string) {
 	t.Helper()
 	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	list.Dir = root()

@@ -25,8 +25,8 @@ const (
 // URL returns the stream's URL of an edge or a load balancer at HOST:PORT.
 func URL(addr string) string { return "ws://" + addr + "/ws/mempool" }
 
-// From returns a transport that connects from a source address of the loopback network.
-func From(ip net.IP) *http.Transport {
+// TransportFrom returns a transport that connects from a source address of the loopback network.
+func TransportFrom(ip net.IP) *http.Transport {
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: ip}}
 	return &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}
 }
@@ -38,7 +38,7 @@ func Dial(t testing.TB, url string, from net.IP, o websocket.DialOptions) (*webs
 	ctx, cancel := context.WithTimeout(t.Context(), handshakeTimeout)
 	defer cancel()
 	if o.HTTPClient == nil && from != nil {
-		o.HTTPClient = &http.Client{Transport: From(from)}
+		o.HTTPClient = &http.Client{Transport: TransportFrom(from)}
 	}
 	conn, response, err := websocket.Dial(ctx, url, &o)
 	if err == nil {
