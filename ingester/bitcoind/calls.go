@@ -42,7 +42,7 @@ func (c *Client) Mempool(ctx context.Context) (Mempool, error) {
 	}
 	return invoke(ctx, c, func(r result) (Mempool, error) {
 		if r.IDs == nil || r.Sequence == nil {
-			return Mempool{}, errors.New("the response lacks txids or mempool_sequence, which bitcoind returns since 0.21")
+			return Mempool{}, errors.New("the response has no txids or mempool_sequence, which bitcoind returns since 0.21")
 		}
 		return Mempool{IDs: r.IDs, Sequence: *r.Sequence}, nil
 	}, "getrawmempool", false, true)
@@ -56,7 +56,7 @@ func (c *Client) MempoolLoaded(ctx context.Context) (bool, error) {
 	}
 	return invoke(ctx, c, func(r result) (bool, error) {
 		if r.Loaded == nil {
-			return false, errors.New(`the response lacks "loaded", which bitcoind returns since 0.19`)
+			return false, errors.New(`the response has no "loaded", which bitcoind returns since 0.19`)
 		}
 		return *r.Loaded, nil
 	}, "getmempoolinfo")
@@ -121,7 +121,7 @@ func (c *Client) Chain(ctx context.Context) (Chain, error) {
 	}
 	return invoke(ctx, c, func(r result) (Chain, error) {
 		if r.Chain == "" || r.Best == nil {
-			return Chain{}, errors.New("the response lacks chain or bestblockhash")
+			return Chain{}, errors.New("the response has no chain or bestblockhash")
 		}
 		chain := Chain{
 			Network: r.Chain, Blocks: r.Blocks, Headers: r.Headers, Best: chainhash.Hash(*r.Best),
@@ -153,7 +153,7 @@ func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error
 	}
 	return invoke(ctx, c, func(r result) (Header, error) {
 		if r.Time <= 0 || r.Height == nil {
-			return Header{}, errors.New("the response lacks time or height")
+			return Header{}, errors.New("the response has no time or height")
 		}
 		return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous), Transactions: r.NTx}, nil
 	}, "getblockheader", hash, true)
@@ -231,7 +231,7 @@ func (c *Client) Network(ctx context.Context) (Network, error) {
 	}
 	return invoke(ctx, c, func(r result) (Network, error) {
 		if r.Subversion == "" {
-			return Network{}, errors.New("the response lacks subversion")
+			return Network{}, errors.New("the response has no subversion")
 		}
 		return Network{Version: r.Subversion, Relay: r.LocalRelay == nil || *r.LocalRelay}, nil
 	}, "getnetworkinfo")
