@@ -77,7 +77,7 @@ func TestDemo_NamesBadSettings(t *testing.T) {
 		change func(*demo.Options)
 		want   string
 	}{
-		"a port in use":   {func(o *demo.Options) { o.EdgePort = busy.Addr().(*net.TCPAddr).Port }, "EDGE_PORT=9090 sets another"},
+		"a port in use":   {func(o *demo.Options) { o.EdgePort = busy.Addr().(*net.TCPAddr).Port }, "set another with EDGE_PORT=9090"},
 		"an invalid port": {func(o *demo.Options) { o.EdgePort = 65535 }, "EDGE_PORT 65535"},
 		"no Redis":        {func(o *demo.Options) { o.Redis = "redis://127.0.0.1:1" }, "REDIS_URL: Redis does not respond"},
 		"no Redis URL":    {func(o *demo.Options) { o.Redis = "localhost" }, "REDIS_URL"},

@@ -58,7 +58,7 @@ func TestTLS_ConnectsAndNamesErrors(t *testing.T) {
 			o.Cert, o.Key = filepath.Join(otherCA, "edge.crt"), filepath.Join(otherCA, "edge.key")
 		}},
 		"a name not in the certificate": {strings.Replace(url("edge"), "127.0.0.1", "localhost", 1), "must be a name or address in Redis's certificate", func(*redisurl.Options) {}},
-		"a port without TLS":            {"rediss://" + plain.Addr(), "without, it is redis://", func(*redisurl.Options) {}},
+		"a port without TLS":            {"rediss://" + plain.Addr(), "Without TLS use redis://", func(*redisurl.Options) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := good
