@@ -37,8 +37,8 @@ type Point struct {
 
 // Stats counts transactions. Each counts once, however often the node reports it.
 type Stats struct {
-	TotalReceived  uint64 `json:"total_received"`   // of these, transactions without a payment
-	TotalFiltered  uint64 `json:"total_filtered"`   // with payments, seen within Window, and not replaced
+	TotalReceived  uint64 `json:"total_received"`   // seen since the ingester started
+	TotalFiltered  uint64 `json:"total_filtered"`   // of these, transactions without a payment
 	ActiveInWindow uint64 `json:"active_in_window"` // with payments, seen within Window, not replaced since
 	UptimeSeconds  uint64 `json:"uptime_seconds"`   // of the ingester
 }
