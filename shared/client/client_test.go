@@ -119,6 +119,20 @@ func follow(t *testing.T, url string, change func(*timing)) *record {
 	return r
 }
 
+// TestRun_DeliversEveryStatus: one that this version does not know is passed on and ends no connection.
+func TestRun_DeliversEveryStatus(t *testing.T) {
+	messages := [][]byte{keyframe("5", 1)}
+	want := []string{"5/1 live"}
+	for i, status := range []contract.Status{contract.Contested, "half_open", contract.Live} {
+		d := contract.Delta{Seq: uint64(i + 2), Status: status}
+		messages = append(messages, d.AppendJSON(nil))
+		want = append(want, fmt.Sprintf("5/%d %s", i+2, status))
+	}
+	if r := follow(t, serve(t, last(messages...)), nil); !slices.Equal(r.received, want) || len(r.reasons) > 0 {
+		t.Errorf("got received %v, disconnected by %v; want %v and one connection", r.received, r.reasons, want)
+	}
+}
+
 func TestRun_ReconnectsUnlessCodeForbids(t *testing.T) {
 	for _, code := range []websocket.StatusCode{1000, 1001, 1010, 1011, 1012, 1013, 1014, 3000, 4000, 4008, 4030, 4999} {
 		t.Run(fmt.Sprint(code), func(t *testing.T) {

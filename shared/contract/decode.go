@@ -10,8 +10,8 @@ import (
 // ErrInvalidSnapshot is wrapped by every error of DecodeSnapshot. The error names the invalid key.
 var ErrInvalidSnapshot = errors.New("invalid snapshot")
 
-// DecodeSnapshot decodes one snapshot. Unknown keys are ignored, so that an ingester may be newer than an edge. A key
-// that is missing, of the wrong type or out of range is an error.
+// DecodeSnapshot decodes one snapshot. Unknown keys are ignored and an unknown status is kept, so that an ingester may be
+// newer than an edge. A key that is missing, of the wrong type or out of range is an error.
 func DecodeSnapshot(data []byte) (*Snapshot, error) {
 	var w wire
 	if err := json.Unmarshal(data, &w); err != nil {
@@ -79,10 +79,8 @@ func (s *Snapshot) validate() error {
 	if err := s.Epoch.validate(); err != nil {
 		return fmt.Errorf("epoch: %w", err)
 	}
-	switch s.Status {
-	case Warming, Live, Stale:
-	default:
-		return fmt.Errorf("status: got %q, want warming, live or stale", clip(string(s.Status)))
+	if !s.Status.wellFormed() {
+		return fmt.Errorf("status: got %q, want a word of at most %d lower-case letters", clip(string(s.Status)), maxStatus)
 	}
 	if n := len(s.Transactions); n > MaxTransactions {
 		return fmt.Errorf("transactions: got %d, want at most %d", n, MaxTransactions)

@@ -66,6 +66,39 @@ func expectReplica(t testing.TB, r *Replica, message []byte, want *Snapshot) {
 	}
 }
 
+// TestReplica_FollowsStatus: deltas lead to each status and back, and to one that this version does not know.
+func TestReplica_FollowsStatus(t *testing.T) {
+	var r Replica
+	s := example()
+	expectReplica(t, &r, s.AppendKeyframe(nil), s)
+	for _, status := range []Status{Contested, Live, Contested, Stale, "half_open", Live} {
+		next := *s
+		next.Seq++
+		next.Status = status
+		expectReplica(t, &r, delta(t, s, &next), &next)
+		s = &next
+	}
+}
+
+// TestReplica_LosesAndRegainsPrice: without a price there are no points, so the change needs a keyframe; deltas lead on
+// from there.
+func TestReplica_LosesAndRegainsPrice(t *testing.T) {
+	var r Replica
+	s := example()
+	expectReplica(t, &r, s.AppendKeyframe(nil), s)
+	without := &Snapshot{Status: Warming, Confidence: 0.2, Stats: s.Stats, Timestamp: s.Timestamp, Seq: s.Seq + 1, Epoch: s.Epoch}
+	if d, ok := DeltaBetween(s, without); ok {
+		t.Errorf("got %+v to a snapshot without points, want none", d)
+	}
+	expectReplica(t, &r, without.AppendKeyframe(nil), without)
+	still := *without
+	still.Seq++
+	expectReplica(t, &r, delta(t, without, &still), &still)
+	again := successor()
+	again.Seq = still.Seq + 1
+	expectReplica(t, &r, delta(t, &still, again), again)
+}
+
 // TestReplica_RebuildsAnySequence: for random additions and removals, a replica that applies each message has the same
 // bytes as a client of the plain protocol.
 func TestReplica_RebuildsAnySequence(t *testing.T) {
@@ -96,6 +129,7 @@ func follow(rng *rand.Rand, old *Snapshot) *Snapshot {
 	s := *old
 	s.Seq++
 	s.Price, s.Timestamp = cents(rng), old.Timestamp+0.5
+	s.Status = []Status{Warming, Live, Contested}[rng.IntN(3)]
 	kept := old.Transactions[rng.IntN(len(old.Transactions)+1):]
 	s.Transactions = append([]Point(nil), kept...)
 	if n := len(s.Transactions); n > 2 && rng.IntN(10) == 0 {
@@ -159,7 +193,8 @@ func TestReplica_RejectsInvalidMessages(t *testing.T) {
 		"a negative drop":      {strings.Replace(whole, `"drop":1`, `"drop":-1`, 1), "drop: -1 of 2"},
 		"a point of one":       {strings.Replace(whole, `,5315.00]`, `]`, 1), "add: index 0: want [timestamp, price]"},
 		"a point of text":      {strings.Replace(whole, `5315.00`, `"5315"`, 1), "add: got a JSON string, want a number"},
-		"an unknown status":    {strings.Replace(whole, `"live"`, `"dead"`, 1), `status: got "dead"`},
+		"no status":            {strings.Replace(whole, `"status":"live",`, ``, 1), `status: got ""`},
+		"a status with quotes": {strings.Replace(whole, `"live"`, `"\"dead\""`, 1), `status: got "\"dead\""`},
 		"a keyframe cut short": {`{"type":"keyframe","price":1}`, "missing"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,17 +9,39 @@ const MaxTransactions = 1000
 // Status says how far a snapshot's price can be relied on.
 type Status string
 
-// The values of Status. An ingester sets Warming or Live; an edge without newer snapshots sets Stale.
+// The values of Status. An ingester sets Warming, Live or Contested; an edge without newer snapshots sets Stale. A later
+// version may add values: a reader treats one that it does not know as Live, and a relay passes it on.
 const (
-	Warming Status = "warming" // the evidence is too weak: the price is more likely wrong than right
+	Warming Status = "warming" // the evidence is too weak: the price is more likely wrong than right, or 0
 	Live    Status = "live"
-	Stale   Status = "stale" // no newer snapshot for StaleAfter; all other fields are unchanged
+	// Contested: beside the ladder of round amounts at the price there is a second one, about as strong. Somebody pays
+	// round amounts at another price, or the market is splitting. Price is the best one still, with a lower Confidence;
+	// Low and High may span both.
+	Contested Status = "contested"
+	Stale     Status = "stale" // no newer snapshot for StaleAfter; all other fields are unchanged
 )
+
+// maxStatus is the longest possible status, in bytes.
+const maxStatus = 32
+
+// wellFormed reports whether the status is one word of lower-case letters, as known and future ones are. It is safe
+// in JSON without escapes.
+func (s Status) wellFormed() bool {
+	if s == "" || len(s) > maxStatus {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < 'a' || c > 'z') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
 
 // A Snapshot is the state of an ingester at one tick.
 type Snapshot struct {
-	Price        float64 // estimate in USD per bitcoin, 2 decimals; 0 while there is none
-	Confidence   float64 // probability, 0 to 1, that the true price is within 1 % of Price, 3 decimals
+	Price        float64 // estimate in USD per bitcoin, 2 decimals; 0 while there is none, only with Warming or Stale
+	Confidence   float64 // probability, 0 to 1, that the true price is within 1 % of Price, 3 decimals; under 0.3 without one
 	Transactions []Point // the newest implied prices, oldest first, at most MaxTransactions
 	Stats        Stats
 	Timestamp    float64 // when it was computed, unix seconds, 3 decimals

@@ -47,13 +47,17 @@ func TestSnapshot_RoundTrip(t *testing.T) {
 }
 
 func TestSnapshot_WithoutPrice(t *testing.T) {
-	s := &Snapshot{Status: Warming, Seq: 1, Epoch: EpochAt(time.UnixMilli(1556771611000))}
+	s := &Snapshot{Status: Warming, Confidence: 0.29, Seq: 1, Epoch: EpochAt(time.UnixMilli(1556771611000))}
 	data := s.AppendJSON(nil)
 	if !bytes.Contains(data, []byte(`"transactions":[]`)) {
 		t.Errorf("got %s, want an empty list as []", data)
 	}
-	if _, err := DecodeSnapshot(data); err != nil {
-		t.Error(err)
+	got, err := DecodeSnapshot(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Price != 0 || got.Low != 0 || got.High != 0 || got.Confidence != 0.29 {
+		t.Errorf("got %+v, want a confidence without a price", got)
 	}
 }
 
@@ -61,6 +65,20 @@ func TestDecode_IgnoresUnknownKeys(t *testing.T) {
 	data := strings.Replace(string(golden(t)), `{"price"`, `{"mood":{"now":"good"},"price"`, 1)
 	if _, err := DecodeSnapshot([]byte(data)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDecode_KeepsEveryStatus: a status of a newer ingester reaches clients through an older edge.
+func TestDecode_KeepsEveryStatus(t *testing.T) {
+	for _, status := range []Status{Warming, Live, Contested, Stale, "half_open"} {
+		t.Run(string(status), func(t *testing.T) {
+			want := example()
+			want.Status = status
+			got, err := DecodeSnapshot(want.AppendJSON(nil))
+			if err != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, %v\nwant %+v", got, err, want)
+			}
+		})
 	}
 }
 
@@ -86,7 +104,10 @@ func TestDecode_RejectsInvalid(t *testing.T) {
 		"low missing":            {`"low":5301.10,`, ``, "low: missing"},
 		"high missing":           {`"high":5325.90,`, ``, "high: missing"},
 		"status missing":         {`"status":"live",`, ``, "status: missing"},
-		"status unknown":         {`"live"`, `"excellent"`, `status: got "excellent", want warming`},
+		"status empty":           {`"live"`, `""`, `status: got "", want a word of at most 32 lower-case letters`},
+		"status with a quote":    {`"live"`, `"li\"ve"`, `status: got "li\"ve"`},
+		"status of two words":    {`"live"`, `"Very live"`, `status: got "Very live"`},
+		"status too long":        {`"live"`, `"` + strings.Repeat("a", 33) + `"`, "status: got"},
 		"seq missing":            {`"seq":123,`, ``, "seq: missing"},
 		"seq a fraction":         {`123,`, `1.5,`, "seq: got a JSON number 1.5, want an integer, 0 or more"},
 		"epoch missing":          {`,"epoch":"1556771611000"`, ``, "epoch: missing"},
@@ -167,6 +188,9 @@ func TestAppendJSON_AllocatesNothing(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(golden(f))
+	f.Add(bytes.Replace(golden(f), []byte(`"live"`), []byte(`"contested"`), 1))
+	f.Add(bytes.Replace(golden(f), []byte(`"live"`), []byte(`"li\"ve"`), 1))
+	f.Add((&Snapshot{Status: Warming, Confidence: 0.2, Seq: 1, Epoch: "1"}).AppendJSON(nil))
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"price":"1"}`))
 	f.Add([]byte(`nonsense`))
