@@ -118,6 +118,18 @@ func (e *engine) followClock(now time.Time) (setBack bool) {
 	return true
 }
 
+// statusOf returns an estimate's status as in snapshots.
+func statusOf(s price.Status) contract.Status {
+	switch s {
+	case price.Live:
+		return contract.Live
+	case price.Contested:
+		return contract.Contested
+	default:
+		return contract.Warming
+	}
+}
+
 // pointsEvery is the number of ticks between two lists of point amounts. Few clients request them, and only for a point
 // that was on display for over a second.
 const pointsEvery = 2
@@ -138,7 +150,7 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 		Low:          est.Low.Cents(),
 		High:         est.High.Cents(),
 		Confidence:   math.Round(est.Confidence*1000) / 1000,
-		Status:       contract.Warming,
+		Status:       statusOf(est.Status),
 		Transactions: e.points.AppendTo(nil),
 		Stats: contract.Stats{
 			TotalReceived:  e.received,
@@ -147,9 +159,6 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 			UptimeSeconds:  uint64(now.Sub(e.started).Seconds()),
 		},
 	}}
-	if est.Status == price.Live {
-		t.Snapshot.Status = contract.Live
-	}
 	if e.ticks++; e.ticks%pointsEvery == 0 {
 		t.Points = e.points.AppendAmounts([]contract.PointAmount{}) // an empty list, not nil
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -61,6 +62,31 @@ func TestEngine_FirstSnapshotIsWarming(t *testing.T) {
 	s := decode(t, testEngine(t).tick(start))
 	if s.Status != contract.Warming || s.Price != 0 || s.Confidence != 0 || len(s.Transactions) != 0 {
 		t.Errorf("got %+v, want warming without a price", s)
+	}
+}
+
+// TestStatusOf_HasEveryStatus: each status of the price engine has the name that it has there.
+func TestStatusOf_HasEveryStatus(t *testing.T) {
+	for _, s := range []price.Status{price.Warming, price.Live, price.Contested} {
+		if got := statusOf(s); string(got) != s.String() || !slices.Contains(statuses[:], got) {
+			t.Errorf("got %q for %v, want the same and a metric of it", got, s)
+		}
+	}
+}
+
+// TestEngine_LosesPrice: without an estimate there are no points, and with the next one all of them are back.
+func TestEngine_LosesPrice(t *testing.T) {
+	e := testEngine(t)
+	for _, tx := range block(t) {
+		e.apply(seen(tx, start))
+	}
+	before := decode(t, e.tick(start)).Transactions
+	e.points.SetEstimate(0)
+	if got := e.points.AppendTo(nil); len(got) != 0 {
+		t.Errorf("got %d points without a price, want none", len(got))
+	}
+	if got := decode(t, e.tick(start)).Transactions; len(got) != len(before) {
+		t.Errorf("got %d points with the price back, want %d", len(got), len(before))
 	}
 }
 

@@ -32,8 +32,10 @@ func (o Options) logger(component string) *slog.Logger {
 func summary(before, now daemon.Reading) []any {
 	grown := func(name string) int64 { return now.Growth(before, name) }
 	status := contract.Warming
-	if now["sightglass_status"][string(contract.Live)] == 1 {
-		status = contract.Live
+	for _, s := range statuses {
+		if now["sightglass_status"][string(s)] == 1 {
+			status = s
+		}
 	}
 	return []any{
 		"price", now.Sum("sightglass_price_usd"), "low", now.Sum("sightglass_price_low_usd"), "high", now.Sum("sightglass_price_high_usd"),

@@ -83,6 +83,42 @@ func TestSummary_LogsWithoutNodeAndRedis(t *testing.T) {
 	}
 }
 
+// expectStatus checks that the metric of one status is 1 and those of the others are 0.
+func expectStatus(t testing.TB, m *engineMetrics, want contract.Status) {
+	t.Helper()
+	for _, s := range statuses {
+		if got := testutil.ToFloat64(m.status[s]); got != oneIf(s == want) {
+			t.Errorf("got %v for the status %s, want 1 for %s alone", got, s, want)
+		}
+	}
+}
+
+func TestMetrics_OneStatus(t *testing.T) {
+	e := testEngine(t)
+	for _, s := range statuses {
+		e.metrics.observe(&contract.Snapshot{Status: s}, 0)
+		expectStatus(t, e.metrics, s)
+	}
+}
+
+func TestSummary_NamesStatus(t *testing.T) {
+	in, err := New(Defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.redis.Close()
+	for _, want := range statuses {
+		in.engine.metrics.observe(&contract.Snapshot{Status: want}, 0)
+		r, err := daemon.Read(in.metrics)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := summed(t, r, r)["status"]; got != want {
+			t.Errorf("got status %v, want %v", got, want)
+		}
+	}
+}
+
 func TestMetrics_IntervalAndEvidence(t *testing.T) {
 	e := testEngine(t)
 	for _, tx := range block(t) {
@@ -94,9 +130,7 @@ func TestMetrics_IntervalAndEvidence(t *testing.T) {
 	if math.Abs(price/testblock.Price574200-1) > 0.01 || !(0 < low && low < price && price < high) {
 		t.Errorf("got price %v, low %v, high %v, want low below price below high", price, low, high)
 	}
-	if warming, live := testutil.ToFloat64(m.warming), testutil.ToFloat64(m.live); warming != 0 || live != 1 {
-		t.Errorf("got warming %v and live %v, want live alone", warming, live)
-	}
+	expectStatus(t, m, contract.Live)
 	if newest := testutil.ToFloat64(m.newest); newest != float64(start.Unix()) {
 		t.Errorf("got newest evidence at %v, want %v", newest, start.Unix())
 	}

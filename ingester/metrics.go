@@ -14,6 +14,9 @@ import (
 	"sightglass/shared/daemon"
 )
 
+// statuses are the statuses that an ingester sets.
+var statuses = [...]contract.Status{contract.Warming, contract.Live, contract.Contested}
+
 type engineMetrics struct {
 	received, repeated, gone prometheus.Counter
 	setBack                  prometheus.Counter
@@ -21,7 +24,7 @@ type engineMetrics struct {
 	active                   prometheus.Gauge
 	price, low, high         prometheus.Gauge
 	confidence               prometheus.Gauge
-	warming, live            prometheus.Gauge
+	status                   map[contract.Status]prometheus.Gauge
 	outputs, newest, age     prometheus.Gauge
 	tick, lag                prometheus.Histogram
 }
@@ -35,7 +38,7 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 		return with.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
 	status := with.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "sightglass_status", Help: "1 for the current status of the snapshots, 0 for the other.",
+		Name: "sightglass_status", Help: "1 for the current status of the snapshots, 0 for the others.",
 	}, []string{"status"})
 	m := &engineMetrics{
 		received: counter("sightglass_transactions_received_total", "Transactions seen for the first time."),
@@ -47,10 +50,9 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 		}, []string{"reason"}),
 		active:     gauge("sightglass_transactions_active", "Transactions with payments in the window."),
 		price:      gauge("sightglass_price_usd", "Estimate, in dollars per bitcoin; 0 while there is none."),
-		low:        gauge("sightglass_price_low_usd", "Lower end of the 90 % interval, in dollars per bitcoin."),
-		high:       gauge("sightglass_price_high_usd", "Upper end of the 90 % interval, in dollars per bitcoin."),
-		warming:    status.WithLabelValues(string(contract.Warming)),
-		live:       status.WithLabelValues(string(contract.Live)),
+		low:        gauge("sightglass_price_low_usd", "Lower end of the 90 % interval, in dollars per bitcoin; 0 while there is no price."),
+		high:       gauge("sightglass_price_high_usd", "Upper end of the 90 % interval, in dollars per bitcoin; 0 while there is no price."),
+		status:     make(map[contract.Status]prometheus.Gauge),
 		outputs:    gauge("sightglass_evidence_outputs", "Outputs in the window that count as payments."),
 		newest:     gauge("sightglass_evidence_newest_timestamp_seconds", "When the newest transaction with a payment was seen, unix seconds; 0 before the first."),
 		age:        gauge("sightglass_evidence_mean_age_seconds", "Mean age of the outputs in the window, to the minute."),
@@ -64,6 +66,9 @@ func newEngineMetrics(reg prometheus.Registerer) *engineMetrics {
 			Buckets: prometheus.ExponentialBuckets(0.00005, 2, 16),
 		}),
 	}
+	for _, s := range statuses {
+		m.status[s] = status.WithLabelValues(string(s))
+	}
 	for _, why := range payment.Reasons()[1:] { // all except Kept
 		m.filtered.WithLabelValues(why.String()) // a series that starts at 0 shows the first one as an increase
 	}
@@ -76,8 +81,9 @@ func (m *engineMetrics) observe(s *contract.Snapshot, took time.Duration) {
 	m.low.Set(s.Low)
 	m.high.Set(s.High)
 	m.confidence.Set(s.Confidence)
-	m.warming.Set(oneIf(s.Status == contract.Warming))
-	m.live.Set(oneIf(s.Status == contract.Live))
+	for status, gauge := range m.status {
+		gauge.Set(oneIf(s.Status == status))
+	}
 	m.tick.Observe(took.Seconds())
 }
 

@@ -72,6 +72,6 @@ func (d *Demo) status(ctx context.Context) string {
 	if s.Price > 0 {
 		price = fmt.Sprintf("%.2f USD (%.2f to %.2f)", s.Price, s.Low, s.High)
 	}
-	return fmt.Sprintf("%-7s %s  confidence %.3f  transactions %d  clients %d",
+	return fmt.Sprintf("%-9s %s  confidence %.3f  transactions %d  clients %d",
 		s.Status, price, s.Confidence, s.Stats.TotalReceived, clients)
 }

@@ -9,6 +9,7 @@ type Status uint8
 const (
 	Warming Status = iota
 	Live
+	Contested
 )
 
 // liveConfidence: more likely right than not.
@@ -16,10 +17,14 @@ const liveConfidence = 0.5
 
 // String returns the status in a word.
 func (s Status) String() string {
-	if s == Live {
+	switch s {
+	case Live:
 		return "live"
+	case Contested:
+		return "contested"
+	default:
+		return "warming"
 	}
-	return "warming"
 }
 
 // Estimate is what the engine believes at a time.

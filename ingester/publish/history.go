@@ -59,7 +59,8 @@ func newHistoryWriter(client redis.UniversalClient, lostKey prometheus.Counter, 
 	}
 }
 
-// add adds the snapshot to the history if it is the first live one in its slot. It never blocks. After the clock was
+// add adds the snapshot to the history if it is the first one in its slot that is no longer warming: a contested price
+// is the best one still. It never blocks. After the clock was
 // set back, slots are written again, and the later entry replaces the earlier one.
 func (r *historyWriter) add(s *contract.Snapshot) {
 	e := contract.HistoryEntry{
@@ -67,7 +68,7 @@ func (r *historyWriter) add(s *contract.Snapshot) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.Status != contract.Live || e.Slot() == r.slot {
+	if s.Status == contract.Warming || s.Price <= 0 || e.Slot() == r.slot {
 		return
 	}
 	r.slot = e.Slot()

@@ -121,6 +121,8 @@ func TestHistory_OneEntryPerSlot(t *testing.T) {
 	warming := priced(began-10, 90)
 	warming.Status = contract.Warming
 	record(first, warming)
+	without := priced(began-10, 0) // no entry either, whatever the status says
+	record(first, without)
 	for _, after := range []float64{0, 0.5, 9.999, 10, 10.5, 20} { // ticks
 		record(first, priced(began+after, 100+after))
 	}
@@ -141,6 +143,10 @@ func TestHistory_OneEntryPerSlot(t *testing.T) {
 	record(second, priced(began+12, 412)) // the clock stepped back
 	record(second, priced(began+22, 422))
 	expectStored(t, client, 100, 412, 422, 230)
+	contested := priced(began+40, 240)
+	contested.Status = contract.Contested
+	record(second, contested)
+	expectStored(t, client, 100, 412, 422, 230, 240)
 }
 
 // TestHistory_FormerLeaderReplacesNothing: entries that an ingester buffered while it could not reach Redis do not

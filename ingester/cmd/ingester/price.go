@@ -24,7 +24,8 @@ type priceCmd struct {
 // A result is one file's price, as printed with --format json.
 type result struct {
 	File         string  `json:"file"`
-	Price        float64 `json:"price"` // USD; 0: the evidence is too weak
+	Status       string  `json:"status"` // warming, live or contested, as in snapshots
+	Price        float64 `json:"price"`  // USD; 0: the evidence is too weak
 	Confidence   float64 `json:"confidence"`
 	Low          float64 `json:"low"`
 	High         float64 `json:"high"`
@@ -76,7 +77,7 @@ func estimate(txs []*wire.MsgTx, near price.USD) (result, error) {
 	}
 	e := engine.Estimate(at)
 	a.Price, a.Low, a.High = e.Price.Cents(), e.Low.Cents(), e.High.Cents()
-	a.Confidence = e.Confidence
+	a.Confidence, a.Status = e.Confidence, e.Status.String()
 	return a, nil
 }
 
@@ -84,12 +85,15 @@ func (c *priceCmd) print(w io.Writer, a result) error {
 	if c.Format == "json" {
 		return json.NewEncoder(w).Encode(a)
 	}
-	var err error
 	if a.Price == 0 {
-		_, err = fmt.Fprintf(w, "%s: no price found in %d payments of %d transactions\n", a.File, a.OutputsUsed, a.Transactions)
-	} else {
-		_, err = fmt.Fprintf(w, "%s: %.2f USD, confidence %.3f, 90 %% between %.2f and %.2f (%d payments of %d transactions)\n",
-			a.File, a.Price, a.Confidence, a.Low, a.High, a.OutputsUsed, a.Transactions)
+		_, err := fmt.Fprintf(w, "%s: no price found in %d payments of %d transactions\n", a.File, a.OutputsUsed, a.Transactions)
+		return err
 	}
+	note := ""
+	if a.Status == price.Contested.String() {
+		note = "; contested: round amounts are paid at a second price"
+	}
+	_, err := fmt.Fprintf(w, "%s: %.2f USD, confidence %.3f, 90 %% between %.2f and %.2f (%d payments of %d transactions)%s\n",
+		a.File, a.Price, a.Confidence, a.Low, a.High, a.OutputsUsed, a.Transactions, note)
 	return err
 }

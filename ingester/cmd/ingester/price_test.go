@@ -66,7 +66,7 @@ func TestPrice_JSONKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"confidence", "file", "high", "low", "outputs_used", "price", "transactions"}
+	want := []string{"confidence", "file", "high", "low", "outputs_used", "price", "status", "transactions"}
 	var keys []string
 	for k := range got[0] {
 		keys = append(keys, k)
@@ -132,7 +132,33 @@ func TestPrice_DamagedFiles(t *testing.T) {
 func TestPrice_TooFewTransactions(t *testing.T) {
 	const genesis = "01000000010000000000000000000000000000000000000000000000000000000000000000ffffffff4d04ffff001d0104455468652054696d65732030332f4a616e2f32303039204368616e63656c6c6f72206f6e206272696e6b206f66207365636f6e64206261696c6f757420666f722062616e6b73ffffffff0100f2052a01000000434104678afdb0fe5548271967f1a67130b7105cd6a828e03909a67962e0ea1f61deb649f6bc3f4cef38c4f35504e51ec112de5c384df7ba0b8d578a4c702b6bf11d5fac00000000\n"
 	got, _, err := priced(t, genesis, "-")
-	if err != nil || got[0]["price"] != 0.0 || got[0]["confidence"] != 0.0 {
+	if err != nil || got[0]["price"] != 0.0 || got[0]["confidence"] != 0.0 || got[0]["status"] != "warming" {
 		t.Errorf("got %v %v, want no price", got, err)
+	}
+}
+
+func TestPrice_Text(t *testing.T) {
+	for name, c := range map[string]struct {
+		result result
+		want   string
+	}{
+		"live": {
+			result{Status: "live", Price: 5313.5, Confidence: 0.9, Low: 5300, High: 5330},
+			"f: 5313.50 USD, confidence 0.900, 90 % between 5300.00 and 5330.00 (20 payments of 30 transactions)\n",
+		},
+		"contested": {
+			result{Status: "contested", Price: 5313.5, Confidence: 0.5, Low: 5100, High: 5330},
+			"f: 5313.50 USD, confidence 0.500, 90 % between 5100.00 and 5330.00 (20 payments of 30 transactions); " +
+				"contested: round amounts are paid at a second price\n",
+		},
+		"weak evidence": {result{Status: "warming", Confidence: 0.2}, "f: no price found in 20 payments of 30 transactions\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.result.File, c.result.OutputsUsed, c.result.Transactions = "f", 20, 30
+			var out strings.Builder
+			if err := (&priceCmd{Format: "text"}).print(&out, c.result); err != nil || out.String() != c.want {
+				t.Errorf("got %q, %v\nwant %q", out.String(), err, c.want)
+			}
+		})
 	}
 }
