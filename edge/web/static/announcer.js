@@ -25,6 +25,6 @@ export class Announcer {
     if (now - this.#at < INTERVAL || (state.name === this.#state && !moved)) return "";
     [this.#at, this.#state, this.#price] = [now, state.name, price];
     const words = s && price > 0 ? `One bitcoin: ${dollars(price)}, confidence ${confidenceWord(s.confidence)}. ` : "";
-    return `${words}Connection: ${state.words}.`;
+    return `${words}Connection: ${state.words}.${state.advice ? ` ${state.advice}` : ""}`;
   }
 }

@@ -9,6 +9,7 @@ import { listenToGestures } from "./gestures.js";
 import { PriceHistory, loadDay, loadSince } from "./history.js";
 import { listenToKeys } from "./keys.js";
 import { dropLink, linkTo, rangeOf, readLink, share } from "./link.js";
+import { Pace } from "./pace.js";
 import { onSystemColors, readColors } from "./palette.js";
 import { byId, closeTipsOnEscape, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
 import { savePicture } from "./picture.js";
@@ -37,6 +38,8 @@ const table = new Table(/** @type {HTMLTableElement} */ (byId("table")), points,
 });
 const announcer = new Announcer();
 const client = new StreamClient();
+const pace = new Pace();
+const stateNow = () => stateOf(client, Date.now(), pace.secondsLeft);
 
 /** Applies the settings and the range of the link. */
 function restore() {
@@ -91,7 +94,11 @@ let describedAt = 0;
 
 function drawChart() {
   const s = client.snapshot;
-  if (!s || !(s.price > 0)) return;
+  if (!s) return;
+  if (!(s.price > 0)) { // the hint covers the chart
+    describedAt = 0;
+    return byId("chart").setAttribute("aria-label", plot.describe(s));
+  }
   plot.draw(s);
   reading.place();
   if (Date.now() - describedAt < DESCRIBE_INTERVAL) return;
@@ -143,8 +150,9 @@ byId("show-table").addEventListener("click", () => {
   byId("show-table").setAttribute("aria-expanded", String(table.shown));
 });
 byId("export").addEventListener("click", () => {
-  if (!client.snapshot) return showMessage("There is nothing to save yet.");
-  savePicture(plot, client.snapshot, stateOf(client, Date.now()).words);
+  const s = client.snapshot;
+  if (!s || !(s.price > 0)) return showMessage("There is no price to save yet.");
+  savePicture(plot, s, stateNow().words);
   showMessage("Image saved.");
 });
 byId("permalink").addEventListener("click", async () => {
@@ -190,12 +198,11 @@ new ResizeObserver(([{ contentRect }]) => {
 
 /** Updates what also changes without a snapshot: the state, the title and the announcements. */
 function tick() {
-  const now = Date.now();
-  const state = stateOf(client, now);
+  const state = stateNow();
   showState(state);
-  showHint(hintOf(client, state));
+  showHint(hintOf(client, state, pace.secondsLeft));
   showTitle(client.snapshot, state);
-  const news = announcer.next(client.snapshot, state, now);
+  const news = announcer.next(client.snapshot, state, Date.now());
   if (news) write("announcer", news);
 }
 
@@ -225,6 +232,7 @@ async function fetchHistory() {
 
 /** @param {import("./client.js").Snapshot} s */
 function addSnapshot(s) {
+  pace.add(s);
   const first = points.length === 0;
   points.update(s.transactions);
   if (first) amounts.update(); // an edge has them for a short time only

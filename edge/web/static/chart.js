@@ -158,7 +158,7 @@ function priceAxis(tag) {
     gap: 9,
     size: (_, labels) => 8 * Math.ceil((18 + Math.max(24, ...(labels ?? []).map(widthOf))) / 8), // in steps: the width stays
     splits: (u, _, low, high) => roundTicks(low, high, u.bbox.height / uPlot.pxRatio / (4 * FONT)),
-    values: (u, ticks) => ticks.map((price) => (isTaken(u, price, tag()) ? "" : dollars(price))),
+    values: (u, ticks) => ticks.map((price) => (isTaken(u, price, tag()) || !(price > 0) ? "" : dollars(price))),
   };
 }
 

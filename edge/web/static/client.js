@@ -19,9 +19,9 @@
  * @property {Point[]} transactions oldest first
  * @property {Stats} stats
  * @property {number} timestamp unix seconds, by the ingester's clock
- * @property {number} low
+ * @property {number} low 0 while there is no price
  * @property {number} high
- * @property {"warming" | "live" | "stale"} status
+ * @property {"warming" | "live" | "contested" | "stale"} status later versions may add values: treat them as live
  * @property {number} seq one more than that of the snapshot before, within an epoch
  * @property {string} epoch
  *
@@ -103,14 +103,13 @@ export class Replica {
   #setSnapshot(snapshot, drop, add) {
     for (const name of ["price", "confidence", "timestamp", "low", "high"]) check(Number.isFinite(snapshot[name]), name);
     check(Number.isSafeInteger(snapshot.seq), "seq");
-    check(STATUSES.has(snapshot.status), "status");
+    check(typeof snapshot.status === "string" && snapshot.status !== "", "status");
     check(STATS.every((name) => Number.isFinite(snapshot.stats?.[name])), "stats");
     [this.snapshot, this.drop, this.add] = [/** @type {Snapshot} */ (snapshot), drop, add];
     return this.snapshot;
   }
 }
 
-const STATUSES = new Set(["warming", "live", "stale"]);
 const STATS = ["total_received", "total_filtered", "active_in_window", "uptime_seconds"];
 
 /** @param {boolean} right @param {string} what */

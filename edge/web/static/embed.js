@@ -27,7 +27,8 @@ async function load() {
 /** @param {number} seconds @returns {Promise<Mark[]>} */
 async function fetchMarks(seconds) {
   const response = await getJSON(`api/v1/history?step=${seconds}`);
-  return (response?.points ?? []).map((/** @type {number[]} */ [t, price]) => [t, price]);
+  const points = /** @type {number[][]} */ (response?.points ?? []);
+  return points.filter(([, price]) => price > 0).map(([t, price]) => [t, price]);
 }
 
 function draw() {

@@ -75,6 +75,13 @@ export function duration(seconds) {
   return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
 }
 
+/** A forecast, no more precise than it can be. @param {number} seconds */
+export function roughly(seconds) {
+  const minutes = Math.ceil(seconds / 60);
+  if (minutes <= 1) return "less than a minute";
+  return minutes < 90 ? `about ${minutes} minutes` : `about ${integer(Math.round(minutes / 60))} hours`;
+}
+
 /**
  * The time without AM and PM, for labels of a few hours at most.
  * @param {number} t unix @param {boolean} exactly

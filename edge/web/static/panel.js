@@ -25,6 +25,7 @@ function writeOrHide(id, text) {
 export function showState(state) {
   write("state", state.words);
   if (byId("state").dataset.state !== state.name) byId("state").dataset.state = state.name;
+  writeOrHide("advice", state.advice ?? "");
 }
 
 /** @param {string} text */

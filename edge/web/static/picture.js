@@ -9,7 +9,7 @@ import { colors } from "./palette.js";
 const HEADING_HEIGHT = 104; // CSS pixels
 const MARGIN = 20;
 
-/** @param {import("./plot.js").Plot} plot @param {Snapshot} s @param {string} state in words */
+/** @param {import("./plot.js").Plot} plot @param {Snapshot} s with a price @param {string} state in words */
 export function savePicture(plot, s, state) {
   paint(plot, s, state).toBlob((blob) => blob && download(blob, `sightglass-${stamp(s.timestamp)}.png`), "image/png");
 }
@@ -38,12 +38,11 @@ function paint(plot, s, state) {
 
 /** @param {Snapshot} s @param {string} state @returns {[string, string, string, number][]} */
 function heading(s, state) {
-  const known = s.price > 0;
-  const belief = known ? `90% interval ${dollars(s.low)} – ${dollars(s.high)}, ` +
-    `confidence ${probability(s.confidence)} (${confidenceWord(s.confidence)})` : "";
+  const belief = `90% interval ${dollars(s.low)} – ${dollars(s.high)}, ` +
+    `confidence ${probability(s.confidence)} (${confidenceWord(s.confidence)})`;
   return [
     ["Sightglass: one bitcoin, in US dollars", "600 14px", colors.soft, 0],
-    [known ? cents(s.price) : "no price yet", "650 36px", colors.ink, 20],
+    [cents(s.price), "650 36px", colors.ink, 20],
     [[instant(s.timestamp), state].join(", "), "14px", colors.ink, 62],
     [belief, "14px", colors.soft, 82],
   ];

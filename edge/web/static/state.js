@@ -1,11 +1,12 @@
 // @ts-check
 // The state of connection and newest snapshot in words. Pure: no DOM, no clock.
 
-import { duration, integer } from "./format.js";
+import { duration, integer, roughly } from "./format.js";
+import { ENOUGH } from "./pace.js";
 
 /** @typedef {import("./client.js").StreamClient} StreamClient */
-/** @typedef {"connecting"|"live"|"reconnecting"|"stale"|"warming"|"refused"|"closed"} StateName */
-/** @typedef {{name: StateName, words: string}} State */
+/** @typedef {"connecting"|"live"|"reconnecting"|"stale"|"warming"|"contested"|"refused"|"closed"} StateName */
+/** @typedef {{name: StateName, words: string, advice?: string}} State advice: sentences on what it means for the price */
 
 const SILENT_AFTER = 3000; // an edge sends every 500 ms
 
@@ -17,11 +18,13 @@ const CLOSE_REASONS = new Map([
 ]);
 
 /**
+ * A status that this page does not know is shown as live.
  * @param {StreamClient} client
  * @param {number} now Date.now()
+ * @param {number} secondsLeft until there are enough payments, as Pace forecasts
  * @returns {State}
  */
-export function stateOf(client, now) {
+export function stateOf(client, now, secondsLeft) {
   switch (client.phase) {
     case "connecting":
       return connecting(client);
@@ -35,7 +38,7 @@ export function stateOf(client, now) {
     case "closed":
       return { name: "closed", words: `closed by the edge (code ${client.code}), reload to try again` };
     case "open":
-      return openState(client, now);
+      return openState(client, now, secondsLeft);
   }
 }
 
@@ -44,8 +47,8 @@ function connecting(client) {
   return client.code ? { name: "reconnecting", words: "reconnecting now" } : { name: "connecting", words: "connecting" };
 }
 
-/** @param {StreamClient} client @param {number} now @returns {State} */
-function openState(client, now) {
+/** @param {StreamClient} client @param {number} now @param {number} secondsLeft @returns {State} */
+function openState(client, now, secondsLeft) {
   const { snapshot } = client;
   // The edge sends the newest snapshot at once: waiting a moment avoids showing "stale" briefly.
   if (!client.goodSince && now - client.openedAt < SILENT_AFTER) return connecting(client);
@@ -53,22 +56,45 @@ function openState(client, now) {
   if (snapshot.status === "stale" || now - client.freshAt > SILENT_AFTER) {
     return { name: "stale", words: `stale: last update ${duration((now - client.freshAt) / 1000)} ago` };
   }
-  if (snapshot.status === "warming") {
-    return { name: "warming", words: `warming up: ${count(snapshot.stats.total_received)} so far` };
+  switch (snapshot.status) {
+    case "warming":
+      return { name: "warming", words: `warming up: ${snapshot.price > 0 ? sofar(snapshot) : progress(snapshot, secondsLeft)}` };
+    case "contested":
+      return { name: "contested", words: "contested: round amounts are being paid at a second price", advice: CONTESTED };
+    default:
+      return { name: "live", words: "live" };
   }
-  return { name: "live", words: "live" };
+}
+
+const CONTESTED = "The price shown is the one whose payments have been there for hours. Trust it less until this ends.";
+
+/** @typedef {import("./client.js").Snapshot} Snapshot */
+
+/** @param {Snapshot} snapshot */
+const sofar = ({ stats }) => `${count(stats.total_received)} so far`;
+
+/**
+ * What is missing for a price, and how long it will take.
+ * @param {Snapshot} snapshot @param {number} secondsLeft 0 if unknown
+ */
+function progress({ stats }, secondsLeft) {
+  const seen = stats.active_in_window;
+  if (seen >= ENOUGH) return `${integer(seen)} payments seen, mostly enough, but their price is not clear yet`;
+  const forecast = secondsLeft > 0 ? `; ${roughly(secondsLeft)} at this pace` : "";
+  return `${integer(seen)} of about ${integer(ENOUGH)} payments seen${forecast}`;
 }
 
 /**
  * A hint if there is nothing to draw; else empty.
  * @param {StreamClient} client
  * @param {State} state
+ * @param {number} secondsLeft as for stateOf
  */
-export function hintOf(client, state) {
+export function hintOf(client, state, secondsLeft) {
   const { snapshot } = client;
   if (snapshot && snapshot.price > 0) return "";
   if (snapshot && state.name !== "reconnecting") {
-    return "There is no price yet: it requires about 1,000 transactions, a few minutes on mainnet.";
+    return `There is no price yet: ${progress(snapshot, state.name === "warming" ? secondsLeft : 0)}.`;
   }
   switch (state.name) {
     case "connecting": return "Waiting for the first snapshot.";

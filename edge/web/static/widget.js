@@ -2,6 +2,7 @@
 // Code shared by the card and the clock.
 
 import { StreamClient } from "./client.js";
+import { Pace } from "./pace.js";
 import { stateOf } from "./state.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
@@ -27,13 +28,16 @@ export function applyTheme() {
  */
 export function follow(show) {
   const client = new StreamClient();
+  const pace = new Pace();
   const tick = () => {
-    const state = stateOf(client, Date.now());
+    const state = stateOf(client, Date.now(), pace.secondsLeft);
     write("state", state.words);
+    write("advice", state.advice ?? "");
     document.documentElement.dataset.state = byId("state").dataset.state = state.name;
   };
   client.addEventListener("phase", tick);
   client.addEventListener("snapshot", () => {
+    if (client.snapshot) pace.add(client.snapshot);
     tick();
     if (client.snapshot) show(client.snapshot);
   });

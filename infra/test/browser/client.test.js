@@ -25,6 +25,9 @@ function random(seed) {
 
 const MOST = 1000;
 
+/** @type {any[]} the last one is of a later version */
+const STATUSES = ["live", "live", "warming", "contested", "half_open"];
+
 /** The snapshot after s, with added and removed points as from an ingester. @param {Snapshot} s @param {() => number} chance */
 function following(s, chance) {
   const added = Array.from({ length: Math.floor(chance() ** 4 * 1200) }, (_, i) => ({
@@ -40,7 +43,8 @@ function snapshotOf(seq, transactions, epoch, chance) {
   return {
     price, confidence: Math.round(1000 * chance()) / 1000, transactions,
     stats: { total_received: seq * 7, total_filtered: seq, active_in_window: seq * 6, uptime_seconds: seq },
-    timestamp: 1556771000 + seq / 2, low: price, high: price, status: chance() < 0.1 ? "warming" : "live", seq, epoch,
+    timestamp: 1556771000 + seq / 2, low: price, high: price, seq, epoch,
+    status: STATUSES[Math.floor(chance() * STATUSES.length)],
   };
 }
 
@@ -118,7 +122,9 @@ test("Replica: an invalid message is an error and changes nothing", () => {
     "a point of three": { ...good, add: [[1, 2, 3]] },
     "a price of text": { ...good, price: "5313.60" },
     "no stats": { ...good, stats: null },
-    "an unknown status": { ...good, status: "dead" },
+    "no status": { ...good, status: undefined },
+    "an empty status": { ...good, status: "" },
+    "a status that is a number": { ...good, status: 1 },
     "another type": { ...good, type: "gamma" },
     "no type": golden("snapshot.json"),
     "a keyframe without points": { ...golden("keyframe.json"), transactions: {} },

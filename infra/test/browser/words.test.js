@@ -145,6 +145,31 @@ test("the announcer ignores an unchanged price and a small move, and announces a
   assert.ok(announcer.next(snapshot(5030), STALE, 1e12 + 90_000).includes(dollars(5030)), "a move of 0.36 %");
 });
 
+/** @type {State} */
+const CONTESTED = { name: "contested", words: "contested: a second price", advice: "Trust it less." };
+
+test("the announcer says what contested means, at most every 30 s however often it comes and goes", () => {
+  const announcer = new Announcer();
+  assert.notEqual(announcer.next(snapshot(5000), LIVE, 1e12), "");
+  assert.equal(announcer.next(snapshot(5000), CONTESTED, 1e12 + 29_999), "");
+  assert.equal(announcer.next(snapshot(5000), CONTESTED, 1e12 + 30_000),
+    `One bitcoin: ${dollars(5000)}, confidence very high. Connection: contested: a second price. Trust it less.`);
+  let said = 0;
+  for (let after = 30_250; after <= 90_000; after += 250) {
+    if (announcer.next(snapshot(5000), after % 500 ? LIVE : CONTESTED, 1e12 + after)) said++;
+  }
+  assert.ok(said >= 1 && said <= 2, `${said} times in a minute`);
+});
+
+test("the announcer says that the price is gone, without an amount", () => {
+  const announcer = new Announcer();
+  assert.notEqual(announcer.next(snapshot(5000), LIVE, 1e12), "");
+  /** @type {State} */
+  const warming = { name: "warming", words: "warming up: 120 of about 500 payments seen" };
+  assert.equal(announcer.next(snapshot(0), warming, 1e12 + 30_000), "Connection: warming up: 120 of about 500 payments seen.");
+  assert.equal(announcer.next(snapshot(0), { ...warming, words: "warming up: 190" }, 1e12 + 90_000), "", "progress is no news");
+});
+
 test("without a price the announcer announces the connection's state", () => {
   const announcer = new Announcer();
   assert.equal(announcer.next(null, STALE, 1e12), "Connection: stale: last update 4 s ago.");

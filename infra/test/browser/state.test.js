@@ -1,0 +1,112 @@
+// @ts-check
+// Tests of the state in words, and of the forecast for the first price.
+
+import assert from "node:assert/strict";
+import test from "node:test";
+import { roughly } from "../../../edge/web/static/format.js";
+import { ENOUGH, Pace } from "../../../edge/web/static/pace.js";
+import { hintOf, stateOf } from "../../../edge/web/static/state.js";
+
+const NOW = 1.8e12;
+
+/** A snapshot with some payments. @param {any} parts @returns {any} */
+const snapshot = ({ payments = 0, ...parts } = {}) => ({
+  price: 5000, confidence: 0.97, low: 4900, high: 5100, status: "live", seq: 1, epoch: "1", timestamp: NOW / 1000, transactions: [],
+  stats: { total_received: 2 * payments, total_filtered: payments, active_in_window: payments, uptime_seconds: 1 }, ...parts,
+});
+
+const NONE = { price: 0, low: 0, high: 0, confidence: 0.2, status: "warming" };
+
+/** A client that is connected. @param {any} parts of the snapshot @returns {any} */
+const open = (parts) => ({ phase: "open", code: 0, goodSince: NOW, openedAt: NOW, freshAt: NOW, snapshot: snapshot(parts) });
+
+test("each status has its state, and an unknown one is shown as live", () => {
+  for (const [status, want] of Object.entries({
+    live: { name: "live", words: "live" },
+    half_open: { name: "live", words: "live" }, // of a later version
+    warming: { name: "warming", words: "warming up: 24 transactions so far" },
+    contested: {
+      name: "contested", words: "contested: round amounts are being paid at a second price",
+      advice: "The price shown is the one whose payments have been there for hours. Trust it less until this ends.",
+    },
+    stale: { name: "stale", words: "stale: last update 0 s ago" },
+  })) {
+    assert.deepEqual(stateOf(open({ status, payments: 12 }), NOW, 60), want, status);
+  }
+});
+
+test("a contested price that is no longer updated is stale", () => {
+  const client = open({ status: "contested" });
+  assert.equal(stateOf(client, NOW + 2999, 0).name, "contested");
+  assert.deepEqual(stateOf(client, NOW + 4000, 0), { name: "stale", words: "stale: last update 4 s ago" });
+});
+
+test("without a price the page says what is missing, and how long it will take if that is known", () => {
+  for (const [payments, left, want] of /** @type {[number, number, string][]} */ ([
+    [0, 0, "0 of about 500 payments seen"],
+    [1, 0, "1 of about 500 payments seen"],
+    [120, 350, "120 of about 500 payments seen; about 6 minutes at this pace"],
+    [490, 9, "490 of about 500 payments seen; less than a minute at this pace"],
+    [499, 60.5, "499 of about 500 payments seen; about 2 minutes at this pace"],
+    [3, 18_000, "3 of about 500 payments seen; about 5 hours at this pace"],
+    [620, 0, "620 payments seen, mostly enough, but their price is not clear yet"],
+  ])) {
+    const client = open({ ...NONE, payments });
+    const state = stateOf(client, NOW, left);
+    assert.deepEqual(state, { name: "warming", words: `warming up: ${want}` });
+    assert.equal(hintOf(client, state, left), `There is no price yet: ${want}.`);
+  }
+  assert.equal(hintOf(open({ status: "contested" }), stateOf(open({}), NOW, 0), 0), "", "there is a price");
+});
+
+test("a stale stream has no pace", () => {
+  const client = open({ ...NONE, payments: 120 });
+  const state = stateOf(client, NOW + 10_000, 350);
+  assert.equal(state.name, "stale");
+  assert.equal(hintOf(client, state, 350), "There is no price yet: 120 of about 500 payments seen.");
+});
+
+test("a forecast is no more precise than it can be", () => {
+  assert.deepEqual([1, 60, 61, 600, 5340, 5341, 5400, 36_000].map(roughly), [
+    "less than a minute", "less than a minute", "about 2 minutes", "about 10 minutes", "about 89 minutes", "about 2 hours", "about 2 hours",
+    "about 10 hours",
+  ]);
+});
+
+/** Adds a snapshot every half second. @param {Pace} pace @param {number} from @param {number} to @param {(t: number) => number} payments @param {string} [epoch] */
+function feed(pace, from, to, payments, epoch = "1") {
+  for (let t = from; t <= to; t += 0.5) pace.add(snapshot({ timestamp: t, payments: Math.floor(payments(t)), epoch }));
+}
+
+test("the pace is that of the last minutes, once it is known", () => {
+  const pace = new Pace();
+  assert.equal(pace.secondsLeft, 0);
+  feed(pace, 1000, 1019, (t) => t - 1000);
+  assert.equal(pace.secondsLeft, 0, "too short to tell");
+  feed(pace, 1019.5, 1100, (t) => t - 1000);
+  assert.ok(Math.abs(pace.secondsLeft - 400) < 5, `${pace.secondsLeft} s for 400 payments at one a second`);
+  feed(pace, 1100.5, 1400, (t) => 100 + (t - 1100) / 2);
+  assert.ok(Math.abs(pace.secondsLeft - 500) < 10, `${pace.secondsLeft} s for 250 payments at one in two seconds`);
+});
+
+test("no pace while nothing arrives, payments expire, or there are enough", () => {
+  for (const payments of [() => 120, (/** @type {number} */ t) => 1500 - t, () => 0, (/** @type {number} */ t) => ENOUGH + t]) {
+    const pace = new Pace();
+    feed(pace, 1000, 1200, payments);
+    assert.equal(pace.secondsLeft, 0);
+  }
+});
+
+test("another ingester, or a clock that was set back, begins a new measurement", () => {
+  const pace = new Pace();
+  feed(pace, 1000, 1100, (t) => t - 1000);
+  assert.ok(pace.secondsLeft > 0);
+  feed(pace, 1100.5, 1110, () => 0, "2");
+  assert.equal(pace.secondsLeft, 0);
+  feed(pace, 1110.5, 1200, (t) => 2 * (t - 1110), "2");
+  assert.ok(pace.secondsLeft > 0);
+  feed(pace, 500, 510, () => 10, "2");
+  assert.equal(pace.secondsLeft, 0);
+  pace.add(snapshot({ timestamp: 510, payments: 499, epoch: "2" })); // the last one again
+  assert.equal(pace.secondsLeft, 0);
+});
