@@ -1,6 +1,8 @@
 // Shared by the scripts: the browser, pages that record their own events, and control of the environment.
 
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { createRequire } from "node:module";
 import { after } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { LIVE, launch, state, watch } from "./chromium.mjs";
@@ -12,6 +14,16 @@ export { LIVE, state };
 const { EDGE, EMPTY_EDGE, CONTROL } = process.env;
 if (!EDGE) throw new Error("EDGE is not set: `make browser` runs these");
 export { EDGE, EMPTY_EDGE, CONTROL };
+
+export const PAGES = { dashboard: "/", card: "/embed", clock: "/clock" };
+export const THEMES = /** @type {const} */ (["light", "dark"]);
+
+export const STRONGER = {
+  "more contrast, light": { contrast: "more", colorScheme: "light" },
+  "more contrast, dark": { contrast: "more", colorScheme: "dark" },
+  "forced colours, light": { forcedColors: "active", colorScheme: "light" },
+  "forced colours, dark": { forcedColors: "active", colorScheme: "dark" },
+};
 
 /** Far more than any condition takes, even on a busy machine; in ms. */
 export const PATIENCE = Number(process.env.PATIENCE ?? 30_000);
@@ -50,11 +62,11 @@ export async function pauseNode(t) {
 /**
  * Opens a page of its own browser context. When the test ends, the page must have had no console error, no violation of
  * its policy and no request to anywhere but the path that it is under; expected are those errors that the test itself
- * provokes.
+ * provokes. prepare runs before the page is loaded.
  * @param {import("node:test").TestContext} t
- * @param {{url?: string, context?: object, expected?: RegExp[]}} [options]
+ * @param {{url?: string, context?: object, expected?: RegExp[], prepare?: (page: Page) => Promise<void>}} [options]
  */
-export async function open(t, { url = EDGE + "/", context: settings = {}, expected = [] } = {}) {
+export async function open(t, { url = EDGE + "/", context: settings = {}, expected = [], prepare } = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, locale: "en-US", ...settings });
   await context.addInitScript(watch);
   const problems = [];
@@ -66,6 +78,7 @@ export async function open(t, { url = EDGE + "/", context: settings = {}, expect
     assert.deepEqual([...problems, ...violations], [], `what went wrong on ${url} meanwhile`);
   });
   page.setDefaultTimeout(PATIENCE);
+  await prepare?.(page);
   await page.goto(url);
   return page;
 }
@@ -149,4 +162,21 @@ export async function until(met, what) {
     assert.ok(Date.now() < end, `waited ${PATIENCE / 1000} s for ${what}`);
     await pause(50);
   }
+}
+
+const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/**
+ * Serious violations that axe finds, as text.
+ * @param {import("playwright-core").Page} page @param {string[]} [rules] that are off by default
+ */
+export async function barriers(page, rules = []) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate((also) => window.axe.run(document, {
+    resultTypes: ["violations"],
+    rules: Object.fromEntries(also.map((rule) => [rule, { enabled: true }])),
+    preload: false, // it turns imported style sheets into inline styles, which the page's policy forbids
+  }), rules);
+  const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
+  return serious.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 100))}`);
 }

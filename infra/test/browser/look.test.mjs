@@ -2,14 +2,10 @@
 // may frame them.
 
 import assert from "node:assert/strict";
-import { mkdir, readFile } from "node:fs/promises";
-import { createRequire } from "node:module";
+import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { CONTROL, EDGE, LIVE, dashboard, drawn, open, pauseNode, state } from "./harness.mjs";
+import { CONTROL, EDGE, LIVE, PAGES, STRONGER, THEMES, barriers, dashboard, drawn, open, pauseNode, state } from "./harness.mjs";
 
-const PAGES = { dashboard: "/", card: "/embed", clock: "/clock" };
-const THEMES = /** @type {const} */ (["light", "dark"]);
-const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 await mkdir("out", { recursive: true });
 
 for (const width of [320, 1440]) {
@@ -52,28 +48,6 @@ for (const [name, path] of Object.entries(PAGES)) {
     });
   }
 }
-
-/**
- * Serious violations that axe finds, as text.
- * @param {import("playwright-core").Page} page @param {string[]} [rules] that are off by default
- */
-async function barriers(page, rules = []) {
-  await page.evaluate(axe);
-  const { violations } = await page.evaluate((also) => window.axe.run(document, {
-    resultTypes: ["violations"],
-    rules: Object.fromEntries(also.map((rule) => [rule, { enabled: true }])),
-    preload: false, // it turns imported style sheets into inline styles, which the page's policy forbids
-  }), rules);
-  const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
-  return serious.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 100))}`);
-}
-
-const STRONGER = {
-  "more contrast, light": { contrast: "more", colorScheme: "light" },
-  "more contrast, dark": { contrast: "more", colorScheme: "dark" },
-  "forced colours, light": { forcedColors: "active", colorScheme: "light" },
-  "forced colours, dark": { forcedColors: "active", colorScheme: "dark" },
-};
 
 for (const [name, context] of Object.entries(STRONGER)) {
   test(`${name}: text in at least 7:1, and axe finds no serious violation`, async (t) => {
