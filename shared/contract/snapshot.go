@@ -12,7 +12,7 @@ type Status string
 // The values of Status. An ingester sets Warming, Live or Contested; an edge without newer snapshots sets Stale. A later
 // version may add values: a reader treats one that it does not know as Live, and a relay passes it on.
 const (
-	Warming Status = "warming" // the evidence is too weak: the price is more likely wrong than right, or 0
+	Warming Status = "warming" // the evidence is too weak: the price is more likely wrong than right; 0 while none is established
 	Live    Status = "live"
 	// Contested: beside the ladder of round amounts at the price there is a second one, about as strong. Somebody pays
 	// round amounts at another price, or the market is splitting. Price is the best one still, with a lower Confidence;
@@ -41,7 +41,7 @@ func (s Status) wellFormed() bool {
 // A Snapshot is the state of an ingester at one tick.
 type Snapshot struct {
 	Price        float64 // estimate in USD per bitcoin, 2 decimals; 0 while there is none, only with Warming or Stale
-	Confidence   float64 // probability, 0 to 1, that the true price is within 1 % of Price, 3 decimals; under 0.3 without one
+	Confidence   float64 // probability, 0 to 1, that the true price is within 1 % of Price, 3 decimals
 	Transactions []Point // the newest implied prices, oldest first, at most MaxTransactions
 	Stats        Stats
 	Timestamp    float64 // when it was computed, unix seconds, 3 decimals

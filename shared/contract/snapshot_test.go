@@ -47,7 +47,7 @@ func TestSnapshot_RoundTrip(t *testing.T) {
 }
 
 func TestSnapshot_WithoutPrice(t *testing.T) {
-	s := &Snapshot{Status: Warming, Confidence: 0.29, Seq: 1, Epoch: EpochAt(time.UnixMilli(1556771611000))}
+	s := &Snapshot{Status: Warming, Confidence: 0.65, Seq: 1, Epoch: EpochAt(time.UnixMilli(1556771611000))}
 	data := s.AppendJSON(nil)
 	if !bytes.Contains(data, []byte(`"transactions":[]`)) {
 		t.Errorf("got %s, want an empty list as []", data)
@@ -56,7 +56,7 @@ func TestSnapshot_WithoutPrice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Price != 0 || got.Low != 0 || got.High != 0 || got.Confidence != 0.29 {
+	if got.Price != 0 || got.Low != 0 || got.High != 0 || got.Confidence != 0.65 {
 		t.Errorf("got %+v, want a confidence without a price", got)
 	}
 }
