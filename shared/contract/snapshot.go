@@ -12,7 +12,7 @@ type Status string
 // The values of Status. An ingester sets Warming, Live or Contested; an edge without newer snapshots sets Stale. A later
 // version may add values: a reader treats one that it does not know as Live, and a relay passes it on.
 const (
-	Warming Status = "warming" // the evidence is too weak: the price is more likely wrong than right; 0 while none is established
+	Warming Status = "warming" // the price is more likely wrong than right; 0 while none is established
 	Live    Status = "live"
 	// Contested: beside the ladder of round amounts at the price there is a second one, about as strong. Somebody pays
 	// round amounts at another price, or the market is splitting. Price is the best one still, with a lower Confidence;
