@@ -33,6 +33,7 @@ type Engine struct {
 	background background
 	timeline   timeline
 	filter     filter
+	contest    contest
 
 	open  belief // with the open minute's evidence: what last was read from
 	last  Estimate
@@ -92,7 +93,7 @@ func (e *Engine) Add(at time.Time, amounts []payment.Satoshi) {
 	before := len(b.cells)
 	e.window.add(b, amounts)
 	if b.sum != nil {
-		e.weigher.add(b.sum, &e.background, b.cells[before:])
+		e.weigher.add(b.sum, &e.background, b.cells[before:], none)
 	}
 	e.changed(minute, len(b.cells)-before)
 }

@@ -5,32 +5,30 @@ import "time"
 // Status says whether an estimate is fit to be shown.
 type Status uint8
 
-// Warming until the confidence is at least liveConfidence.
 const (
-	Warming Status = iota
-	Live
-	Contested
+	Warming   Status = iota // no price yet, or one that is more likely wrong than right
+	Live                    // a price
+	Contested               // a price, beside which a second ladder stands that may be the honest one
 )
 
-// liveConfidence: more likely right than not.
-const liveConfidence = 0.5
+const (
+	// liveConfidence: more likely right than not.
+	liveConfidence = 0.5
+
+	// coldConfidence is the least at which a price is shown before one is established. A cold start is wrong by a
+	// factor, not by a little: with 250 to 300 outputs two of fourteen were, at a confidence of 0.5 to 0.6.
+	coldConfidence = 0.7
+)
 
 // String returns the status in a word.
 func (s Status) String() string {
-	switch s {
-	case Live:
-		return "live"
-	case Contested:
-		return "contested"
-	default:
-		return "warming"
-	}
+	return [...]string{"warming", "live", "contested"}[s]
 }
 
 // Estimate is what the engine believes at a time.
 type Estimate struct {
-	Price      USD     // 0 while there is none
-	Low, High  USD     // the true price is between them with probability 0.9
+	Price      USD     // 0 while there is none: see coldConfidence
+	Low, High  USD     // the true price is between them with probability 0.9; 0 without a price
 	Confidence float64 // probability that the true price is within 1 % of Price
 	Status     Status
 	Outputs    int // amounts in the window
@@ -61,7 +59,7 @@ func (e *Engine) Estimate(now time.Time) Estimate {
 	e.catchUp(tick)
 	b := e.window.at(tick)
 	e.weigh(b)
-	e.filter.update(&e.open, &e.timeline.prior, b.sum)
+	e.filter.update(&e.open, &e.timeline.prior, b.sum, e.holdOpen(b))
 	e.read(&e.last)
 	return e.last
 }
@@ -71,13 +69,20 @@ func (e *Engine) read(r *Estimate) {
 	p := &e.filter.blurred
 	e.filter.blur(p, &e.open)
 	place := e.filter.peak(p)
+	e.doubt(p, place)
 	r.Price = priceOf(place)
 	r.Low = priceOf(p.quantile(intervalTail))
 	r.High = priceOf(p.quantile(1 - intervalTail))
 	// A flat top can have its middle outside of a lopsided belief's interval.
 	r.Low, r.High = min(r.Low, r.Price), max(r.High, r.Price)
 	r.Confidence = p.near(place)
-	if r.Confidence >= liveConfidence {
+	established := e.timeline.strength.established() || e.options.Near > 0
+	switch {
+	case e.contest.share >= contestedShare:
+		r.Status = Contested
+	case r.Confidence >= coldConfidence, established && r.Confidence >= liveConfidence:
 		r.Status = Live
+	case !established:
+		r.Price, r.Low, r.High = 0, 0, 0
 	}
 }

@@ -66,8 +66,11 @@ func (p *evidencePool) put(e *evidence) {
 	}
 }
 
+const none = -1
+
 // add adds the evidence of outputs.
-func (w *weigher) add(e *evidence, b *background, cells []uint16) {
+// explained is a price cell whose ladder counts as a part of the background, or none.
+func (w *weigher) add(e *evidence, b *background, cells []uint16, explained int) {
 	for _, c := range cells {
 		e.outputs++
 		cluster := &e.clusters[c/clusterCells]
@@ -76,7 +79,11 @@ func (w *weigher) add(e *evidence, b *background, cells []uint16) {
 		}
 		e.piles[c]++
 		*cluster++
-		level := int((b.logDensity[int(c)/cellsPerBin]-lowestLevel)*levelsPerNat + 0.5)
+		density := b.logDensity[int(c)/cellsPerBin]
+		if explained != none {
+			density = w.ladder.above(density, int(c)-satoshiCells+explained)
+		}
+		level := int((density-lowestLevel)*levelsPerNat + 0.5)
 		w.addTable(&e.forPrice, w.tables[min(max(level, 0), numLevels-1)], int(c), int32(b.trust[c]))
 	}
 }

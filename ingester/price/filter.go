@@ -60,18 +60,40 @@ const (
 	floor = 2e-9
 )
 
-// update multiplies a belief by what one minute's evidence says of it. The more
-// settled the belief, the less one minute may say against it.
-func (f *filter) update(dst, prior *belief, e *evidence) {
+// update multiplies a belief by what one minute's evidence says of it. The more settled the belief, the less one minute
+// may say against it; and belief in prices off the established one's ladder is limited until that has gone.
+func (f *filter) update(dst, prior *belief, e *evidence, h hold) {
 	best, present := int32(0), 0.0
 	for i, v := range e.forPrice {
 		best = max(best, v)
 		present += prior[i] * float64(v)
 	}
-	settled := prior.settled()
-	limit := min(present*(temper/nat)+settledLimit/(settled*settled), float64(best)*(temper/nat))
+	limit := min(present*(temper/nat)+settledLimit/(h.settled*h.settled), float64(best)*(temper/nat))
+	from, to := priceCells, priceCells // of the prices on the established one's ladder
+	top := limit
+	if h.established {
+		from, to = max(h.at-nearCells, 0), min(h.at+nearCells+1, priceCells)
+		for _, v := range e.forPrice[from:to] {
+			top = max(top, float64(v)*(temper/nat))
+		}
+	}
+	near, far := 0.0, 0.0
 	for i, v := range e.forPrice {
-		dst[i] = prior[i] * (math.Exp(min(float64(v)*(temper/nat)-limit, 0)) + floor)
+		x := float64(v) * (temper / nat)
+		if i >= from && i < to {
+			dst[i] = prior[i] * (math.Exp(x-top) + floor)
+			near += dst[i]
+		} else {
+			dst[i] = prior[i] * (math.Exp(min(x, limit)-top) + floor)
+			far += dst[i]
+		}
+	}
+	if most := near * h.limit; h.established && far > most {
+		for i := range dst {
+			if i < from || i >= to {
+				dst[i] *= most / far
+			}
+		}
 	}
 	dst.normalise()
 }

@@ -27,6 +27,17 @@ type segment struct {
 type ladder struct {
 	segments []segment
 	share    float64 // of all outputs
+
+	first int       // the dollar cell of all[0]
+	all   []float64 // the densities of every cell
+}
+
+// above returns the logarithm of a density with the ladder's own added at a dollar cell.
+func (l *ladder) above(density float64, cell int) float64 {
+	if i := cell - l.first; i >= 0 && i < len(l.all) && l.all[i] > 0 {
+		return math.Log(math.Exp(density) + l.all[i]/(1-l.share))
+	}
+	return density
 }
 
 func newLadder(rungs []Rung) ladder {
@@ -54,6 +65,13 @@ func newLadder(rungs []Rung) ladder {
 		s := &l.segments[len(l.segments)-1]
 		s.density = append(s.density, cells[c])
 	}
+	if len(keys) > 0 {
+		l.first = keys[0]
+		l.all = make([]float64, keys[len(keys)-1]-l.first+1)
+		for c, d := range cells {
+			l.all[c-l.first] = d
+		}
+	}
 	return l
 }
 
@@ -72,4 +90,25 @@ func spike() []float64 {
 		k[i] /= sum
 	}
 	return k
+}
+
+// part returns the part of the evidence for a price that is left given the ladder at another one, as they share rungs:
+// what payments at the price show more than the background does where no rungs are shared.
+func (l *ladder) part(b *background, price, given int) float64 {
+	alone, left := 0.0, 0.0
+	for i, d := range l.all {
+		amount := l.first + i + satoshiCells - price
+		if d == 0 || amount < 0 || amount >= amountCells {
+			continue
+		}
+		density := b.logDensity[amount/cellsPerBin]
+		around := (1 - l.share) * math.Exp(density)
+		evidence := math.Log1p(d / around)
+		alone += d * evidence
+		left += (around+d)*math.Log1p(d/((1-l.share)*math.Exp(l.above(density, amount-satoshiCells+given)))) - around*evidence
+	}
+	if alone == 0 {
+		return 1
+	}
+	return max(left/alone, 0)
 }

@@ -1,6 +1,7 @@
 package price
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,13 +18,14 @@ var (
 	ErrStateLate   = errors.New("price: state comes after transactions")
 )
 
-// A state is a header, the minute it is of, the belief, the background and a
-// checksum; numbers are little endian, densities float32.
+// A state is a header, the minute it is of, the belief, the background, the ladder's strength and a checksum; numbers
+// are little endian, densities float32, others float64. Version 1 had no strength; it is read as not known.
 const (
-	stateMagic  = "SGprice" // then the version
-	stateFormat = 1         // to be raised with any change of what numbers mean
-	stateHeader = len(stateMagic) + 1 + 2 + 2 + 2
-	stateSize   = stateHeader + 8 + 4*priceCells + 4*numBins + 8 + 4
+	stateMagic   = "SGprice" // then the version
+	stateFormat  = 2         // to be raised with any change of what numbers mean
+	stateHeader  = len(stateMagic) + 1 + 2 + 2 + 2
+	stateSize    = stateHeader + 8 + 4*priceCells + 4*numBins + 8 + strengthSize + 4
+	strengthSize = 12 * 8
 )
 
 // restoredWeight is how many outputs the background of a state counts for, once
@@ -39,7 +41,7 @@ func (e *Engine) State() []byte {
 		return nil
 	}
 	s := make([]byte, 0, stateSize)
-	s = appendHeader(s)
+	s = appendHeader(s, stateFormat)
 	s = binary.LittleEndian.AppendUint64(s, uint64(t.closedAt))
 	for _, p := range t.closed {
 		s = appendFloat(s, p)
@@ -48,12 +50,15 @@ func (e *Engine) State() []byte {
 		s = appendFloat(s, math.Exp(d))
 	}
 	s = binary.LittleEndian.AppendUint64(s, math.Float64bits(e.background.mean))
+	for _, f := range t.strength.fields() {
+		s = binary.LittleEndian.AppendUint64(s, math.Float64bits(*f))
+	}
 	return binary.LittleEndian.AppendUint32(s, crc32.ChecksumIEEE(s))
 }
 
-func appendHeader(s []byte) []byte {
+func appendHeader(s []byte, format byte) []byte {
 	s = append(s, stateMagic...)
-	s = append(s, stateFormat)
+	s = append(s, format)
 	s = binary.LittleEndian.AppendUint16(s, cellsPerDecade)
 	s = binary.LittleEndian.AppendUint16(s, priceCells)
 	return binary.LittleEndian.AppendUint16(s, numBins)
@@ -72,14 +77,19 @@ func (e *Engine) Restore(state []byte, now time.Time) error {
 	if e.window.newest != never {
 		return ErrStateLate
 	}
-	if len(state) < stateHeader || string(state[:stateHeader]) != string(appendHeader(nil)) {
+	size := stateSize
+	switch {
+	case bytes.HasPrefix(state, appendHeader(nil, stateFormat)):
+	case bytes.HasPrefix(state, appendHeader(nil, 1)):
+		size -= strengthSize
+	default:
 		return ErrStateAlien
 	}
-	if len(state) != stateSize {
-		return fmt.Errorf("%w: %d bytes instead of %d", ErrStateBroken, len(state), stateSize)
+	if len(state) != size {
+		return fmt.Errorf("%w: %d bytes instead of %d", ErrStateBroken, len(state), size)
 	}
-	body := state[:stateSize-4]
-	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(state[stateSize-4:]) {
+	body := state[:size-4]
+	if crc32.ChecksumIEEE(body) != binary.LittleEndian.Uint32(state[size-4:]) {
 		return fmt.Errorf("%w: wrong checksum", ErrStateBroken)
 	}
 	body = body[stateHeader:]
@@ -92,18 +102,24 @@ func (e *Engine) Restore(state []byte, now time.Time) error {
 	body = readFloats(b[:], body[8:])
 	body = readFloats(density[:], body)
 	mean := math.Float64frombits(binary.LittleEndian.Uint64(body))
-	if !isBelief(b[:]) || !isDensity(density[:]) || !(mean > 0 && mean < 16) {
+	var s strength
+	if body = body[8:]; len(body) > 0 {
+		for i, f := range s.fields() {
+			*f = math.Float64frombits(binary.LittleEndian.Uint64(body[8*i:]))
+		}
+	}
+	if !isBelief(b[:]) || !isDensity(density[:]) || !(mean > 0 && mean < 16) || !s.isSane() {
 		return fmt.Errorf("%w: impossible numbers", ErrStateBroken)
 	}
 	b.normalise()
-	e.resume(&b, &density, mean, minute)
+	e.resume(&b, &density, mean, s, minute)
 	return nil
 }
 
 // resume starts over from a restored belief.
-func (e *Engine) resume(b *belief, density *[numBins]float64, mean float64, minute int64) {
+func (e *Engine) resume(b *belief, density *[numBins]float64, mean float64, s strength, minute int64) {
 	e.timeline = newTimeline()
-	e.timeline.base, e.timeline.baseAt = *b, minute
+	e.timeline.base, e.timeline.baseStrength, e.timeline.baseAt = *b, s, minute
 	e.background = newBackground()
 	e.background.prior, e.background.priorWeight, e.background.mean = *density, restoredWeight, mean
 	e.background.update(e.window.counts, 0)

@@ -5,15 +5,18 @@ import "math"
 // timeline is the belief as it went through time: from a base, minute by
 // minute, to the minute now open.
 type timeline struct {
-	base   belief // as of baseAt: evidence up to there is never asked for again
-	baseAt int64  // never: before all evidence
+	base         belief // as of baseAt: evidence up to there is never asked for again
+	baseStrength strength
+	baseAt       int64 // never: before all evidence
 
-	middle    belief // the next base
-	middleAt  int64  // before there is one: where the count starts
-	hasMiddle bool
+	middle         belief // the next base
+	middleStrength strength
+	middleAt       int64 // before there is one: where the count starts
+	hasMiddle      bool
 
-	closed   belief // with all evidence up to closedAt
-	closedAt int64  // never: to be recomputed from base
+	closed   belief   // with all evidence up to closedAt
+	closedAt int64    // never: to be recomputed from base
+	strength strength // as of closedAt
 
 	prior belief // closed, spread to the open minute
 
@@ -89,6 +92,8 @@ func (e *Engine) reweigh() {
 func (e *Engine) rewind(open int64) (from int64) {
 	t := &e.timeline
 	t.middleAt, t.hasMiddle = t.baseAt, false
+	t.strength = t.baseStrength
+	e.contest = contest{}
 	if t.baseAt != never {
 		t.closed = t.base
 		e.filter.diffuse(&t.prior, &t.base)
@@ -116,16 +121,16 @@ func (e *Engine) close(m int64) {
 	} else {
 		b := e.window.at(m)
 		e.weigh(b)
-		e.filter.update(&t.closed, &t.prior, b.sum)
+		e.filter.update(&t.closed, &t.prior, b.sum, e.holdClosed(b))
 	}
 	if b := e.window.at(m); b != nil {
 		e.release(b)
 	}
 	if m-t.middleAt >= baseMinutes {
 		if t.hasMiddle {
-			t.base, t.baseAt = t.middle, t.middleAt
+			t.base, t.baseAt, t.baseStrength = t.middle, t.middleAt, t.middleStrength
 		}
-		t.middle, t.middleAt, t.hasMiddle = t.closed, m, true
+		t.middle, t.middleStrength, t.middleAt, t.hasMiddle = t.closed, t.strength, m, true
 	}
 	e.filter.diffuse(&t.prior, &t.closed)
 }
@@ -134,7 +139,7 @@ func (e *Engine) close(m int64) {
 func (e *Engine) weigh(b *bucket) {
 	if b.sum == nil {
 		b.sum = e.pool.get()
-		e.weigher.add(b.sum, &e.background, b.cells)
+		e.weigher.add(b.sum, &e.background, b.cells, none)
 	}
 }
 

@@ -3,6 +3,7 @@
 //	accuracy --data DIR             per file, then medians, then the calibration of the stated confidence
 //	accuracy --data DIR --crossed   the same, with a ladder fitted to all other files
 //	accuracy --data DIR --market    tracking of a moving market, and resistance to attacks
+//	accuracy --data DIR --attack    what false payments beside honest ones reach
 //	accuracy --data DIR --fit       fit the ladder, and print it in the form of price/rungs.go
 //
 // DIR holds truth.csv (file, height, time, transactions, price, the day's low and high) and the files that it
@@ -15,6 +16,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime"
 
 	"sightglass/ingester/price"
 )
@@ -23,6 +25,12 @@ func main() {
 	dir := flag.String("data", "../shared/data", "folder with truth.csv and the files that it names")
 	fit := flag.Bool("fit", false, "fit the ladder and print it")
 	market := flag.Bool("market", false, "measure the tracking of moving markets and the resistance to attacks")
+	attacks := flag.Bool("attack", false, "measure what false payments reach")
+	var plan attackPlan
+	flag.Var((*numbers)(&plan.factors), "factors", "with --attack: false prices, over the true one, between commas")
+	flag.Var((*numbers)(&plan.rates), "rates", "with --attack: false transactions a second")
+	flag.Var((*numbers)(&plan.outputs), "outputs", "with --attack: outputs of a false transaction")
+	flag.Float64Var(&plan.honest, "honest", 5, "with --attack: honest transactions a second")
 	crossed := flag.Bool("crossed", false, "measure each file with a ladder fitted to all others")
 	seed := flag.Uint64("seed", 1, "seed of the random samples and hints")
 	draws := flag.Int("draws", 40, "random samples of the mempool, for each size")
@@ -39,6 +47,11 @@ func main() {
 	}
 	if *market {
 		printMarkets(os.Stdout, subjects)
+		return
+	}
+	if *attacks {
+		plan.seed = *seed
+		printAttacks(os.Stdout, plan.attacks(&subjects[len(subjects)-1]), runtime.GOMAXPROCS(0))
 		return
 	}
 	t := &trial{
