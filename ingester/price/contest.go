@@ -3,7 +3,9 @@ package price
 import "math"
 
 const (
-	// contestMinutes is over how many minutes a second ladder is looked for.
+	// A second ladder is looked for in the last contestOutputs outputs: fewer have chance patterns as strong as a ladder. That
+	// is never less than contestMinutes, nor more than the window.
+	contestOutputs = 4500
 	contestMinutes = 15
 
 	// totalMinutes is over how many minutes the evidence of prices that share rungs is compared.
@@ -46,7 +48,8 @@ type contest struct {
 func (c *contest) add(e *Engine, b *bucket, price int) {
 	given := e.pool.get()
 	e.weigher.add(given, &e.background, b.cells, price)
-	keepTotal, keep := math.Exp(-1.0/totalMinutes), math.Exp(-1.0/contestMinutes)
+	keepTotal := math.Exp(-1.0 / totalMinutes)
+	keep := math.Exp(-min(max(float64(b.sum.outputs)/contestOutputs, 1.0/float64(windowMinutes)), 1.0/contestMinutes))
 	for i := range c.total {
 		c.total[i] = c.total[i]*keepTotal + float64(b.sum.forPrice[i])/nat
 		c.given[i] = c.given[i]*keep + float64(given.forPrice[i])/nat

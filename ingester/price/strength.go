@@ -34,10 +34,11 @@ const (
 	// price with the same rungs (its double, say) has had more evidence in all, and until provenMinutes, it may still
 	// have been mistaken for that one from the start.
 	learnMinutes  = 20
-	provenMinutes = 60
+	provenMinutes = 40
 
-	// suspectNats is the evidence for "it has gone" from which on the strength is learned from one minute in four only:
-	// it is perhaps not the ladder's any more, but if it stays so, it is the new usual one.
+	// suspectNats is the evidence for "it has gone" from which on the strength is learned from one minute in four only, as
+	// it is perhaps not the ladder's any more. Beyond gateNats the price is free to move; if it does not, what there is is
+	// the new usual strength.
 	suspectNats = 3
 
 	// leastVariance is the least that the excess varies, over its mean: 3 to 4 on the mempool at 18 to 300 transactions a
@@ -49,8 +50,9 @@ const (
 	anchorMinutes = 5
 	anchorReach   = 25
 
-	// sharedPart is the part of the evidence for a price that may be left, given another one's ladder, if they share rungs.
-	sharedPart = 0.9
+	// sharedPart is the part of the evidence for a price that may be left, given another one's ladder, if the two are easily
+	// mistaken for each other: 0.34 for a price and its tenfold, 0.4 for its double, 0.8 for nine tenths of it.
+	sharedPart = 0.6
 )
 
 // strength is how strong the ladder at the established price usually is, and whether it has gone. Its fields are part
@@ -168,7 +170,7 @@ func (e *Engine) holdClosed(b *bucket) hold {
 			s.proven = 1
 		}
 	}
-	if h.settled > 0.5 && (s.gone < suspectNats || b.minute%4 == 0) {
+	if h.settled > 0.5 && (s.gone < suspectNats || s.gone >= gateNats || b.minute%4 == 0) {
 		s.learn(sum.excess(h.at), sum.outputs)
 	}
 	return h

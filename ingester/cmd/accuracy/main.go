@@ -17,6 +17,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 
 	"sightglass/ingester/price"
 )
@@ -51,7 +52,12 @@ func main() {
 	}
 	if *attacks {
 		plan.seed = *seed
-		printAttacks(os.Stdout, plan.attacks(&subjects[len(subjects)-1]), runtime.GOMAXPROCS(0))
+		i := slices.IndexFunc(subjects, func(s subject) bool { return s.name == mempools[0].name })
+		if i < 0 {
+			fmt.Fprintln(os.Stderr, "accuracy: --attack needs", mempools[0].file, "in", *dir)
+			os.Exit(1)
+		}
+		printAttacks(os.Stdout, plan.attacks(&subjects[i]), runtime.GOMAXPROCS(0))
 		return
 	}
 	t := &trial{

@@ -23,11 +23,15 @@ type subject struct {
 	payments  [][]payment.Satoshi
 }
 
-// mempool is the mempool beside the blocks. No exchange's price is known for its minutes; truth is the middle of the
-// prices then, within about 0.2 %.
-var mempool = subject{
-	name: "mempool-2024-03-14.hex.gz", time: time.Date(2024, 3, 14, 6, 0, 0, 0, time.UTC),
-	truth: 73_300, low: 68_555, high: 73_777,
+// mempools are the halves of the mempool beside the blocks, by name and file. No exchange's price is known for its minutes;
+// truth is the middle of the prices then, within about 0.2 %.
+var mempools = []struct{ name, file string }{
+	{"mempool", "mempool-2024-03-14.hex.gz"},
+	{"half-b", "mempool-2024-03-14-b.hex.gz"},
+}
+
+func mempoolSubject(name string) subject {
+	return subject{name: name, time: time.Date(2024, 3, 14, 6, 0, 0, 0, time.UTC), truth: 73_300, low: 68_555, high: 73_777}
 }
 
 // fitTo returns the price at which the ladder is fitted: the truth; or the price that the file itself shows, if the
@@ -92,13 +96,15 @@ func load(dir string) ([]subject, error) {
 		}
 		subjects = append(subjects, s)
 	}
-	pool := mempool
-	if err := pool.read(filepath.Join(dir, pool.name)); err != nil {
-		fmt.Fprintln(os.Stderr, "accuracy: continuing without the mempool:", err)
-		return subjects, nil
+	for _, m := range mempools {
+		pool := mempoolSubject(m.name)
+		if err := pool.read(filepath.Join(dir, m.file)); err != nil {
+			fmt.Fprintf(os.Stderr, "accuracy: continuing without %s: %v\n", m.name, err)
+			continue
+		}
+		subjects = append(subjects, pool)
 	}
-	pool.name = "mempool"
-	return append(subjects, pool), nil
+	return subjects, nil
 }
 
 func parse(row []string) (s subject, err error) {
