@@ -30,7 +30,13 @@ type engine struct {
 	received uint64
 	filtered uint64
 	amounts  []payment.Satoshi // of the current transaction; reused
+
+	// Transactions that a token's transaction spends, and that are still to come: a backfill has no order.
+	funding map[chainhash.Hash]struct{}
 }
+
+// maxFunding bounds engine.funding, to about 8 MB. When they are dropped, some tokens' amounts count as payments.
+const maxFunding = 100_000
 
 func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registerer) *engine {
 	return &engine{
@@ -38,6 +44,7 @@ func newEngine(o Options, p *price.Engine, now time.Time, reg prometheus.Registe
 		price:   p,
 		points:  points.New(),
 		metrics: newEngineMetrics(reg),
+		funding: make(map[chainhash.Hash]struct{}),
 		started: now,
 		clock:   now.Round(0),
 	}
@@ -63,6 +70,10 @@ func (e *engine) apply(ev node.Event) {
 func (e *engine) seen(ev node.Event) {
 	var why payment.Reason
 	e.amounts, why = payment.Append(e.amounts[:0], ev.Tx)
+	if _, funds := e.funding[ev.ID]; funds {
+		delete(e.funding, ev.ID)
+		e.amounts, why = e.amounts[:0], payment.Token
+	}
 	at := ev.At
 	if at.Sub(e.clock) > clockTolerance {
 		at = e.clock // the clock was set back since, or will be; with a correct clock it expires early
@@ -73,12 +84,36 @@ func (e *engine) seen(ev node.Event) {
 	}
 	e.received++
 	e.metrics.received.Inc()
+	if payment.IsToken(ev.Tx) {
+		for _, in := range ev.Tx.TxIn {
+			e.fundsToken(in.PreviousOutPoint.Hash)
+		}
+	}
 	if why != payment.Kept {
 		e.filtered++
 		e.metrics.filtered.WithLabelValues(why.String()).Inc()
 		return
 	}
 	e.keep(ev.ID, at, e.amounts)
+}
+
+// fundsToken removes the payments of a transaction that a token's transaction spends.
+func (e *engine) fundsToken(id chainhash.Hash) {
+	at, amounts, ok := e.window.Remove(id)
+	if !ok {
+		if len(e.funding) >= maxFunding {
+			clear(e.funding)
+		}
+		e.funding[id] = struct{}{}
+		return
+	}
+	if len(amounts) > 0 {
+		e.price.Remove(at, amounts)
+		e.points.Remove(id)
+		e.filtered++
+		e.metrics.filtered.WithLabelValues(payment.Token.String()).Inc()
+	}
+	e.window.Add(id, at, nil) // it stays known
 }
 
 // keep adds a transaction of the window to the evidence.

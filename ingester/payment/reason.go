@@ -10,6 +10,7 @@ const (
 	Coinbase                // the miner's reward
 	FanOut                  // more than MaxOutputs outputs
 	OpReturn                // it carries data: a protocol's transaction
+	Token                   // it reveals an inscription, or a token's transaction spends it
 	Dust                    // nothing of MinAmount or more
 	Round                   // what is left is round in bitcoin
 	Repeated                // what is left comes twice: a mixer, a split, a batch
@@ -18,7 +19,7 @@ const (
 )
 
 var reasonNames = [numReasons]string{
-	"kept", "malformed", "coinbase", "fan_out", "op_return", "dust", "round", "repeated", "change",
+	"kept", "malformed", "coinbase", "fan_out", "op_return", "token", "dust", "round", "repeated", "change",
 }
 
 // String returns a short name in snake_case, fit for a metric's label.

@@ -43,6 +43,9 @@ func judge(tx *wire.MsgTx) Reason {
 			return OpReturn
 		}
 	}
+	if isInscription(tx) {
+		return Token
+	}
 	return Kept
 }
 

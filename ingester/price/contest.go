@@ -117,7 +117,7 @@ const (
 // doubt moves belief from the established price, at a place, to the second ladder, and around if its own is going.
 func (e *Engine) doubt(p *belief, place float64) {
 	share := e.contest.share
-	gone := 1 / (1 + math.Exp(wanderNats-e.timeline.strength.gone))
+	gone := 1/(1+math.Exp(wanderNats-e.timeline.strength.gone)) - 1/(1+math.Exp(wanderNats))
 	for i := range p {
 		p[i] *= (1 - share) * (1 - gone)
 	}

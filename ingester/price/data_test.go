@@ -43,11 +43,7 @@ func blockPayments(t *testing.T, name string) (all [][]payment.Satoshi) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tx := range block.Transactions {
-		amounts, _ := payment.Append(nil, tx)
-		all = append(all, amounts)
-	}
-	return all
+	return payment.All(block.Transactions)
 }
 
 func mempoolPayments(t *testing.T) (all [][]payment.Satoshi) {

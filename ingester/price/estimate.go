@@ -29,7 +29,7 @@ func (s Status) String() string {
 type Estimate struct {
 	Price      USD     // 0 while there is none: see coldConfidence
 	Low, High  USD     // the true price is between them with probability 0.9; 0 without a price
-	Confidence float64 // probability that the true price is within 1 % of Price
+	Confidence float64 // probability that the true price is within 1 % of Price; 0 without a price
 	Status     Status
 	Outputs    int // amounts in the window
 }
@@ -83,6 +83,6 @@ func (e *Engine) read(r *Estimate) {
 	case r.Confidence >= coldConfidence, established && r.Confidence >= liveConfidence:
 		r.Status = Live
 	case !established:
-		r.Price, r.Low, r.High = 0, 0, 0
+		r.Price, r.Low, r.High, r.Confidence = 0, 0, 0, 0
 	}
 }

@@ -56,10 +56,15 @@ type reliability struct {
 	samples, right [bins]int
 	stated         [bins]float64
 	total, covered int
+	none           int      // estimates without a price
 	overSure       []string // confidence over 0.9, and more than 2 % off
 }
 
 func (r *reliability) add(s *subject, n int, e price.Estimate) {
+	if e.Price == 0 {
+		r.none++
+		return
+	}
 	bin := min(int(e.Confidence*bins), bins-1)
 	r.samples[bin]++
 	r.stated[bin] += e.Confidence
@@ -89,6 +94,7 @@ func (r *reliability) print(w io.Writer) {
 		fmt.Fprintf(w, "  %.1f to %.1f   %7d   %.3f   %.3f%s\n", float64(i)/bins, float64(i+1)/bins, n, stated, right, mark)
 	}
 	fmt.Fprintf(w, "  the interval contains the truth in %.3f of %d\n", float64(r.covered)/float64(r.total), r.total)
+	fmt.Fprintf(w, "  without a price: %d\n", r.none)
 	fmt.Fprintf(w, "  over 0.9 and more than 2 %% off: %d\n", len(r.overSure))
 	for _, s := range r.overSure[:min(len(r.overSure), 10)] {
 		fmt.Fprintln(w, "    ", s)

@@ -90,14 +90,14 @@ func row(s *subject, e price.Estimate) string {
 func (t *trial) mempool(w io.Writer, draws int) {
 	for i := range t.subjects {
 		s := &t.subjects[i]
-		if s.name != "mempool" {
+		if s.name != mempools[0].name && s.name != mempools[1].name {
 			continue
 		}
 		fmt.Fprintln(w)
 		for _, n := range []int{250, 500, 1000, 2000} {
-			g := group{name: fmt.Sprintf("mempool, cold, %d transactions", n)}
+			g := group{name: fmt.Sprintf("%s, cold, %d transactions", s.name, n)}
 			for range draws {
-				g.errors = append(g.errors, math.Abs(s.miss(t.estimate(s, n, 0).Price)))
+				g.addError(s, t.estimate(s, n, 0))
 			}
 			fmt.Fprintln(w, &g)
 		}
@@ -111,6 +111,7 @@ type group struct {
 	from    int // year
 	over    int // transactions
 	errors  []float64
+	none    int // estimates without a price
 }
 
 func (g *group) add(s *subject, cold, tracked price.Estimate) {
@@ -120,6 +121,14 @@ func (g *group) add(s *subject, cold, tracked price.Estimate) {
 	e := cold
 	if g.tracked {
 		e = tracked
+	}
+	g.addError(s, e)
+}
+
+func (g *group) addError(s *subject, e price.Estimate) {
+	if e.Price == 0 {
+		g.none++
+		return
 	}
 	g.errors = append(g.errors, math.Abs(s.miss(e.Price)))
 }
@@ -139,6 +148,6 @@ func (g *group) String() string {
 		}
 	}
 	n := len(g.errors)
-	return fmt.Sprintf("%-42s median %.2f %%  within 1 %%: %d of %d  off by a factor: %d",
-		g.name, 100*g.errors[n/2], within, n, factor)
+	return fmt.Sprintf("%-42s median %.2f %%  within 1 %%: %d of %d  off by a factor: %d  no price: %d",
+		g.name, 100*g.errors[n/2], within, n, factor, g.none)
 }

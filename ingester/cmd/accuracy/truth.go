@@ -133,9 +133,6 @@ func (s *subject) read(path string) error {
 	if err != nil {
 		return err
 	}
-	for _, tx := range file.Transactions {
-		payments, _ := payment.Append(nil, tx)
-		s.payments = append(s.payments, payments)
-	}
+	s.payments = payment.All(file.Transactions)
 	return nil
 }

@@ -69,9 +69,7 @@ func estimate(txs []*wire.MsgTx, near price.USD) (result, error) {
 	}
 	a := result{Transactions: len(txs)}
 	at := time.Unix(0, 0)
-	var amounts []payment.Satoshi
-	for _, tx := range txs {
-		amounts, _ = payment.Append(amounts[:0], tx)
+	for _, amounts := range payment.All(txs) {
 		engine.Add(at, amounts)
 		a.OutputsUsed += len(amounts)
 	}

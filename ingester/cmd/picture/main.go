@@ -39,10 +39,9 @@ func run(out string, files []string) error {
 	}
 	at := time.Unix(0, 0)
 	var amounts []payment.Satoshi
-	for _, tx := range file.Transactions {
-		first := len(amounts)
-		amounts, _ = payment.Append(amounts, tx)
-		engine.Add(at, amounts[first:])
+	for _, paid := range payment.All(file.Transactions) {
+		amounts = append(amounts, paid...)
+		engine.Add(at, paid)
 	}
 	estimate := engine.Estimate(at)
 	if estimate.Price == 0 {
