@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -368,4 +369,35 @@ func BenchmarkTransaction(b *testing.B) {
 		i++
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tx/s")
+}
+
+// TestEngine_OmitsTokenFunding has an inscription's commit before and after its reveal, as a backfill has no order.
+func TestEngine_OmitsTokenFunding(t *testing.T) {
+	pay := func(of chainhash.Hash, amounts ...int64) *wire.MsgTx {
+		tx := wire.NewMsgTx(2)
+		tx.AddTxIn(wire.NewTxIn(&wire.OutPoint{Hash: of}, nil, nil))
+		for _, a := range amounts {
+			tx.AddTxOut(wire.NewTxOut(a, make([]byte, 22)))
+		}
+		return tx
+	}
+	commit := pay(chainhash.Hash{1}, 54_321, 98_765)
+	reveal := pay(commit.TxHash(), 12_345)
+	reveal.TxIn[0].Witness = wire.TxWitness{{0x00, 0x63, 0x03, 'o', 'r', 'd'}}
+	other := pay(chainhash.Hash{2}, 11_223)
+	for name, txs := range map[string][]*wire.MsgTx{
+		"commit first": {other, commit, reveal, commit},
+		"reveal first": {reveal, commit, other, reveal},
+	} {
+		e := testEngine(t)
+		for _, tx := range txs {
+			e.apply(seen(tx, start))
+		}
+		if got := e.window.Active(); got != 1 {
+			t.Errorf("%s: got %d transactions with payments, want the other one", name, got)
+		}
+		if e.received != 3 || e.filtered != 2 {
+			t.Errorf("%s: got %d received and %d filtered, want 3 and 2", name, e.received, e.filtered)
+		}
+	}
 }

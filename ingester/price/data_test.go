@@ -114,3 +114,33 @@ func TestEngine_RealMempoolSamples(t *testing.T) {
 		t.Errorf("%d of %d samples of 1,000 transactions within 1 %%", right, draws)
 	}
 }
+
+// TestEngine_TokenWaves has blocks of days on which most transactions served tokens: an unknown price rather than a wrong
+// one, and with the blocks that follow the right one.
+func TestEngine_TokenWaves(t *testing.T) {
+	for name, truth := range map[string]float64{"781735": 27_739.32, "840243": 64_714.93} {
+		e := newEngine(t, Options{})
+		for _, amounts := range blockPayments(t, "blocks/"+name+".raw.gz") {
+			e.Add(start, amounts)
+		}
+		if got := e.Estimate(start); got.Price != 0 && off(got.Price, truth) > 0.01 {
+			t.Errorf("block %s: got %+v, want %v or no price", name, got, truth)
+		}
+	}
+	e := newEngine(t, Options{})
+	for i, b := range []struct {
+		name   string
+		minute int
+		truth  float64
+	}{
+		{"799990", 0, 29_899.35}, {"799991", 7, 29_885.97}, {"799992", 9, 29_881.15}, {"799993", 13, 29_874.88}, {"799994", 20, 29_860.92},
+	} {
+		at := second(b.minute * 60)
+		for _, amounts := range blockPayments(t, "blocks/"+b.name+".raw.gz") {
+			e.Add(at, amounts)
+		}
+		if got := e.Estimate(at); off(got.Price, b.truth) > 0.01 && (i > 0 || got.Price != 0) {
+			t.Errorf("after block %s: got %+v, want %v", b.name, got, b.truth)
+		}
+	}
+}

@@ -69,28 +69,19 @@ func (f *filter) update(dst, prior *belief, e *evidence, h hold) {
 		present += prior[i] * float64(v)
 	}
 	limit := min(present*(temper/nat)+settledLimit/(h.settled*h.settled), float64(best)*(temper/nat))
-	from, to := priceCells, priceCells // of the prices on the established one's ladder
-	top := limit
-	if h.established {
-		from, to = max(h.at-nearCells, 0), min(h.at+nearCells+1, priceCells)
-		for _, v := range e.forPrice[from:to] {
-			top = max(top, float64(v)*(temper/nat))
-		}
-	}
-	near, far := 0.0, 0.0
+	near, far := 0.0, 0.0 // on the established price's ladder, and off
+	from, to := h.at-nearCells, h.at+nearCells
 	for i, v := range e.forPrice {
-		x := float64(v) * (temper / nat)
-		if i >= from && i < to {
-			dst[i] = prior[i] * (math.Exp(x-top) + floor)
+		dst[i] = prior[i] * (math.Exp(min(float64(v)*(temper/nat)-limit, 0)) + floor)
+		if i >= from && i <= to {
 			near += dst[i]
 		} else {
-			dst[i] = prior[i] * (math.Exp(min(x, limit)-top) + floor)
 			far += dst[i]
 		}
 	}
 	if most := near * h.limit; h.established && far > most {
 		for i := range dst {
-			if i < from || i >= to {
+			if i < from || i > to {
 				dst[i] *= most / far
 			}
 		}
