@@ -5,6 +5,7 @@ import "time"
 // Status says whether an estimate is fit to be shown.
 type Status uint8
 
+// The statuses.
 const (
 	Warming   Status = iota // no price yet, or one that is more likely wrong than right
 	Live                    // a price
