@@ -14,6 +14,7 @@
 # make bench  benchmarks, including the fan-out to 2,000 clients compared with the floor
 # make loadtest   the fan-out only, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
 # make bench-accuracy DATA=../shared/data   the engine's accuracy on real data of known price
+# make bench-attack DATA=../shared/data   what false payments beside honest ones reach, in half a minute
 # make pictures   draws docs/*.svg
 # make picture-dashboard   captures docs/dashboard.png, in six minutes
 # make fuzz   each fuzz test for FUZZTIME (20s)
@@ -56,7 +57,7 @@ MINUTES  ?= 1
 
 NODE_MODULES := infra/test/browser/node_modules/.package-lock.json
 
-.PHONY: demo build install release vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy pictures picture-dashboard fuzz clean $(NEEDS)
+.PHONY: demo build install release vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy bench-attack pictures picture-dashboard fuzz clean $(NEEDS)
 .DEFAULT_GOAL := build
 .NOTPARALLEL: # apt-get has one lock, and go uses all processors by itself
 
@@ -154,6 +155,10 @@ bench-accuracy: needs-build
 	@mkdir -p bin && $(GOBUILD) -o bin/accuracy ./ingester/cmd/accuracy
 	bin/accuracy --data $(DATA)
 	bin/accuracy --data $(DATA) --market
+
+bench-attack: needs-build
+	@mkdir -p bin && $(GOBUILD) -o bin/accuracy ./ingester/cmd/accuracy
+	bin/accuracy --data $(DATA) --attack
 
 pictures: needs-build
 	@$(BLOCKS) && go run ./ingester/cmd/picture --out docs $(BLOCK1)
