@@ -58,7 +58,7 @@ func (c *contest) add(e *Engine, b *bucket, price int) {
 	c.ours, c.mass = c.ours*keep+b.sum.excess(price), c.mass*keep+1
 	c.share = 0
 	if s := &e.timeline.strength; s.established() {
-		c.find(price, min(c.ours, max(s.byMinute, 0)*c.mass))
+		c.find(price, min(c.ours, s.most()*c.mass))
 	}
 }
 

@@ -107,6 +107,12 @@ func (s *strength) follow(usual *float64, now, rise float64) {
 	*usual += (now - *usual) / memory
 }
 
+// most returns the most evidence of a minute that counts as the honest ladder's: the usual one, or up to 1.4 times that while there
+// are more outputs than usual, as in the morning.
+func (s *strength) most() float64 {
+	return max(min(max(s.byMinute, s.byOutput*s.outputs.mean()), 1.4*s.byMinute), 0)
+}
+
 // goneAfter returns the evidence that the ladder has gone after a minute with an excess of evidence at its place, given
 // a ladder that leaves a part of it. Usual is what the minute should have: by the minute, as false payments add outputs,
 // or by the output, as quiet minutes have less of both. A nat counts by the mean over the variance.
