@@ -86,10 +86,7 @@ func (c *contest) find(price int, ours float64) {
 	}
 	if strongest > 0 {
 		odds := math.Pow(strongest/max(ours, 1e-9), contestPower)
-		c.share = min(odds/(1+odds), mostShare)
-		if math.IsInf(odds, 1) {
-			c.share = mostShare
-		}
+		c.share = min(1/(1+1/odds), mostShare)
 	}
 }
 
