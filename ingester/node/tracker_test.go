@@ -238,7 +238,7 @@ func (l *run) check() {
 	}
 }
 
-// TestTracker_AnyOrder plays recordings in thousands of orders of messages, requests, responses and ticks, with the
+// TestTracker_AnyOrder plays recordings in hundreds of orders of messages, requests, responses and ticks, with the
 // faults of a connection.
 func TestTracker_AnyOrder(t *testing.T) {
 	for seed := range uint64(40) {

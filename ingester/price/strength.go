@@ -45,6 +45,11 @@ const (
 	// minute. Few minutes may show less.
 	leastVariance = 2.5
 
+	// busyFactor is how much stronger than usual the honest ladder may be. With 1, a sudden threefold strength (streams of
+	// different blocks, one after the other) is contested for an hour by chance patterns; with 2, a false ladder of thirty
+	// times the honest payments that walks away is believed after an hour instead of two.
+	busyFactor = 1.4
+
 	// The ladder's place follows the price, anchorMinutes behind. When the ladder goes, the price nearby wanders to
 	// what noise there is; its place does not. A jump beyond anchorReach (cells) is a new place.
 	anchorMinutes = 5
@@ -107,10 +112,10 @@ func (s *strength) follow(usual *float64, now, rise float64) {
 	*usual += (now - *usual) / memory
 }
 
-// most returns the most evidence of a minute that counts as the honest ladder's: the usual one, or up to 1.4 times that while there
-// are more outputs than usual, as in the morning.
+// most returns the most evidence of a minute that counts as the honest ladder's: the usual one, or up to busyFactor times
+// that while there are more outputs than usual, as in the morning.
 func (s *strength) most() float64 {
-	return max(min(max(s.byMinute, s.byOutput*s.outputs.mean()), 1.4*s.byMinute), 0)
+	return max(min(max(s.byMinute, s.byOutput*s.outputs.mean()), busyFactor*s.byMinute), 0)
 }
 
 // goneAfter returns the evidence that the ladder has gone after a minute with an excess of evidence at its place, given
