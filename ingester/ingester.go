@@ -48,17 +48,14 @@ func New(o Options) (*Ingester, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.Log == nil {
-		o.Log = slog.Default()
-	}
-	in := &Ingester{opts: o, log: o.logger(logIngester), metrics: prometheus.NewRegistry()}
-	daemon.RegisterProcess(in.metrics, o.Version)
+	o.SetDefaults()
+	in := &Ingester{opts: o, log: o.Logger(logIngester), metrics: o.Metrics}
 	var err error
 	if in.rpc, err = o.openRPC(in.metrics); err != nil {
 		return nil, err
 	}
 	if in.node, err = node.New(node.Options{
-		ZMQ: o.ZMQ, RPC: in.rpc, Window: contract.Window, IdleTimeout: o.ZMQIdleTimeout, Log: o.logger(logNode),
+		ZMQ: o.ZMQ, RPC: in.rpc, Window: contract.Window, IdleTimeout: o.ZMQIdleTimeout, Log: o.Logger(logNode),
 	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
 	}
@@ -71,7 +68,7 @@ func New(o Options) (*Ingester, error) {
 	if in.redis, err = o.OpenRedis(redisName); err != nil {
 		return nil, err
 	}
-	in.publisher = publish.New(in.redis, contract.Lease, o.logger(logPublish), in.metrics)
+	in.publisher = publish.New(in.redis, contract.Lease, o.Logger(logPublish), in.metrics)
 	if in.internal, err = daemon.ListenInternal(o.InternalListen); err != nil {
 		return nil, errors.Join(err, in.redis.Close())
 	}
