@@ -86,8 +86,15 @@ func (in *Ingester) Run(ctx context.Context) error {
 	events := make(chan node.Event, maxPending)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.node.Run(ctx, events) })
-	g.Go(func() error { in.publisher.Run(ctx); return nil })
-	g.Go(func() error { in.compute(ctx, events); return nil })
+	// The publisher ends after the engine, to write the engine's last state.
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishing()
+	g.Go(func() error { in.publisher.Run(publishing); return nil })
+	g.Go(func() error {
+		defer stopPublishing()
+		in.compute(ctx, events)
+		return nil
+	})
 	if in.opts.LogSummary > 0 {
 		g.Go(func() error {
 			daemon.Summarise(ctx, in.opts.LogSummary, in.metrics, in.log, "price", summary)
@@ -111,7 +118,7 @@ const maxPending = 64
 // little for a posterior over hours.
 const stateEvery = 10 * time.Second
 
-// compute owns the engine.
+// compute owns the engine. Its last tick holds the engine's state.
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	in.resume(ctx)
 	saved := time.Now()
@@ -120,6 +127,9 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	for {
 		select {
 		case <-ctx.Done():
+			t := in.engine.tick(time.Now())
+			t.State = in.engine.price.State()
+			in.publisher.Put(t)
 			return
 		case ev := <-events:
 			in.engine.apply(ev)

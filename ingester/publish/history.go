@@ -105,12 +105,17 @@ func (r *historyWriter) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
+			r.writeWaiting(ctx)
 		}
-		for entries := r.take(); len(entries) > 0; entries = r.take() {
-			if !r.write(ctx, entries) {
-				r.restore(entries)
-				break
-			}
+	}
+}
+
+// writeWaiting writes the waiting entries, until a write fails. It is for one goroutine at a time.
+func (r *historyWriter) writeWaiting(ctx context.Context) {
+	for entries := r.take(); len(entries) > 0; entries = r.take() {
+		if !r.write(ctx, entries) {
+			r.restore(entries)
+			return
 		}
 	}
 }

@@ -23,6 +23,7 @@ type keyWriter struct {
 
 	mu      sync.Mutex
 	waiting []byte        // empty: none
+	written []byte        // the buffer of the last written value, which the next one reuses
 	wake    chan struct{} // capacity 1: a value is waiting
 }
 
@@ -56,21 +57,25 @@ func (w *keyWriter) put(value []byte) {
 
 // run writes the waiting values until ctx ends. A failed write is not retried: the next value is the next try.
 func (w *keyWriter) run(ctx context.Context) {
-	var value []byte
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
+			w.writeWaiting(ctx)
 		}
-		w.mu.Lock()
-		value, w.waiting = w.waiting, value[:0]
-		w.mu.Unlock()
-		w.write(ctx, value)
 	}
 }
 
-func (w *keyWriter) write(ctx context.Context, value []byte) {
+// writeWaiting writes the waiting value, if there is one. It is for one goroutine at a time.
+func (w *keyWriter) writeWaiting(ctx context.Context) {
+	w.mu.Lock()
+	value := w.waiting
+	w.waiting, w.written = w.written[:0], value
+	w.mu.Unlock()
+	if len(value) == 0 {
+		return
+	}
 	writing, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	err := w.client.Set(writing, w.key, value, retention).Err()

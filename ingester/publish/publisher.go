@@ -188,18 +188,19 @@ func (p *Publisher) LastError() error {
 	return nil
 }
 
-// Run publishes until ctx ends, and then resigns. A failure is counted and logged; the next tick is the next try.
+// Run publishes until ctx ends. Then it publishes the last tick, writes what still waits, and resigns, all within a
+// second. A failure is counted and logged; the next tick is the next try.
 func (p *Publisher) Run(ctx context.Context) {
 	var writers sync.WaitGroup
-	defer writers.Wait()
 	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run, p.eviction.run} {
 		writers.Go(func() { run(ctx) })
 	}
-	defer p.resign(ctx)
 	p.claim(ctx)
 	for {
 		select {
 		case <-ctx.Done():
+			writers.Wait()
+			p.finish(ctx)
 			return
 		case t := <-p.ticks:
 			p.take(ctx, t)
@@ -322,15 +323,26 @@ func (p *Publisher) recovered(message string) {
 	p.outage.Recovered(message)
 }
 
-// resign releases the lease, so that a candidate is elected at once.
-func (p *Publisher) resign(ctx context.Context) {
+// finish writes what still waits, so that a restart continues where this ingester ended, and releases the lease, so that
+// a candidate is elected at once. ctx has ended.
+func (p *Publisher) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
 	if p.epoch == "" {
 		return
 	}
+	select {
+	case t := <-p.ticks:
+		p.publish(ctx, t)
+	default:
+	}
 	epoch := p.epoch
+	if epoch == "" { // another ingester was elected
+		return
+	}
+	p.state.writeWaiting(ctx)
+	p.history.writeWaiting(ctx)
 	p.setEpoch("")
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
 	if err := p.election.Resign(ctx, epoch); err != nil {
 		p.log.Warn("cannot resign; another ingester is elected when the lease expires", "err", redisurl.Explain(err))
 	}
