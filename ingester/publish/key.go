@@ -17,6 +17,7 @@ import (
 type keyWriter struct {
 	client   redis.UniversalClient
 	key      string
+	fleeting bool   // soon replaced, so that it need not outlive Redis
 	what     string // describes the value in the log
 	outage   daemon.Outage
 	failures prometheus.Counter
@@ -27,11 +28,18 @@ type keyWriter struct {
 	wake    chan struct{} // capacity 1: a value is waiting
 }
 
-func newKeyWriter(client redis.UniversalClient, key, what, metric string, log *slog.Logger, reg prometheus.Registerer) *keyWriter {
+// setFleeting sets a key that is soon replaced: it goes to replicas, but not to an append-only file. KEYS: the key. ARGV:
+// its value, its time to live in ms.
+var setFleeting = redis.NewScript(`
+if redis.set_repl then
+  redis.set_repl(redis.REPL_SLAVE)
+end
+return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+`)
+
+func newKeyWriter(client redis.UniversalClient, key string, fleeting bool, what, metric string, log *slog.Logger, reg prometheus.Registerer) *keyWriter {
 	return &keyWriter{
-		client: client,
-		key:    key,
-		what:   what,
+		client: client, key: key, fleeting: fleeting, what: what,
 		outage: daemon.Outage{Log: log},
 		wake:   make(chan struct{}, 1),
 		failures: promauto.With(reg).NewCounter(prometheus.CounterOpts{
@@ -78,7 +86,12 @@ func (w *keyWriter) writeWaiting(ctx context.Context) {
 	}
 	writing, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	err := w.client.Set(writing, w.key, value, retention).Err()
+	var err error
+	if w.fleeting {
+		err = setFleeting.Run(writing, w.client, []string{w.key}, value, retention.Milliseconds()).Err()
+	} else {
+		err = w.client.Set(writing, w.key, value, retention).Err()
+	}
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:

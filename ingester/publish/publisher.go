@@ -102,8 +102,8 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 		lease:    lease,
 		log:      log,
 		outage:   daemon.Outage{Log: log},
-		state:    newKeyWriter(client, contract.KeyEngine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
-		points:   newKeyWriter(client, contract.KeyPoints, "the point amounts", "sightglass_publish_points_failures_total", log, reg),
+		state:    newKeyWriter(client, contract.KeyEngine, false, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
+		points:   newKeyWriter(client, contract.KeyPoints, true, "the point amounts", "sightglass_publish_points_failures_total", log, reg),
 		eviction: newEvictionWatch(client, log, reg),
 		ticks:    make(chan *Tick, 1),
 		metrics: &metrics{
