@@ -63,6 +63,8 @@ export const main = sdk.setupMain(async ({ effects }) => {
           // StartOS connects from here when it terminates TLS.
           SIGHTGLASS_TRUSTED_PROXIES: await sdk.getOsIp(effects),
           SIGHTGLASS_MAX_CLIENTS: '1000',
+          // Browsers send the cookies of all services that have the same host.
+          SIGHTGLASS_MAX_HEADER_BYTES: '16384',
         },
         sigtermTimeout: 30_000,
       },
