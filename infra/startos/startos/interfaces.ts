@@ -1,8 +1,8 @@
 import { sdk } from './sdk'
 import { uiPort } from './utils'
 
-// The protocol http makes StartOS terminate TLS, pass Host on unchanged, and replace X-Forwarded-For by the client's address,
-// for WebSockets too.
+// The protocol http makes StartOS terminate TLS, pass Host on unchanged, and replace X-Forwarded-For by the client's
+// address, for WebSockets too.
 export const setInterfaces = sdk.setupInterfaces(async ({ effects }) => {
   const host = sdk.MultiHost.of(effects, 'ui')
   const origin = await host.bindPort(uiPort, { protocol: 'http' })

@@ -1,8 +1,8 @@
 import { sdk } from './sdk'
 import { bitcoind, uiPort } from './utils'
 
-// The image's user. Volumes belong to root; idmap presents root's files as this user's. That includes bitcoind's cookie,
-// which only its owner may read.
+// The image's user. Volumes belong to root; idmap presents root's files as this user's. That includes bitcoind's
+// cookie, which only its owner may read.
 const idmap = [{ fromId: 0, toId: 65532 }]
 
 export const main = sdk.setupMain(async ({ effects }) => {

@@ -1,7 +1,7 @@
 export const uiPort = 8080
 
-// The names and ports of the package bitcoind, from its startos/utils.ts. They are written here because that package is not
-// in the npm registry.
+// The names and ports of the package bitcoind, from its startos/utils.ts. They are written here because that package is
+// not in the npm registry.
 export const bitcoind = {
   packageId: 'bitcoind',
   rpcHostId: 'rpc',

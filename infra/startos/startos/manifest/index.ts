@@ -13,8 +13,8 @@ export const manifest = setupManifest({
     short: "Bitcoin's dollar price, computed from your own node",
     long:
       "Sightglass computes bitcoin's dollar price from your node's own mempool and streams it live to any browser, " +
-      'without data from exchanges. People pay in round dollar amounts; the outputs of recent transactions show those ' +
-      'amounts, and their position is the price.',
+      'without data from exchanges. People pay in round dollar amounts; the outputs of recent transactions show ' +
+      'those amounts, and their position is the price.',
   },
   volumes: ['main'],
   images: {
