@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -73,7 +74,10 @@ func New(o Options) (*Edge, error) {
 // listen opens the public listener, and the internal one if it is set.
 func (e *Edge) listen() (err error) {
 	ln, err := listenPublic(e.opts.Listen, e.opts.WriteTimeout)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen: %w: stop the program that has the port, or choose another one", err)
+	case err != nil:
 		return fmt.Errorf("--listen: %w", err)
 	}
 	e.public = connlimit.New(ln, connlimit.Options{

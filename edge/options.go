@@ -80,7 +80,7 @@ func (o Options) Validate() error {
 		daemon.CheckRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
 		daemon.CheckRange("grace", o.Grace, 0, 10*time.Minute),
 		corsErr,
-		o.Options.Validate(),
+		o.Options.Check(),
 	)
 }
 

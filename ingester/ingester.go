@@ -6,6 +6,7 @@
 package ingester
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -114,14 +115,19 @@ func (in *Ingester) Run(ctx context.Context) error {
 // never wait behind many fetched ones. A burst waits in front of the node's loop, which prefers received transactions.
 const maxPending = 64
 
-// stateEvery is the interval at which the engine's state is written to Redis. A crash loses that much at most, which is
-// little for a posterior over hours.
-const stateEvery = 10 * time.Second
+// The engine's state is as of the last minute that is over. It is written to Redis when it changes, within
+// stateInterval, and again after stateRepeat, in case that Redis has lost it. It has 69 kB: more often would wear out a
+// home node's disk.
+const (
+	stateInterval = 10 * time.Second
+	stateRepeat   = 3 * time.Minute
+)
 
 // compute owns the engine. Its last tick holds the engine's state.
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	in.resume(ctx)
-	saved := time.Now()
+	var state []byte
+	checked, saved := time.Now(), time.Now()
 	ticker := time.NewTicker(contract.Interval)
 	defer ticker.Stop()
 	for {
@@ -135,8 +141,11 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 			in.engine.apply(ev)
 		case now := <-ticker.C:
 			t := in.engine.tick(now)
-			if now.Sub(saved) >= stateEvery {
-				saved, t.State = now, in.engine.price.State()
+			if now.Sub(checked) >= stateInterval {
+				checked = now
+				if s := in.engine.price.State(); !bytes.Equal(s, state) || now.Sub(saved) >= stateRepeat {
+					state, saved, t.State = s, now, s
+				}
 			}
 			in.publisher.Put(t)
 			in.ticked.Store(int64(time.Since(in.began)))

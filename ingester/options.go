@@ -16,14 +16,14 @@ import (
 // Options are all settings of an ingester. The tags hold the defaults and the help; they are defined nowhere else. On
 // the command line a setting is --zmq, in the environment SIGHTGLASS_ZMQ.
 type Options struct {
-	NodeOptions
+	NodeOptions    `set:"no_zmq=" set:"no_rpc=ZMQ alone; the window starts empty and gaps stay open"`
 	daemon.Options `set:"snapshots=go to" set:"internal=, /mempool, /livez, /readyz" set:"summary=the price, and what was received"`
 }
 
 // NodeOptions are the settings that only an ingester has: its node, and how the node's transactions become a price.
 type NodeOptions struct {
-	ZMQ             []string      `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). If they have separate addresses, list both with a comma."`
-	RPC             string        `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone; the window starts empty and gaps stay open."`
+	ZMQ             []string      `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). If they have separate addresses, list both with a comma.${no_zmq}"`
+	RPC             string        `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ${no_rpc}."`
 	RPCCookie       string        `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read for every call, because a restart of the node changes it."`
 	RPCUser         string        `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
 	RPCPassword     string        `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
@@ -49,7 +49,7 @@ func (o Options) Validate() error {
 		daemon.CheckRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
 		checkPriceHint(o.PriceHint),
-		o.Options.Validate(),
+		o.Options.Check(),
 	)
 }
 

@@ -196,16 +196,16 @@ func (p *Publisher) Run(ctx context.Context) {
 		writers.Go(func() { run(ctx) })
 	}
 	p.claim(ctx)
-	for {
+	var last *Tick
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			writers.Wait()
-			p.finish(ctx)
-			return
-		case t := <-p.ticks:
-			p.take(ctx, t)
+		case last = <-p.ticks:
+			p.take(ctx, last)
 		}
 	}
+	writers.Wait()
+	p.finish(ctx, last)
 }
 
 // take publishes a tick, or claims the leadership with it.
@@ -324,8 +324,8 @@ func (p *Publisher) recovered(message string) {
 }
 
 // finish writes what still waits, so that a restart continues where this ingester ended, and releases the lease, so that
-// a candidate is elected at once. ctx has ended.
-func (p *Publisher) finish(ctx context.Context) {
+// a candidate is elected at once. ctx has ended. last is the tick that was taken last; nil: none.
+func (p *Publisher) finish(ctx context.Context, last *Tick) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
 	if p.epoch == "" {
@@ -333,8 +333,14 @@ func (p *Publisher) finish(ctx context.Context) {
 	}
 	select {
 	case t := <-p.ticks:
-		p.publish(ctx, t)
-	default:
+		if last != nil {
+			t.keep(last)
+		}
+		last = t
+	default: // the end of ctx may have interrupted the last one
+	}
+	if last != nil {
+		p.publish(ctx, last)
 	}
 	epoch := p.epoch
 	if epoch == "" { // another ingester was elected

@@ -26,8 +26,9 @@ type Options struct {
 	Metrics *prometheus.Registry `kong:"-"` // nil: one of the daemon's own, with the metrics of every program
 }
 
-// Validate returns an error that names every invalid setting and its valid values.
-func (o Options) Validate() error {
+// Check returns an error that names every invalid setting and its valid values. It is not named Validate, because kong
+// would call that by itself.
+func (o Options) Check() error {
 	return errors.Join(o.CheckRedis(), CheckInternalListen(o.InternalListen), checkLogSummary(o.LogSummary))
 }
 
