@@ -1,8 +1,10 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -11,12 +13,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/btcsuite/btcd/wire"
+	"time"
 
 	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
-	"sightglass/ingester/rawtx"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
@@ -24,49 +24,54 @@ import (
 	"sightglass/shared/contract"
 )
 
-// mainnetNode replays a node to whose mempool the transactions of block 574200 come, as fast as they are read.
+// mainnetNode replays a node to whose mempool the transactions of block 574200 come, as fast as they are read. Their entry
+// times are in the last five minutes, so that an engine has a state at once.
 func mainnetNode(t *testing.T) *replay.Node {
+	t.Helper()
+	return nodeWith(t, 1, 5*time.Minute)
+}
+
+// nodeWith replays a node to whose mempool the transactions of block 574200 come in several rounds, each with its own
+// txids. Their entry times are spread over the last period.
+func nodeWith(t testing.TB, rounds int, period time.Duration) *replay.Node {
 	t.Helper()
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	txs := file.Transactions[1:] // without the coinbase, which would begin a block
 	var lines []transcript.Line
-	for i, tx := range file.Transactions[1:] { // without the coinbase, which would begin a block
-		added := transcript.Sequence{Hash: tx.TxHash(), Letter: transcript.Added, Number: uint64(i + 1)}
-		at := float64(i) / 10 // over five minutes, so that the engine has a state
-		lines = append(lines,
-			transcript.Line{T: at, Topic: transcript.TopicRawTx, Body: serialised(t, tx), Counter: uint32(i)},
-			transcript.Line{T: at, Topic: transcript.TopicSequence, Body: added.Body(), Counter: uint32(i)})
+	for round := range rounds {
+		for i, tx := range txs {
+			tx.LockTime = uint32(round)
+			var body bytes.Buffer
+			if err := tx.Serialize(&body); err != nil {
+				t.Fatal(err)
+			}
+			n := round*len(txs) + i
+			at := period.Seconds() * float64(n) / float64(rounds*len(txs))
+			added := transcript.Sequence{Hash: tx.TxHash(), Letter: transcript.Added, Number: uint64(n + 1)}
+			lines = append(lines,
+				transcript.Line{T: at, Topic: transcript.TopicRawTx, Body: body.Bytes(), Counter: uint32(n)},
+				transcript.Line{T: at, Topic: transcript.TopicSequence, Body: added.Body(), Counter: uint32(n)})
+		}
 	}
-	n, err := replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", RPCListen: "127.0.0.1:0", Log: quiet(t)}, lines)
+	n, err := replay.NewNode(replay.NodeOptions{Endpoint: "tcp://127.0.0.1:*", RPCListen: "127.0.0.1:0", Log: slog.New(slog.DiscardHandler)}, lines)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return n
 }
 
-func serialised(t *testing.T, tx *wire.MsgTx) []byte {
-	t.Helper()
-	var b strings.Builder
-	if err := tx.Serialize(&b); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := rawtx.Decode([]byte(b.String())); err != nil {
-		t.Fatal(err)
-	}
-	return []byte(b.String())
-}
-
 // A home is a user's home directory, and a program in it.
 type home struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	addr string
 	env  []string
 }
 
-func newHome(t *testing.T) *home {
+func newHome(t testing.TB) *home {
 	t.Helper()
 	h := &home{t: t, dir: t.TempDir(), addr: programs.FreeAddr(t)}
 	h.env = []string{"HOME=" + h.dir, "PATH=" + os.Getenv("PATH"), "SIGHTGLASS_LISTEN=" + h.addr}
@@ -373,4 +378,79 @@ func TestStandalone_OtherNetwork(t *testing.T) {
 	if want := "has the history of the network main, and the node is on signet: connect to a node of main, or choose another directory with --data-dir"; p.ExitCode() != 1 || !strings.Contains(p.Output(), want) {
 		t.Errorf("got %q, want it to contain %q", p.Output(), want)
 	}
+}
+
+// BenchmarkStandalone measures the whole program, redis-server included, beside a node with 100,000 transactions of the
+// last 3 h in its mempool: memory when it is in sync, and the time from its start to the first price, without a state and
+// after a restart.
+func BenchmarkStandalone(b *testing.B) {
+	const rounds = 31 // of 3,314 transactions
+	node := nodeWith(b, rounds, 170*time.Minute)
+	b.Cleanup(node.Close)
+	for {
+		if _, ok, err := node.Step(replay.Deliver); err != nil {
+			b.Fatal(err)
+		} else if !ok {
+			break
+		}
+	}
+	ids, _ := node.Mempool()
+	for b.Loop() {
+		h := newHome(b)
+		h.use(node.RPCURL())
+		began := time.Now()
+		cold := h.run()
+		h.awaitPrice("a price")
+		b.ReportMetric(time.Since(began).Seconds(), "s-cold")
+		programs.Until(b, "the mempool to be evidence", func() bool {
+			s := h.snapshot()
+			return s != nil && int(s.Stats.TotalReceived) == len(ids)
+		})
+		b.ReportMetric(float64(len(ids)), "transactions")
+		b.ReportMetric(memory(b, cold.PID(), "VmRSS"), "MB")
+		b.ReportMetric(memory(b, cold.PID(), "VmHWM"), "MB-peak")
+		programs.Until(b, "an entry in the history", func() bool { return len(h.history()) > 0 })
+		cold.Stop(b)
+		began = time.Now()
+		again := h.run()
+		h.awaitPrice("a price")
+		b.ReportMetric(time.Since(began).Seconds(), "s-restarted")
+		if len(h.history()) == 0 {
+			b.Error("got no history with the first price after a restart, want the old one")
+		}
+		again.Stop(b)
+	}
+}
+
+// memory returns a figure in /proc/PID/status in MB, the sum over a process and its children.
+func memory(b *testing.B, pid int, name string) (megabytes float64) {
+	b.Helper()
+	pids := strings.Fields(fmt.Sprint(pid))
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) //nolint:errcheck // the pattern is valid
+	for _, thread := range threads {
+		children, err := os.ReadFile(thread)
+		if err != nil {
+			b.Fatal(err)
+		}
+		pids = append(pids, strings.Fields(string(children))...)
+	}
+	if len(pids) != 2 {
+		b.Errorf("got processes %v, want the program and redis-server", pids)
+	}
+	for _, pid := range pids {
+		status, err := os.ReadFile("/proc/" + pid + "/status")
+		if err != nil {
+			b.Fatal(err)
+		}
+		for line := range strings.Lines(string(status)) {
+			if value, ok := strings.CutPrefix(line, name+":"); ok {
+				var kB float64
+				if _, err := fmt.Sscan(value, &kB); err != nil {
+					b.Fatal(err)
+				}
+				megabytes += kB / 1000
+			}
+		}
+	}
+	return megabytes
 }
