@@ -30,8 +30,12 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(temporary)
-	return m.Run()
+	code := m.Run()
+	if err := os.RemoveAll(temporary); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return code
 }
 
 var shared = sync.OnceValues(func() (string, error) { return built(filepath.Join(temporary, "here")) })

@@ -1,6 +1,7 @@
 //go:build deploy
 
-// Package release tests infra/release: the release archives, and the check for vulnerabilities.
+// Package release tests infra/release and infra/deb: the release archives, the Debian package, and the check for
+// vulnerabilities.
 package release
 
 import (
