@@ -66,7 +66,7 @@ func TestDeb_Contents(t *testing.T) {
 				"/usr/lib/sysusers.d/sightglass.conf":                         "-rw-r--r--",
 				"/usr/share/sightglass/block-574200.blk":                      "-rw-r--r--",
 				"/usr/share/doc/sightglass/copyright":                         "-rw-r--r--",
-				"/usr/share/doc/sightglass/changelog.gz":                      "-rw-r--r--",
+				"/usr/share/doc/sightglass/CHANGELOG.md.gz":                   "-rw-r--r--",
 				"/etc/sightglass/sightglass.env":                              "-rw-------",
 			} {
 				if !regexp.MustCompile(`(?m)^` + mode + ` root/root .* \.` + regexp.QuoteMeta(file) + `$`).MatchString(list) {
