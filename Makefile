@@ -9,7 +9,8 @@
 # make bench-browser MINUTES=10   the dashboard's cost: scripting per frame, longest block, heap
 # make build  bin/ingester and bin/edge
 # make install   installs the programs and their systemd units: PREFIX=/usr/local DESTDIR=/somewhere
-# make release   dist/*.tar.gz and SHA256SUMS, reproducible on any machine: VERSION=v0.1.0, or a tag
+# make release   dist/*.tar.gz, *.deb and SHA256SUMS, reproducible on any machine: VERSION=v0.1.0, or a tag
+# make deb    only dist/*.deb, the package for a home node
 # make vuln   known vulnerabilities that affect the code
 # make bench  benchmarks, including the fan-out to 2,000 clients compared with the floor
 # make loadtest   the fan-out only, for longer: CLIENTS=10000 DURATION=10m PROTOCOL=delta CHURN=1000 STALLED=200 RATE=2
@@ -27,6 +28,7 @@ GOBUILD  := go build -trimpath -ldflags '-X main.version=$(VERSION)'
 LINT        := bin/tools/golangci-lint-2.15.0
 CYCLONEDX   := bin/tools/cyclonedx-gomod-1.10.0
 GOVULNCHECK := bin/tools/govulncheck-1.9.0
+NFPM        := bin/tools/nfpm-2.45.2
 
 # go.work names the required Go version. An older Go downloads it, which some distributions disable by default.
 export GOTOOLCHAIN ?= auto
@@ -39,15 +41,22 @@ BLOCKS   := blocks=$$(go -C ingester list -f '{{.Dir}}' github.com/btcsuite/btcd
 BLOCK1   := "$$blocks"/block-0000000000000000001602407ac49862a7bca9d00f7f402db20b7be2f5de59d2.blk
 BLOCK2   := "$$blocks"/block-00000000000000000021868c2cefc52a480d173c849412fe81c4e5ab806f94ab.blk
 
+# What a release is for. On amd64, Debian's cross compiler builds for arm64; arm64 builds for itself only.
+HOST          := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
+ARCHITECTURES ?= $(if $(filter amd64,$(HOST)),amd64 arm64,$(HOST))
+CROSS         := gcc-aarch64-linux-gnu libc6-dev:arm64 libzmq3-dev:arm64
+
 # Packages that a target needs, including its prerequisites. They are listed and installed first, before anything is built.
 NEEDS_build    := go ca-certificates gcc libc6-dev libzmq3-dev pkg-config
+NEEDS_release  := $(NEEDS_build) $(if $(filter amd64,$(HOST)),$(if $(filter arm64,$(ARCHITECTURES)),$(CROSS)))
 NEEDS_web      := npm
 NEEDS_browser  := $(NEEDS_build) $(NEEDS_web) redis-server chromium
 NEEDS_test     := $(NEEDS_browser) curl python3-websockets
 NEEDS_loadtest := $(NEEDS_build) redis-server
 NEEDS_chaos    := $(NEEDS_build) redis-server haproxy
-NEEDS_deploy   := $(NEEDS_chaos) redis-sentinel nginx prometheus systemd systemd-container curl openssl git docker.io docker-compose debootstrap
-NEEDS          := $(addprefix needs-,build web browser test loadtest chaos deploy)
+NEEDS_deploy   := $(NEEDS_chaos) redis-sentinel nginx prometheus systemd systemd-container curl openssl git docker.io docker-compose debootstrap \
+                  $(if $(filter amd64,$(HOST)),$(CROSS) qemu-user)
+NEEDS          := $(addprefix needs-,build release web browser test loadtest chaos deploy)
 
 FUZZTIME ?= 20s
 PREFIX   ?= /usr/local
@@ -57,7 +66,7 @@ MINUTES  ?= 1
 
 NODE_MODULES := infra/test/browser/node_modules/.package-lock.json
 
-.PHONY: demo build install release vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy bench-attack pictures picture-dashboard fuzz clean $(NEEDS)
+.PHONY: demo build install release deb vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy bench-attack pictures picture-dashboard fuzz clean $(NEEDS)
 .DEFAULT_GOAL := build
 .NOTPARALLEL: # apt-get has one lock, and go uses all processors by itself
 
@@ -74,9 +83,12 @@ build: needs-build
 	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
 
-# Both programs for this machine's architecture, and at least the edge for the other: ARCHITECTURES=amd64
-release: needs-build $(CYCLONEDX)
-	CYCLONEDX=$(CURDIR)/$(CYCLONEDX) infra/release/build '$(VERSION)' '$(DIST)' $(ARCHITECTURES)
+# For one architecture: ARCHITECTURES=amd64
+release: needs-release $(CYCLONEDX) $(NFPM)
+	CYCLONEDX=$(CURDIR)/$(CYCLONEDX) NFPM=$(CURDIR)/$(NFPM) infra/release/build '$(VERSION)' '$(DIST)' $(ARCHITECTURES)
+
+deb: needs-release $(NFPM)
+	NFPM=$(CURDIR)/$(NFPM) infra/deb/build '$(VERSION)' '$(DIST)' $(ARCHITECTURES)
 
 vuln: needs-build $(GOVULNCHECK)
 	@infra/release/vuln $(GOVULNCHECK) $(MODULES)
@@ -93,7 +105,7 @@ test: deps alone lint web
 # Tests what operators deploy. Needs root for the containers. Tests that count seconds run alone.
 # Under systemd, Debian's packages start their services (nginx, prometheus) on the default ports, which the tests do not use.
 # `systemctl disable --now nginx prometheus` stops them.
-test-deploy: needs-deploy $(CYCLONEDX) $(GOVULNCHECK)
+test-deploy: needs-deploy $(CYCLONEDX) $(GOVULNCHECK) $(NFPM)
 	go test -tags deploy -v -count=1 -timeout 20m -p 2 $(filter-out ./infra/test/deploy/proxy,$(patsubst %/.,./%,$(wildcard infra/test/deploy/*/.)))
 	go test -tags deploy -v -count=1 -timeout 20m -p 1 ./infra/test/deploy/proxy ./infra/test/chaos
 
@@ -139,6 +151,10 @@ bin/tools/cyclonedx-gomod-%:
 bin/tools/govulncheck-%:
 	@mkdir -p bin/tools/$* && GOFLAGS= GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install golang.org/x/vuln/cmd/govulncheck@v$*
 	@mv bin/tools/$*/govulncheck $@ && rmdir bin/tools/$*
+
+bin/tools/nfpm-%:
+	@mkdir -p bin/tools/$* && CGO_ENABLED=0 GOFLAGS=-trimpath GOWORK=off GOBIN=$(CURDIR)/bin/tools/$* go install github.com/goreleaser/nfpm/v2/cmd/nfpm@v$*
+	@mv bin/tools/$*/nfpm $@ && rmdir bin/tools/$*
 
 bench: loadtest-build
 	go test -run '^$$' -bench . -benchmem $(PACKAGES)

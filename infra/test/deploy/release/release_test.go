@@ -1,6 +1,7 @@
 //go:build deploy
 
-// Package release tests infra/release: the release archives, and the check for vulnerabilities.
+// Package release tests infra/release and infra/deb: the release archives, the Debian package, and the check for
+// vulnerabilities.
 package release
 
 import (
@@ -8,87 +9,72 @@ import (
 	"compress/gzip"
 	"debug/elf"
 	"encoding/json"
+	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"sightglass/infra/test/internal/programs"
+	"sightglass/ingester/testblock"
 )
 
-const version = "v0.0.0-test"
-
-// copied copies the repository to a folder.
-func copied(t *testing.T, folder string) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), folder)
-	programs.CopySources(t, dir)
-	return dir
-}
-
-func repository(t *testing.T) string {
-	t.Helper()
-	root, err := filepath.Abs("../../../..")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return root
-}
-
-// tool returns the path of a program that make test-deploy builds.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	found, err := filepath.Glob(filepath.Join(repository(t), "bin/tools", name+"-*"))
-	if err != nil || len(found) == 0 {
-		t.Fatalf("got no %s in bin/tools: make test-deploy builds it", name)
-	}
-	return found[len(found)-1]
-}
-
-// released builds a release for this machine in a folder, and returns the archive and its checksum.
-func released(t *testing.T, dir string, env ...string) (archive, sum string) {
-	t.Helper()
-	cmd := exec.Command("infra/release/build", version, "out", runtime.GOARCH)
+// built builds a release of all architectures in a folder, and returns the folder of its files.
+func built(dir string, env ...string) (out string, err error) {
+	cmd := exec.Command("infra/release/build", append([]string{version, "out"}, architectures...)...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH=1700000000", "CYCLONEDX="+tool(t, "cyclonedx-gomod"))
-	cmd.Env = append(cmd.Env, env...)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	tools := []string{"CYCLONEDX=" + tool("cyclonedx-gomod"), "NFPM=" + tool("nfpm")}
+	cmd.Env = slices.Concat(os.Environ(), tools, []string{"SOURCE_DATE_EPOCH=1700000000"}, env)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, text)
 	}
-	t.Logf("%s", out)
-	sums, err := os.ReadFile(filepath.Join(dir, "out/SHA256SUMS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Join(dir, "out", "sightglass-"+version+"-linux-"+runtime.GOARCH+".tar.gz"), string(sums)
+	return filepath.Join(dir, "out"), nil
 }
 
-// TestRelease_IsReproducible builds a release twice, the second time in another folder with another environment. With
-// SIGHTGLASS_COLD=1 the second build does not use Go's cache, which costs three minutes of CPU time; otherwise equal
-// compilations run once. Then it checks the contents.
+// archive returns the archive of an architecture in a release's folder.
+func archive(out, architecture string) string {
+	return filepath.Join(out, "sightglass-"+version+"-linux-"+architecture+".tar.gz")
+}
+
+// TestRelease_IsReproducible builds a release a second time in another folder with another environment. With
+// SIGHTGLASS_COLD=1 it does not use Go's cache, which costs six minutes of CPU time; otherwise equal compilations run
+// once. Then it checks the contents.
 func TestRelease_IsReproducible(t *testing.T) {
-	first, sums := released(t, copied(t, "here"))
+	first := release(t)
 	environment := []string{"TZ=Asia/Tokyo", "LC_ALL=C.UTF-8", "GOFLAGS=-v", "GOAMD64=v3", "CGO_CFLAGS=-O0 -g"}
 	if os.Getenv("SIGHTGLASS_COLD") != "" {
 		environment = append(environment, "GOCACHE="+t.TempDir())
 	}
-	_, again := released(t, copied(t, "somewhere/else"), environment...)
-	if sums != again {
-		t.Errorf("got different checksums, want equal ones:\n%s%s", sums, again)
+	elsewhere := filepath.Join(t.TempDir(), "somewhere/else")
+	programs.CopySources(t, elsewhere)
+	second, err := built(elsewhere, environment...)
+	if err != nil {
+		t.Fatal(err)
 	}
-
+	sums, again := read(t, filepath.Join(first, "SHA256SUMS")), read(t, filepath.Join(second, "SHA256SUMS"))
+	if files := 2 * len(architectures); sums != again || strings.Count(sums, "\n") != files {
+		t.Errorf("got different checksums, want equal ones of %d files:\n%s%s", files, sums, again)
+	}
 	check := exec.Command("sha256sum", "--check", "SHA256SUMS")
-	check.Dir = filepath.Dir(first)
+	check.Dir = first
 	if out, err := check.CombinedOutput(); err != nil {
 		t.Errorf("got %v, want valid checksums:\n%s", err, out)
 	}
-	dir := unpack(t, first)
-	t.Run("programs", func(t *testing.T) { programsIn(t, dir) })
+	for _, architecture := range architectures {
+		t.Run(architecture, func(t *testing.T) { contents(t, architecture, unpack(t, archive(first, architecture))) })
+	}
+}
+
+// contents checks an unpacked archive.
+func contents(t *testing.T, architecture, dir string) {
+	t.Run("programs", func(t *testing.T) { programsIn(t, architecture, dir) })
 	t.Run("bills of material", func(t *testing.T) { bills(t, dir) })
 	t.Run("install", func(t *testing.T) {
 		root := t.TempDir()
@@ -97,20 +83,19 @@ func TestRelease_IsReproducible(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		if _, err := os.Stat(filepath.Join(root, "usr/local/lib/systemd/system/sightglass-ingester.service")); err != nil {
-			t.Error(err)
+		for _, file := range []string{
+			"lib/systemd/system/sightglass-ingester.service", "lib/systemd/system/sightglass.service",
+			"share/sightglass/block-574200.blk",
+		} {
+			exists(t, filepath.Join(root, "usr/local", file))
 		}
 	})
-	for _, file := range []string{"LICENSE", "README.md", "CHANGELOG.md", "docs/clients.md", "infra/kubernetes/base/kustomization.yaml"} {
-		if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
-			t.Error(err)
-		}
+	for _, file := range []string{
+		"LICENSE", "README.md", "CHANGELOG.md", "docs/clients.md", "infra/kubernetes/base/kustomization.yaml",
+	} {
+		exists(t, filepath.Join(dir, file))
 	}
-	licences, err := os.ReadFile(filepath.Join(dir, "THIRD-PARTY.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, notice := range strings.Split(string(licences), "\n==== ")[1:] {
+	for _, notice := range strings.Split(read(t, filepath.Join(dir, "THIRD-PARTY.txt")), "\n==== ")[1:] {
 		if name, text, _ := strings.Cut(notice, "\n"); len(strings.TrimSpace(text)) < 200 {
 			t.Errorf("got no licence of %s", name)
 		}
@@ -158,20 +143,26 @@ func unpack(t *testing.T, archive string) string {
 	return filepath.Join(dir, names[0])
 }
 
-func programsIn(t *testing.T, dir string) {
-	for _, name := range []string{"edge", "ingester"} {
+// programsIn runs the programs, those of another architecture in an emulator, and checks what they link.
+func programsIn(t *testing.T, architecture, dir string) {
+	for _, name := range []string{"edge", "ingester", "sightglass"} {
 		path := filepath.Join(dir, "bin", name)
-		out, err := exec.Command(path, "version").CombinedOutput()
-		if err != nil || !strings.HasPrefix(string(out), name+" "+version+" ") {
-			t.Errorf("got %v, %s, want the version", err, out)
+		line, err := command(t, architecture, path, "version").CombinedOutput()
+		want := "^" + name + " " + version + " .* linux/" + architecture + "\n$"
+		if err != nil || !regexp.MustCompile(want).Match(line) {
+			t.Errorf("got %v, %q, want %q", err, line, want)
 		}
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(text), repository(t)) || strings.Contains(string(text), filepath.Dir(dir)) {
+		text := read(t, path)
+		if strings.Contains(text, repository()) || strings.Contains(text, temporary) {
 			t.Errorf("%s: got a folder of this machine in the binary, want none", name)
 		}
+	}
+	block := filepath.Join(dir, "share/sightglass/block-574200.blk")
+	line, err := command(t, architecture, filepath.Join(dir, "bin/sightglass"), "price", block).CombinedOutput()
+	if found := regexp.MustCompile(`: ([0-9.]+) USD`).FindSubmatch(line); err != nil || found == nil {
+		t.Errorf("sightglass price: got %v, %s, want a price", err, line)
+	} else if usd, _ := strconv.ParseFloat(string(found[1]), 64); math.Abs(usd/testblock.Price574200-1) > 0.01 {
+		t.Errorf("sightglass price: got %s USD, want %.2f within 1 %%", found[1], testblock.Price574200)
 	}
 	libraries := func(name string) []string {
 		f, err := elf.Open(filepath.Join(dir, "bin", name))
@@ -188,23 +179,23 @@ func programsIn(t *testing.T, dir string) {
 	if got := libraries("edge"); len(got) > 0 {
 		t.Errorf("edge: got libraries %v, want none", got)
 	}
-	if got := libraries("ingester"); !slices.Contains(got, "libzmq.so.5") {
-		t.Errorf("ingester: got libraries %v, want Debian's libzmq.so.5", got)
+	for _, name := range []string{"ingester", "sightglass"} {
+		if got := libraries(name); !slices.Contains(got, "libzmq.so.5") {
+			t.Errorf("%s: got libraries %v, want Debian's libzmq.so.5", name, got)
+		}
 	}
 }
 
 func bills(t *testing.T, dir string) {
-	for name, want := range map[string]string{"edge": "github.com/gofiber/fiber/v2", "ingester": "github.com/pebbe/zmq4"} {
+	for name, want := range map[string]string{
+		"edge": "github.com/gofiber/fiber/v2", "ingester": "github.com/pebbe/zmq4", "sightglass": "github.com/pebbe/zmq4",
+	} {
 		var bill struct {
 			BOMFormat  string
 			Metadata   struct{ Component struct{ Version string } }
 			Components []struct{ Name, Version, PURL string }
 		}
-		text, err := os.ReadFile(filepath.Join(dir, name+".cdx.json"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(text, &bill); err != nil {
+		if err := json.Unmarshal([]byte(read(t, filepath.Join(dir, name+".cdx.json"))), &bill); err != nil {
 			t.Fatal(err)
 		}
 		names := map[string]string{}
@@ -217,11 +208,47 @@ func bills(t *testing.T, dir string) {
 	}
 }
 
+// TestRelease_RequiresCompiler: an architecture that cannot be built whole is rejected, and nothing is built.
+func TestRelease_RequiresCompiler(t *testing.T) {
+	want := map[string]string{"riscv64": "cannot be built"}
+	if runtime.GOARCH == "amd64" {
+		want["arm64"] = "libzmq3-dev:arm64"
+	}
+	for architecture, want := range want {
+		out := filepath.Join(t.TempDir(), "out")
+		cmd := exec.Command("infra/release/build", version, out, runtime.GOARCH, architecture)
+		cmd.Dir = repository()
+		cmd.Env = append(os.Environ(), "PATH="+withoutCrossCompiler(t))
+		if text, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s: got %v, %s, want an error with %q", architecture, err, text, want)
+		}
+		if _, err := os.Stat(out); err == nil {
+			t.Errorf("%s: got a folder for the release, want none", architecture)
+		}
+	}
+}
+
+// withoutCrossCompiler returns a PATH with only what the script runs before it compiles.
+func withoutCrossCompiler(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"bash", "dirname", "git", "go", "env", "sed"} {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(path, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 // TestRelease_RequiresVersionTag: a version without a tag, or with uncommitted changes, is rejected.
 func TestRelease_RequiresVersionTag(t *testing.T) {
 	for _, version := range []string{"unknown", "0d6008e", "v1.2", "v1.2.3-dirty", "v1.2.3 x"} {
 		cmd := exec.Command("infra/release/build", version, t.TempDir())
-		cmd.Dir = repository(t)
+		cmd.Dir = repository()
 		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "git tag v0.1.0") {
 			t.Errorf("%s: got %v, %s, want an error that names git tag", version, err, out)
 		}

@@ -55,7 +55,7 @@ func TestVuln_Verdicts(t *testing.T) {
 		"a compile error":      {broken, "GOVULNDB=file://" + database(t, "", url), "nonsense", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.Command(filepath.Join(repository(t), "infra/release/vuln"), tool(t, "govulncheck"), c.module)
+			cmd := exec.Command(filepath.Join(repository(), "infra/release/vuln"), tool("govulncheck"), c.module)
 			cmd.Env = append(os.Environ(), c.env, "NO_PROXY=")
 			out, err := cmd.CombinedOutput()
 			if _, failed := errors.AsType[*exec.ExitError](err); failed != c.fails || !strings.Contains(string(out), c.says) {

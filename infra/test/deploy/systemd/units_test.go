@@ -15,7 +15,12 @@ import (
 	"sightglass/infra/test/internal/programs"
 )
 
-var units = []string{"sightglass-ingester.service", "sightglass-edge.service", "sightglass-edge@8081.service"}
+var units = []string{
+	"sightglass-ingester.service", "sightglass-edge.service", "sightglass-edge@8081.service", "sightglass.service",
+}
+
+// modules has the module of each program.
+var modules = map[string]string{"edge": "edge", "ingester": "ingester", "sightglass": "infra"}
 
 // most is the highest exposure of `systemd-analyze security` that a unit may have; 10 is a program without
 // restrictions.
@@ -32,8 +37,8 @@ func install(t *testing.T) (root string) {
 	if err := os.CopyFS(filepath.Join(tree, "infra/systemd"), os.DirFS(source)); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"edge", "ingester"} {
-		program, err := os.ReadFile(programs.Build(t, name, name))
+	for name, module := range modules {
+		program, err := os.ReadFile(programs.Build(t, module, name))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,9 +87,9 @@ func TestUnits_VerifyAndSecurityScore(t *testing.T) {
 
 // TestUnits_ExampleSettingsAreValid: the programs accept the example settings, and know those in comments.
 func TestUnits_ExampleSettingsAreValid(t *testing.T) {
-	for _, name := range []string{"edge", "ingester"} {
+	for name, module := range modules {
 		t.Run(name, func(t *testing.T) {
-			program := programs.Build(t, name, name)
+			program := programs.Build(t, module, name)
 			help, err := exec.Command(program, "run", "--help").Output()
 			if err != nil {
 				t.Fatal(err)

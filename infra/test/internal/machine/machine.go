@@ -5,6 +5,7 @@ package machine
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -183,4 +184,46 @@ func (m *Machine) Must(user, command string) string {
 func (m *Machine) Root(command string) string {
 	m.t.Helper()
 	return m.Must("root", "export DEBIAN_FRONTEND=noninteractive; "+command)
+}
+
+//go:embed boot.sh
+var bootScript string
+
+// inside is the unit that runs the script of Boot.
+const inside = `[Unit]
+After=basic.target
+Requires=basic.target
+[Service]
+Type=oneshot
+ExecStart=/bin/bash /boot.sh
+StandardOutput=file:/boot.log
+StandardError=inherit
+`
+
+// bootTimeout is the maximum duration of a boot and its script.
+const bootTimeout = 5 * time.Minute
+
+// Boot boots the machine with systemd as its first process, which must be installed, and without a network other than
+// its loopback interface. It runs a bash script as root there, with the functions of boot.sh, and switches the machine
+// off. The test fails if a command of the script fails.
+func (m *Machine) Boot(script string) {
+	m.t.Helper()
+	m.Write("boot.sh", bootScript)
+	m.Write("boot-script", script)
+	m.Write("etc/systemd/system/inside.service", inside)
+	args := slices.DeleteFunc(slices.Clone(m.args), func(arg string) bool { return arg == "--as-pid2" })
+	args = append(args, "--private-network", "--boot", "systemd.unit=inside.service", "systemd.firstboot=no",
+		"systemd.mask=systemd-networkd-wait-online.service") // there is no network to wait for
+	ctx, cancel := context.WithTimeout(m.t.Context(), bootTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "systemd-nspawn", args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) } // systemd-nspawn stops the machine and exits
+	cmd.WaitDelay = 20 * time.Second
+	start := time.Now()
+	console, err := cmd.CombinedOutput()
+	log, _ := os.ReadFile(filepath.Join(m.dir, "boot.log")) // absent if the boot failed
+	m.t.Logf("booted   (%.1f s)\n%s", time.Since(start).Seconds(), log)
+	if err != nil || !strings.HasSuffix(string(log), "\nexit 0\n") {
+		m.t.Fatalf("got %v, want exit 0; the console:\n%s", err, console)
+	}
 }
