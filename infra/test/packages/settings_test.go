@@ -9,8 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"sightglass/edge"
-	"sightglass/ingester"
+	"sightglass/infra/standalone"
 	"sightglass/shared/daemon"
 )
 
@@ -19,51 +18,37 @@ const (
 	startos = "../../startos/"
 )
 
-// settings are those of both programs; a package's one program has them together.
-type settings struct {
-	edge     edge.Options
-	ingester ingester.Options
-}
-
-// parse reads a container's environment as the programs do, and fails for unknown and invalid settings.
-func parse(t *testing.T, env map[string]string) settings {
+// parse reads a container's environment as the program does, and fails for unknown and invalid settings.
+func parse(t *testing.T, env map[string]string) standalone.Options {
 	t.Helper()
 	for k, v := range env {
 		t.Setenv(k, v)
 	}
-	var e struct {
+	var c struct {
 		Run struct {
-			edge.Options
+			standalone.Options
 			daemon.LogOptions
 		} `cmd:""`
 	}
-	var i struct {
-		Run struct {
-			ingester.Options
-			daemon.LogOptions
-		} `cmd:""`
+	parser, err := daemon.Program{LogComponents: standalone.LogComponents(), LogExample: "any", Defaults: standalone.Defaults()}.Parser(&c)
+	if err != nil {
+		t.Fatal(err)
 	}
-	known := map[string]bool{"SIGHTGLASS_DATA_DIR": true}
-	for _, commands := range []any{&e, &i} {
-		parser, err := daemon.Program{LogComponents: []string{"any"}, LogExample: "any"}.Parser(commands)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := parser.Parse([]string{"run"}); err != nil { // it also calls Validate
-			t.Errorf("got %v, want valid settings", err)
-		}
-		for _, flag := range flags(parser) {
-			for _, name := range flag.Envs {
-				known[name] = true
-			}
+	if _, err := parser.Parse([]string{"run"}); err != nil { // it also calls Validate
+		t.Errorf("got %v, want valid settings", err)
+	}
+	known := make(map[string]bool)
+	for _, flag := range flags(parser) {
+		for _, name := range flag.Envs {
+			known[name] = true
 		}
 	}
 	for name := range env {
 		if strings.HasPrefix(name, "SIGHTGLASS_") && !known[name] {
-			t.Errorf("got an unknown setting %s, want one of the programs'", name)
+			t.Errorf("got an unknown setting %s, want one of the program's", name)
 		}
 	}
-	return settings{e.Run.Options, i.Run.Options}
+	return c.Run.Options
 }
 
 func flags(parser *kong.Kong) (all []*kong.Flag) {

@@ -171,31 +171,31 @@ func startosEnvironment(t *testing.T) map[string]string {
 func TestStartOS_SettingsAreValid(t *testing.T) {
 	env := startosEnvironment(t)
 	s := parse(t, env)
-	if got, want := s.ingester.RPC, "http://10.0.3.1:8332"; got != want {
+	if got, want := s.RPC, "http://10.0.3.1:8332"; got != want {
 		t.Errorf("got RPC %s, want %s", got, want)
 	}
-	if got, want := s.ingester.ZMQ, []string{"tcp://10.0.3.1:28333"}; !slices.Equal(got, want) {
+	if got, want := s.ZMQ, []string{"tcp://10.0.3.1:28333"}; !slices.Equal(got, want) {
 		t.Errorf("got ZMQ %v, want rawtx and sequence at %v", got, want)
 	}
 	mounts := regexp.MustCompile(`mountpoint: '(.*)'`).FindAllStringSubmatch(read(t, startos+"startos/main.ts"), -1)
-	if len(mounts) != 2 || env["SIGHTGLASS_DATA_DIR"] != mounts[0][1] || filepath.Dir(s.ingester.RPCCookie) != mounts[1][1] {
-		t.Errorf("got mounts %v, data in %s, cookie %s; want both in mounts", mounts, env["SIGHTGLASS_DATA_DIR"], s.ingester.RPCCookie)
+	if len(mounts) != 2 || env["SIGHTGLASS_DATA_DIR"] != mounts[0][1] || filepath.Dir(s.RPCCookie) != mounts[1][1] {
+		t.Errorf("got mounts %v, data in %s, cookie %s; want both in mounts", mounts, env["SIGHTGLASS_DATA_DIR"], s.RPCCookie)
 	}
-	if got := s.edge.TrustedProxies; !slices.Equal(got, []string{"10.0.3.1"}) {
+	if got := s.TrustedProxies; !slices.Equal(got, []string{"10.0.3.1"}) {
 		t.Errorf("got trusted proxies %v, want StartOS alone", got)
 	}
-	if s.edge.MaxClients > 1000 {
-		t.Errorf("got %d streams in total, want at most 1000: onion visitors can choose their address", s.edge.MaxClients)
+	if s.MaxClients > 1000 {
+		t.Errorf("got %d streams in total, want at most 1000: onion visitors can choose their address", s.MaxClients)
 	}
-	if s.edge.MaxHeaderBytes <= edge.Defaults().MaxHeaderBytes {
-		t.Errorf("got %d bytes for headers, want more than the default: they have the cookies of all services", s.edge.MaxHeaderBytes)
+	if s.MaxHeaderBytes <= edge.Defaults().MaxHeaderBytes {
+		t.Errorf("got %d bytes for headers, want more than the default: they have the cookies of all services", s.MaxHeaderBytes)
 	}
 }
 
 func TestStartOS_StopsAfterTheDrain(t *testing.T) {
 	s := parse(t, startosEnvironment(t))
 	timeout, err := strconv.Atoi(strings.ReplaceAll(field(t, "startos/main.ts", `sigtermTimeout: ([\d_]+)`), "_", ""))
-	if drain := s.edge.DrainDelay + s.edge.DrainWindow + s.edge.Grace; err != nil || int64(timeout) <= drain.Milliseconds()+1000 {
+	if drain := s.DrainDelay + s.DrainWindow + s.Grace; err != nil || int64(timeout) <= drain.Milliseconds()+1000 {
 		t.Errorf("got sigtermTimeout %d ms, error %v; want more than the drain's %v", timeout, err, drain)
 	}
 }

@@ -286,13 +286,13 @@ func TestUmbrelProxy_ReachesTheDashboard(t *testing.T) {
 
 func TestUmbrelCompose_SettingsAreValid(t *testing.T) {
 	s := parse(t, environment(server(t, umbrelProject(t))))
-	if got, want := s.ingester.RPC, "http://10.21.21.8:8332"; got != want {
+	if got, want := s.RPC, "http://10.21.21.8:8332"; got != want {
 		t.Errorf("got RPC %s, want %s", got, want)
 	}
-	if s.ingester.RPCUser != exported["APP_BITCOIN_RPC_USER"] || s.ingester.RPCPassword != exported["APP_BITCOIN_RPC_PASS"] {
-		t.Errorf("got RPC user %q, password %q; want those of the app bitcoin", s.ingester.RPCUser, s.ingester.RPCPassword)
+	if s.RPCUser != exported["APP_BITCOIN_RPC_USER"] || s.RPCPassword != exported["APP_BITCOIN_RPC_PASS"] {
+		t.Errorf("got RPC user %q, password %q; want those of the app bitcoin", s.RPCUser, s.RPCPassword)
 	}
-	if got, want := s.ingester.ZMQ, []string{"tcp://10.21.21.8:28333", "tcp://10.21.21.8:28335"}; !slices.Equal(got, want) {
+	if got, want := s.ZMQ, []string{"tcp://10.21.21.8:28333", "tcp://10.21.21.8:28335"}; !slices.Equal(got, want) {
 		t.Errorf("got ZMQ %v, want rawtx and sequence at %v", got, want)
 	}
 }
@@ -301,21 +301,21 @@ func TestUmbrelCompose_SettingsAreValid(t *testing.T) {
 // onProxyReqWs, so all WebSockets have one address, and a header with one is the client's own.
 func TestUmbrelLimits_AllowForTheProxy(t *testing.T) {
 	s := parse(t, environment(server(t, umbrelProject(t))))
-	if len(s.edge.TrustedProxies) > 0 {
-		t.Errorf("got trusted proxies %v, want none", s.edge.TrustedProxies)
+	if len(s.TrustedProxies) > 0 {
+		t.Errorf("got trusted proxies %v, want none", s.TrustedProxies)
 	}
-	if least := 5 * edge.Defaults().MaxPerAddress; s.edge.MaxPerAddress < least {
-		t.Errorf("got %d streams per address, want at least %d for all visitors together", s.edge.MaxPerAddress, least)
+	if least := 5 * edge.Defaults().MaxPerAddress; s.MaxPerAddress < least {
+		t.Errorf("got %d streams per address, want at least %d for all visitors together", s.MaxPerAddress, least)
 	}
-	if s.edge.MaxHeaderBytes <= edge.Defaults().MaxHeaderBytes {
-		t.Errorf("got %d bytes for headers, want more than the default: they have the cookies of all apps", s.edge.MaxHeaderBytes)
+	if s.MaxHeaderBytes <= edge.Defaults().MaxHeaderBytes {
+		t.Errorf("got %d bytes for headers, want more than the default: they have the cookies of all apps", s.MaxHeaderBytes)
 	}
 }
 
 func TestUmbrelCompose_StopsAfterTheDrain(t *testing.T) {
 	service := server(t, umbrelProject(t))
 	s := parse(t, environment(service))
-	drain := s.edge.DrainDelay + s.edge.DrainWindow + s.edge.Grace
+	drain := s.DrainDelay + s.DrainWindow + s.Grace
 	if service.StopGracePeriod == nil || time.Duration(*service.StopGracePeriod) <= drain+time.Second {
 		t.Errorf("got stop_grace_period %v, want more than the drain's %v", service.StopGracePeriod, drain)
 	}

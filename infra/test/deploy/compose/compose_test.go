@@ -41,7 +41,8 @@ func TestCompose_Operations(test *testing.T) {
 	t.Cleanup(func() { d.end(t) })
 
 	d.compose(t, "build", "--quiet")
-	for image, most := range map[string]int{"sightglass-ingester:test": 120, "sightglass-edge:test": 40} {
+	d.docker(t, "build", "--quiet", "--file", "infra/Dockerfile", "--build-arg", "VERSION=test", "--tag", "sightglass:test", ".")
+	for image, most := range map[string]int{"sightglass-ingester:test": 120, "sightglass-edge:test": 40, "sightglass:test": 150} {
 		d.checkImage(t, image, most)
 	}
 	d.compose(t, "up", "-d", "--no-build")
@@ -49,6 +50,7 @@ func TestCompose_Operations(test *testing.T) {
 	clients := connect(t, "ws://"+d.addr+"/ws/mempool", 6)
 	programs.Until(t, "a live price for every client", allSee(clients, time.Now()))
 	d.awaitEdges(t, 3)
+	d.checkWhole(t)
 	d.checkUpgrade(t, clients)
 	ended := goingAway(t, clients)
 
@@ -119,7 +121,7 @@ func (d *deployment) end(t *recorder) {
 			t.Errorf("after down -v: docker %s: got %q, error %v, want nothing left", what[0], left, err)
 		}
 	}
-	if _, err := d.run(t, "docker", "rmi", "-f", "sightglass-ingester:test", "sightglass-edge:test"); err != nil {
+	if _, err := d.run(t, "docker", "rmi", "-f", "sightglass-ingester:test", "sightglass-edge:test", "sightglass:test"); err != nil {
 		t.Error(err)
 	}
 }
@@ -230,6 +232,43 @@ func (d *deployment) checkContainer(t testing.TB, id string) {
 	}
 	if _, err := d.run(t, "docker", "exec", "-u", "0", id, "bash", "-c", "echo > /usr/written"); err == nil || !strings.Contains(err.Error(), "Read-only file system") {
 		t.Errorf("%s: got %v from writing, want a read-only file system", name, err)
+	}
+}
+
+// checkWhole runs the image of the whole program beside the replay, with a volume and without any right. Its container is
+// killed, and the next one has the history.
+func (d *deployment) checkWhole(t testing.TB) {
+	t.Helper()
+	volume := d.name + "-whole"
+	t.Cleanup(func() {
+		for _, args := range [][]string{{"rm", "--force", volume}, {"volume", "rm", volume}} {
+			if _, err := d.run(t, "docker", args...); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	began := 0
+	for range 2 {
+		d.docker(t, "run", "--detach", "--name", volume, "--network", d.name+"_node", "--read-only", "--cap-drop", "ALL",
+			"--security-opt", "no-new-privileges:true", "--memory", "200m", "--volume", volume+":/data", "sightglass:test",
+			"run", "--zmq", "tcp://replay:28332")
+		programs.Until(t, "the whole program to be healthy", func() bool {
+			return d.docker(t, "inspect", "-f", "{{.State.Health.Status}}", volume) == "healthy"
+		})
+		cli := func(args ...string) []string {
+			return append([]string{"exec", volume, "redis-cli", "-s", "/data/redis.sock"}, args...)
+		}
+		programs.Until(t, "its history", func() bool { return d.number(t, cli("zcard", contract.KeyHistory)...) >= 2 })
+		var first int
+		if _, err := fmt.Sscanf(d.docker(t, cli("zrange", contract.KeyHistory, "0", "0")...), "[%d", &first); err != nil {
+			t.Fatal(err)
+		}
+		if began != 0 && began != first {
+			t.Errorf("got a history that begins at %d after a kill, want %d", first, began)
+		}
+		began = first
+		d.docker(t, "kill", volume)
+		d.docker(t, "rm", volume)
 	}
 }
 
