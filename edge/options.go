@@ -16,7 +16,7 @@ import (
 // command line a setting is --listen, in the environment SIGHTGLASS_LISTEN.
 type Options struct {
 	ServerOptions
-	daemon.Options `set:"snapshots=come from" set:"internal=" set:"summary=how many clients were accepted, closed and rejected, if any"`
+	daemon.Options `kong:"set='snapshots=come from',set='internal=',set='summary=how many clients were accepted, closed and rejected, if any'"`
 }
 
 // ServerOptions are the settings that only an edge has: how it serves clients.
@@ -80,7 +80,7 @@ func (o Options) Validate() error {
 		daemon.CheckRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
 		daemon.CheckRange("grace", o.Grace, 0, 10*time.Minute),
 		corsErr,
-		o.Options.Check(),
+		o.Check(),
 	)
 }
 

@@ -16,8 +16,8 @@ import (
 // Options are all settings of an ingester. The tags hold the defaults and the help; they are defined nowhere else. On
 // the command line a setting is --zmq, in the environment SIGHTGLASS_ZMQ.
 type Options struct {
-	NodeOptions    `set:"no_zmq=" set:"no_rpc=ZMQ alone; the window starts empty and gaps stay open"`
-	daemon.Options `set:"snapshots=go to" set:"internal=, /mempool, /livez, /readyz" set:"summary=the price, and what was received"`
+	NodeOptions    `kong:"set='no_zmq=',set='no_rpc=ZMQ alone; the window starts empty and gaps stay open'"`
+	daemon.Options `kong:"set='snapshots=go to',set='internal=, /mempool, /livez, /readyz',set='summary=the price, and what was received'"`
 }
 
 // NodeOptions are the settings that only an ingester has: its node, and how the node's transactions become a price.
@@ -49,7 +49,7 @@ func (o Options) Validate() error {
 		daemon.CheckRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
 		checkPriceHint(o.PriceHint),
-		o.Options.Check(),
+		o.Check(),
 	)
 }
 

@@ -153,7 +153,7 @@ func (r *Redis) release() {
 		r.client.Close()
 	}
 	if r.tmp != "" {
-		os.RemoveAll(r.tmp)
+		os.RemoveAll(r.tmp) //nolint:errcheck // it has only the socket, and is in the folder for temporary files
 	}
 	if r.lock != nil {
 		r.lock.Close()
@@ -195,17 +195,19 @@ func lock(ctx context.Context, dir, version string) (*os.File, error) {
 			f.Close()
 			return nil, fmt.Errorf("cannot lock the data directory %s: %w", dir, err)
 		}
-		var pid int
 		holder := make([]byte, 200)
-		n, _ := f.ReadAt(holder, 0)                        //nolint:errcheck // without the text the error is less exact
-		fmt.Sscanf(string(holder[:n]), "process %d", &pid) //nolint:errcheck // as above
+		n, _ := f.ReadAt(holder, 0) // without the text the error is less exact
+		var pid int
+		if _, err := fmt.Sscanf(string(holder[:n]), "process %d", &pid); err != nil {
+			pid = 0
+		}
 		if pid == 0 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || ctx.Err() != nil {
 			f.Close()
 			return nil, fmt.Errorf("the data directory %s is in use by %s: stop that program, or choose another directory with --data-dir", dir, holder[:n])
 		}
 		<-retry.C
 	}
-	host, _ := os.Hostname() //nolint:errcheck // without it the text is less exact
+	host, _ := os.Hostname() // without it the text is less exact
 	text := fmt.Sprintf("process %d (sightglass %s on %s, since %s)", os.Getpid(), version, host, time.Now().UTC().Format(time.DateTime+"Z"))
 	if err := errors.Join(f.Truncate(0), writeAt(f, text)); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		f.Close()

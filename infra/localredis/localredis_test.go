@@ -355,7 +355,7 @@ func TestRun_RestartsServer(t *testing.T) {
 	var pid int
 	for line := range strings.Lines(r.client.Info(t.Context(), "server").Val()) {
 		if text, ok := strings.CutPrefix(line, "process_id:"); ok {
-			pid, _ = strconv.Atoi(strings.TrimSpace(text)) //nolint:errcheck // 0 fails below
+			pid, _ = strconv.Atoi(strings.TrimSpace(text)) // 0 fails below
 		}
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); pid <= 1 || err != nil {

@@ -15,9 +15,9 @@ import (
 
 // Options are the settings of both daemons, each once, and the data directory. Program.Defaults must have Defaults.
 type Options struct {
-	ingester.NodeOptions `set:"no_zmq= Empty: the node is asked." set:"no_rpc=the node on this machine, or none if --zmq is set"`
+	ingester.NodeOptions `kong:"set='no_zmq= Empty: the node is asked.',set='no_rpc=the node on this machine, or none if --zmq is set'"`
 	edge.ServerOptions
-	daemon.Options `set:"snapshots=go through, instead of one of our own in --data-dir" set:"internal=, /mempool, /livez, /readyz" set:"summary=the price, and what was received; and a second line about clients"`
+	daemon.Options `kong:"set='snapshots=go through, instead of one of our own in --data-dir',set='internal=, /mempool, /livez, /readyz',set='summary=the price, and what was received; and a second line about clients'"`
 	DataDir        string `default:"" placeholder:"PATH" help:"Directory for the history and the engine's state. Empty: the systemd unit's StateDirectory=, or sightglass in $XDG_STATE_HOME (~/.local/state)."`
 
 	Out io.Writer `kong:"-"` // for the addresses, and what to do about a node that is not ready

@@ -76,11 +76,11 @@ func New(ctx context.Context, o Options) (_ *Standalone, err error) {
 
 // URLs returns the dashboard's addresses: this machine's, if it listens on all of them.
 func (s *Standalone) URLs() (urls []string) {
-	host, port, _ := net.SplitHostPort(s.edge.Addr().String()) //nolint:errcheck // a listener's address is valid
+	host, port, _ := net.SplitHostPort(s.edge.Addr().String()) // a listener's address is valid
 	hosts := []string{host}
 	if net.ParseIP(host).IsUnspecified() {
 		hosts = []string{"127.0.0.1"}
-		addrs, _ := net.InterfaceAddrs() //nolint:errcheck // then loopback alone is printed
+		addrs, _ := net.InterfaceAddrs() // then loopback alone is printed
 		for _, a := range addrs {
 			if ip, ok := a.(*net.IPNet); ok && ip.IP.To4() != nil && !ip.IP.IsLoopback() {
 				hosts = append(hosts, ip.IP.String())

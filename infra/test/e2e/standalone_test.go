@@ -146,7 +146,7 @@ func TestStandalone_KeepsHistory(t *testing.T) {
 			began := h.history()[0]
 			kept := filepath.Join(h.dir, ".local/state/sightglass")
 			programs.Until(t, "the history to be saved", func() bool {
-				aof, _ := filepath.Glob(kept + "/appendonlydir/*.incr.aof") //nolint:errcheck // the pattern is valid
+				aof, _ := filepath.Glob(kept + "/appendonlydir/*.incr.aof") // the pattern is valid
 				for _, file := range append(aof, kept+"/keys.json.gz") {
 					if data, err := os.ReadFile(file); err == nil && (strings.HasSuffix(file, ".gz") || strings.Contains(string(data), contract.KeyHistory)) {
 						return true
@@ -268,7 +268,7 @@ func TestStandalone_UnreadableFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(public) })
+	t.Cleanup(func() { os.RemoveAll(public) }) //nolint:errcheck // it is in the folder for temporary files
 	binary, err := os.ReadFile(programs.Build(t, "infra", "sightglass"))
 	if err != nil {
 		t.Fatal(err)
@@ -426,7 +426,7 @@ func BenchmarkStandalone(b *testing.B) {
 func memory(b *testing.B, pid int, name string) (megabytes float64) {
 	b.Helper()
 	pids := strings.Fields(fmt.Sprint(pid))
-	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) //nolint:errcheck // the pattern is valid
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid)) // the pattern is valid
 	for _, thread := range threads {
 		children, err := os.ReadFile(thread)
 		if err != nil {
