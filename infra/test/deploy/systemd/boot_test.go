@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sightglass/infra/test/internal/machine"
 	"sightglass/ingester/testblock"
 )
 
@@ -54,6 +55,7 @@ func TestUnits_RunUnderSystemd(t *testing.T) {
 	args = append(args, "--boot", "systemd.unit=inside.service", "systemd.firstboot=no",
 		"systemd.mask=systemd-networkd-wait-online.service") // the container has no network to wait for
 
+	defer machine.LockBoot(t)()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "systemd-nspawn", args...)

@@ -12,11 +12,11 @@ until_true() { # WHAT COMMAND...
 		[ $SECONDS -lt $deadline ] || { echo "waited a minute for $what"; return 1; }
 		read -rt 0.1 <>/run/never || true
 	done
-	echo "ok: $what"
+	echo "ok: $what, at $SECONDS s"
 }
 is() { # WHAT GOT WANT
 	[ "$2" = "$3" ] || { echo "$1: got $2, want $3"; return 1; }
-	echo "ok: $1 ($2)"
+	echo "ok: $1 ($2), at $SECONDS s"
 }
 property() { systemctl show --value -p "$2" "$1"; } # UNIT PROPERTY
 of_process() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$(property "$1" MainPID)/status"; } # UNIT FIELD

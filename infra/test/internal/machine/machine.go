@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -203,6 +204,23 @@ StandardError=inherit
 // bootTimeout is the maximum duration of a boot and its script.
 const bootTimeout = 5 * time.Minute
 
+// LockBoot waits until no other test has booted a machine, and returns a function that lets others boot. Where the host
+// itself does not run systemd, all booted machines share one cgroup, in which each systemd would delete the others' units.
+func LockBoot(t testing.TB) (unlock func()) {
+	t.Helper()
+	if err := os.MkdirAll(Cache(t), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(Cache(t), "boot.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	return func() { f.Close() }
+}
+
 // Boot boots the machine with systemd as its first process, which must be installed, and without a network other than
 // its loopback interface. It runs a bash script as root there, with the functions of boot.sh, and switches the machine
 // off. The test fails if a command of the script fails.
@@ -211,6 +229,7 @@ func (m *Machine) Boot(script string) {
 	m.Write("boot.sh", bootScript)
 	m.Write("boot-script", script)
 	m.Write("etc/systemd/system/inside.service", inside)
+	defer LockBoot(m.t)()
 	args := slices.DeleteFunc(slices.Clone(m.args), func(arg string) bool { return arg == "--as-pid2" })
 	args = append(args, "--private-network", "--boot", "systemd.unit=inside.service", "systemd.firstboot=no",
 		"systemd.mask=systemd-networkd-wait-online.service") // there is no network to wait for
