@@ -1,0 +1,605 @@
+// Package peers is a source of transactions that needs no node: it listens to several peers of Bitcoin's peer-to-peer
+// network. It gives the same events as package node.
+//
+// It validates no transaction. A node relays only what it has validated, so a transaction counts when a quorum of peers of
+// different networks has announced it. Blocks are checked by their work. It serves and announces nothing.
+//
+// One goroutine owns all state; the goroutines of the connections pass it functions. A tracker decides which transactions
+// count, a chain which headers, and neither has I/O.
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/btcsuite/btcd/addrmgr"
+	"github.com/btcsuite/btcd/blockchain"
+	"github.com/btcsuite/btcd/btcutil"
+	"github.com/btcsuite/btcd/chaincfg"
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/peer"
+	"github.com/btcsuite/btcd/wire"
+	"golang.org/x/time/rate"
+
+	"sightglass/ingester/node"
+)
+
+// Options configure a Network. New checks none of them: the settings of the program do.
+type Options struct {
+	Params  *chaincfg.Params // nil: mainnet
+	Named   []string         // HOST:PORT of peers; empty: they are found
+	Count   int              // of connections, at most 64
+	Quorum  int              // how many peers must announce a transaction
+	Proxy   string           // HOST:PORT of a SOCKS5 proxy for connections and DNS seeds; empty: none
+	Dir     string           // for the known addresses; empty: they are not kept
+	Blocks  bool             // also fetch the blocks of the window
+	Window  time.Duration    // transactions and blocks older than this are not needed
+	Version string           // of the program, for the user agent
+	Log     *slog.Logger
+
+	retry time.Duration // least time between attempts to one address; 0: a minute
+}
+
+// The bounds of the connections.
+const (
+	retryInterval    = time.Minute
+	dialTimeout      = 10 * time.Second
+	handshakeTimeout = 20 * time.Second
+	banTime          = 24 * time.Hour
+	maxBanned        = 10_000
+	maxCalls         = 256 // of peers' goroutines that wait for the loop; more block, and the peer's socket with them
+	tickInterval     = time.Second
+	helpAfter        = 30 * time.Second // without any peer, the log says what to do
+
+	// A peer's announcements: Bitcoin Core sends an inbound peer 7 a second on average and 35 at most, and 5,000 or more at
+	// once after a block.
+	announceRate  = 200
+	announceBurst = 50_000
+
+	maxBlocksAtOnce = 4
+	blockTimeout    = time.Minute
+)
+
+// required are the services of a peer that relays transactions with their witnesses.
+const required = wire.SFNodeWitness
+
+// A Network is a set of peers. Run may be called once.
+type Network struct {
+	opts      Options
+	metrics   *Metrics
+	tracker   *tracker
+	chain     *chain
+	addresses *addrmgr.AddrManager
+	calls     chan func(now time.Time)
+	done      <-chan struct{} // of Run's context
+	goroutine sync.WaitGroup
+
+	links    [maxPeers]*link
+	attempts map[string]time.Time // the last one, by address
+	dialing  map[string]bool
+	banned   map[string]time.Time // until when, by host
+	wanted   map[chainhash.Hash]*wanted
+	fetched  map[chainhash.Hash]time.Time // the blocks of the window that were applied, and their times
+	helped   time.Time                    // of the last advice in the log; at first, the start
+	seeded   atomic.Int64                 // addresses that the DNS seeds named
+
+	connected atomic.Int32 // for other goroutines
+}
+
+// A link is a connected peer.
+type link struct {
+	id      peerID
+	peer    *peer.Peer
+	addr    string
+	group   string
+	allowed *rate.Limiter // announcements
+	asked   time.Time     // for headers
+	ready   bool          // after the handshake
+	since   time.Time
+}
+
+// A wanted block is being fetched.
+type wanted struct {
+	header *header
+	from   peerID
+	at     time.Time
+	tried  uint64
+}
+
+// New returns a Network that is not connected.
+func New(o Options, m *Metrics) *Network {
+	if o.Params == nil {
+		o.Params = &chaincfg.MainNetParams
+	}
+	if o.retry == 0 {
+		o.retry = retryInterval
+	}
+	n := &Network{
+		opts: o, metrics: m, tracker: newTracker(o.Quorum, m), chain: newChain(o.Params, anchorOf(o.Params)),
+		calls: make(chan func(time.Time), maxCalls), attempts: make(map[string]time.Time), dialing: make(map[string]bool),
+		banned: make(map[string]time.Time), wanted: make(map[chainhash.Hash]*wanted), fetched: make(map[chainhash.Hash]time.Time),
+	}
+	n.addresses = addrmgr.New(o.Dir, n.lookup)
+	return n
+}
+
+// Connected returns the number of peers.
+func (n *Network) Connected() int { return int(n.connected.Load()) }
+
+// Run follows the network until ctx ends, and sends each event to out. Peers may come and go.
+func (n *Network) Run(ctx context.Context, out chan<- node.Event) error {
+	ctx, cancel := context.WithCancel(ctx)
+	n.done, n.helped = ctx.Done(), time.Now()
+	if n.opts.Dir != "" && len(n.opts.Named) == 0 {
+		n.addresses.Start()
+		defer n.addresses.Stop() //nolint:errcheck // it is not stopped twice
+	}
+	defer n.goroutine.Wait()
+	defer n.disconnectAll()
+	defer cancel()
+	tick := time.NewTicker(tickInterval)
+	defer tick.Stop()
+	n.connect(ctx, time.Now())
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case call := <-n.calls:
+			call(time.Now())
+		case now := <-tick.C:
+			n.tracker.tick(now, n.opts.Window)
+			n.connect(ctx, now)
+			n.fetchBlocks(now)
+			n.help(now)
+		}
+		if !n.perform(ctx, out) {
+			return nil
+		}
+	}
+}
+
+// perform does what the tracker wants, and reports whether ctx has not ended.
+func (n *Network) perform(ctx context.Context, out chan<- node.Event) bool {
+	todo := n.tracker.take()
+	for _, r := range todo.requests {
+		get := wire.NewMsgGetDataSizeHint(uint(len(r.ids)))
+		for i := range r.ids {
+			get.InvList = append(get.InvList, wire.NewInvVect(wire.InvTypeWitnessTx, &r.ids[i]))
+		}
+		n.links[r.peer].peer.QueueMessage(get, nil)
+	}
+	for _, event := range todo.events {
+		select {
+		case out <- event:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	for _, id := range todo.drop {
+		n.drop(n.links[id], "unconfirmed", time.Now())
+	}
+	return true
+}
+
+// post passes a function to the loop. It blocks while the loop is busy, and with it the peer.
+func (n *Network) post(call func(now time.Time)) {
+	select {
+	case n.calls <- call:
+	case <-n.done:
+	}
+}
+
+func (n *Network) disconnectAll() {
+	for _, l := range n.links {
+		if l != nil {
+			l.peer.Disconnect()
+		}
+	}
+}
+
+// connect starts attempts until there are enough.
+func (n *Network) connect(ctx context.Context, now time.Time) {
+	n.forget(now)
+	for range n.opts.Count {
+		if n.linked()+len(n.dialing) >= n.opts.Count {
+			return
+		}
+		addr, group := n.next(now)
+		if addr == "" {
+			return
+		}
+		n.attempts[addr], n.dialing[addr] = now, true
+		n.metrics.attempts.Inc()
+		n.goroutine.Go(func() { n.dial(ctx, addr, group) })
+	}
+}
+
+func (n *Network) linked() (count int) {
+	for _, l := range n.links {
+		if l != nil {
+			count++
+		}
+	}
+	return count
+}
+
+// forget drops old attempts and bans.
+func (n *Network) forget(now time.Time) {
+	for addr, at := range n.attempts {
+		if now.Sub(at) > n.opts.retry && !n.dialing[addr] {
+			delete(n.attempts, addr)
+		}
+	}
+	for host, until := range n.banned {
+		if now.After(until) {
+			delete(n.banned, host)
+		}
+	}
+}
+
+// next returns an address that may be tried now, and its group; "" if there is none.
+func (n *Network) next(now time.Time) (addr, group string) {
+	if len(n.opts.Named) > 0 {
+		for _, addr := range n.opts.Named {
+			if n.free(addr, addr) {
+				return addr, addr // whoever names peers has chosen their networks
+			}
+		}
+		return "", ""
+	}
+	if n.addresses.NumAddresses() == 0 {
+		return "", ""
+	}
+	const tries = 100
+	for i := range tries {
+		known := n.addresses.GetAddress()
+		if known == nil {
+			return "", ""
+		}
+		na := known.NetAddress()
+		addr, group := addrmgr.NetAddressKey(na), addrmgr.GroupKey(na)
+		standard := strconv.Itoa(int(na.Port)) == n.opts.Params.DefaultPort
+		if n.free(addr, group) && now.Sub(known.LastAttempt()) > n.opts.retry && (standard || i > tries/2) {
+			n.addresses.Attempt(na)
+			return addr, group
+		}
+	}
+	return "", ""
+}
+
+// free reports whether neither an address nor its group is in use, nor tried within the last minute, nor banned.
+func (n *Network) free(addr, group string) bool {
+	if _, tried := n.attempts[addr]; tried {
+		return false
+	}
+	if _, banned := n.banned[addr]; banned {
+		return false
+	}
+	for _, l := range n.links {
+		if l != nil && (l.addr == addr || l.group == group) {
+			return false
+		}
+	}
+	return true
+}
+
+// dial connects to a peer and waits for its end.
+func (n *Network) dial(ctx context.Context, addr, group string) {
+	conn, err := n.dialer()(ctx, addr)
+	if err != nil {
+		n.metrics.failures.Inc()
+		n.opts.Log.Debug("cannot connect to a peer", "addr", addr, "err", err)
+		n.post(func(time.Time) { delete(n.dialing, addr) })
+		return
+	}
+	l := &link{addr: addr, group: group, allowed: rate.NewLimiter(announceRate, announceBurst)}
+	p, err := peer.NewOutboundPeer(n.config(l), addr)
+	if err != nil {
+		conn.Close()
+		n.metrics.failures.Inc()
+		n.post(func(time.Time) { delete(n.dialing, addr) })
+		return
+	}
+	l.peer = p
+	handshake := time.AfterFunc(handshakeTimeout, func() {
+		if !p.VerAckReceived() {
+			p.Disconnect()
+		}
+	})
+	defer handshake.Stop()
+	stop := context.AfterFunc(ctx, p.Disconnect)
+	defer stop()
+	p.AssociateConnection(conn)
+	p.WaitForDisconnect()
+	n.metrics.bytes.WithLabelValues("received").Add(0)
+	n.post(func(now time.Time) { n.disconnected(l, now) })
+}
+
+// config returns the configuration of one peer, whose messages come to the loop.
+func (n *Network) config(l *link) *peer.Config {
+	received, sent := n.metrics.bytes.WithLabelValues("received"), n.metrics.bytes.WithLabelValues("sent")
+	return &peer.Config{
+		UserAgentName: "Sightglass", UserAgentVersion: n.opts.Version,
+		ChainParams: n.opts.Params, Services: 0, Proxy: n.opts.Proxy,
+		HostToNetAddress: n.addresses.HostToNetAddress,
+		Listeners: peer.MessageListeners{
+			OnRead:  func(_ *peer.Peer, bytes int, _ wire.Message, _ error) { received.Add(float64(bytes)) },
+			OnWrite: func(_ *peer.Peer, bytes int, _ wire.Message, _ error) { sent.Add(float64(bytes)) },
+			OnVersion: func(_ *peer.Peer, m *wire.MsgVersion) *wire.MsgReject {
+				if m.Services&required != required || m.Services&(wire.SFNodeNetwork|wire.SFNodeNetworkLimited) == 0 || m.DisableRelayTx {
+					n.metrics.dropped.WithLabelValues("services").Inc()
+					return wire.NewMsgReject(m.Command(), wire.RejectNonstandard, "no witnesses or no relay")
+				}
+				return nil
+			},
+			OnVerAck:   func(*peer.Peer, *wire.MsgVerAck) { n.post(func(now time.Time) { n.handshaken(l, now) }) },
+			OnInv:      func(_ *peer.Peer, m *wire.MsgInv) { n.post(func(now time.Time) { n.inventory(l, m, now) }) },
+			OnTx:       func(_ *peer.Peer, m *wire.MsgTx) { n.post(func(now time.Time) { n.transaction(l, m, now) }) },
+			OnNotFound: func(_ *peer.Peer, m *wire.MsgNotFound) { n.post(func(now time.Time) { n.notFound(l, m, now) }) },
+			OnHeaders:  func(_ *peer.Peer, m *wire.MsgHeaders) { n.post(func(now time.Time) { n.headers(l, m, now) }) },
+			OnBlock:    func(_ *peer.Peer, m *wire.MsgBlock, _ []byte) { n.post(func(now time.Time) { n.block(l, m, now) }) },
+			OnAddr: func(p *peer.Peer, m *wire.MsgAddr) {
+				addresses := make([]*wire.NetAddressV2, len(m.AddrList))
+				for i, a := range m.AddrList {
+					addresses[i] = wire.NetAddressV2FromBytes(a.Timestamp, a.Services, a.IP, a.Port)
+				}
+				n.addresses.AddAddresses(addresses, p.NA())
+			},
+			OnAddrV2: func(p *peer.Peer, m *wire.MsgAddrV2) { n.addresses.AddAddresses(m.AddrList, p.NA()) },
+		},
+	}
+}
+
+// handshaken gives a peer its place, and asks it for headers and addresses.
+func (n *Network) handshaken(l *link, now time.Time) {
+	delete(n.dialing, l.addr)
+	free := -1
+	for i, other := range n.links {
+		switch {
+		case other == nil && free < 0:
+			free = i
+		case other != nil && other.group == l.group:
+			l.peer.Disconnect()
+			return
+		}
+	}
+	if free < 0 || n.linked() >= n.opts.Count {
+		l.peer.Disconnect()
+		return
+	}
+	l.id, l.ready, l.since = peerID(free), true, now
+	n.links[free] = l
+	n.tracker.connect(l.id)
+	n.count()
+	n.opts.Log.Info("connected to a peer", "addr", l.addr, "agent", fmt.Sprintf("%.80q", l.peer.UserAgent()), "peers", n.Connected())
+	if len(n.opts.Named) == 0 {
+		n.addresses.Connected(l.peer.NA())
+		n.addresses.Good(l.peer.NA())
+		if n.addresses.NeedMoreAddresses() {
+			l.peer.QueueMessage(wire.NewMsgGetAddr(), nil)
+		}
+	}
+	l.peer.QueueMessage(wire.NewMsgSendHeaders(), nil)
+	n.askHeaders(l, now)
+}
+
+func (n *Network) count() {
+	n.connected.Store(int32(n.linked()))
+	n.metrics.peers.Set(float64(n.linked()))
+}
+
+func (n *Network) disconnected(l *link, now time.Time) {
+	delete(n.dialing, l.addr)
+	if !l.ready {
+		n.metrics.failures.Inc()
+		return
+	}
+	l.ready = false
+	n.links[l.id] = nil
+	n.tracker.disconnect(l.id, now)
+	for _, w := range n.wanted {
+		if w.from == l.id {
+			w.at = time.Time{} // another peer is asked at once
+		}
+	}
+	n.count()
+	n.opts.Log.Info("disconnected from a peer", "addr", l.addr, "after", now.Sub(l.since).Round(time.Second), "peers", n.Connected())
+}
+
+// drop disconnects a peer that misbehaves, and bans it for a day.
+func (n *Network) drop(l *link, reason string, now time.Time) {
+	if l == nil || !l.ready {
+		return
+	}
+	n.metrics.dropped.WithLabelValues(reason).Inc()
+	n.opts.Log.Warn("dropped a peer", "addr", l.addr, "reason", reason)
+	if len(n.banned) < maxBanned {
+		n.banned[l.addr] = now.Add(banTime)
+	}
+	l.peer.Disconnect()
+}
+
+// inventory applies announcements.
+func (n *Network) inventory(l *link, m *wire.MsgInv, now time.Time) {
+	if !l.ready {
+		return
+	}
+	if !l.allowed.AllowN(now, len(m.InvList)) {
+		n.drop(l, "flood", now)
+		return
+	}
+	for _, inv := range m.InvList {
+		switch inv.Type {
+		case wire.InvTypeTx, wire.InvTypeWitnessTx:
+			n.tracker.announce(l.id, inv.Hash, now)
+		case wire.InvTypeBlock, wire.InvTypeWitnessBlock:
+			if _, known := n.chain.headers[inv.Hash]; !known {
+				n.askHeaders(l, now)
+			}
+		}
+	}
+}
+
+func (n *Network) transaction(l *link, m *wire.MsgTx, now time.Time) {
+	if l.ready && !n.tracker.body(l.id, m, now) && n.tracker.peers[l.id].unrequested > maxUnrequested {
+		n.drop(l, "unrequested", now)
+	}
+}
+
+// maxUnrequested is how many transactions a peer may send without a request: a response that comes after the request has
+// ended is one.
+const maxUnrequested = 100
+
+func (n *Network) notFound(l *link, m *wire.MsgNotFound, now time.Time) {
+	if !l.ready {
+		return
+	}
+	for _, inv := range m.InvList {
+		n.tracker.notFound(l.id, inv.Hash, now)
+		if w := n.wanted[inv.Hash]; w != nil && w.from == l.id {
+			w.at = time.Time{}
+		}
+	}
+}
+
+// askHeaders asks a peer for the headers that follow the best branch.
+func (n *Network) askHeaders(l *link, now time.Time) {
+	l.asked = now
+	if err := l.peer.PushGetHeadersMsg(n.chain.locator(), &chainhash.Hash{}); err != nil {
+		n.opts.Log.Debug("cannot ask a peer for headers", "addr", l.addr, "err", err)
+	}
+}
+
+func (n *Network) headers(l *link, m *wire.MsgHeaders, now time.Time) {
+	if !l.ready {
+		return
+	}
+	before := n.chain.tip
+	_, err := n.chain.add(m.Headers)
+	switch {
+	case errors.Is(err, errUnlinked) && now.Sub(l.asked) > unlinkedInterval:
+		n.askHeaders(l, now) // it has announced a block whose parents are missing here
+	case errors.Is(err, errUnlinked):
+	case err != nil:
+		n.opts.Log.Warn("a peer's headers are invalid", "addr", l.addr, "err", err)
+		n.drop(l, "headers", now)
+		return
+	case len(m.Headers) == wire.MaxBlockHeadersPerMsg:
+		n.askHeaders(l, now)
+	}
+	if tip := n.chain.tip; tip != before {
+		n.metrics.height.Set(float64(tip.height))
+		n.opts.Log.Debug("new tip", "height", tip.height, "hash", tip.hash)
+		n.fetchBlocks(now)
+	}
+}
+
+// unlinkedInterval is how often a peer's unlinked headers cause a request.
+const unlinkedInterval = 10 * time.Second
+
+// fetchBlocks asks for the blocks of the window, newest first, a few at a time.
+func (n *Network) fetchBlocks(now time.Time) {
+	if !n.opts.Blocks {
+		return
+	}
+	oldest := now.Add(-n.opts.Window)
+	for hash, at := range n.fetched {
+		if at.Before(oldest) {
+			delete(n.fetched, hash)
+		}
+	}
+	for hash, w := range n.wanted {
+		if w.header.time.Before(oldest) || !n.chain.contains(w.header) {
+			delete(n.wanted, hash)
+		}
+	}
+	for _, h := range n.chain.since(oldest) {
+		if _, done := n.fetched[h.hash]; done {
+			continue
+		}
+		w := n.wanted[h.hash]
+		switch {
+		case w == nil && len(n.wanted) >= maxBlocksAtOnce:
+			return
+		case w == nil:
+			w = &wanted{header: h}
+			n.wanted[h.hash] = w
+		case now.Sub(w.at) < blockTimeout:
+			continue
+		}
+		n.fetchBlock(w, now)
+	}
+}
+
+// fetchBlock asks the next peer for a block: one that was not asked, or any of them after all were.
+func (n *Network) fetchBlock(w *wanted, now time.Time) {
+	for range 2 {
+		for _, l := range n.links {
+			if l == nil || w.tried&(1<<l.id) != 0 {
+				continue
+			}
+			w.from, w.at = l.id, now
+			w.tried |= 1 << l.id
+			get := wire.NewMsgGetDataSizeHint(1)
+			get.InvList = append(get.InvList, wire.NewInvVect(wire.InvTypeWitnessBlock, &w.header.hash))
+			l.peer.QueueMessage(get, nil)
+			return
+		}
+		w.tried = 0
+	}
+}
+
+// block applies a block that was asked for, if it matches its header.
+func (n *Network) block(l *link, m *wire.MsgBlock, now time.Time) {
+	w := n.wanted[m.BlockHash()]
+	if !l.ready || w == nil || w.from != l.id {
+		return
+	}
+	block := btcutil.NewBlock(m)
+	err := blockchain.CheckBlockSanity(block, n.opts.Params.PowLimit, n.chain.clock)
+	if err == nil {
+		err = blockchain.ValidateWitnessCommitment(block)
+	}
+	if err != nil {
+		n.metrics.badBlocks.Inc()
+		n.opts.Log.Warn("a peer's block does not match its header", "addr", l.addr, "height", w.header.height, "err", err)
+		w.at = time.Time{}
+		n.drop(l, "block", now)
+		return
+	}
+	delete(n.wanted, w.header.hash)
+	n.fetched[w.header.hash] = w.header.time
+	n.metrics.blocks.Inc()
+	n.tracker.mined(m.Transactions[1:], earlier(w.header.time, now), now) // without the coinbase, which is no payment
+	n.fetchBlocks(now)
+}
+
+// help logs what to do while there is no peer.
+func (n *Network) help(now time.Time) {
+	if n.Connected() > 0 {
+		n.helped = now
+		return
+	}
+	if now.Sub(n.helped) < helpAfter {
+		return
+	}
+	n.helped = now
+	n.opts.Log.Warn("no peer can be reached: let TCP to port "+n.opts.Params.DefaultPort+" and DNS go out, or name peers with --peers HOST:PORT, or use a proxy with --proxy",
+		"from_dns_seeds", n.seeded.Load(), "known", n.addresses.NumAddresses(), "named", len(n.opts.Named))
+}
+
+// dialer returns a function that connects, through the proxy if there is one.
+func (n *Network) dialer() func(ctx context.Context, addr string) (net.Conn, error) {
+	direct := &net.Dialer{Timeout: dialTimeout}
+	return func(ctx context.Context, addr string) (net.Conn, error) { return direct.DialContext(ctx, "tcp", addr) }
+}
+
+// lookup resolves the name of a DNS seed.
+func (n *Network) lookup(host string) ([]net.IP, error) { return net.LookupIP(host) }
