@@ -7,7 +7,7 @@
 # make web    the dashboard's scripts: type checks and tests without a browser
 # make browser   the dashboard in Chromium, against a real edge, Redis and ingester
 # make bench-browser MINUTES=10   the dashboard's cost: scripting per frame, longest block, heap
-# make build  bin/ingester and bin/edge
+# make build  bin/sightglass, which runs everything in one process; bin/ingester and bin/edge, for fleets
 # make install   installs the programs and their systemd units: PREFIX=/usr/local DESTDIR=/somewhere
 # make release   dist/*.tar.gz, *.deb and SHA256SUMS, reproducible on any machine: VERSION=v0.1.0, or a tag
 # make deb    only dist/*.deb, the package for a home node
@@ -71,8 +71,8 @@ NODE_MODULES := infra/test/browser/node_modules/.package-lock.json
 .NOTPARALLEL: # apt-get has one lock, and go uses all processors by itself
 
 demo: needs-build
-	@mkdir -p bin && go build -o bin/demo ./infra/cmd/demo
-	@$(BLOCKS) && exec bin/demo $(BLOCK1) $(BLOCK2)
+	@mkdir -p bin && $(GOBUILD) -o bin/sightglass ./infra/cmd/sightglass
+	@$(BLOCKS) && exec bin/sightglass demo $(BLOCK1) $(BLOCK2)
 
 deps: needs-test
 
@@ -82,6 +82,7 @@ $(NEEDS): needs-%:
 build: needs-build
 	$(GOBUILD) -o bin/ingester ./ingester/cmd/ingester
 	CGO_ENABLED=0 $(GOBUILD) -o bin/edge ./edge/cmd/edge
+	$(GOBUILD) -o bin/sightglass ./infra/cmd/sightglass
 
 # For one architecture: ARCHITECTURES=amd64
 release: needs-release $(CYCLONEDX) $(NFPM)
@@ -181,8 +182,8 @@ pictures: needs-build
 
 # The README's picture: the dashboard in Chromium after five minutes of the demo.
 picture-dashboard: needs-browser $(NODE_MODULES)
-	@mkdir -p bin && go build -o bin/demo ./infra/cmd/demo
-	@$(BLOCKS) && node infra/test/browser/picture.mjs docs/dashboard.png bin/demo $(BLOCK1) $(BLOCK2)
+	@mkdir -p bin && $(GOBUILD) -o bin/sightglass ./infra/cmd/sightglass
+	@$(BLOCKS) && node infra/test/browser/picture.mjs docs/dashboard.png bin/sightglass demo $(BLOCK1) $(BLOCK2)
 
 fuzz: needs-build
 	@for d in $$(grep -rl --include='*_test.go' 'func Fuzz' $(MODULES) | xargs -n1 dirname | sort -u); do \

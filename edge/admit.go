@@ -111,7 +111,7 @@ func (e *Edge) newLimits() (l limits, err error) {
 	l.limiter = l.addresses
 	if e.opts.LimitScope == scopeCluster {
 		l.fleet = limit.NewFleet(e.redis, limit.FleetOptions{
-			Local: l.addresses, MaxPerAddress: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Log: e.opts.logger(logLimit),
+			Local: l.addresses, MaxPerAddress: e.opts.MaxPerAddress, Lease: e.opts.LimitLease, Log: e.opts.Logger(logLimit),
 		}, e.metrics)
 		l.limiter = l.fleet
 	}

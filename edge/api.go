@@ -10,7 +10,7 @@ import (
 
 // mountAPI adds the paths under /api/. Each also supports HEAD, and OPTIONS for browsers' preflight requests.
 func (e *Edge) mountAPI(app *fiber.App) {
-	api := httpapi.New(e.feed.Latest, e.redis, e.opts.logger(logAPI), e.metrics)
+	api := httpapi.New(e.feed.Latest, e.redis, e.opts.Logger(logAPI), e.metrics)
 	app.Use("/api/", e.cors)
 	for path, handler := range map[string]fiber.Handler{
 		"/api/v1/snapshot":   api.Snapshot,

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -46,16 +47,13 @@ func New(o Options) (*Edge, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.Log == nil {
-		o.Log = slog.Default()
-	}
+	o.SetDefaults()
 	client, err := o.OpenRedis("sightglass-edge")
 	if err != nil {
 		return nil, err
 	}
-	e := &Edge{opts: o, log: o.logger(logEdge), redis: client, metrics: prometheus.NewRegistry(), started: time.Now()}
-	daemon.RegisterProcess(e.metrics, o.Version)
-	e.feed = feed.New(e.redis, o.logger(logFeed), e.metrics)
+	e := &Edge{opts: o, log: o.Logger(logEdge), redis: client, metrics: o.Metrics, started: time.Now()}
+	e.feed = feed.New(e.redis, o.Logger(logFeed), e.metrics)
 	e.feed.Alive = o.Alive
 	if e.limits, err = e.newLimits(); err != nil {
 		return nil, errors.Join(err, e.redis.Close())
@@ -63,7 +61,7 @@ func New(o Options) (*Edge, error) {
 	e.opts.MaxClients = fitMaxClients(o.MaxClients, e.log)
 	e.hub = hub.New(hub.Options{
 		Limiter: e.limits.limiter, MaxClients: e.opts.MaxClients,
-		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Rejections: e.limits.rejections, Log: o.logger(logHub),
+		PingInterval: o.PingInterval, WriteTimeout: o.WriteTimeout, Rejections: e.limits.rejections, Log: o.Logger(logHub),
 	}, e.metrics)
 	e.app = e.routes()
 	if err := e.listen(); err != nil {
@@ -76,7 +74,10 @@ func New(o Options) (*Edge, error) {
 // listen opens the public listener, and the internal one if it is set.
 func (e *Edge) listen() (err error) {
 	ln, err := listenPublic(e.opts.Listen, e.opts.WriteTimeout)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("--listen: %w: stop the program that has the port, or choose another one", err)
+	case err != nil:
 		return fmt.Errorf("--listen: %w", err)
 	}
 	e.public = connlimit.New(ln, connlimit.Options{
@@ -110,7 +111,7 @@ func (e *Edge) Run(ctx context.Context) error {
 	g.Go(func() error { e.hub.Run(feeding); return nil })
 	g.Go(func() error { return e.app.Listener(e.public) })
 	if e.internal != nil {
-		g.Go(func() error { return daemon.ServeInternal(feeding, e.internal, e.internalRoutes()) })
+		g.Go(func() error { return daemon.ServeInternal(feeding, e.internal, daemon.InternalRoutes(e.metrics)) })
 	}
 	if e.opts.LogSummary > 0 {
 		g.Go(func() error {

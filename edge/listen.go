@@ -7,14 +7,10 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"net/http"
-	"net/http/pprof"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"sightglass/shared/daemon"
 )
 
 // sendBuffer is the size of a socket's send buffer in bytes (Linux doubles it). By default the kernel buffers megabytes for a
@@ -81,13 +77,4 @@ func fitMaxClients(wanted int, log *slog.Logger) int {
 	log.Warn("lowered --max-clients to the limit of open files; raise the limit (ulimit -n, LimitNOFILE=)",
 		"max_clients", fitting, "wanted", wanted, "files", files.Cur)
 	return fitting
-}
-
-// internalRoutes are for operators: GET /metrics and the profiles under /debug/pprof/.
-func (e *Edge) internalRoutes() http.Handler {
-	mux := daemon.InternalRoutes(e.metrics)
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	return mux
 }

@@ -21,10 +21,6 @@ func LogComponents() []string {
 	return []string{logEdge, logFeed, logHub, logWS, logLimit, logAPI, daemon.LogGoRedis, daemon.LogSupervisor}
 }
 
-func (o Options) logger(component string) *slog.Logger {
-	return o.Log.With(daemon.Component, component)
-}
-
 // summary returns the attributes of the log's summary: what clients did between two readings. It returns nil for nothing.
 func summary(before, now daemon.Reading) []any {
 	connected := now.Growth(before, "sightglass_clients_accepted_total")

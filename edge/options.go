@@ -3,7 +3,6 @@ package edge
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"time"
@@ -16,13 +15,17 @@ import (
 // Options are all settings of an edge. The tags hold the defaults and the help: they are defined nowhere else. On the
 // command line a setting is --listen, in the environment SIGHTGLASS_LISTEN.
 type Options struct {
-	Listen              string `default:"127.0.0.1:8080" help:"Address for browsers. :8080 listens on all addresses of the machine."`
-	InternalListen      string `default:"" help:"Serve /metrics and /debug/pprof here, for operators only. Empty: not at all."`
-	daemon.RedisOptions `set:"snapshots=come from"`
-	BasePath            string   `default:"" placeholder:"PATH" help:"Also serve everything under this path, such as /price, for proxies that keep the path of requests. Proxies that strip the path need no setting."`
-	CORSOrigins         []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js, such as https://example.com or an application's tauri://localhost; null stands for pages without an origin. *: any. Empty: only the edge's own."`
-	MaxPerAddress       int      `default:"10" help:"Maximum number of streams (WebSocket and SSE) of one IPv4 address or IPv6 /64."`
-	MaxClients          int      `default:"20000" help:"Maximum number of streams in total."`
+	ServerOptions
+	daemon.Options `kong:"set='snapshots=come from',set='internal=',set='summary=how many clients were accepted, closed and rejected, if any'"`
+}
+
+// ServerOptions are the settings that only an edge has: how it serves clients.
+type ServerOptions struct {
+	Listen        string   `default:"127.0.0.1:8080" help:"Address for browsers. :8080 listens on all addresses of the machine."`
+	BasePath      string   `default:"" placeholder:"PATH" help:"Also serve everything under this path, such as /price, for proxies that keep the path of requests. Proxies that strip the path need no setting."`
+	CORSOrigins   []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js, such as https://example.com or an application's tauri://localhost; null stands for pages without an origin. *: any. Empty: only the edge's own."`
+	MaxPerAddress int      `default:"10" help:"Maximum number of streams (WebSocket and SSE) of one IPv4 address or IPv6 /64."`
+	MaxClients    int      `default:"20000" help:"Maximum number of streams in total."`
 
 	LimitScope          string        `default:"edge" enum:"edge,cluster" help:"Count --max-per-address on this edge only (edge), or on all edges that share the Redis (cluster)."`
 	LimitLease          time.Duration `default:"10s" help:"With --limit-scope cluster: how long the clients of an edge that died still count, 3s to 5m."`
@@ -42,12 +45,6 @@ type Options struct {
 	DrainWindow  time.Duration `default:"5s" help:"Then, the time over which clients are disconnected one after another, so that they do not reconnect all at once."`
 	Grace        time.Duration `default:"5s" help:"How long a client has to answer the close frame before its connection is closed."`
 	Notice       string        `default:"" help:"Text shown at the top of the dashboard."`
-
-	LogSummary time.Duration `default:"1m" help:"Interval of a summary in the log, at info: how many clients were accepted, closed and rejected, if any; 1s to 24h. 0: never."`
-
-	Log     *slog.Logger `kong:"-"` // nil: slog.Default
-	Version string       `kong:"-"` // of the program, for its metrics
-	Alive   func()       `kong:"-"` // called every 3 s or sooner unless the feed hangs; may be nil
 }
 
 // Defaults returns the options of an edge without settings.
@@ -66,9 +63,7 @@ func (o Options) Validate() error {
 	_, corsErr := o.corsOrigins()
 	return errors.Join(
 		daemon.CheckListen("listen", o.Listen),
-		daemon.CheckInternalListen(o.InternalListen),
 		checkBasePath(o.BasePath),
-		o.CheckRedis(),
 		daemon.CheckAtLeast("max-per-address", o.MaxPerAddress, 1),
 		daemon.CheckAtLeast("max-clients", o.MaxClients, 1),
 		oneOf("limit-scope", o.LimitScope, scopeEdge, scopeCluster),
@@ -85,7 +80,7 @@ func (o Options) Validate() error {
 		daemon.CheckRange("drain-window", o.DrainWindow, 0, 10*time.Minute),
 		daemon.CheckRange("grace", o.Grace, 0, 10*time.Minute),
 		corsErr,
-		daemon.CheckLogSummary(o.LogSummary),
+		o.Check(),
 	)
 }
 

@@ -37,7 +37,7 @@ func (e *Edge) routes() *fiber.App {
 		return c.SendString("ok\n")
 	})
 	app.Get("/health", e.health)
-	app.Get("/ws/mempool", requireUpgrade, e.admit, ws.Handler(hub.DeltaProtocol, e.opts.logger(logWS), func(h *ws.Handshake, conn *ws.Conn) {
+	app.Get("/ws/mempool", requireUpgrade, e.admit, ws.Handler(hub.DeltaProtocol, e.opts.Logger(logWS), func(h *ws.Handshake, conn *ws.Conn) {
 		addr, _ := h.Locals(localAddr).(netip.Addr)
 		e.hub.ServeWebSocket(conn, addr)
 	}))

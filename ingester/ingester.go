@@ -6,6 +6,7 @@
 package ingester
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,17 +49,14 @@ func New(o Options) (*Ingester, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if o.Log == nil {
-		o.Log = slog.Default()
-	}
-	in := &Ingester{opts: o, log: o.logger(logIngester), metrics: prometheus.NewRegistry()}
-	daemon.RegisterProcess(in.metrics, o.Version)
+	o.SetDefaults()
+	in := &Ingester{opts: o, log: o.Logger(logIngester), metrics: o.Metrics}
 	var err error
 	if in.rpc, err = o.openRPC(in.metrics); err != nil {
 		return nil, err
 	}
 	if in.node, err = node.New(node.Options{
-		ZMQ: o.ZMQ, RPC: in.rpc, Window: contract.Window, IdleTimeout: o.ZMQIdleTimeout, Log: o.logger(logNode),
+		ZMQ: o.ZMQ, RPC: in.rpc, Window: contract.Window, IdleTimeout: o.ZMQIdleTimeout, Log: o.Logger(logNode),
 	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
 	}
@@ -71,7 +69,7 @@ func New(o Options) (*Ingester, error) {
 	if in.redis, err = o.OpenRedis(redisName); err != nil {
 		return nil, err
 	}
-	in.publisher = publish.New(in.redis, contract.Lease, o.logger(logPublish), in.metrics)
+	in.publisher = publish.New(in.redis, contract.Lease, o.Logger(logPublish), in.metrics)
 	if in.internal, err = daemon.ListenInternal(o.InternalListen); err != nil {
 		return nil, errors.Join(err, in.redis.Close())
 	}
@@ -89,8 +87,15 @@ func (in *Ingester) Run(ctx context.Context) error {
 	events := make(chan node.Event, maxPending)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return in.node.Run(ctx, events) })
-	g.Go(func() error { in.publisher.Run(ctx); return nil })
-	g.Go(func() error { in.compute(ctx, events); return nil })
+	// The publisher ends after the engine, to write the engine's last state.
+	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopPublishing()
+	g.Go(func() error { in.publisher.Run(publishing); return nil })
+	g.Go(func() error {
+		defer stopPublishing()
+		in.compute(ctx, events)
+		return nil
+	})
 	if in.opts.LogSummary > 0 {
 		g.Go(func() error {
 			daemon.Summarise(ctx, in.opts.LogSummary, in.metrics, in.log, "price", summary)
@@ -110,26 +115,37 @@ func (in *Ingester) Run(ctx context.Context) error {
 // never wait behind many fetched ones. A burst waits in front of the node's loop, which prefers received transactions.
 const maxPending = 64
 
-// stateEvery is the interval at which the engine's state is written to Redis. A crash loses that much at most, which is
-// little for a posterior over hours.
-const stateEvery = 10 * time.Second
+// The engine's state is as of the last minute that is over. It is written to Redis when it changes, within
+// stateInterval, and again after stateRepeat, in case that Redis has lost it. It has 69 kB: more often would wear out a
+// home node's disk.
+const (
+	stateInterval = 10 * time.Second
+	stateRepeat   = 3 * time.Minute
+)
 
-// compute owns the engine.
+// compute owns the engine. Its last tick holds the engine's state.
 func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 	in.resume(ctx)
-	saved := time.Now()
+	var state []byte
+	checked, saved := time.Now(), time.Now()
 	ticker := time.NewTicker(contract.Interval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			t := in.engine.tick(time.Now())
+			t.State = in.engine.price.State()
+			in.publisher.Put(t)
 			return
 		case ev := <-events:
 			in.engine.apply(ev)
 		case now := <-ticker.C:
 			t := in.engine.tick(now)
-			if now.Sub(saved) >= stateEvery {
-				saved, t.State = now, in.engine.price.State()
+			if now.Sub(checked) >= stateInterval {
+				checked = now
+				if s := in.engine.price.State(); !bytes.Equal(s, state) || now.Sub(saved) >= stateRepeat {
+					state, saved, t.State = s, now, s
+				}
 			}
 			in.publisher.Put(t)
 			in.ticked.Store(int64(time.Since(in.began)))

@@ -1,8 +1,6 @@
 package ingester
 
 import (
-	"log/slog"
-
 	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
 )
@@ -21,10 +19,6 @@ const (
 // LogComponents are all components that log.
 func LogComponents() []string {
 	return []string{logIngester, logNode, logPublish, LogRecord, LogReplay, daemon.LogGoRedis, daemon.LogSupervisor}
-}
-
-func (o Options) logger(component string) *slog.Logger {
-	return o.Log.With(daemon.Component, component)
 }
 
 // summary returns the attributes of the log's summary: the current price, and what was received and lost between two

@@ -3,7 +3,6 @@ package ingester
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -17,22 +16,20 @@ import (
 // Options are all settings of an ingester. The tags hold the defaults and the help; they are defined nowhere else. On
 // the command line a setting is --zmq, in the environment SIGHTGLASS_ZMQ.
 type Options struct {
-	ZMQ                 []string `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). If they have separate addresses, list both with a comma."`
-	RPC                 string   `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone; the window starts empty and gaps stay open."`
-	RPCCookie           string   `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read for every call, because a restart of the node changes it."`
-	RPCUser             string   `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
-	RPCPassword         string   `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
-	daemon.RedisOptions `set:"snapshots=go to"`
-	MaxTransactions     int           `default:"500000" help:"Maximum number of transactions in the window, about 200 bytes each. Above it the oldest are removed early."`
-	PriceHint           float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
-	ZMQIdleTimeout      time.Duration `name:"zmq-idle-timeout" aliases:"quiet" default:"1m" help:"Without a ZMQ message for this long, ask RPC whether the node is idle, and replace the ZMQ socket if it is not; 1s to 1h."`
-	InternalListen      string        `default:"" help:"Serve /metrics, /mempool, /livez and /readyz here, for operators only. Empty: not at all."`
+	NodeOptions    `kong:"set='no_zmq=',set='no_rpc=ZMQ alone; the window starts empty and gaps stay open'"`
+	daemon.Options `kong:"set='snapshots=go to',set='internal=, /mempool, /livez, /readyz',set='summary=the price, and what was received'"`
+}
 
-	LogSummary time.Duration `default:"1m" help:"Interval of a summary in the log, at info: the price, and what was received; 1s to 24h. 0: never."`
-
-	Log     *slog.Logger `kong:"-"` // nil: slog.Default
-	Version string       `kong:"-"` // of the program, for its metrics
-	Alive   func()       `kong:"-"` // called after every computed snapshot; may be nil
+// NodeOptions are the settings that only an ingester has: its node, and how the node's transactions become a price.
+type NodeOptions struct {
+	ZMQ             []string      `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx and sequence (its -zmqpubrawtx, -zmqpubsequence). If they have separate addresses, list both with a comma.${no_zmq}"`
+	RPC             string        `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ${no_rpc}."`
+	RPCCookie       string        `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory. It is read for every call, because a restart of the node changes it."`
+	RPCUser         string        `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
+	RPCPassword     string        `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
+	MaxTransactions int           `default:"500000" help:"Maximum number of transactions in the window, about 200 bytes each. Above it the oldest are removed early."`
+	PriceHint       float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
+	ZMQIdleTimeout  time.Duration `name:"zmq-idle-timeout" aliases:"quiet" default:"1m" help:"Without a ZMQ message for this long, ask RPC whether the node is idle, and replace the ZMQ socket if it is not; 1s to 1h."`
 }
 
 // Defaults returns the options of an ingester without settings.
@@ -49,23 +46,21 @@ func (o Options) Validate() error {
 	return errors.Join(
 		zmqsub.CheckEndpoints(o.ZMQ),
 		o.checkRPC(),
-		o.CheckRedis(),
 		daemon.CheckRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
 		checkPriceHint(o.PriceHint),
-		daemon.CheckInternalListen(o.InternalListen),
-		daemon.CheckLogSummary(o.LogSummary),
+		o.Check(),
 	)
 }
 
 // redisName is the name of our connections in CLIENT LIST.
 const redisName = "sightglass-ingester"
 
-func (o Options) rpc() bitcoind.Options {
+func (o NodeOptions) rpc() bitcoind.Options {
 	return bitcoind.Options{URL: o.RPC, Cookie: o.RPCCookie, User: o.RPCUser, Password: o.RPCPassword}
 }
 
-func (o Options) checkRPC() error {
+func (o NodeOptions) checkRPC() error {
 	switch {
 	case o.RPC != "":
 		return o.rpc().Validate()
@@ -76,7 +71,7 @@ func (o Options) checkRPC() error {
 }
 
 // openRPC returns nil without --rpc.
-func (o Options) openRPC(metrics prometheus.Registerer) (*bitcoind.Client, error) {
+func (o NodeOptions) openRPC(metrics prometheus.Registerer) (*bitcoind.Client, error) {
 	if o.RPC == "" {
 		return nil, nil
 	}

@@ -53,7 +53,11 @@ func (p *probe) say(v Verdict, subject, format string, args ...any) {
 	p.findings = append(p.findings, Finding{v, subject, fmt.Sprintf(format, args...)})
 }
 
+// redis reports nothing for a program with a Redis of its own.
 func (p *probe) redis(ctx context.Context, o Options) {
+	if o.Redis == "" {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	client, err := o.OpenRedis(redisName)

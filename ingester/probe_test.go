@@ -86,7 +86,7 @@ func TestProbe_Topics(t *testing.T) {
 				h.topics[topic] = true
 			}
 			var p probe
-			p.topics(Options{ZMQ: c.zmq}, c.published, h)
+			p.topics(Options{NodeOptions: NodeOptions{ZMQ: c.zmq}}, c.published, h)
 			if len(p.findings) != len(c.want) {
 				t.Fatalf("got findings %v, want %d", p.findings, len(c.want))
 			}

@@ -25,6 +25,8 @@ func TestAddresses_SharedCount(t *testing.T) {
 		"NAT64, another IPv4":               {"64:ff9b::192.0.2.2", "64:ff9b::192.0.2.1", false},
 		"beside NAT64's /96":                {"64:ff9b::1:c000:201", "64:ff9b::2:c000:201", true},
 		"beside NAT64's /96, no IPv4":       {"64:ff9b::1:c000:201", "192.0.2.1", false},
+		"a circuit of tor":                  {"fc00:dead:beef:4dad::12:3456", "fc00:dead:beef:4dad::12:3456", true},
+		"two circuits of tor":               {"fc00:dead:beef:4dad::12:3456", "fc00:dead:beef:4dad::12:3457", false},
 		"NAT64 of a network's own":          {"64:ff9b:1:fffe::192.0.2.1", "64:ff9b:1:fffe::192.0.2.1", true},
 		"NAT64 of a network's own, another": {"64:ff9b:1:fffe::192.0.2.1", "64:ff9b:1:fffe::192.0.2.2", false},
 		"beside NAT64's own /48":            {"64:ff9b:2::1", "64:ff9b:2::2", true},

@@ -18,6 +18,10 @@ var (
 	teredo     = netip.MustParsePrefix("2001::/32")      // RFC 4380
 )
 
+// torCircuits are the addresses that tor gives to the visitors of an onion service, one for each circuit, with
+// HiddenServiceExportCircuitID haproxy (tor's manual). By /64, all visitors would be one client.
+var torCircuits = netip.MustParsePrefix("fc00:dead:beef:4dad::/64")
+
 // key returns what counts as one client: an IPv4 address, which may be embedded in an IPv6 address, or an IPv6 network.
 func key(addr netip.Addr) netip.Addr {
 	addr = addr.Unmap().WithZone("")
@@ -28,6 +32,8 @@ func key(addr netip.Addr) netip.Addr {
 	switch {
 	case nat64.Contains(addr):
 		return ipv4(bytes[12:], 0)
+	case torCircuits.Contains(addr):
+		return addr
 	case nat64Local.Contains(addr):
 		return addr // the position of the IPv4 address depends on the operator's prefix, but each address contains one
 	case sixToFour.Contains(addr):

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -29,7 +31,7 @@ type Options struct {
 	EdgePort int      `default:"8080" env:"EDGE_PORT" help:"Port of the first edge on 127.0.0.1. The second edge uses the next port. 0: any free ports."`
 	Redis    string   `default:"" env:"REDIS_URL" help:"URL of a Redis server. Empty: one inside this process."`
 	Rate     float64  `default:"100" env:"RATE" help:"Transactions a second. Mainnet has about 7; a higher rate shows a price sooner."`
-	Files    []string `arg:"" name:"file" help:"A block, or a text file with one hex-encoded transaction per line."`
+	Files    []string `arg:"" optional:"" name:"file" help:"A block, or a text file with one hex-encoded transaction per line. None: the block that is installed with the program, in share/sightglass."`
 
 	Out io.Writer    `kong:"-"` // for the URLs and the status line
 	Log *slog.Logger `kong:"-"`
@@ -57,6 +59,12 @@ func New(ctx context.Context, o Options) (*Demo, error) {
 		return nil, fmt.Errorf("EDGE_PORT %d: want a port from 1 to %d, or 0", o.EdgePort, 65535-edgeCount+1)
 	}
 	d := &Demo{opts: o}
+	if len(o.Files) == 0 {
+		var err error
+		if d.opts.Files, err = installed(); err != nil {
+			return nil, err
+		}
+	}
 	notice, err := d.read()
 	if err != nil {
 		return nil, err
@@ -80,6 +88,20 @@ func New(ctx context.Context, o Options) (*Demo, error) {
 		}
 	}
 	return d, nil
+}
+
+// installed returns the block of a release or a package: ../share/sightglass/*.blk, as seen from the program.
+func installed() ([]string, error) {
+	program, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	pattern := filepath.Join(filepath.Dir(filepath.Dir(program)), "share", "sightglass", "*.blk")
+	files, err := filepath.Glob(pattern)
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("found no %s: name a block, or a file of transactions", pattern)
+	}
+	return files, err
 }
 
 // read reads the files and returns the dashboard's notice, with the date of the largest block.

@@ -40,7 +40,8 @@ return {1, last}
 // publishScript is the fence. It stores and publishes a snapshot atomically, unless another leader was elected since.
 // So a subscriber that reads the key after the message finds that snapshot or a newer one, and an ingester that slept
 // while its successor was elected changes nothing. An expired lease does not matter while no other ingester has claimed
-// it.
+// it. The snapshot goes to replicas, but not to an append-only file, which would grow by 8 GB a day; the next snapshot
+// replaces it anyway.
 //
 // KEYS: Leader, Epoch, Latest. ARGV: epoch, lease in ms, snapshot, its time to live in ms, channel. It returns an Outcome.
 var publishScript = redis.NewScript(`
@@ -49,6 +50,9 @@ if last ~= ARGV[1] then
   return last and 0 or -1
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+if redis.set_repl then
+  redis.set_repl(redis.REPL_SLAVE)
+end
 redis.call('SET', KEYS[3], ARGV[3], 'PX', ARGV[4])
 redis.call('PUBLISH', ARGV[5], ARGV[3])
 return 1

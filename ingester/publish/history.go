@@ -12,6 +12,7 @@ import (
 
 	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
+	"sightglass/shared/redisurl"
 )
 
 const (
@@ -105,12 +106,17 @@ func (r *historyWriter) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-r.wake:
+			r.writeWaiting(ctx)
 		}
-		for entries := r.take(); len(entries) > 0; entries = r.take() {
-			if !r.write(ctx, entries) {
-				r.restore(entries)
-				break
-			}
+	}
+}
+
+// writeWaiting writes the waiting entries, until a write fails. It is for one goroutine at a time.
+func (r *historyWriter) writeWaiting(ctx context.Context) {
+	for entries := r.take(); len(entries) > 0; entries = r.take() {
+		if !r.write(ctx, entries) {
+			r.restore(entries)
+			return
 		}
 	}
 }
@@ -142,7 +148,7 @@ func (r *historyWriter) write(ctx context.Context, entries []contract.HistoryEnt
 	}
 	if err != nil {
 		r.metrics.failures.Inc()
-		r.outage.Failed("redis does not accept the history; keeping the last hour to write it later", err)
+		r.outage.Failed("redis does not accept the history; keeping the last hour to write it later", redisurl.Explain(err))
 		return false
 	}
 	if gone {

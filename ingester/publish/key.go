@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/daemon"
+	"sightglass/shared/redisurl"
 )
 
 // A keyWriter writes one key separately from the snapshots: only the newest value, in its own goroutine. In a Cluster
@@ -17,20 +18,29 @@ import (
 type keyWriter struct {
 	client   redis.UniversalClient
 	key      string
+	fleeting bool   // soon replaced, so that it need not outlive Redis
 	what     string // describes the value in the log
 	outage   daemon.Outage
 	failures prometheus.Counter
 
 	mu      sync.Mutex
 	waiting []byte        // empty: none
+	written []byte        // the buffer of the last written value, which the next one reuses
 	wake    chan struct{} // capacity 1: a value is waiting
 }
 
-func newKeyWriter(client redis.UniversalClient, key, what, metric string, log *slog.Logger, reg prometheus.Registerer) *keyWriter {
+// setFleeting sets a key that is soon replaced: it goes to replicas, but not to an append-only file. KEYS: the key. ARGV:
+// its value, its time to live in ms.
+var setFleeting = redis.NewScript(`
+if redis.set_repl then
+  redis.set_repl(redis.REPL_SLAVE)
+end
+return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+`)
+
+func newKeyWriter(client redis.UniversalClient, key string, fleeting bool, what, metric string, log *slog.Logger, reg prometheus.Registerer) *keyWriter {
 	return &keyWriter{
-		client: client,
-		key:    key,
-		what:   what,
+		client: client, key: key, fleeting: fleeting, what: what,
 		outage: daemon.Outage{Log: log},
 		wake:   make(chan struct{}, 1),
 		failures: promauto.With(reg).NewCounter(prometheus.CounterOpts{
@@ -56,29 +66,38 @@ func (w *keyWriter) put(value []byte) {
 
 // run writes the waiting values until ctx ends. A failed write is not retried: the next value is the next try.
 func (w *keyWriter) run(ctx context.Context) {
-	var value []byte
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-w.wake:
+			w.writeWaiting(ctx)
 		}
-		w.mu.Lock()
-		value, w.waiting = w.waiting, value[:0]
-		w.mu.Unlock()
-		w.write(ctx, value)
 	}
 }
 
-func (w *keyWriter) write(ctx context.Context, value []byte) {
+// writeWaiting writes the waiting value, if there is one. It is for one goroutine at a time.
+func (w *keyWriter) writeWaiting(ctx context.Context) {
+	w.mu.Lock()
+	value := w.waiting
+	w.waiting, w.written = w.written[:0], value
+	w.mu.Unlock()
+	if len(value) == 0 {
+		return
+	}
 	writing, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	err := w.client.Set(writing, w.key, value, retention).Err()
+	var err error
+	if w.fleeting {
+		err = setFleeting.Run(writing, w.client, []string{w.key}, value, retention.Milliseconds()).Err()
+	} else {
+		err = w.client.Set(writing, w.key, value, retention).Err()
+	}
 	switch {
 	case ctx.Err() != nil:
 	case err != nil:
 		w.failures.Inc()
-		w.outage.Failed("redis does not accept "+w.what+"; snapshots continue without it", err)
+		w.outage.Failed("redis does not accept "+w.what+"; snapshots continue without it", redisurl.Explain(err))
 	default:
 		w.outage.Recovered("redis accepts " + w.what + " again")
 	}

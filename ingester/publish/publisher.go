@@ -102,8 +102,8 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 		lease:    lease,
 		log:      log,
 		outage:   daemon.Outage{Log: log},
-		state:    newKeyWriter(client, contract.KeyEngine, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
-		points:   newKeyWriter(client, contract.KeyPoints, "the point amounts", "sightglass_publish_points_failures_total", log, reg),
+		state:    newKeyWriter(client, contract.KeyEngine, false, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
+		points:   newKeyWriter(client, contract.KeyPoints, true, "the point amounts", "sightglass_publish_points_failures_total", log, reg),
 		eviction: newEvictionWatch(client, log, reg),
 		ticks:    make(chan *Tick, 1),
 		metrics: &metrics{
@@ -188,23 +188,24 @@ func (p *Publisher) LastError() error {
 	return nil
 }
 
-// Run publishes until ctx ends, and then resigns. A failure is counted and logged; the next tick is the next try.
+// Run publishes until ctx ends. Then it publishes the last tick, writes what still waits, and resigns, all within a
+// second. A failure is counted and logged; the next tick is the next try.
 func (p *Publisher) Run(ctx context.Context) {
 	var writers sync.WaitGroup
-	defer writers.Wait()
 	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run, p.eviction.run} {
 		writers.Go(func() { run(ctx) })
 	}
-	defer p.resign(ctx)
 	p.claim(ctx)
-	for {
+	var last *Tick
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			return
-		case t := <-p.ticks:
-			p.take(ctx, t)
+		case last = <-p.ticks:
+			p.take(ctx, last)
 		}
 	}
+	writers.Wait()
+	p.finish(ctx, last)
 }
 
 // take publishes a tick, or claims the leadership with it.
@@ -312,7 +313,7 @@ func (p *Publisher) failed(ctx context.Context, err error) bool {
 		explained := redisurl.Explain(err)
 		p.lastError.Store(&explained)
 		p.metrics.failures.Inc()
-		p.outage.Failed("redis does not accept snapshots; retrying with each tick", err)
+		p.outage.Failed("redis does not accept snapshots; retrying with each tick", explained)
 	}
 	return err != nil
 }
@@ -322,15 +323,32 @@ func (p *Publisher) recovered(message string) {
 	p.outage.Recovered(message)
 }
 
-// resign releases the lease, so that a candidate is elected at once.
-func (p *Publisher) resign(ctx context.Context) {
+// finish writes what still waits, so that a restart continues where this ingester ended, and releases the lease, so that
+// a candidate is elected at once. ctx has ended. last is the tick that was taken last; nil: none.
+func (p *Publisher) finish(ctx context.Context, last *Tick) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
 	if p.epoch == "" {
 		return
 	}
+	select {
+	case t := <-p.ticks:
+		if last != nil {
+			t.keep(last)
+		}
+		last = t
+	default: // the end of ctx may have interrupted the last one
+	}
+	if last != nil {
+		p.publish(ctx, last)
+	}
 	epoch := p.epoch
+	if epoch == "" { // another ingester was elected
+		return
+	}
+	p.state.writeWaiting(ctx)
+	p.history.writeWaiting(ctx)
 	p.setEpoch("")
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
 	if err := p.election.Resign(ctx, epoch); err != nil {
 		p.log.Warn("cannot resign; another ingester is elected when the lease expires", "err", redisurl.Explain(err))
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,10 +25,14 @@ func ListenInternal(addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// InternalRoutes returns the routes for operators that both daemons have: GET /metrics.
+// InternalRoutes returns the routes for operators that both daemons have: GET /metrics, and the profiles under
+// /debug/pprof/.
 func InternalRoutes(metrics prometheus.Gatherer) *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }
 

@@ -22,6 +22,8 @@ type Program struct {
 	LogComponents []string
 	LogExample    string        // the component in the help of --log-level
 	OldVariables  []OldVariable // of the environment
+
+	Defaults map[string]string // of flags of run and checkconfig, by name, where they differ from those in the tags
 }
 
 // Main runs the command named on the command line, a field of the struct that commands points to. If the command fails,
@@ -56,8 +58,23 @@ func (p Program) Parser(commands any, options ...kong.Option) (*kong.Kong, error
 	return kong.New(commands, append(options,
 		kong.Name(p.Name), kong.Description(p.Description),
 		kong.DefaultEnvars("SIGHTGLASS"), kong.ShortUsageOnError(), kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Vars{"health_url": p.HealthURL, "log_example": p.LogExample}, logLevels(p.LogComponents),
+		kong.Vars{"health_url": p.HealthURL, "log_example": p.LogExample}, logLevels(p.LogComponents), kong.PostBuild(p.setDefaults),
 	)...)
+}
+
+// setDefaults applies Defaults.
+func (p Program) setDefaults(k *kong.Kong) error {
+	for _, command := range k.Model.Children {
+		if command.Name != "run" && command.Name != "checkconfig" {
+			continue
+		}
+		for _, flag := range command.Flags {
+			if value, ok := p.Defaults[flag.Name]; ok {
+				flag.Default, flag.HasDefault = value, true
+			}
+		}
+	}
+	return nil
 }
 
 // VersionCommand prints the program's build.

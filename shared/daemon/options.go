@@ -2,14 +2,49 @@ package daemon
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/redisurl"
 )
+
+// Options are the settings that both daemons have. The tags `set:"..."` of the embedding field complete the help.
+type Options struct {
+	RedisOptions
+	InternalListen string        `default:"" help:"Serve /metrics${internal} and /debug/pprof here, for operators only. Empty: not at all."`
+	LogSummary     time.Duration `default:"1m" help:"Interval of a summary in the log, at info: ${summary}; 1s to 24h. 0: never."`
+
+	Log     *slog.Logger         `kong:"-"` // nil: slog.Default
+	Version string               `kong:"-"` // of the program, for its metrics
+	Alive   func()               `kong:"-"` // called repeatedly while the daemon works, at least every 3 s; may be nil
+	Metrics *prometheus.Registry `kong:"-"` // nil: one of the daemon's own, with the metrics of every program
+}
+
+// Check returns an error that names every invalid setting and its valid values. It is not named Validate, because kong
+// would call that by itself.
+func (o Options) Check() error {
+	return errors.Join(o.CheckRedis(), CheckInternalListen(o.InternalListen), checkLogSummary(o.LogSummary))
+}
+
+// SetDefaults sets the fields that are no settings and are nil.
+func (o *Options) SetDefaults() {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+		RegisterProcess(o.Metrics, o.Version)
+	}
+}
+
+// Logger returns the logger of a component.
+func (o Options) Logger(component string) *slog.Logger { return o.Log.With(Component, component) }
 
 // RedisOptions are the settings of the connection to Redis. The tag `set:"snapshots=..."` of the embedding field
 // completes the help: whether snapshots are published to Redis or read from it.
@@ -51,8 +86,8 @@ func CheckListen(name, addr string) error {
 	return nil
 }
 
-// CheckLogSummary checks --log-summary: 1 s to 24 h, or 0 for never.
-func CheckLogSummary(interval time.Duration) error {
+// checkLogSummary checks --log-summary: 1 s to 24 h, or 0 for never.
+func checkLogSummary(interval time.Duration) error {
 	if interval == 0 {
 		return nil
 	}

@@ -163,11 +163,7 @@ func probing(t *testing.T, redis *redistest.Server) func(zmq, rpc string) (strin
 // proxy forwards calls to the node, except those that twist answers.
 func proxy(t *testing.T, replayed *replay.Node, twist func(w http.ResponseWriter, body []byte) bool) string {
 	t.Helper()
-	to, err := url.Parse(replayed.RPCURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	pass := httputil.NewSingleHostReverseProxy(to)
+	pass := forward(t, replayed.RPCURL())
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if !twist(w, body) {
@@ -177,6 +173,16 @@ func proxy(t *testing.T, replayed *replay.Node, twist func(w http.ResponseWriter
 	}))
 	t.Cleanup(s.Close)
 	return s.URL
+}
+
+// forward returns a reverse proxy for a URL.
+func forward(t *testing.T, to string) http.Handler {
+	t.Helper()
+	u, err := url.Parse(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return httputil.NewSingleHostReverseProxy(u)
 }
 
 // answering is a proxy that returns its own result for one method.

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"sightglass/ingester"
+	"sightglass/ingester/commands"
 	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
 )
@@ -19,9 +20,9 @@ A flag wins over the environment, the environment over the default.`
 
 type cli struct {
 	Run         runCmd                `cmd:"" help:"Follow a node, compute the price, and publish snapshots on Redis, until a signal stops it."`
-	Price       priceCmd              `cmd:"" help:"Print the price that a file of transactions shows. Needs no node and no Redis."`
-	Replay      replayCmd             `cmd:"" help:"Publish a file's transactions or a recording over ZMQ in place of bitcoind, for tests and demos."`
-	Record      recordCmd             `cmd:"" help:"Record a node's messages for replay, until a signal stops it."`
+	Price       commands.Price        `cmd:"" help:"Print the price that a file of transactions shows. Needs no node and no Redis."`
+	Replay      commands.Replay       `cmd:"" help:"Publish a file's transactions or a recording over ZMQ in place of bitcoind, for tests and demos."`
+	Record      commands.Record       `cmd:"" help:"Record a node's messages for replay, until a signal stops it."`
 	Checkconfig checkconfigCmd        `cmd:"" help:"Check the settings that run would use, and print what is wrong."`
 	Health      daemon.HealthCommand  `cmd:"" help:"Query a running ingester. Exit with 0 if it is ready, else with 1."`
 	Version     daemon.VersionCommand `cmd:"" help:"Print the version."`

@@ -26,12 +26,21 @@ type follower struct {
 }
 
 // connect runs clients until the test ends.
-func connect(t *testing.T, url string, clients int) []*follower {
+func connect(t testing.TB, url string, clients int) []*follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	t.Cleanup(func() { cancel(); running.Wait() })
 	all := make([]*follower, clients)
+	t.Cleanup(func() {
+		cancel()
+		running.Wait()
+		for i, f := range all {
+			if s := f.newest.Load(); t.Failed() && s != nil {
+				t.Logf("client %d: its newest snapshot is of %v: %s, %.2f USD, confidence %.3f, epoch %s", i,
+					time.UnixMilli(int64(s.Timestamp*1000)).UTC(), s.Status, s.Price, s.Confidence, s.Epoch)
+			}
+		}
+	})
 	for i := range all {
 		f := new(follower)
 		all[i] = f
@@ -69,7 +78,7 @@ func allSee(clients []*follower, after time.Time) func() bool {
 }
 
 // goingAway returns how many connections a stopping edge has ended (1001), and fails if one ended otherwise.
-func goingAway(t *testing.T, clients []*follower) (n int) {
+func goingAway(t testing.TB, clients []*follower) (n int) {
 	t.Helper()
 	for i, f := range clients {
 		f.mu.Lock()

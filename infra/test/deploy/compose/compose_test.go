@@ -27,11 +27,12 @@ type deployment struct {
 
 // TestCompose_Operations runs docker-compose.yml with images built here, and scales, restarts and upgrades it as an
 // operator does.
-func TestCompose_Operations(t *testing.T) {
-	e := newEngine(t)
+func TestCompose_Operations(test *testing.T) {
+	t := &recorder{T: test}
+	e := newEngine(test)
 	t.Log("profile watch and the node are only parsed, not run: their images are not built here")
-	ensureBases(t, e)
-	d := &deployment{engine: e, env: noSettings(t), name: "sightglass-test-" + strconv.Itoa(os.Getpid()), addr: programs.FreeAddr(t)}
+	ensureBases(test, e)
+	d := &deployment{engine: e, env: noSettings(test), name: "sightglass-test-" + strconv.Itoa(os.Getpid()), addr: programs.FreeAddr(t)}
 	// Another subnet than that of an operator's own deployment on the same engine.
 	settings := "SIGHTGLASS_PUBLISH=" + d.addr + "\nSIGHTGLASS_VERSION=test\nSIGHTGLASS_SUBNET=10.213.85.0/24\n"
 	if err := os.WriteFile(d.env, []byte(settings), 0o600); err != nil {
@@ -40,7 +41,8 @@ func TestCompose_Operations(t *testing.T) {
 	t.Cleanup(func() { d.end(t) })
 
 	d.compose(t, "build", "--quiet")
-	for image, most := range map[string]int{"sightglass-ingester:test": 120, "sightglass-edge:test": 40} {
+	d.docker(t, "build", "--quiet", "--file", "infra/Dockerfile", "--build-arg", "VERSION=test", "--tag", "sightglass:test", ".")
+	for image, most := range map[string]int{"sightglass-ingester:test": 120, "sightglass-edge:test": 40, "sightglass:test": 150} {
 		d.checkImage(t, image, most)
 	}
 	d.compose(t, "up", "-d", "--no-build")
@@ -48,6 +50,7 @@ func TestCompose_Operations(t *testing.T) {
 	clients := connect(t, "ws://"+d.addr+"/ws/mempool", 6)
 	programs.Until(t, "a live price for every client", allSee(clients, time.Now()))
 	d.awaitEdges(t, 3)
+	d.checkWhole(t)
 	d.checkUpgrade(t, clients)
 	ended := goingAway(t, clients)
 
@@ -70,14 +73,40 @@ func TestCompose_Operations(t *testing.T) {
 }
 
 // compose runs docker-compose for this deployment.
-func (d *deployment) compose(t *testing.T, args ...string) {
+func (d *deployment) compose(t testing.TB, args ...string) {
 	t.Helper()
 	d.must(t, "docker-compose", append([]string{"--env-file", d.env, "-p", d.name}, args...)...)
 }
 
+// A recorder repeats a test's failures at its end, below the containers' logs, where they are found.
+type recorder struct {
+	*testing.T
+	failures []string
+}
+
+func (r *recorder) Errorf(format string, args ...any) {
+	r.Helper()
+	r.failures = append(r.failures, fmt.Sprintf(format, args...))
+	r.T.Errorf(format, args...)
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.Helper()
+	r.Errorf(format, args...)
+	r.FailNow()
+}
+
+func (r *recorder) Error(args ...any) { r.Helper(); r.Errorf("%s", fmt.Sprint(args...)) }
+func (r *recorder) Fatal(args ...any) { r.Helper(); r.Fatalf("%s", fmt.Sprint(args...)) }
+
 // end takes the deployment down and checks that nothing is left. After a failure it logs the end of the containers'
-// logs.
-func (d *deployment) end(t *testing.T) {
+// logs, and then the failures.
+func (d *deployment) end(t *recorder) {
+	defer func() {
+		if t.Failed() {
+			t.Logf("the failures above the logs:\n%s", strings.Join(t.failures, "\n"))
+		}
+	}()
 	if t.Failed() {
 		out, _ := d.run(t, "docker-compose", "--env-file", d.env, "-p", d.name, "ps")
 		logs, _ := d.run(t, "docker-compose", "--env-file", d.env, "-p", d.name, "logs", "--no-color", "--tail", "30")
@@ -92,13 +121,13 @@ func (d *deployment) end(t *testing.T) {
 			t.Errorf("after down -v: docker %s: got %q, error %v, want nothing left", what[0], left, err)
 		}
 	}
-	if _, err := d.run(t, "docker", "rmi", "-f", "sightglass-ingester:test", "sightglass-edge:test"); err != nil {
+	if _, err := d.run(t, "docker", "rmi", "-f", "sightglass-ingester:test", "sightglass-edge:test", "sightglass:test"); err != nil {
 		t.Error(err)
 	}
 }
 
 // containers returns the IDs of the running containers of one service or all.
-func (d *deployment) containers(t *testing.T, service ...string) []string {
+func (d *deployment) containers(t testing.TB, service ...string) []string {
 	t.Helper()
 	args := []string{"ps", "-q", "--no-trunc", "--filter", "label=com.docker.compose.project=" + d.name}
 	for _, s := range service {
@@ -108,7 +137,7 @@ func (d *deployment) containers(t *testing.T, service ...string) []string {
 }
 
 // checkImage checks an image's configuration and size in millions of bytes.
-func (d *deployment) checkImage(t *testing.T, image string, most int) {
+func (d *deployment) checkImage(t testing.TB, image string, most int) {
 	t.Helper()
 	const million = 1_000_000
 	size := float64(d.number(t, "image", "inspect", "-f", "{{.Size}}", image)) / million
@@ -126,7 +155,7 @@ func (d *deployment) checkImage(t *testing.T, image string, most int) {
 }
 
 // awaitHealthy waits until each service has the wanted number of containers, and all are healthy.
-func (d *deployment) awaitHealthy(t *testing.T, want map[string]int) {
+func (d *deployment) awaitHealthy(t testing.TB, want map[string]int) {
 	t.Helper()
 	for service, n := range want {
 		programs.Until(t, fmt.Sprintf("%d healthy of %s", n, service), func() bool {
@@ -141,7 +170,7 @@ func (d *deployment) awaitHealthy(t *testing.T, want map[string]int) {
 var connected = regexp.MustCompile(`"clients_connected":(\d+)`)
 
 // clientsOn returns an edge's clients, by the one program in its image.
-func (d *deployment) clientsOn(t *testing.T, id string) int {
+func (d *deployment) clientsOn(t testing.TB, id string) int {
 	t.Helper()
 	says := d.docker(t, "exec", id, "/edge", "health", "--url", "http://127.0.0.1:8080/health")
 	found := connected.FindStringSubmatch(says)
@@ -156,7 +185,7 @@ func (d *deployment) clientsOn(t *testing.T, id string) int {
 }
 
 // awaitEdges waits until the wanted number of edges have clients.
-func (d *deployment) awaitEdges(t *testing.T, want int) {
+func (d *deployment) awaitEdges(t testing.TB, want int) {
 	t.Helper()
 	programs.Until(t, fmt.Sprintf("clients on %d edges", want), func() bool {
 		serving := 0
@@ -170,7 +199,7 @@ func (d *deployment) awaitEdges(t *testing.T, want int) {
 }
 
 // servers returns the number of edges that HAProxy reports as up.
-func (d *deployment) servers(t *testing.T) int {
+func (d *deployment) servers(t testing.TB) int {
 	t.Helper()
 	const ask = `exec 3<>/dev/tcp/127.0.0.1/8404; printf 'GET /;csv HTTP/1.0\r\n\r\n' >&3; cat <&3`
 	figures := d.docker(t, "exec", d.containers(t, "haproxy")[0], "bash", "-c", ask)
@@ -178,7 +207,7 @@ func (d *deployment) servers(t *testing.T) int {
 }
 
 // checkContainer checks the restrictions of a running process, as the kernel reports them.
-func (d *deployment) checkContainer(t *testing.T, id string) {
+func (d *deployment) checkContainer(t testing.TB, id string) {
 	t.Helper()
 	name := d.docker(t, "inspect", "-f", "{{.Name}}", id)
 	pid := d.docker(t, "inspect", "-f", "{{.State.Pid}}", id)
@@ -206,8 +235,45 @@ func (d *deployment) checkContainer(t *testing.T, id string) {
 	}
 }
 
+// checkWhole runs the image of the whole program beside the replay, with a volume and without any right. Its container is
+// killed, and the next one has the history.
+func (d *deployment) checkWhole(t testing.TB) {
+	t.Helper()
+	volume := d.name + "-whole"
+	t.Cleanup(func() {
+		for _, args := range [][]string{{"rm", "--force", volume}, {"volume", "rm", volume}} {
+			if _, err := d.run(t, "docker", args...); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	began := 0
+	for range 2 {
+		d.docker(t, "run", "--detach", "--name", volume, "--network", d.name+"_node", "--read-only", "--cap-drop", "ALL",
+			"--security-opt", "no-new-privileges:true", "--memory", "200m", "--volume", volume+":/data", "sightglass:test",
+			"run", "--zmq", "tcp://replay:28332")
+		programs.Until(t, "the whole program to be healthy", func() bool {
+			return d.docker(t, "inspect", "-f", "{{.State.Health.Status}}", volume) == "healthy"
+		})
+		cli := func(args ...string) []string {
+			return append([]string{"exec", volume, "redis-cli", "-s", "/data/redis.sock"}, args...)
+		}
+		programs.Until(t, "its history", func() bool { return d.number(t, cli("zcard", contract.KeyHistory)...) >= 2 })
+		var first int
+		if _, err := fmt.Sscanf(d.docker(t, cli("zrange", contract.KeyHistory, "0", "0")...), "[%d", &first); err != nil {
+			t.Fatal(err)
+		}
+		if began != 0 && began != first {
+			t.Errorf("got a history that begins at %d after a kill, want %d", first, began)
+		}
+		began = first
+		d.docker(t, "kill", volume)
+		d.docker(t, "rm", volume)
+	}
+}
+
 // checkExposure checks that only the pages and the stream are reachable from outside.
-func (d *deployment) checkExposure(t *testing.T) {
+func (d *deployment) checkExposure(t testing.TB) {
 	t.Helper()
 	for _, id := range d.containers(t) {
 		ports := d.docker(t, "inspect", "-f", "{{.Name}} {{range $p, $to := .NetworkSettings.Ports}}{{range $to}}{{.HostIp}}:{{.HostPort}} {{end}}{{end}}", id)
@@ -235,7 +301,7 @@ func (d *deployment) checkExposure(t *testing.T) {
 }
 
 // checkRedisRestart checks that the stream continues after a restart of Redis, and that no client is disconnected.
-func (d *deployment) checkRedisRestart(t *testing.T, clients []*follower) {
+func (d *deployment) checkRedisRestart(t testing.TB, clients []*follower) {
 	t.Helper()
 	before, ended := d.historyLen(t), goingAway(t, clients)
 	d.compose(t, "restart", "redis")
@@ -248,7 +314,7 @@ func (d *deployment) checkRedisRestart(t *testing.T, clients []*follower) {
 	}
 }
 
-func (d *deployment) historyLen(t *testing.T) int {
+func (d *deployment) historyLen(t testing.TB) int {
 	t.Helper()
 	return d.number(t, "exec", d.containers(t, "redis")[0], "redis-cli", "--user", "watcher", "--pass", "change-me-watcher", "--no-auth-warning",
 		"zcard", contract.KeyHistory)
@@ -256,7 +322,7 @@ func (d *deployment) historyLen(t *testing.T) int {
 
 // checkUpgrade follows docs/docker.md: new edges start beside the old ones, which then stop one after another. Their
 // clients get 1001 and reconnect.
-func (d *deployment) checkUpgrade(t *testing.T, clients []*follower) {
+func (d *deployment) checkUpgrade(t testing.TB, clients []*follower) {
 	t.Helper()
 	old := d.containers(t, "edge")
 	d.compose(t, "up", "-d", "--no-build", "--no-deps", "--no-recreate", "--scale", "edge="+strconv.Itoa(2*len(old)), "edge")
@@ -279,7 +345,7 @@ func (d *deployment) checkUpgrade(t *testing.T, clients []*follower) {
 }
 
 // checkTwoIngesters: the first ingester stops, and the second one is elected.
-func (d *deployment) checkTwoIngesters(t *testing.T, clients []*follower) {
+func (d *deployment) checkTwoIngesters(t testing.TB, clients []*follower) {
 	t.Helper()
 	first, ended := d.containers(t, "ingester")[0], goingAway(t, clients)
 	d.compose(t, "up", "-d", "--no-build", "--no-deps", "--no-recreate", "--scale", "ingester=2", "ingester")
@@ -293,7 +359,7 @@ func (d *deployment) checkTwoIngesters(t *testing.T, clients []*follower) {
 }
 
 // checkAllEdgesStop: all edges stop and start, which no operator should do, and clients reconnect.
-func (d *deployment) checkAllEdgesStop(t *testing.T, clients []*follower) {
+func (d *deployment) checkAllEdgesStop(t testing.TB, clients []*follower) {
 	t.Helper()
 	edges, ended := d.containers(t, "edge"), goingAway(t, clients)
 	d.compose(t, "stop", "edge")
@@ -308,7 +374,7 @@ func (d *deployment) checkAllEdgesStop(t *testing.T, clients []*follower) {
 }
 
 // checkEnded checks that a container exited with 0.
-func (d *deployment) checkEnded(t *testing.T, id string) {
+func (d *deployment) checkEnded(t testing.TB, id string) {
 	t.Helper()
 	if end := d.docker(t, "inspect", "-f", "{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}", id); end != "exited 0 false" {
 		t.Errorf("got %q (status, exit code, out of memory), want a clean exit", end)

@@ -115,7 +115,7 @@ func remove(t *testing.T, dir string) {
 }
 
 // root is the repository.
-func root(t *testing.T) string {
+func root(t testing.TB) string {
 	t.Helper()
 	dir, err := filepath.Abs("../../../..")
 	if err != nil {
@@ -129,7 +129,7 @@ const commandWithin = 10 * time.Minute
 
 // run runs a command against the engine, in the repository's root, and returns its standard output. The error has its
 // standard error.
-func (e *engine) run(t *testing.T, name string, args ...string) (string, error) {
+func (e *engine) run(t testing.TB, name string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), commandWithin) // also in a test's cleanup
 	defer cancel()
@@ -148,7 +148,7 @@ func (e *engine) run(t *testing.T, name string, args ...string) (string, error) 
 }
 
 // must is run for a command that must succeed. It returns the output without surrounding white space.
-func (e *engine) must(t *testing.T, name string, args ...string) string {
+func (e *engine) must(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := e.run(t, name, args...)
 	if err != nil {
@@ -157,13 +157,13 @@ func (e *engine) must(t *testing.T, name string, args ...string) string {
 	return strings.TrimSpace(out)
 }
 
-func (e *engine) docker(t *testing.T, args ...string) string {
+func (e *engine) docker(t testing.TB, args ...string) string {
 	t.Helper()
 	return e.must(t, "docker", args...)
 }
 
 // number runs docker and returns its output as a number.
-func (e *engine) number(t *testing.T, args ...string) int {
+func (e *engine) number(t testing.TB, args ...string) int {
 	t.Helper()
 	n, err := strconv.Atoi(e.docker(t, args...))
 	if err != nil {

@@ -48,7 +48,7 @@ func standIn(t *testing.T, e *engine) {
 	cache := machine.Cache(t)
 	here := root(t) + "/infra/test/deploy/compose/standins/"
 	e.must(t, here+"debian", cache)
-	for _, module := range []string{"ingester", "edge"} {
+	for _, module := range []string{"ingester", "edge", "infra"} {
 		e.must(t, "go", "-C", module, "mod", "download")
 	}
 	debs, modules := serve(t, e, cache)

@@ -85,7 +85,7 @@ func contents(t *testing.T, architecture, dir string) {
 		}
 		for _, file := range []string{
 			"lib/systemd/system/sightglass-ingester.service", "lib/systemd/system/sightglass.service",
-			"share/sightglass/block-574200.blk",
+			"share/sightglass/block-574200.blk", "lib/sightglass/libzmq.so.5",
 		} {
 			exists(t, filepath.Join(root, "usr/local", file))
 		}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"sightglass/shared/logtest"
 )
 
 // Build builds a program and returns its path. All tests share the path, so that an up-to-date program is not linked again;
@@ -85,7 +87,7 @@ func CopySources(t testing.TB, dir string) {
 // A Process is a program that was started by Launch.
 type Process struct {
 	cmd    *exec.Cmd
-	output bytes.Buffer
+	output logtest.Log
 	exited chan struct{} // closed when the process has exited
 	err    error         // of Cmd.Wait; valid after exited is closed
 }
@@ -93,9 +95,16 @@ type Process struct {
 // Launch starts a program with the log level debug. It is killed when the test ends, unless it has exited.
 func Launch(t testing.TB, program string, args ...string) *Process {
 	t.Helper()
-	p := &Process{cmd: exec.Command(program, args...), exited: make(chan struct{})}
+	cmd := exec.Command(program, args...)
+	cmd.Env = append(os.Environ(), "SIGHTGLASS_LOG_LEVEL=debug")
+	return LaunchCommand(t, cmd)
+}
+
+// LaunchCommand starts a command. It is killed when the test ends, unless it has exited.
+func LaunchCommand(t testing.TB, cmd *exec.Cmd) *Process {
+	t.Helper()
+	p := &Process{cmd: cmd, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.cmd.Env = append(os.Environ(), "SIGHTGLASS_LOG_LEVEL=debug")
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +146,15 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 func (p *Process) Output() string {
 	p.Wait()
 	return p.output.String()
+}
+
+// Printed returns what the process has printed so far.
+func (p *Process) Printed() string { return p.output.String() }
+
+// ExitCode waits until the process has exited and returns its status.
+func (p *Process) ExitCode() int {
+	p.Wait()
+	return p.cmd.ProcessState.ExitCode()
 }
 
 // Wait waits until the process has exited.

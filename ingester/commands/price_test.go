@@ -1,10 +1,11 @@
-package main
+package commands
 
 import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"log"
 	"math"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 func priced(t *testing.T, stdin string, files ...string) (answers []map[string]any, stderr string, err error) {
 	t.Helper()
 	var out, stderrText bytes.Buffer
-	err = (&priceCmd{Format: "json", Files: files}).priceAll(strings.NewReader(stdin), &out, &stderrText)
+	err = (&Price{Format: "json", Files: files}).priceAll(strings.NewReader(stdin), &out, log.New(&stderrText, "", 0))
 	for dec := json.NewDecoder(&out); dec.More(); {
 		var a map[string]any
 		if err := dec.Decode(&a); err != nil {
@@ -156,7 +157,7 @@ func TestPrice_Text(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.result.File, c.result.OutputsUsed, c.result.Transactions = "f", 20, 30
 			var out strings.Builder
-			if err := (&priceCmd{Format: "text"}).print(&out, c.result); err != nil || out.String() != c.want {
+			if err := (&Price{Format: "text"}).print(&out, c.result); err != nil || out.String() != c.want {
 				t.Errorf("got %q, %v\nwant %q", out.String(), err, c.want)
 			}
 		})

@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"context"
@@ -8,14 +8,16 @@ import (
 	"strings"
 	"testing"
 
+	"sightglass/ingester"
 	"sightglass/ingester/testblock"
+	"sightglass/shared/daemon"
 )
 
 // parsed returns the command for a command line.
-func parsed(t *testing.T, args ...string) *replayCmd {
+func parsed(t *testing.T, args ...string) *Replay {
 	t.Helper()
-	var c replayCmd
-	parser, err := program.Parser(&c)
+	var c Replay
+	parser, err := daemon.Program{LogComponents: ingester.LogComponents()}.Parser(&c)
 	if err != nil {
 		t.Fatal(err)
 	}

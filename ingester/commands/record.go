@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"context"
@@ -11,7 +11,8 @@ import (
 	"sightglass/shared/daemon"
 )
 
-type recordCmd struct {
+// Record records a node's messages and responses, for Replay.
+type Record struct {
 	ZMQ         []string    `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"Where bitcoind publishes rawtx, sequence and hashblock. If they have separate addresses, list both with a comma."`
 	Blocks      bool        `help:"Also record whole blocks (rawblock). Without them a replay assembles blocks from their transactions."`
 	RPC         string      `name:"rpc" default:"" placeholder:"URL" help:"bitcoind's RPC, such as http://127.0.0.1:8332. Empty: ZMQ alone."`
@@ -23,7 +24,8 @@ type recordCmd struct {
 	daemon.LogOptions
 }
 
-func (c *recordCmd) Run(ctx context.Context) error {
+// Run records until ctx ends.
+func (c *Record) Run(ctx context.Context) error {
 	o := record.Options{ZMQ: c.ZMQ, Blocks: c.Blocks, MaxSize: c.MaxSize, Out: c.Out, Log: c.Logger(os.Stderr).With(daemon.Component, ingester.LogRecord)}
 	switch {
 	case c.RPC != "":

@@ -1,10 +1,13 @@
-package main
+// Package commands holds the commands that the programs ingester and sightglass have in common, besides those of
+// shared/daemon. Their fields are flags, for kong.
+package commands
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"os"
 	"time"
 
@@ -13,9 +16,11 @@ import (
 	"sightglass/ingester/payment"
 	"sightglass/ingester/price"
 	"sightglass/ingester/txfile"
+	"sightglass/shared/daemon"
 )
 
-type priceCmd struct {
+// Price prints the price that files of transactions show.
+type Price struct {
 	PriceHint float64  `aliases:"near" placeholder:"USD" help:"Start from this price, which must be right within about 10 %. Without it, the price is found without a hint."`
 	Format    string   `default:"text" enum:"text,json" help:"text: one line per file; json: one object per file."`
 	Files     []string `arg:"" name:"file" help:"Blocks in consensus serialisation, or text with one raw transaction in hex per line; plain or gzipped; - for standard input."`
@@ -35,17 +40,17 @@ type result struct {
 
 var errSomeFiles = errors.New("not every file could be read")
 
-func (c *priceCmd) Run() error {
-	return c.priceAll(os.Stdin, os.Stdout, os.Stderr)
+// Run prints one line or object for each file, even if another one cannot be read.
+func (c *Price) Run(p daemon.Program) error {
+	return c.priceAll(os.Stdin, os.Stdout, log.New(os.Stderr, p.Name+": ", 0))
 }
 
-// priceAll prices every file, even if another one cannot be read.
-func (c *priceCmd) priceAll(stdin io.Reader, stdout, stderr io.Writer) error {
+func (c *Price) priceAll(stdin io.Reader, stdout io.Writer, failures *log.Logger) error {
 	var failed error
 	for _, file := range c.Files {
 		read, err := txfile.Read(file, stdin)
 		if err != nil {
-			fmt.Fprintln(stderr, "ingester:", err)
+			failures.Print(err)
 			failed = errSomeFiles
 			continue
 		}
@@ -79,7 +84,7 @@ func estimate(txs []*wire.MsgTx, near price.USD) (result, error) {
 	return a, nil
 }
 
-func (c *priceCmd) print(w io.Writer, a result) error {
+func (c *Price) print(w io.Writer, a result) error {
 	if c.Format == "json" {
 		return json.NewEncoder(w).Encode(a)
 	}

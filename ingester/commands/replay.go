@@ -1,4 +1,4 @@
-package main
+package commands
 
 import (
 	"context"
@@ -16,7 +16,8 @@ import (
 	"sightglass/shared/daemon"
 )
 
-type replayCmd struct {
+// Replay publishes files of transactions, or recordings of a node, over ZMQ in place of bitcoind.
+type Replay struct {
 	ZMQ       string   `name:"zmq" default:"tcp://127.0.0.1:28332" placeholder:"ENDPOINT" help:"ZMQ endpoint to publish on."`
 	Rate      float64  `default:"7" placeholder:"TX_PER_S" help:"For transactions: rate per second; mainnet has about 7."`
 	Loop      bool     `help:"For transactions: restart at the end, with new txids in each round."`
@@ -26,7 +27,8 @@ type replayCmd struct {
 	daemon.LogOptions
 }
 
-func (c *replayCmd) Run(ctx context.Context) error {
+// Run publishes until the files end or ctx does.
+func (c *Replay) Run(ctx context.Context) error {
 	p, err := c.player(os.Stdin, os.Stderr)
 	if err != nil {
 		return err
@@ -35,7 +37,7 @@ func (c *replayCmd) Run(ctx context.Context) error {
 }
 
 // player returns the function that plays the files.
-func (c *replayCmd) player(stdin io.Reader, stderr io.Writer) (func(context.Context) error, error) {
+func (c *Replay) player(stdin io.Reader, stderr io.Writer) (func(context.Context) error, error) {
 	transcripts := 0
 	for _, file := range c.Files {
 		if file != txfile.Stdin && transcript.IsFile(file) {
@@ -52,7 +54,7 @@ func (c *replayCmd) player(stdin io.Reader, stderr io.Writer) (func(context.Cont
 	}
 }
 
-func (c *replayCmd) transactions(stdin io.Reader, stderr io.Writer) (func(context.Context) error, error) {
+func (c *Replay) transactions(stdin io.Reader, stderr io.Writer) (func(context.Context) error, error) {
 	var txs []*wire.MsgTx
 	for _, file := range c.Files {
 		read, err := txfile.Read(file, stdin)
@@ -68,7 +70,7 @@ func (c *replayCmd) transactions(stdin io.Reader, stderr io.Writer) (func(contex
 	return func(ctx context.Context) error { return p.Run(ctx, txs) }, nil
 }
 
-func (c *replayCmd) transcript(stderr io.Writer) (func(context.Context) error, error) {
+func (c *Replay) transcript(stderr io.Writer) (func(context.Context) error, error) {
 	lines, err := transcript.ReadFiles(c.Files...)
 	if err != nil {
 		return nil, err
@@ -84,6 +86,6 @@ func (c *replayCmd) transcript(stderr io.Writer) (func(context.Context) error, e
 	return n.Run, nil
 }
 
-func (c *replayCmd) log(w io.Writer) *slog.Logger {
+func (c *Replay) log(w io.Writer) *slog.Logger {
 	return c.Logger(w).With(daemon.Component, ingester.LogReplay)
 }

@@ -1,0 +1,67 @@
+// Package standalone runs an ingester, an edge and their Redis in one process, beside a node.
+package standalone
+
+import (
+	"cmp"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"sightglass/edge"
+	"sightglass/ingester"
+	"sightglass/shared/daemon"
+)
+
+// Options are the settings of both daemons, each once, and the data directory. Program.Defaults must have Defaults.
+type Options struct {
+	ingester.NodeOptions `kong:"set='no_zmq= Empty: the node is asked.',set='no_rpc=the node on this machine, or none if --zmq is set'"`
+	edge.ServerOptions
+	daemon.Options `kong:"set='snapshots=go through, instead of one of our own in --data-dir',set='internal=, /mempool, /livez, /readyz',set='summary=the price, and what was received; and a second line about clients'"`
+	DataDir        string `default:"" placeholder:"PATH" help:"Directory for the history and the engine's state. Empty: the systemd unit's StateDirectory=, or sightglass in $XDG_STATE_HOME (~/.local/state)."`
+
+	Out io.Writer `kong:"-"` // for the addresses, and what to do about a node that is not ready
+}
+
+// Defaults are the defaults that differ from those of the daemons: the node is searched for, Redis is our own, a home has few
+// clients, and no load balancer in front needs time to notice that the program stops.
+func Defaults() map[string]string {
+	return map[string]string{"zmq": "", "redis": "", "max-clients": "500", "drain-delay": "0s", "drain-window": "0s", "grace": "1s"}
+}
+
+// Validate returns an error that names every invalid setting and its valid values.
+func (o Options) Validate() error {
+	if len(o.ZMQ) == 0 {
+		o.ZMQ = []string{defaultZMQ}
+	}
+	if o.Redis == "" {
+		o.Redis = "unix:///redis.sock" // valid; our own has another one
+	}
+	return errors.Join(o.ingester().Validate(), edge.Options{ServerOptions: o.ServerOptions, Options: daemon.Options{RedisOptions: o.RedisOptions}}.Validate())
+}
+
+func (o Options) ingester() ingester.Options {
+	return ingester.Options{NodeOptions: o.NodeOptions, Options: o.Options}
+}
+
+func (o Options) edge() edge.Options {
+	o.InternalListen = "" // the ingester's has the metrics of both
+	return edge.Options{ServerOptions: o.ServerOptions, Options: o.Options}
+}
+
+// dataDir returns the data directory.
+func (o Options) dataDir() (string, error) {
+	dir := cmp.Or(o.DataDir, os.Getenv("STATE_DIRECTORY"))
+	if dir == "" {
+		state := os.Getenv("XDG_STATE_HOME")
+		if !filepath.IsAbs(state) { // relative ones are invalid by the XDG specification
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return "", errors.New("no directory for the history and the engine's state: set --data-dir, or HOME")
+			}
+			state = filepath.Join(home, ".local", "state")
+		}
+		dir = filepath.Join(state, "sightglass")
+	}
+	return filepath.Abs(dir)
+}
