@@ -44,7 +44,7 @@ BLOCK2   := "$$blocks"/block-00000000000000000021868c2cefc52a480d173c849412fe81c
 # What a release is for. On amd64, Debian's cross compiler builds for arm64; arm64 builds for itself only.
 HOST          := $(patsubst aarch64,arm64,$(patsubst x86_64,amd64,$(shell uname -m)))
 ARCHITECTURES ?= $(if $(filter amd64,$(HOST)),amd64 arm64,$(HOST))
-CROSS         := gcc-aarch64-linux-gnu libc6-dev:arm64 libzmq3-dev:arm64
+CROSS         := gcc-aarch64-linux-gnu libc6-dev:arm64 libzmq5:arm64
 
 # Packages that a target needs, including its prerequisites. They are listed and installed first, before anything is built.
 NEEDS_build    := go ca-certificates gcc libc6-dev libzmq3-dev pkg-config

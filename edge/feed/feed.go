@@ -20,6 +20,7 @@ import (
 
 	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
+	"sightglass/shared/redisurl"
 )
 
 // A Feed holds the newest snapshot. Its methods may be called from anywhere; Run from one goroutine.
@@ -116,7 +117,7 @@ func (f *Feed) Run(ctx context.Context, deliver func(*Update)) {
 			continue
 		}
 		f.connected.Store(false)
-		f.outage.Failed("lost connection to redis; retrying", err)
+		f.outage.Failed("lost connection to redis; retrying", redisurl.Explain(err))
 		sleep(ctx, 100*time.Millisecond+rand.N(400*time.Millisecond)) // random, so that a fleet of edges does not reconnect in step
 	}
 }

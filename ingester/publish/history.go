@@ -12,6 +12,7 @@ import (
 
 	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
+	"sightglass/shared/redisurl"
 )
 
 const (
@@ -147,7 +148,7 @@ func (r *historyWriter) write(ctx context.Context, entries []contract.HistoryEnt
 	}
 	if err != nil {
 		r.metrics.failures.Inc()
-		r.outage.Failed("redis does not accept the history; keeping the last hour to write it later", err)
+		r.outage.Failed("redis does not accept the history; keeping the last hour to write it later", redisurl.Explain(err))
 		return false
 	}
 	if gone {

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/daemon"
+	"sightglass/shared/redisurl"
 )
 
 // A keyWriter writes one key separately from the snapshots: only the newest value, in its own goroutine. In a Cluster
@@ -96,7 +97,7 @@ func (w *keyWriter) writeWaiting(ctx context.Context) {
 	case ctx.Err() != nil:
 	case err != nil:
 		w.failures.Inc()
-		w.outage.Failed("redis does not accept "+w.what+"; snapshots continue without it", err)
+		w.outage.Failed("redis does not accept "+w.what+"; snapshots continue without it", redisurl.Explain(err))
 	default:
 		w.outage.Recovered("redis accepts " + w.what + " again")
 	}

@@ -313,7 +313,7 @@ func (p *Publisher) failed(ctx context.Context, err error) bool {
 		explained := redisurl.Explain(err)
 		p.lastError.Store(&explained)
 		p.metrics.failures.Inc()
-		p.outage.Failed("redis does not accept snapshots; retrying with each tick", err)
+		p.outage.Failed("redis does not accept snapshots; retrying with each tick", explained)
 	}
 	return err != nil
 }

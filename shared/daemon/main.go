@@ -23,7 +23,7 @@ type Program struct {
 	LogExample    string        // the component in the help of --log-level
 	OldVariables  []OldVariable // of the environment
 
-	Defaults map[string]string // of flags, by name, where they differ from those in the tags
+	Defaults map[string]string // of flags of run and checkconfig, by name, where they differ from those in the tags
 }
 
 // Main runs the command named on the command line, a field of the struct that commands points to. If the command fails,
@@ -62,16 +62,19 @@ func (p Program) Parser(commands any, options ...kong.Option) (*kong.Kong, error
 	)...)
 }
 
-// setDefaults applies Defaults to the flags of all commands.
+// setDefaults applies Defaults.
 func (p Program) setDefaults(k *kong.Kong) error {
-	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok {
+	for _, command := range k.Model.Children {
+		if command.Name != "run" && command.Name != "checkconfig" {
+			continue
+		}
+		for _, flag := range command.Flags {
 			if value, ok := p.Defaults[flag.Name]; ok {
-				flag.Default = value
+				flag.Default, flag.HasDefault = value, true
 			}
 		}
-		return next(nil)
-	})
+	}
+	return nil
 }
 
 // VersionCommand prints the program's build.

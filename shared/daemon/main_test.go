@@ -13,6 +13,7 @@ import (
 var program = Program{
 	Name: "program", Version: "1.2.3", HealthURL: "http://127.0.0.1:1/readyz",
 	LogComponents: []string{"feed", "hub"}, LogExample: "hub",
+	Defaults: map[string]string{"price-hint": "5"},
 	OldVariables: []OldVariable{
 		{Name: "SIGHTGLASS_OLD", New: "SIGHTGLASS_PRICE_HINT"},
 		{Name: "SIGHTGLASS_GONE", Instead: "nothing is better"},
@@ -37,6 +38,7 @@ func (c *showCommand) Run(ctx context.Context, p Program, warnings Warnings) err
 
 type testCommands struct {
 	Show    showCommand    `cmd:""`
+	Run     showCommand    `cmd:""`
 	Health  HealthCommand  `cmd:""`
 	Version VersionCommand `cmd:""`
 }
@@ -66,6 +68,27 @@ func TestProgram_SettingsPrecedence(t *testing.T) {
 	log.With(Component, "feed").Debug("of feed")
 	if s := out.String(); strings.Contains(s, "of all") || !strings.Contains(s, "level=DEBUG msg=\"of feed\" component=feed") {
 		t.Errorf("got log %q, want feed's line alone", s)
+	}
+}
+
+// TestProgram_DefaultsOfRun: a program's own defaults are those of run, below the environment and flags.
+func TestProgram_DefaultsOfRun(t *testing.T) {
+	hint := func(args ...string) int {
+		var commands testCommands
+		if err := program.run(args, &commands); err != nil {
+			t.Fatal(err)
+		}
+		if args[0] == "run" {
+			return commands.Run.PriceHint
+		}
+		return commands.Show.PriceHint
+	}
+	if got := [...]int{hint("run"), hint("run", "--price-hint", "6"), hint("show")}; got != [...]int{5, 6, 0} {
+		t.Errorf("got %v, want the program's default for run, a flag, and the tag's default for another command", got)
+	}
+	t.Setenv("SIGHTGLASS_PRICE_HINT", "7")
+	if got := hint("run"); got != 7 {
+		t.Errorf("got %d, want the environment's", got)
 	}
 }
 

@@ -5,13 +5,11 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
-
-	"sightglass/shared/redisurl"
 )
 
-// An Outage logs that Redis fails: at the first failure, at the second, once a minute from then on, and when Redis
-// recovers. The first error is often that of a broken connection; the second one says why no new connection can be
-// made. An Outage is for one goroutine.
+// An Outage logs that something outside fails, such as Redis: at the first failure, at the second, once a minute from then
+// on, and when it recovers. The first error is often that of a broken connection; the second one says why no new connection
+// can be made. An Outage is for one goroutine.
 type Outage struct {
 	Log *slog.Logger
 
@@ -25,7 +23,7 @@ func (o *Outage) Failed(message string, err error) {
 		o.remind = rate.Sometimes{First: 2, Interval: time.Minute}
 	}
 	o.failing = true
-	o.remind.Do(func() { o.Log.Error(message, "err", redisurl.Explain(err)) })
+	o.remind.Do(func() { o.Log.Error(message, "err", err) })
 }
 
 // Recovered ends the outage, and logs the message if there was one.

@@ -39,12 +39,12 @@ func TestInstallPackages_OtherArchitecture(t *testing.T) {
 		failed bool
 	}{
 		"nothing is installed": {
-			want: "dpkg --add-architecture arm64\napt-get update -qq\napt-get install -y -qq --no-install-recommends libzmq3-dev:arm64\n",
+			want: "dpkg --add-architecture arm64\napt-get update -qq\napt-get install -y -qq --no-install-recommends libzmq5:arm64\n",
 			says: "Adding an architecture",
 		},
 		"amd64 has it": {
 			arm64: "unknown ok not-installed",
-			want:  "dpkg --add-architecture arm64\napt-get update -qq\napt-get install -y -qq --no-install-recommends libzmq3-dev:arm64\n",
+			want:  "dpkg --add-architecture arm64\napt-get update -qq\napt-get install -y -qq --no-install-recommends libzmq5:arm64\n",
 		},
 		"both have it": {arm64: "install ok installed"},
 		"no mirror has it": {
@@ -54,7 +54,7 @@ func TestInstallPackages_OtherArchitecture(t *testing.T) {
 		},
 		"a user without sudo": {
 			env:    []string{"USER_ID=1000"},
-			says:   "\n    dpkg --add-architecture arm64 && apt-get update && apt-get install --no-install-recommends libzmq3-dev:arm64\n",
+			says:   "\n    dpkg --add-architecture arm64 && apt-get update && apt-get install --no-install-recommends libzmq5:arm64\n",
 			failed: true,
 		},
 	} {
@@ -71,7 +71,7 @@ func TestInstallPackages_OtherArchitecture(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			cmd := exec.Command(filepath.Join(repository(), "infra/install-packages"), "libzmq3-dev:arm64")
+			cmd := exec.Command(filepath.Join(repository(), "infra/install-packages"), "libzmq5:arm64")
 			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"), "LOG="+log, "MIRROR_LACKS=", "USER_ID=0")
 			cmd.Env = append(cmd.Env, c.env...)
 			out, err := cmd.CombinedOutput()

@@ -15,12 +15,20 @@ left_over() {
 	find /etc/systemd /usr/lib/systemd /usr/lib/sysusers.d /var/lib/systemd/deb-systemd-helper-* -name '*sightglass*' 2>/dev/null
 }
 # What a user must not lose when the program is killed.
+get() { sightglass health --url "http://127.0.0.1:8080$1"; }
+entries() { get /api/v1/history | grep '\],\['; }
+first_entry() { get /api/v1/history | sed 's/.*"points":\[\[\([0-9]*\),.*/\1/'; }
+saved() { test -s $data/keys.json.gz || grep -q sightglass:history $data/appendonlydir/*.incr.aof; }
 historyKept() {
-	local old
+	local old began
+	until_true "the history has two entries" entries
+	until_true "it is saved" saved
+	began=$(first_entry)
 	old=$(pid)
 	kill -KILL "$old"
 	until_true "a killed program is started again" runs_as_new "$old"
 	until_true "it is ready" sightglass health
+	is "the history's first entry" "$(first_entry)" "$began"
 	is "redis-server processes" "$(redis_servers)" "$REDIS"
 }
 
