@@ -25,6 +25,27 @@ func (in *Ingester) live() error {
 // ready returns an error while the ingester publishes nothing, or less than its options promise. A restart does not
 // help.
 func (in *Ingester) ready() error {
+	if in.peers != nil && in.peers.Connected() < in.opts.PeersQuorum {
+		return fmt.Errorf("%d of %d peers are connected, and a transaction counts when %d have announced it", in.peers.Connected(), in.peers.Wanted(), in.opts.PeersQuorum)
+	}
+	if err := in.nodeReady(); err != nil {
+		return err
+	}
+	if in.publisher.Age() > contract.ReadyWithin {
+		text := fmt.Sprintf("redis has neither accepted a snapshot for over %v nor named another leader", contract.ReadyWithin)
+		if why := in.publisher.LastError(); why != nil {
+			text += ": " + why.Error()
+		}
+		return errors.New(text)
+	}
+	return nil
+}
+
+// nodeReady returns an error while the node gives less than the options promise; nil without a node.
+func (in *Ingester) nodeReady() error {
+	if in.node == nil {
+		return nil
+	}
 	unconnected := in.unconnected()
 	switch {
 	case !in.node.Connected():
@@ -33,12 +54,6 @@ func (in *Ingester) ready() error {
 		return unconnected
 	case in.node.ZMQOnly():
 		return errors.New("the node's RPC returns no usable response: the price is based on ZMQ alone, and gaps stay open; see the log")
-	case in.publisher.Age() > contract.ReadyWithin:
-		text := fmt.Sprintf("redis has neither accepted a snapshot for over %v nor named another leader", contract.ReadyWithin)
-		if why := in.publisher.LastError(); why != nil {
-			text += ": " + why.Error()
-		}
-		return errors.New(text)
 	}
 	return nil
 }

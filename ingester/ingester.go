@@ -21,6 +21,7 @@ import (
 
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/node"
+	"sightglass/ingester/peers"
 	"sightglass/ingester/price"
 	"sightglass/ingester/publish"
 	"sightglass/shared/contract"
@@ -28,12 +29,19 @@ import (
 	"sightglass/shared/redisurl"
 )
 
+// A source gives events of transactions until ctx ends: a node, or peers.
+type source interface {
+	Run(ctx context.Context, out chan<- node.Event) error
+}
+
 // An Ingester can be run once. New has validated its options and opened its listeners.
 type Ingester struct {
 	opts      Options
 	log       *slog.Logger
 	rpc       *bitcoind.Client // nil without --rpc
-	node      *node.Node
+	source    source
+	node      *node.Node     // nil with --peers
+	peers     *peers.Network // nil without --peers
 	redis     redis.UniversalClient
 	publisher *publish.Publisher
 	internal  net.Listener // nil without InternalListen
@@ -55,10 +63,18 @@ func New(o Options) (*Ingester, error) {
 	if in.rpc, err = o.openRPC(in.metrics); err != nil {
 		return nil, err
 	}
-	if in.node, err = node.New(node.Options{
+	if o.Peers.On {
+		in.peers = peers.New(peers.Options{
+			Named: o.Peers.Named, Count: o.PeersCount, Quorum: o.PeersQuorum, Proxy: o.PeersProxy, Dir: o.PeersDir, Blocks: o.PeersBlocks,
+			Window: contract.Window, Version: o.Version, Log: o.Logger(logPeers),
+		}, peers.NewMetrics(in.metrics))
+		in.source = in.peers
+	} else if in.node, err = node.New(node.Options{
 		ZMQ: o.ZMQ, RPC: in.rpc, Window: contract.Window, IdleTimeout: o.ZMQIdleTimeout, Log: o.Logger(logNode),
 	}, node.NewMetrics(in.metrics)); err != nil {
 		return nil, err
+	} else {
+		in.source = in.node
 	}
 	estimator, err := price.New(price.Options{Near: price.USD(o.PriceHint)})
 	if err != nil {
@@ -86,7 +102,7 @@ func (in *Ingester) Run(ctx context.Context) error {
 	in.began = time.Now()
 	events := make(chan node.Event, maxPending)
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return in.node.Run(ctx, events) })
+	g.Go(func() error { return in.source.Run(ctx, events) })
 	// The publisher ends after the engine, to write the engine's last state.
 	publishing, stopPublishing := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPublishing()
@@ -135,6 +151,7 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 		case <-ctx.Done():
 			t := in.engine.tick(time.Now())
 			t.State = in.engine.price.State()
+			in.countPeers(&t.Snapshot.Stats)
 			in.publisher.Put(t)
 			return
 		case ev := <-events:
@@ -147,12 +164,20 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 					state, saved, t.State = s, now, s
 				}
 			}
+			in.countPeers(&t.Snapshot.Stats)
 			in.publisher.Put(t)
 			in.ticked.Store(int64(time.Since(in.began)))
 			if in.opts.Alive != nil {
 				in.opts.Alive()
 			}
 		}
+	}
+}
+
+// countPeers adds the source to a snapshot, unless it is a node.
+func (in *Ingester) countPeers(s *contract.Stats) {
+	if in.peers != nil {
+		s.Peers, s.PeersWanted = uint64(in.peers.Connected()), uint64(in.peers.Wanted())
 	}
 }
 

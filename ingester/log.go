@@ -9,6 +9,7 @@ import (
 const (
 	logIngester = "ingester"
 	logNode     = "node"
+	logPeers    = "peers"
 	logPublish  = "publish"
 
 	// LogRecord and LogReplay are the components of the commands with these names.
@@ -18,7 +19,7 @@ const (
 
 // LogComponents are all components that log.
 func LogComponents() []string {
-	return []string{logIngester, logNode, logPublish, LogRecord, LogReplay, daemon.LogGoRedis, daemon.LogSupervisor}
+	return []string{logIngester, logNode, logPeers, logPublish, LogRecord, LogReplay, daemon.LogGoRedis, daemon.LogSupervisor}
 }
 
 // summary returns the attributes of the log's summary: the current price, and what was received and lost between two

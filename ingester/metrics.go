@@ -98,7 +98,9 @@ func oneIf(b bool) float64 {
 // probes GET /livez and /readyz.
 func (in *Ingester) internalRoutes() http.Handler {
 	mux := daemon.InternalRoutes(in.metrics)
-	mux.HandleFunc("GET /mempool", in.serveMempool)
+	if in.node != nil {
+		mux.HandleFunc("GET /mempool", in.serveMempool)
+	}
 	mux.HandleFunc("GET /livez", probeHandler(in.live))
 	mux.HandleFunc("GET /readyz", probeHandler(in.ready))
 	return mux

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/peers"
 	"sightglass/ingester/zmqsub"
 	"sightglass/shared/daemon"
 )
@@ -16,7 +17,8 @@ import (
 // Options are all settings of an ingester. The tags hold the defaults and the help; they are defined nowhere else. On
 // the command line a setting is --zmq, in the environment SIGHTGLASS_ZMQ.
 type Options struct {
-	NodeOptions    `kong:"set='no_zmq=',set='no_rpc=ZMQ alone; the window starts empty and gaps stay open'"`
+	NodeOptions `kong:"set='no_zmq=',set='no_rpc=ZMQ alone; the window starts empty and gaps stay open'"`
+	peers.Settings
 	daemon.Options `kong:"set='snapshots=go to',set='internal=, /mempool, /livez, /readyz',set='summary=the price, and what was received'"`
 }
 
@@ -46,6 +48,7 @@ func (o Options) Validate() error {
 	return errors.Join(
 		zmqsub.CheckEndpoints(o.ZMQ),
 		o.checkRPC(),
+		o.checkPeers(),
 		daemon.CheckRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
 		checkPriceHint(o.PriceHint),
@@ -68,6 +71,14 @@ func (o NodeOptions) checkRPC() error {
 		return errors.New("--rpc-cookie or --rpc-user is set without --rpc: want the node's URL, usually http://127.0.0.1:8332")
 	}
 	return nil
+}
+
+// checkPeers rejects two sources of transactions. A node's default endpoint for ZMQ does not matter.
+func (o Options) checkPeers() error {
+	if o.Peers.On && o.RPC != "" {
+		return errors.New("--peers is set, and --rpc too: want a node of your own, or peers; the node is better")
+	}
+	return o.CheckPeers()
 }
 
 // openRPC returns nil without --rpc.

@@ -24,8 +24,10 @@ import (
 	"github.com/btcsuite/btcd/btcutil"
 	"github.com/btcsuite/btcd/chaincfg"
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
+	"github.com/btcsuite/btcd/connmgr"
 	"github.com/btcsuite/btcd/peer"
 	"github.com/btcsuite/btcd/wire"
+	"golang.org/x/net/proxy"
 	"golang.org/x/time/rate"
 
 	"sightglass/ingester/node"
@@ -133,6 +135,14 @@ func New(o Options, m *Metrics) *Network {
 // Connected returns the number of peers.
 func (n *Network) Connected() int { return int(n.connected.Load()) }
 
+// Wanted returns the number of peers that there should be.
+func (n *Network) Wanted() int {
+	if named := len(n.opts.Named); named > 0 {
+		return min(n.opts.Count, named)
+	}
+	return n.opts.Count
+}
+
 // Run follows the network until ctx ends, and sends each event to out. Peers may come and go.
 func (n *Network) Run(ctx context.Context, out chan<- node.Event) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -146,6 +156,7 @@ func (n *Network) Run(ctx context.Context, out chan<- node.Event) error {
 	defer cancel()
 	tick := time.NewTicker(tickInterval)
 	defer tick.Stop()
+	n.seed()
 	n.connect(ctx, time.Now())
 	for {
 		select {
@@ -208,7 +219,7 @@ func (n *Network) disconnectAll() {
 func (n *Network) connect(ctx context.Context, now time.Time) {
 	n.forget(now)
 	for range n.opts.Count {
-		if n.linked()+len(n.dialing) >= n.opts.Count {
+		if n.linked()+len(n.dialing) >= n.Wanted() {
 			return
 		}
 		addr, group := n.next(now)
@@ -318,7 +329,6 @@ func (n *Network) dial(ctx context.Context, addr, group string) {
 	defer stop()
 	p.AssociateConnection(conn)
 	p.WaitForDisconnect()
-	n.metrics.bytes.WithLabelValues("received").Add(0)
 	n.post(func(now time.Time) { n.disconnected(l, now) })
 }
 
@@ -370,7 +380,7 @@ func (n *Network) handshaken(l *link, now time.Time) {
 			return
 		}
 	}
-	if free < 0 || n.linked() >= n.opts.Count {
+	if free < 0 || n.linked() >= n.Wanted() {
 		l.peer.Disconnect()
 		return
 	}
@@ -595,11 +605,41 @@ func (n *Network) help(now time.Time) {
 		"from_dns_seeds", n.seeded.Load(), "known", n.addresses.NumAddresses(), "named", len(n.opts.Named))
 }
 
-// dialer returns a function that connects, through the proxy if there is one.
+// dialer returns a function that connects, through the proxy if there is one, which then resolves names.
 func (n *Network) dialer() func(ctx context.Context, addr string) (net.Conn, error) {
 	direct := &net.Dialer{Timeout: dialTimeout}
-	return func(ctx context.Context, addr string) (net.Conn, error) { return direct.DialContext(ctx, "tcp", addr) }
+	if n.opts.Proxy == "" {
+		return func(ctx context.Context, addr string) (net.Conn, error) { return direct.DialContext(ctx, "tcp", addr) }
+	}
+	return func(ctx context.Context, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, 3*dialTimeout) // Tor builds a circuit
+		defer cancel()
+		socks, err := proxy.SOCKS5("tcp", n.opts.Proxy, nil, direct)
+		if err != nil {
+			return nil, err
+		}
+		return socks.(proxy.ContextDialer).DialContext(ctx, "tcp", addr)
+	}
 }
 
-// lookup resolves the name of a DNS seed.
-func (n *Network) lookup(host string) ([]net.IP, error) { return net.LookupIP(host) }
+// lookup resolves the name of a DNS seed: through the proxy if there is one, so that nobody else learns of it.
+func (n *Network) lookup(host string) ([]net.IP, error) {
+	if n.opts.Proxy != "" {
+		return connmgr.TorLookupIP(host, n.opts.Proxy)
+	}
+	return net.LookupIP(host)
+}
+
+// seed asks the DNS seeds for addresses, if few are known.
+func (n *Network) seed() {
+	if len(n.opts.Named) > 0 || n.addresses.NumAddresses() >= enoughAddresses {
+		return
+	}
+	connmgr.SeedFromDNS(n.opts.Params, wire.SFNodeNetwork|required, n.lookup, func(found []*wire.NetAddressV2) {
+		n.seeded.Add(int64(len(found)))
+		n.addresses.AddAddresses(found, found[0])
+	})
+}
+
+// enoughAddresses is how many known addresses make the DNS seeds superfluous.
+const enoughAddresses = 100

@@ -52,6 +52,12 @@ func (s Stats) appendJSON(dst []byte) []byte {
 	dst = strconv.AppendUint(dst, s.ActiveInWindow, 10)
 	dst = append(dst, `,"uptime_seconds":`...)
 	dst = strconv.AppendUint(dst, s.UptimeSeconds, 10)
+	if s.PeersWanted > 0 {
+		dst = append(dst, `,"peers":`...)
+		dst = strconv.AppendUint(dst, s.Peers, 10)
+		dst = append(dst, `,"peers_wanted":`...)
+		dst = strconv.AppendUint(dst, s.PeersWanted, 10)
+	}
 	return append(dst, '}')
 }
 

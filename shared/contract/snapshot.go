@@ -63,6 +63,10 @@ type Stats struct {
 	TotalFiltered  uint64 `json:"total_filtered"`   // of these, transactions without a payment
 	ActiveInWindow uint64 `json:"active_in_window"` // with payments, seen within Window, not replaced since
 	UptimeSeconds  uint64 `json:"uptime_seconds"`   // of the ingester
+
+	// The peers that the transactions come from, and how many there should be. Absent, and 0, with a node of one's own.
+	Peers       uint64 `json:"peers,omitempty"`
+	PeersWanted uint64 `json:"peers_wanted,omitempty"`
 }
 
 // NewerThan reports whether s replaces old: it has a higher epoch, or a higher seq in the same epoch, or old is nil.
