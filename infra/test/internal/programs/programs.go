@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -32,6 +33,18 @@ func Build(t testing.TB, module, name string) string {
 	cmd.Dir = filepath.Join(root(), module)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", name, err, out)
+	}
+	return program
+}
+
+// BuildTool builds a program of another module, which infra/go.mod lists as a tool, and returns its path.
+func BuildTool(t testing.TB, pkg string) string {
+	t.Helper()
+	program := filepath.Join(root(), "bin", "tests", path.Base(pkg))
+	cmd := exec.Command("go", "build", "-o", program, pkg)
+	cmd.Dir = filepath.Join(root(), "infra")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building %s: %v\n%s", pkg, err, out)
 	}
 	return program
 }
@@ -105,13 +118,20 @@ func LaunchCommand(t testing.TB, cmd *exec.Cmd) *Process {
 	t.Helper()
 	p := &Process{cmd: cmd, exited: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	if err := p.cmd.Start(); err != nil {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread() // a Pdeathsig of cmd is sent when the thread that started the process ends
+		defer runtime.UnlockOSThread()
+		defer close(p.exited)
+		err := p.cmd.Start()
+		started <- err
+		if err == nil {
+			p.err = p.cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		t.Fatal(err)
 	}
-	go func() {
-		defer close(p.exited)
-		p.err = p.cmd.Wait()
-	}()
 	t.Cleanup(func() {
 		if err := p.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			t.Error(err)
