@@ -46,7 +46,7 @@ type Options struct {
 	Version string           // of the program, for the user agent
 	Log     *slog.Logger
 
-	retry time.Duration // least time between attempts to one address; 0: a minute
+	Retry time.Duration // least time between attempts to one address; 0: a minute
 }
 
 // The bounds of the connections.
@@ -120,8 +120,8 @@ func New(o Options, m *Metrics) *Network {
 	if o.Params == nil {
 		o.Params = &chaincfg.MainNetParams
 	}
-	if o.retry == 0 {
-		o.retry = retryInterval
+	if o.Retry == 0 {
+		o.Retry = retryInterval
 	}
 	n := &Network{
 		opts: o, metrics: m, tracker: newTracker(o.Quorum, m), chain: newChain(o.Params, anchorOf(o.Params)),
@@ -244,7 +244,7 @@ func (n *Network) linked() (count int) {
 // forget drops old attempts and bans.
 func (n *Network) forget(now time.Time) {
 	for addr, at := range n.attempts {
-		if now.Sub(at) > n.opts.retry && !n.dialing[addr] {
+		if now.Sub(at) > n.opts.Retry && !n.dialing[addr] {
 			delete(n.attempts, addr)
 		}
 	}
@@ -277,7 +277,7 @@ func (n *Network) next(now time.Time) (addr, group string) {
 		na := known.NetAddress()
 		addr, group := addrmgr.NetAddressKey(na), addrmgr.GroupKey(na)
 		standard := strconv.Itoa(int(na.Port)) == n.opts.Params.DefaultPort
-		if n.free(addr, group) && now.Sub(known.LastAttempt()) > n.opts.retry && (standard || i > tries/2) {
+		if n.free(addr, group) && now.Sub(known.LastAttempt()) > n.opts.Retry && (standard || i > tries/2) {
 			n.addresses.Attempt(na)
 			return addr, group
 		}
