@@ -1,31 +1,39 @@
 package peers
 
 import (
-	"bytes"
-	"encoding/hex"
+	"time"
 
 	"github.com/btcsuite/btcd/chaincfg"
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 )
 
-// The newest block that is known to this version: 893531, of 22 April 2025. infra/release/anchor renews it.
+// An anchor is a block that is known to be in the chain, from which peers' headers are checked.
+type anchor struct {
+	height int32
+	hash   chainhash.Hash
+	bits   uint32    // its difficulty
+	time   time.Time // zero: not known
+}
+
+// The newest block that this version knows to be in mainnet's chain: the last one of a period of the difficulty, from the
+// checkpoints of Electrum, of mainnetDate. docs/releases.md says how to renew it; infra/release/build fails after a year.
 const (
-	mainnetHeight = 893531
-	mainnetHeader = "00e061224b7f3a6aa9fb9f92673b632c0d3c76bb770d2a57509d0000000000000000000037d14fa7b9f1320865ec0d8953a9b06b822b2ccd83750c59f7f091b0720872aaf0c10768b64802174dd8f938"
+	mainnetHeight = 953567
+	mainnetHash   = "00000000000000000001b315e72169bef4867bf780527aa97c625ee9c001dc5d"
+	mainnetBits   = 0x170240c3
+	mainnetDate   = "2026-07-01"
 )
 
 // anchorOf returns the anchor of mainnet, or the genesis block of another network.
 func anchorOf(params *chaincfg.Params) anchor {
 	if params.Net != wire.MainNet {
-		return anchor{header: params.GenesisBlock.Header}
+		genesis := params.GenesisBlock.Header
+		return anchor{hash: genesis.BlockHash(), bits: genesis.Bits, time: genesis.Timestamp}
 	}
-	raw, err := hex.DecodeString(mainnetHeader)
+	hash, err := chainhash.NewHashFromStr(mainnetHash)
 	if err != nil {
 		panic(err) // the constant is malformed
 	}
-	a := anchor{height: mainnetHeight}
-	if err := a.header.Deserialize(bytes.NewReader(raw)); err != nil {
-		panic(err)
-	}
-	return a
+	return anchor{height: mainnetHeight, hash: *hash, bits: mainnetBits, time: time.Unix(0, 0)}
 }

@@ -12,12 +12,6 @@ import (
 	"github.com/btcsuite/btcd/wire"
 )
 
-// An anchor is a block that is known to be in the chain, from which peers' headers are checked.
-type anchor struct {
-	height int32
-	header wire.BlockHeader
-}
-
 // keptHeaders is how many headers below the tip are kept: two periods of the difficulty, of which the checks need one. A
 // longer reorganisation is rejected.
 const keptHeaders = 2 * 2016
@@ -65,7 +59,7 @@ type chain struct {
 }
 
 func newChain(params *chaincfg.Params, a anchor) *chain {
-	first := &header{hash: a.header.BlockHash(), height: a.height, time: a.header.Timestamp, bits: a.header.Bits, work: new(big.Int)}
+	first := &header{hash: a.hash, height: a.height, time: a.time, bits: a.bits, work: new(big.Int)}
 	return &chain{
 		params: params, headers: map[chainhash.Hash]*header{first.hash: first}, tip: first,
 		clock: blockchain.NewMedianTime(), // this machine's, as no peer adds a sample

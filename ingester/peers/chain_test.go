@@ -40,9 +40,14 @@ func realHeaders(t *testing.T) (headers []*wire.BlockHeader) {
 	return headers
 }
 
+// at returns a header as an anchor.
+func at(height int32, h *wire.BlockHeader) anchor {
+	return anchor{height: height, hash: h.BlockHash(), bits: h.Bits, time: h.Timestamp}
+}
+
 func TestChain_RealHeaders(t *testing.T) {
 	headers := realHeaders(t)
-	c := newChain(&chaincfg.MainNetParams, anchor{799990, *headers[0]})
+	c := newChain(&chaincfg.MainNetParams, at(799990, headers[0]))
 	if added, err := c.add(headers); len(added) != 4 || err != nil || c.tip.height != 799994 || c.tip.hash != headers[4].BlockHash() {
 		t.Errorf("got %d new headers, %v, tip %d; want 4 up to 799994", len(added), err, c.tip.height)
 	}
@@ -51,14 +56,14 @@ func TestChain_RealHeaders(t *testing.T) {
 		"other bits": func(h *wire.BlockHeader) { h.Bits = chaincfg.MainNetParams.PowLimitBits },
 		"future":     func(h *wire.BlockHeader) { h.Timestamp = time.Now().Add(3 * time.Hour).Truncate(time.Second) },
 	} {
-		c := newChain(&chaincfg.MainNetParams, anchor{799990, *headers[0]})
+		c := newChain(&chaincfg.MainNetParams, at(799990, headers[0]))
 		changed := *headers[1]
 		change(&changed)
 		if _, err := c.add([]*wire.BlockHeader{&changed}); !errors.Is(err, errHeader) || len(c.headers) != 1 {
 			t.Errorf("%s: got %v, %d headers; want it rejected", name, err, len(c.headers))
 		}
 	}
-	if _, err := newChain(&chaincfg.MainNetParams, anchor{799990, *headers[0]}).add(headers[2:]); !errors.Is(err, errUnlinked) {
+	if _, err := newChain(&chaincfg.MainNetParams, at(799990, headers[0])).add(headers[2:]); !errors.Is(err, errUnlinked) {
 		t.Errorf("got %v for a gap, want %v", err, errUnlinked)
 	}
 }
@@ -158,11 +163,11 @@ func TestChain_DifficultyIsChecked(t *testing.T) {
 func TestChain_FirstPeriodAboveAnchor(t *testing.T) {
 	whole := newChain(easy(), anchorOf(easy()))
 	headers := extend(t, whole, whole.tip, 35, time.Minute)
-	c := newChain(easy(), anchor{5, *headers[4]})
+	c := newChain(easy(), at(5, headers[4]))
 	if added, err := c.add(headers[5:]); err != nil || len(added) != 30 {
 		t.Errorf("got %d headers, %v; want all 30 above the anchor", len(added), err)
 	}
-	c = newChain(easy(), anchor{29, *headers[28]})
+	c = newChain(easy(), at(29, headers[28]))
 	next := wire.BlockHeader{Version: 4, PrevBlock: headers[28].BlockHash(), Timestamp: headers[28].Timestamp.Add(time.Minute),
 		Bits: blockchain.BigToCompact(new(big.Int).Mul(blockchain.CompactToBig(headers[28].Bits), big.NewInt(5)))}
 	if blockchain.CompactToBig(next.Bits).Cmp(c.params.PowLimit) > 0 {
@@ -190,5 +195,19 @@ func TestChain_IsBounded(t *testing.T) {
 	}
 	if n := len(c.locator()); n < 10 || n > 40 {
 		t.Errorf("got %d hashes in a locator, want 10 to 40", n)
+	}
+}
+
+// TestAnchor_IsMainnets: the constants fit each other.
+func TestAnchor_IsMainnets(t *testing.T) {
+	a := anchorOf(&chaincfg.MainNetParams)
+	if (a.height+1)%2016 != 0 {
+		t.Errorf("got height %d, want the last one of a period", a.height)
+	}
+	if blockchain.HashToBig(&a.hash).Cmp(blockchain.CompactToBig(a.bits)) > 0 {
+		t.Errorf("got hash %v above the target of bits %08x", a.hash, a.bits)
+	}
+	if _, err := time.Parse(time.DateOnly, mainnetDate); err != nil {
+		t.Error(err)
 	}
 }
