@@ -79,10 +79,12 @@ func noteFetch(failingSince *time.Time, err error, now time.Time) {
 }
 
 // fetchFails reports whether RPC returns lists, but for limit not the transactions or blocks on them. Then nothing is
-// deferred: transactions received over ZMQ count, and the others are requested again and again.
-func (r *rpcState) fetchFails(now time.Time, limit time.Duration) bool {
+// deferred: transactions received over ZMQ count, and the others are requested again and again. While the next list is
+// requested, it remains what it was before.
+func (r *rpcState) fetchFails(before bool, now time.Time, limit time.Duration) bool {
 	over := func(since time.Time) bool { return !since.IsZero() && now.Sub(since) >= limit }
-	return !r.zmqOnly && r.requestedSince.IsZero() && (over(r.bodiesFailingSince) || over(r.blocksFailingSince))
+	listed := before || r.requestedSince.IsZero()
+	return !r.zmqOnly && listed && (over(r.bodiesFailingSince) || over(r.blocksFailingSince))
 }
 
 // defers reports whether incoming transactions do not count as new.

@@ -236,7 +236,7 @@ func (t *tracker) checkRPC(now time.Time) {
 		r.blocksFailingSince = time.Time{}
 	}
 	failed, failedBefore := r.tick(now, t.opts.ZMQOnlyAfter), t.fetchFails
-	t.fetchFails = r.fetchFails(now, t.opts.ZMQOnlyAfter)
+	t.fetchFails = r.fetchFails(failedBefore, now, t.opts.ZMQOnlyAfter)
 	switch {
 	case t.fetchFails && !failedBefore:
 		t.log.Warn("bitcoind's RPC does not return the transactions or blocks that are needed: relying on ZMQ until it does; checkconfig --probe tries every call",
