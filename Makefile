@@ -1,4 +1,5 @@
 # make demo   runs all of Sightglass on real transactions; installs what is missing
+# make live   today's price without a node: everything in one process, from peers of Bitcoin's network
 # make test   everything that a change must pass
 # make deps   installs what these two need, and prints the list first
 # make test-deploy   tests what operators deploy: balancers, Redis with Sentinel and Cluster, containers (as root, some
@@ -66,13 +67,17 @@ MINUTES  ?= 1
 
 NODE_MODULES := infra/test/browser/node_modules/.package-lock.json
 
-.PHONY: demo build install release deb vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy bench-attack pictures picture-dashboard fuzz clean $(NEEDS)
+.PHONY: demo live build install release deb vuln deps test test-deploy chaos web browser bench-browser lint alone bench loadtest loadtest-build bench-accuracy bench-attack pictures picture-dashboard fuzz clean $(NEEDS)
 .DEFAULT_GOAL := build
 .NOTPARALLEL: # apt-get has one lock, and go uses all processors by itself
 
 demo: needs-build
 	@mkdir -p bin && $(GOBUILD) -o bin/sightglass ./infra/cmd/sightglass
 	@$(BLOCKS) && exec bin/sightglass demo $(BLOCK1) $(BLOCK2)
+
+live: needs-build
+	@mkdir -p bin && $(GOBUILD) -o bin/sightglass ./infra/cmd/sightglass
+	@exec bin/sightglass run --peers
 
 deps: needs-test
 

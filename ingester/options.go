@@ -46,9 +46,7 @@ func Defaults() Options {
 // Validate returns an error that names every invalid setting and its valid values.
 func (o Options) Validate() error {
 	return errors.Join(
-		zmqsub.CheckEndpoints(o.ZMQ),
-		o.checkRPC(),
-		o.checkPeers(),
+		o.checkSource(),
 		daemon.CheckRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
 		checkPriceHint(o.PriceHint),
@@ -73,9 +71,13 @@ func (o NodeOptions) checkRPC() error {
 	return nil
 }
 
-// checkPeers rejects two sources of transactions. A node's default endpoint for ZMQ does not matter.
-func (o Options) checkPeers() error {
-	if o.Peers.On && o.RPC != "" {
+// checkSource checks the settings of the one source of transactions. With peers, a node's endpoint for ZMQ does not matter,
+// because it has a default.
+func (o Options) checkSource() error {
+	switch {
+	case !o.Peers.On:
+		return errors.Join(zmqsub.CheckEndpoints(o.ZMQ), o.checkRPC())
+	case o.RPC != "":
 		return errors.New("--peers is set, and --rpc too: want a node of your own, or peers; the node is better")
 	}
 	return o.CheckPeers()

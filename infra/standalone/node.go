@@ -43,8 +43,8 @@ func cookies() (paths []string) {
 // findNode completes the settings of a node that is on this machine. Settings that are set are kept. It connects to
 // nothing.
 func (o *Options) findNode() error {
-	if o.RPC == "" && len(o.ZMQ) > 0 {
-		return nil // ZMQ alone
+	if o.Peers.On || o.RPC == "" && len(o.ZMQ) > 0 {
+		return nil // no node, or ZMQ alone
 	}
 	credentials := o.RPCCookie + o.RPCUser + o.RPCPassword
 	if u, err := url.Parse(o.RPC); err == nil && u.User != nil {
@@ -91,7 +91,7 @@ func findCookie() (string, error) {
 	if denied != nil {
 		return "", denied
 	}
-	return "", fmt.Errorf("found no node on this machine, because none of these files exists: %s; start bitcoind with server=1 in bitcoin.conf, or name the node with --rpc http://HOST:8332 and --rpc-cookie PATH, or --rpc-user and --rpc-password",
+	return "", fmt.Errorf("found no node on this machine, because none of these files exists: %s; start bitcoind with server=1 in bitcoin.conf, or name the node with --rpc http://HOST:8332 and --rpc-cookie PATH, or --rpc-user and --rpc-password, or do without a node by --peers",
 		strings.Join(paths, ", "))
 }
 
@@ -111,6 +111,13 @@ const retryInterval = 2 * time.Second
 // what it waits for. The error is permanent.
 func (s *Standalone) awaitNode(ctx context.Context) error {
 	o := &s.opts
+	if o.Peers.On {
+		fmt.Fprintln(o.Out, "  node       none: listening to peers of Bitcoin's network, which docs/security.md compares with a node")
+		if s.redis != nil {
+			return s.redis.CheckNetwork("main")
+		}
+		return nil
+	}
 	if o.RPC == "" {
 		return nil
 	}

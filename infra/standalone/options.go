@@ -10,12 +10,14 @@ import (
 
 	"sightglass/edge"
 	"sightglass/ingester"
+	"sightglass/ingester/peers"
 	"sightglass/shared/daemon"
 )
 
 // Options are the settings of both daemons, each once, and the data directory. Program.Defaults must have Defaults.
 type Options struct {
 	ingester.NodeOptions `kong:"set='no_zmq= Empty: the node is asked.',set='no_rpc=the node on this machine, or none if --zmq is set'"`
+	peers.Settings
 	edge.ServerOptions
 	daemon.Options `kong:"set='snapshots=go through, instead of one of our own in --data-dir',set='internal=, /mempool, /livez, /readyz',set='summary=the price, and what was received; and a second line about clients'"`
 	DataDir        string `default:"" placeholder:"PATH" help:"Directory for the history and the engine's state. Empty: the systemd unit's StateDirectory=, or sightglass in $XDG_STATE_HOME (~/.local/state)."`
@@ -41,7 +43,7 @@ func (o Options) Validate() error {
 }
 
 func (o Options) ingester() ingester.Options {
-	return ingester.Options{NodeOptions: o.NodeOptions, Options: o.Options}
+	return ingester.Options{NodeOptions: o.NodeOptions, Settings: o.Settings, Options: o.Options}
 }
 
 func (o Options) edge() edge.Options {

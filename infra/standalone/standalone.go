@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func New(ctx context.Context, o Options) (_ *Standalone, err error) {
 		if s.redis, err = localredis.Open(ctx, localredis.Options{Dir: dir, Version: o.Version, Log: o.Logger(logStandalone), Metrics: o.Metrics}); err != nil {
 			return nil, err
 		}
-		s.opts.Redis = s.redis.URL()
+		s.opts.Redis, s.opts.PeersDir = s.redis.URL(), cmp.Or(o.PeersDir, dir)
 		kept = fmt.Sprintf("redis      %s\n             redis-cli -s %s SUBSCRIBE %s", s.redis, s.redis.Socket(), contract.Channel)
 	}
 	of := s.opts.edge()
@@ -109,6 +110,7 @@ func (s *Standalone) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.edge.Run(ctx) })
 	g.Go(func() error { return s.ingest(ctx) })
+	g.Go(func() error { return s.report(ctx) })
 	err := g.Wait()
 	stopKeeping() // the ingester and the edge need Redis to their end
 	return errors.Join(err, <-kept)

@@ -601,6 +601,7 @@ func (n *Network) help(now time.Time) {
 		return
 	}
 	n.helped = now
+	n.seed() // the network may have come back
 	n.opts.Log.Warn("no peer can be reached: let TCP to port "+n.opts.Params.DefaultPort+" and DNS go out, or name peers with --peers HOST:PORT, or use a proxy with --proxy",
 		"from_dns_seeds", n.seeded.Load(), "known", n.addresses.NumAddresses(), "named", len(n.opts.Named))
 }
