@@ -65,8 +65,7 @@ func New(o Options) (*Ingester, error) {
 	}
 	if o.Peers.On {
 		in.peers = peers.New(peers.Options{
-			Named: o.Peers.Named, Count: o.PeersCount, Quorum: o.PeersQuorum, Proxy: o.PeersProxy, Dir: o.PeersDir, Blocks: o.PeersBlocks,
-			Window: contract.Window, Version: o.Version, Log: o.Logger(logPeers),
+			Settings: o.Settings, Window: contract.Window, Version: o.Version, Log: o.Logger(logPeers),
 		}, peers.NewMetrics(in.metrics))
 		in.source = in.peers
 	} else if in.node, err = node.New(node.Options{

@@ -114,7 +114,7 @@ func (s *Standalone) awaitNode(ctx context.Context) error {
 	if o.Peers.On {
 		fmt.Fprintln(o.Out, "  node       none: listening to peers of Bitcoin's network, which docs/security.md compares with a node")
 		if s.redis != nil {
-			return s.redis.CheckNetwork("main")
+			return s.redis.CheckNetwork(o.PeersNetwork)
 		}
 		return nil
 	}

@@ -33,17 +33,11 @@ import (
 	"sightglass/ingester/node"
 )
 
-// Options configure a Network. New checks none of them: the settings of the program do.
+// Options configure a Network. The settings are valid.
 type Options struct {
-	Params  *chaincfg.Params // nil: mainnet
-	Named   []string         // HOST:PORT of peers; empty: they are found
-	Count   int              // of connections, at most 64
-	Quorum  int              // how many peers must announce a transaction
-	Proxy   string           // HOST:PORT of a SOCKS5 proxy for connections and DNS seeds; empty: none
-	Dir     string           // for the known addresses; empty: they are not kept
-	Blocks  bool             // also fetch the blocks of the window
-	Window  time.Duration    // transactions and blocks older than this are not needed
-	Version string           // of the program, for the user agent
+	Settings
+	Window  time.Duration // transactions and blocks older than this are not needed
+	Version string        // of the program, for the user agent
 	Log     *slog.Logger
 
 	Retry time.Duration // least time between attempts to one address; 0: a minute
@@ -75,6 +69,7 @@ const required = wire.SFNodeWitness
 // A Network is a set of peers. Run may be called once.
 type Network struct {
 	opts      Options
+	params    *chaincfg.Params
 	metrics   *Metrics
 	tracker   *tracker
 	chain     *chain
@@ -117,18 +112,16 @@ type wanted struct {
 
 // New returns a Network that is not connected.
 func New(o Options, m *Metrics) *Network {
-	if o.Params == nil {
-		o.Params = &chaincfg.MainNetParams
-	}
 	if o.Retry == 0 {
 		o.Retry = retryInterval
 	}
+	params := networks[o.PeersNetwork]
 	n := &Network{
-		opts: o, metrics: m, tracker: newTracker(o.Quorum, m), chain: newChain(o.Params, anchorOf(o.Params)),
+		opts: o, params: params, metrics: m, tracker: newTracker(o.PeersQuorum, m), chain: newChain(params, anchorOf(params)),
 		calls: make(chan func(time.Time), maxCalls), attempts: make(map[string]time.Time), dialing: make(map[string]bool),
 		banned: make(map[string]time.Time), wanted: make(map[chainhash.Hash]*wanted), fetched: make(map[chainhash.Hash]time.Time),
 	}
-	n.addresses = addrmgr.New(o.Dir, n.lookup)
+	n.addresses = addrmgr.New(o.PeersDir, n.lookup)
 	return n
 }
 
@@ -137,17 +130,17 @@ func (n *Network) Connected() int { return int(n.connected.Load()) }
 
 // Wanted returns the number of peers that there should be.
 func (n *Network) Wanted() int {
-	if named := len(n.opts.Named); named > 0 {
-		return min(n.opts.Count, named)
+	if named := len(n.opts.Peers.Named); named > 0 {
+		return min(n.opts.PeersCount, named)
 	}
-	return n.opts.Count
+	return n.opts.PeersCount
 }
 
 // Run follows the network until ctx ends, and sends each event to out. Peers may come and go.
 func (n *Network) Run(ctx context.Context, out chan<- node.Event) error {
 	ctx, cancel := context.WithCancel(ctx)
 	n.done, n.helped = ctx.Done(), time.Now()
-	if n.opts.Dir != "" && len(n.opts.Named) == 0 {
+	if n.opts.PeersDir != "" && len(n.opts.Peers.Named) == 0 {
 		n.addresses.Start()
 		defer n.addresses.Stop() //nolint:errcheck // it is not stopped twice
 	}
@@ -218,7 +211,7 @@ func (n *Network) disconnectAll() {
 // connect starts attempts until there are enough.
 func (n *Network) connect(ctx context.Context, now time.Time) {
 	n.forget(now)
-	for range n.opts.Count {
+	for range n.opts.PeersCount {
 		if n.linked()+len(n.dialing) >= n.Wanted() {
 			return
 		}
@@ -257,8 +250,8 @@ func (n *Network) forget(now time.Time) {
 
 // next returns an address that may be tried now, and its group; "" if there is none.
 func (n *Network) next(now time.Time) (addr, group string) {
-	if len(n.opts.Named) > 0 {
-		for _, addr := range n.opts.Named {
+	if len(n.opts.Peers.Named) > 0 {
+		for _, addr := range n.opts.Peers.Named {
 			if n.free(addr, addr) {
 				return addr, addr // whoever names peers has chosen their networks
 			}
@@ -276,7 +269,7 @@ func (n *Network) next(now time.Time) (addr, group string) {
 		}
 		na := known.NetAddress()
 		addr, group := addrmgr.NetAddressKey(na), addrmgr.GroupKey(na)
-		standard := strconv.Itoa(int(na.Port)) == n.opts.Params.DefaultPort
+		standard := strconv.Itoa(int(na.Port)) == n.params.DefaultPort
 		if n.free(addr, group) && now.Sub(known.LastAttempt()) > n.opts.Retry && (standard || i > tries/2) {
 			n.addresses.Attempt(na)
 			return addr, group
@@ -337,7 +330,7 @@ func (n *Network) config(l *link) *peer.Config {
 	received, sent := n.metrics.bytes.WithLabelValues("received"), n.metrics.bytes.WithLabelValues("sent")
 	return &peer.Config{
 		UserAgentName: "Sightglass", UserAgentVersion: n.opts.Version,
-		ChainParams: n.opts.Params, Services: 0, Proxy: n.opts.Proxy,
+		ChainParams: n.params, Services: 0, Proxy: n.opts.PeersProxy,
 		HostToNetAddress: n.addresses.HostToNetAddress,
 		Listeners: peer.MessageListeners{
 			OnRead:  func(_ *peer.Peer, bytes int, _ wire.Message, _ error) { received.Add(float64(bytes)) },
@@ -389,7 +382,7 @@ func (n *Network) handshaken(l *link, now time.Time) {
 	n.tracker.connect(l.id)
 	n.count()
 	n.opts.Log.Info("connected to a peer", "addr", l.addr, "agent", fmt.Sprintf("%.80q", l.peer.UserAgent()), "peers", n.Connected())
-	if len(n.opts.Named) == 0 {
+	if len(n.opts.Peers.Named) == 0 {
 		n.addresses.Connected(l.peer.NA())
 		n.addresses.Good(l.peer.NA())
 		if n.addresses.NeedMoreAddresses() {
@@ -516,7 +509,7 @@ const unlinkedInterval = 10 * time.Second
 
 // fetchBlocks asks for the blocks of the window, newest first, a few at a time.
 func (n *Network) fetchBlocks(now time.Time) {
-	if !n.opts.Blocks {
+	if !n.opts.PeersBlocks {
 		return
 	}
 	oldest := now.Add(-n.opts.Window)
@@ -573,7 +566,7 @@ func (n *Network) block(l *link, m *wire.MsgBlock, now time.Time) {
 		return
 	}
 	block := btcutil.NewBlock(m)
-	err := blockchain.CheckBlockSanity(block, n.opts.Params.PowLimit, n.chain.clock)
+	err := blockchain.CheckBlockSanity(block, n.params.PowLimit, n.chain.clock)
 	if err == nil {
 		err = blockchain.ValidateWitnessCommitment(block)
 	}
@@ -602,20 +595,20 @@ func (n *Network) help(now time.Time) {
 	}
 	n.helped = now
 	n.seed() // the network may have come back
-	n.opts.Log.Warn("no peer can be reached: let TCP to port "+n.opts.Params.DefaultPort+" and DNS go out, or name peers with --peers HOST:PORT, or use a proxy with --proxy",
-		"from_dns_seeds", n.seeded.Load(), "known", n.addresses.NumAddresses(), "named", len(n.opts.Named))
+	n.opts.Log.Warn("no peer can be reached: let TCP to port "+n.params.DefaultPort+" and DNS go out, or name peers with --peers HOST:PORT, or use a proxy with --proxy",
+		"from_dns_seeds", n.seeded.Load(), "known", n.addresses.NumAddresses(), "named", len(n.opts.Peers.Named))
 }
 
 // dialer returns a function that connects, through the proxy if there is one, which then resolves names.
 func (n *Network) dialer() func(ctx context.Context, addr string) (net.Conn, error) {
 	direct := &net.Dialer{Timeout: dialTimeout}
-	if n.opts.Proxy == "" {
+	if n.opts.PeersProxy == "" {
 		return func(ctx context.Context, addr string) (net.Conn, error) { return direct.DialContext(ctx, "tcp", addr) }
 	}
 	return func(ctx context.Context, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, 3*dialTimeout) // Tor builds a circuit
 		defer cancel()
-		socks, err := proxy.SOCKS5("tcp", n.opts.Proxy, nil, direct)
+		socks, err := proxy.SOCKS5("tcp", n.opts.PeersProxy, nil, direct)
 		if err != nil {
 			return nil, err
 		}
@@ -625,18 +618,18 @@ func (n *Network) dialer() func(ctx context.Context, addr string) (net.Conn, err
 
 // lookup resolves the name of a DNS seed: through the proxy if there is one, so that nobody else learns of it.
 func (n *Network) lookup(host string) ([]net.IP, error) {
-	if n.opts.Proxy != "" {
-		return connmgr.TorLookupIP(host, n.opts.Proxy)
+	if n.opts.PeersProxy != "" {
+		return connmgr.TorLookupIP(host, n.opts.PeersProxy)
 	}
 	return net.LookupIP(host)
 }
 
 // seed asks the DNS seeds for addresses, if few are known.
 func (n *Network) seed() {
-	if len(n.opts.Named) > 0 || n.addresses.NumAddresses() >= enoughAddresses {
+	if len(n.opts.Peers.Named) > 0 || n.addresses.NumAddresses() >= enoughAddresses {
 		return
 	}
-	connmgr.SeedFromDNS(n.opts.Params, wire.SFNodeNetwork|required, n.lookup, func(found []*wire.NetAddressV2) {
+	connmgr.SeedFromDNS(n.params, wire.SFNodeNetwork|required, n.lookup, func(found []*wire.NetAddressV2) {
 		n.seeded.Add(int64(len(found)))
 		n.addresses.AddAddresses(found, found[0])
 	})

@@ -7,17 +7,25 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+	"github.com/btcsuite/btcd/chaincfg"
 )
 
 // Settings are those of a program that listens to peers. The tags hold the defaults and the help.
 type Settings struct {
-	Peers       List `name:"peers" placeholder:"[HOST:PORT,...]" help:"Listen to peers of Bitcoin's network, without a node: those that DNS seeds and other peers name, or the given ones."`
-	PeersCount  int  `name:"peers-count" default:"8" help:"Number of peers that are connected at a time, 1 to 32."`
-	PeersQuorum int  `name:"peers-quorum" default:"3" help:"Count a transaction when this many peers have announced it."`
-	PeersBlocks bool `name:"peers-blocks" default:"true" negatable:"" help:"Also fetch the blocks of the last 3 h, about 30 MB at the start and 250 MB a day."`
+	Peers        List   `name:"peers" placeholder:"[HOST:PORT,...]" help:"Listen to peers of Bitcoin's network, without a node: those that DNS seeds and other peers name, or the given ones."`
+	PeersCount   int    `name:"peers-count" default:"8" help:"Number of peers that are connected at a time, 1 to 32."`
+	PeersQuorum  int    `name:"peers-quorum" default:"3" help:"Count a transaction when this many peers have announced it."`
+	PeersBlocks  bool   `name:"peers-blocks" default:"true" negatable:"" help:"Also fetch the blocks of the last 3 h, about 30 MB at the start and 250 MB a day."`
+	PeersNetwork string `name:"peers-network" default:"main" enum:"main,testnet3,signet,regtest,simnet" help:"The network of --peers: main, testnet3, signet, regtest or simnet. Only mainnet's coins have a price."`
 	// PeersDir is where the known addresses are kept.
 	PeersDir   string `name:"peers-dir" default:"" placeholder:"PATH" help:"Directory in which the addresses of peers are kept. Empty: each start asks the DNS seeds."`
 	PeersProxy string `name:"proxy" default:"" placeholder:"HOST:PORT" help:"SOCKS5 proxy for --peers and for the names of DNS seeds, such as Tor's 127.0.0.1:9050."`
+}
+
+// networks are the values of --peers-network.
+var networks = map[string]*chaincfg.Params{
+	"main": &chaincfg.MainNetParams, "testnet3": &chaincfg.TestNet3Params, "signet": &chaincfg.SigNetParams,
+	"regtest": &chaincfg.RegressionNetParams, "simnet": &chaincfg.SimNetParams,
 }
 
 // A List is the value of --peers: nothing, or addresses.
@@ -57,6 +65,9 @@ const most = maxPeers / 2
 func (s Settings) CheckPeers() error {
 	if !s.Peers.On {
 		return nil
+	}
+	if networks[s.PeersNetwork] == nil {
+		return fmt.Errorf("--peers-network %q: want main, testnet3, signet, regtest or simnet", s.PeersNetwork)
 	}
 	count := s.PeersCount
 	if n := len(s.Peers.Named); n > 0 {

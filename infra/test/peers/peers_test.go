@@ -32,7 +32,10 @@ type listener struct {
 func listen(t *testing.T, net *btcnet.Net, named []string, set func(*peers.Options)) *listener {
 	t.Helper()
 	o := peers.Options{
-		Params: net.Params(), Named: named, Count: 8, Quorum: 3, Blocks: true, Window: 3 * time.Hour, Version: "1.2.3",
+		Settings: peers.Settings{
+			Peers: peers.List{On: true, Named: named}, PeersCount: 8, PeersQuorum: 3, PeersBlocks: true, PeersNetwork: "simnet",
+		},
+		Window: 3 * time.Hour, Version: "1.2.3",
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Retry: time.Second,
 	}
 	if set != nil {
