@@ -7,11 +7,15 @@ package localredis
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,7 +42,7 @@ type Redis struct {
 	client  *redis.Client
 	backend backend
 	metrics metrics
-	tmp     string // the socket's directory, if it is not the data directory
+	tmp     string // the socket's directory, if it is not the data directory; removed at the end
 }
 
 // A backend is one of the two kinds of servers.
@@ -47,8 +51,10 @@ type backend interface {
 	start(ctx context.Context) error
 	// run keeps the server running and its data safe until ctx ends.
 	run(ctx context.Context)
-	// stop saves the data and stops the server.
+	// stop saves the data and stops the server, within a second. The error says what was lost.
 	stop() error
+	// end stops the server if it runs. Its data do not matter.
+	end()
 	// String names the kind and the version.
 	String() string
 }
@@ -60,17 +66,23 @@ type metrics struct {
 }
 
 // Open locks the data directory, checks it and starts the server. An error names what is wrong with the directory and what
-// to do; then nothing in it was changed.
+// to do; then nothing in it was changed but the lock. If ctx ends meanwhile, the error is ctx's.
 func Open(ctx context.Context, o Options) (*Redis, error) {
 	r := &Redis{opts: o}
 	with := promauto.With(o.Metrics)
 	r.metrics = metrics{
 		saves:    with.NewGauge(prometheus.GaugeOpts{Name: "sightglass_localredis_saves", Help: "1 while the data directory is written; 0 after a failure, such as a full disk."}),
 		failures: with.NewCounter(prometheus.CounterOpts{Name: "sightglass_localredis_save_failures_total", Help: "Failed writes to the data directory."}),
-		restarts: with.NewCounter(prometheus.CounterOpts{Name: "sightglass_localredis_restarts_total", Help: "Starts of redis-server after it ended by itself."}),
+		restarts: with.NewCounter(prometheus.CounterOpts{Name: "sightglass_localredis_restarts_total", Help: "Starts of redis-server after it ended or stopped responding."}),
 	}
 	if err := r.open(ctx); err != nil {
+		if r.backend != nil {
+			r.backend.end()
+		}
 		r.release()
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		return nil, err
 	}
 	r.metrics.saves.Set(1)
@@ -87,32 +99,76 @@ func (r *Redis) open(ctx context.Context) (err error) {
 	if _, err := readMeta(r.opts.Dir); err != nil {
 		return err
 	}
+	kept, err := readSaved(r.opts.Dir)
+	if err != nil {
+		return err
+	}
+	program, note := serverProgram(ctx)
+	if err := checkAppendOnly(r.opts.Dir, program != ""); err != nil {
+		return err
+	}
 	if err := r.chooseSocket(); err != nil {
 		return err
 	}
-	r.client = redis.NewClient(&redis.Options{Network: "unix", Addr: r.socket, ClientName: "sightglass-localredis", MaxRetries: -1, DialerRetries: 1})
-	program := serverProgram()
+	r.client = redis.NewClient(&redis.Options{
+		Network: "unix", Addr: r.socket, ClientName: "sightglass-localredis", MaxRetries: -1, DialerRetries: 1,
+		ContextTimeoutEnabled: true, DialTimeout: responseTimeout, ReadTimeout: responseTimeout, WriteTimeout: responseTimeout,
+	})
 	if program == "" {
-		r.backend = &memory{r: r}
+		r.backend = &memory{r: r, note: note}
 	} else {
-		r.backend = &process{r: r, program: program}
+		r.backend = &process{r: r, program: program, version: note}
 	}
 	if err := r.backend.start(ctx); err != nil {
+		return err
+	}
+	if err := r.load(ctx, kept); err != nil {
 		return err
 	}
 	// The lease of a program that was killed: while this one has the directory, no other can be the leader.
 	return r.client.Del(ctx, contract.KeyLeader).Err()
 }
 
+// responseTimeout is far longer than a local Redis takes for any of the calls here.
+const responseTimeout = 500 * time.Millisecond
+
+// checkAppendOnly rejects a directory that redis-server has written, if there is no redis-server, or if the file that lists
+// the others is missing: redis-server would start empty, and overwrite them.
+func checkAppendOnly(dir string, installed bool) error {
+	const folder = "appendonlydir"
+	files, err := os.ReadDir(filepath.Join(dir, folder))
+	switch {
+	case errors.Is(err, os.ErrNotExist), err == nil && len(files) == 0:
+		return nil
+	case err != nil:
+		return fmt.Errorf("the data directory %s cannot be read: %w", dir, err)
+	case !installed:
+		return fmt.Errorf("the data directory %s was written by redis-server, which is not installed: install it (sudo apt-get install redis-server), or choose another directory with --data-dir", dir)
+	case !slices.ContainsFunc(files, func(f os.DirEntry) bool { return strings.HasSuffix(f.Name(), ".manifest") }):
+		return damaged(filepath.Join(dir, folder), errors.New("the manifest is missing"))
+	}
+	return nil
+}
+
 // maxSocket is how long the path of a unix socket may be: sun_path has 108 bytes, with a final zero.
 const maxSocket = 107
 
-// chooseSocket sets the socket's path: in the data directory, or elsewhere if that has too long a name.
-func (r *Redis) chooseSocket() (err error) {
+// chooseSocket sets the socket's path: in the data directory, or elsewhere if that has too long a name, or one that is
+// ambiguous in a URL.
+func (r *Redis) chooseSocket() error {
 	dir := r.opts.Dir
-	if len(socketIn(dir)) > maxSocket {
-		if dir, err = os.MkdirTemp("", "sightglass-"); err != nil {
+	if len(socketIn(dir)) > maxSocket || strings.ContainsAny(dir, "%?#@\r\n") {
+		hash := sha256.Sum256([]byte(dir))
+		dir = filepath.Join("/tmp", fmt.Sprintf("sightglass-%d-%x", os.Getuid(), hash[:8])) // the same after a kill
+		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("no directory for redis's socket: %w", err)
+		}
+		info, err := os.Lstat(dir)
+		if err != nil {
+			return fmt.Errorf("no directory for redis's socket: %w", err)
+		}
+		if owner, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || owner.Uid != uint32(os.Getuid()) || info.Mode().Perm() != 0o700 {
+			return fmt.Errorf("%s is not a directory of this user alone: remove it, or choose a data directory with a shorter name with --data-dir", dir)
 		}
 		r.tmp = dir
 	}
@@ -129,7 +185,7 @@ func socketIn(dir string) string { return filepath.Join(dir, "redis.sock") }
 func (r *Redis) Socket() string { return r.socket }
 
 // URL returns the URL for --redis.
-func (r *Redis) URL() string { return "unix://" + r.socket }
+func (r *Redis) URL() string { return (&url.URL{Scheme: "unix", Path: r.socket}).String() }
 
 // String describes the server, for operators.
 func (r *Redis) String() string { return r.backend.String() + ", in " + r.opts.Dir }
@@ -152,6 +208,9 @@ func (r *Redis) release() {
 	if r.client != nil {
 		r.client.Close()
 	}
+	if r.socket != "" {
+		os.Remove(r.socket) //nolint:errcheck // the server has removed it if it could
+	}
 	if r.tmp != "" {
 		os.RemoveAll(r.tmp) //nolint:errcheck // it has only the socket, and is in the folder for temporary files
 	}
@@ -160,8 +219,8 @@ func (r *Redis) release() {
 	}
 }
 
-// failed reports a failed write to the data directory; nil means that a write succeeded.
-func (r *Redis) failed(err error) {
+// saved records the result of a write to the data directory.
+func (r *Redis) saved(err error) {
 	if err != nil {
 		r.metrics.failures.Inc()
 		r.metrics.saves.Set(0)
@@ -170,11 +229,22 @@ func (r *Redis) failed(err error) {
 	r.metrics.saves.Set(1)
 }
 
+// isOurs reports whether the data directory is still the one that was locked. It may have been deleted.
+func (r *Redis) isOurs() bool {
+	locked, err := r.lock.Stat()
+	found, foundErr := os.Stat(filepath.Join(r.opts.Dir, lockName))
+	return err == nil && foundErr == nil && os.SameFile(locked, found)
+}
+
 // lockName is a file that holds the lock, and the text about who has it.
 const lockName = "lock"
 
-// lockTimeout is how long lock waits for the redis-server of a killed program, which has the same lock and ends by itself.
-const lockTimeout = 5 * time.Second
+// How long lock waits: for a program that is just ending, and for the redis-server of a killed one, which has the same lock
+// and ends by itself.
+const (
+	lockTimeout   = time.Second
+	orphanTimeout = 5 * time.Second
+)
 
 // lock locks a data directory for as long as the returned file is open in any process.
 func lock(ctx context.Context, dir, version string) (*os.File, error) {
@@ -182,43 +252,62 @@ func lock(ctx context.Context, dir, version string) (*os.File, error) {
 	if err != nil {
 		return nil, unwritable(dir, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, lockTimeout)
-	defer cancel()
-	retry := time.NewTicker(20 * time.Millisecond)
-	defer retry.Stop()
-	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			f.Close()
-			return nil, fmt.Errorf("cannot lock the data directory %s: %w", dir, err)
-		}
-		holder := make([]byte, 200)
-		n, _ := f.ReadAt(holder, 0) // without the text the error is less exact
-		var pid int
-		if _, err := fmt.Sscanf(string(holder[:n]), "process %d", &pid); err != nil {
-			pid = 0
-		}
-		if pid == 0 || !errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || ctx.Err() != nil {
-			f.Close()
-			return nil, fmt.Errorf("the data directory %s is in use by %s: stop that program, or choose another directory with --data-dir", dir, holder[:n])
-		}
-		<-retry.C
+	if err := await(ctx, f, dir); err != nil {
+		f.Close()
+		return nil, err
 	}
 	host, _ := os.Hostname() // without it the text is less exact
 	text := fmt.Sprintf("process %d (sightglass %s on %s, since %s)", os.Getpid(), version, host, time.Now().UTC().Format(time.DateTime+"Z"))
-	if err := errors.Join(f.Truncate(0), writeAt(f, text)); err != nil && !errors.Is(err, syscall.ENOSPC) {
+	// First the text, so that another program never finds the file empty.
+	_, err = f.WriteAt([]byte(text), 0)
+	if err = errors.Join(err, f.Truncate(int64(len(text)))); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		f.Close()
 		return nil, unwritable(dir, err)
 	}
 	return f, nil
 }
 
-func writeAt(f *os.File, text string) error {
-	_, err := f.WriteAt([]byte(text), 0)
-	return err
+// await waits until no other process has the lock.
+func await(ctx context.Context, f *os.File, dir string) error {
+	began := time.Now()
+	retry := time.NewTicker(20 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return fmt.Errorf("cannot lock the data directory %s: %w", dir, err)
+		}
+		text := make([]byte, 200)
+		n, _ := f.ReadAt(text, 0) // without the text the error is less exact
+		holder, timeout := string(text[:n]), lockTimeout
+		var pid int
+		if _, err := fmt.Sscanf(holder, "process %d", &pid); err != nil {
+			holder = "another program"
+		} else if !alive(pid) {
+			holder, timeout = "the redis-server of "+holder+", which has ended", orphanTimeout
+		}
+		if time.Since(began) > timeout {
+			return fmt.Errorf("the data directory %s is in use by %s: stop that program, or choose another directory with --data-dir", dir, holder)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-retry.C:
+		}
+	}
+}
+
+// alive reports whether a process runs. One that has ended, and that its parent has not waited for, does not.
+func alive(pid int) bool {
+	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, state, found := strings.Cut(string(stat), ") ")
+	return err != nil || !found || !strings.HasPrefix(state, "Z")
 }
 
 // unwritable explains why a data directory cannot be written.

@@ -24,6 +24,7 @@ import (
 
 	"sightglass/shared/contract"
 	"sightglass/shared/logtest"
+	"sightglass/shared/redisurl"
 )
 
 // The environment variable of a process that TestMain turns into a program with a Redis in a directory.
@@ -64,8 +65,8 @@ func use(t *testing.T, kind string) {
 	t.Helper()
 	if kind == inProcess {
 		t.Setenv("PATH", t.TempDir())
-	} else if serverProgram() == "" {
-		t.Fatal("redis-server is not installed: `make test` installs it")
+	} else if program, note := serverProgram(t.Context()); program == "" {
+		t.Fatalf("%s: `make test` installs it", note)
 	}
 }
 
@@ -235,6 +236,9 @@ func TestOpen_RejectsDirectory(t *testing.T) {
 		"no keys":               {inProcess, savedName, "", "is damaged (EOF)"},
 		"keys of another kind":  {server, savedName, "hello", "is damaged"},
 		"damaged appendonly":    {server, "appendonlydir/appendonly.aof.manifest", "hello\n", "does not start on the data directory"},
+		"no manifest":           {server, "appendonlydir/appendonly.aof.1.incr.aof", "hello", "appendonlydir is damaged (the manifest is missing): restore it"},
+		"keys without a format": {inProcess, savedName, gzipped(t, "null"), "is damaged (want a format)"},
+		"cut keys, a server":    {server, savedName, good[:len(good)-3], "is damaged (unexpected EOF): restore it"},
 		"appendonly, no server": {inProcess, "appendonlydir/appendonly.aof.manifest", "", "was written by redis-server, which is not installed: install it"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -252,6 +256,10 @@ func TestOpen_RejectsDirectory(t *testing.T) {
 			}
 			if now, err := os.ReadFile(path); err != nil || string(now) != c.text {
 				t.Errorf("got %q, %v in the file, want it unchanged", now, err)
+			}
+			files, err := os.ReadDir(dir)
+			if err != nil || len(files) != 2 {
+				t.Errorf("got files %v, %v; want the one and the lock", files, err)
 			}
 		})
 	}
@@ -290,6 +298,54 @@ func TestOpen_LongDirectory(t *testing.T) {
 			t.Errorf("got %v, want the socket's directory removed", err)
 		}
 	})
+}
+
+// TestOpen_OddNames: the directory's name has characters that mean something in a URL.
+func TestOpen_OddNames(t *testing.T) {
+	kinds(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "a b%20?c#d@e:f'\"")
+		r := open(t, dir)
+		client, err := redisurl.Open(r.URL(), redisurl.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if err := client.Set(t.Context(), contract.KeyEpoch, 1, 0).Err(); err != nil {
+			t.Errorf("got %v from %s, want it to be the Redis in the directory", err, r.URL())
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestOpen_EndsWithContext(t *testing.T) {
+	kinds(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		dir := t.TempDir()
+		if _, err := Open(ctx, options(dir)); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want %v", err, context.Canceled)
+		}
+		if err := open(t, dir).Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestOpen_OldServer: a Redis whose scripts cannot do what the ingester's need.
+func TestOpen_OldServer(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\necho 'Redis server v=6.0.16 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64'\n"
+	if err := os.WriteFile(filepath.Join(dir, "redis-server"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	r := open(t, t.TempDir())
+	defer r.Close()
+	if got := r.String(); !strings.Contains(got, "in-process Redis") || !strings.Contains(got, "redis-server 6.0.16 is older than version 7") {
+		t.Errorf("got %q, want the in-process one, and why", got)
+	}
 }
 
 func TestOpen_UnwritableDirectory(t *testing.T) {
@@ -352,20 +408,98 @@ func TestRun_RestartsServer(t *testing.T) {
 	until(t, "the keys to be synced", func() bool {
 		return strings.Contains(r.client.Info(t.Context(), "persistence").Val(), "aof_pending_bio_fsync:0")
 	})
-	var pid int
-	for line := range strings.Lines(r.client.Info(t.Context(), "server").Val()) {
-		if text, ok := strings.CutPrefix(line, "process_id:"); ok {
-			pid, _ = strconv.Atoi(strings.TrimSpace(text)) // 0 fails below
-		}
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); pid <= 1 || err != nil {
-		t.Fatalf("killing process %d: %v", pid, err)
+	if err := syscall.Kill(pidOf(t, r), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
 	}
 	until(t, "redis-server to be started again", func() bool { return testutil.ToFloat64(r.metrics.restarts) == 1 })
 	until(t, "it to respond", func() bool { return r.client.Ping(t.Context()).Err() == nil })
 	expectFilled(t, r, 1)
 	if n := log.Count("redis-server has ended; starting it again"); n != 1 {
 		t.Errorf("got %d lines in the log about the end, want 1:\n%s", n, log)
+	}
+}
+
+// pidOf returns redis-server's process ID.
+func pidOf(t *testing.T, r *Redis) (pid int) {
+	t.Helper()
+	for line := range strings.Lines(r.client.Info(t.Context(), "server").Val()) {
+		if text, ok := strings.CutPrefix(line, "process_id:"); ok {
+			pid, _ = strconv.Atoi(strings.TrimSpace(text)) // 0 fails below
+		}
+	}
+	if pid <= 1 {
+		t.Fatalf("got process %d", pid)
+	}
+	return pid
+}
+
+// TestRun_SilentServerIsReplaced: redis-server hangs.
+func TestRun_SilentServerIsReplaced(t *testing.T) {
+	use(t, server)
+	r, _, _ := running(t, t.TempDir())
+	if err := syscall.Kill(pidOf(t, r), syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "redis-server to be started again", func() bool { return testutil.ToFloat64(r.metrics.restarts) == 1 })
+	until(t, "it to respond", func() bool { return r.client.Ping(t.Context()).Err() == nil })
+}
+
+// TestRun_ServerCannotBeStartedAgain: redis-server ends, and its program has been removed.
+func TestRun_ServerCannotBeStartedAgain(t *testing.T) {
+	use(t, server)
+	program, _ := serverProgram(t.Context())
+	dir := t.TempDir()
+	copied := filepath.Join(dir, "redis-server")
+	content, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(copied, content, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir)
+	o := options(t.TempDir())
+	r, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	pid := pidOf(t, r)
+	if err := errors.Join(os.Remove(copied), syscall.Kill(pid, syscall.SIGKILL)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a second attempt to start it", func() bool { return testutil.ToFloat64(r.metrics.restarts) >= 2 })
+	if testutil.ToFloat64(r.metrics.saves) != 0 {
+		t.Error("got a metric that everything is saved, want 0")
+	}
+	cancel()
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "are lost") {
+		t.Errorf("got %v from Run, want what is lost", err)
+	}
+}
+
+// TestRun_DeletedDirectory: the directory is deleted while it is in use.
+func TestRun_DeletedDirectory(t *testing.T) {
+	use(t, server)
+	dir := filepath.Join(t.TempDir(), "data")
+	o, log := options(dir), new(logtest.Log)
+	o.Log = slog.New(slog.NewJSONHandler(log, nil))
+	r, err := Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- r.Run(ctx) }()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the log to say so", func() bool { return log.Count("the data directory was deleted") > 0 })
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("got no error from Run, want what is lost")
 	}
 }
 
@@ -405,7 +539,7 @@ func TestRun_FullDisk(t *testing.T) {
 			return testutil.ToFloat64(r.metrics.failures) > 0
 		})
 		until(t, "writes to be accepted", func() bool { return r.client.Set(t.Context(), contract.KeyEpoch, 2, 0).Err() == nil })
-		if !strings.Contains(log.String(), "Is the disk full?") {
+		if !strings.Contains(log.String(), "the disk") {
 			t.Errorf("got a log without the reason:\n%s", log)
 		}
 		if err := os.Remove(filler); err != nil {

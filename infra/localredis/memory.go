@@ -27,21 +27,17 @@ const saveInterval = 10 * time.Second
 // A memory is a Redis inside this process. It has its data in memory, and saves the keys that outlive a restart.
 type memory struct {
 	r        *Redis
+	note     string // why there is no redis-server
 	server   *miniredis.Miniredis
 	listener net.Listener
 	outage   daemon.Outage
 }
 
 func (m *memory) String() string {
-	return "in-process Redis, saved every 10 s (redis-server is not installed)"
+	return "in-process Redis, saved every 10 s (" + m.note + ")"
 }
 
-func (m *memory) start(ctx context.Context) (err error) {
-	for _, name := range []string{"appendonlydir", "appendonly.aof"} {
-		if _, err := os.Stat(filepath.Join(m.r.opts.Dir, name)); err == nil {
-			return fmt.Errorf("the data directory %s was written by redis-server, which is not installed: install it (sudo apt-get install redis-server), or choose another directory with --data-dir", m.r.opts.Dir)
-		}
-	}
+func (m *memory) start(context.Context) (err error) {
 	m.outage.Log = m.r.opts.Log
 	m.server = miniredis.NewMiniRedis()
 	first, err := m.server.Dial() // starts it without a TCP port
@@ -64,8 +60,7 @@ func (m *memory) start(ctx context.Context) (err error) {
 			m.server.Server().ServeConn(conn)
 		}
 	}()
-	_, err = m.r.load(ctx)
-	return err
+	return nil
 }
 
 func (m *memory) run(ctx context.Context) {
@@ -86,15 +81,22 @@ func (m *memory) run(ctx context.Context) {
 }
 
 func (m *memory) stop() error {
-	if m.server == nil {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), responseTimeout)
 	defer cancel()
-	err := m.r.save(ctx)
-	m.listener.Close()
-	m.server.Close()
-	return err
+	defer m.end()
+	if err := m.r.save(ctx); err != nil {
+		return fmt.Errorf("the history and the engine's state since the last save are lost: %w; make room on the disk of %s", err, m.r.opts.Dir)
+	}
+	return nil
+}
+
+func (m *memory) end() {
+	if m.listener != nil {
+		m.listener.Close()
+	}
+	if m.server != nil {
+		m.server.Close()
+	}
 }
 
 // saved are the keys that outlive a restart. gzip adds the checksum.
@@ -114,7 +116,7 @@ const (
 
 // save writes the keys to a file, which it replaces atomically.
 func (r *Redis) save(ctx context.Context) (err error) {
-	defer func() { r.failed(err) }()
+	defer func() { r.saved(err) }()
 	var epoch, engine *redis.StringCmd
 	var history *redis.ZSliceCmd
 	_, err = r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
@@ -134,32 +136,48 @@ func (r *Redis) save(ctx context.Context) (err error) {
 	return renameio.WriteFile(filepath.Join(r.opts.Dir, savedName), file.Bytes(), 0o600)
 }
 
-// load writes the saved keys to Redis, and reports whether there were any.
-func (r *Redis) load(ctx context.Context) (bool, error) {
-	path := filepath.Join(r.opts.Dir, savedName)
+// readSaved returns the saved keys of a directory; nil if it has none.
+func readSaved(dir string) (*saved, error) {
+	path := filepath.Join(dir, savedName)
 	file, err := os.Open(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, fmt.Errorf("the data directory %s cannot be read: %w", r.opts.Dir, err)
+		return nil, fmt.Errorf("the data directory %s cannot be read: %w", dir, err)
 	}
 	defer file.Close()
-	var s saved
+	s := new(saved)
 	expanded, err := gzip.NewReader(file)
+	if err != nil {
+		return nil, damaged(path, err)
+	}
+	text, err := io.ReadAll(io.LimitReader(expanded, maxSaved))
 	if err == nil {
-		var text []byte
-		if text, err = io.ReadAll(io.LimitReader(expanded, maxSaved)); err == nil {
-			err = json.Unmarshal(text, &s)
-		}
+		err = json.Unmarshal(text, s)
 	}
 	switch {
-	case err == nil && s.Format > format:
-		return false, newer(path, s.Format, s.Version)
-	case err != nil || s.Format < 1:
-		return false, damaged(path, err)
+	case err != nil:
+		return nil, damaged(path, err)
+	case s.Format < 1:
+		return nil, damaged(path, errors.New("want a format"))
+	case s.Format > format:
+		return nil, newer(path, s.Format, s.Version)
 	}
-	_, err = r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+	return s, nil
+}
+
+// load writes saved keys to Redis. redis-server, if it was installed since, takes them over once; if it has keys of its own,
+// those are newer.
+func (r *Redis) load(ctx context.Context, s *saved) error {
+	if s == nil {
+		return nil
+	}
+	_, isProcess := r.backend.(*process)
+	if held, err := r.client.Exists(ctx, contract.KeyEpoch).Result(); err != nil || held == 1 {
+		return err
+	}
+	_, err := r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		if s.Epoch != "" {
 			p.Set(ctx, contract.KeyEpoch, s.Epoch, 0)
 		}
@@ -171,5 +189,10 @@ func (r *Redis) load(ctx context.Context) (bool, error) {
 		}
 		return nil
 	})
-	return true, err
+	if err != nil || !isProcess {
+		return err
+	}
+	path := filepath.Join(r.opts.Dir, savedName)
+	r.opts.Log.Info("redis-server has taken over the saved keys", "file", path)
+	return os.Rename(path, path+".old")
 }

@@ -33,8 +33,11 @@ func readMeta(dir string) (m meta, err error) {
 	case err != nil:
 		return meta{}, fmt.Errorf("the data directory %s cannot be read: %w", dir, err)
 	}
-	if err := json.Unmarshal(data, &m); err != nil || m.Format < 1 || m.Network == "" {
-		return meta{}, damaged(path, errors.Join(err, errors.New("want a format and a network")))
+	if err := json.Unmarshal(data, &m); err != nil {
+		return meta{}, damaged(path, err)
+	}
+	if m.Format < 1 || m.Network == "" {
+		return meta{}, damaged(path, errors.New("want a format and a network"))
 	}
 	if m.Format > format {
 		return meta{}, newer(path, m.Format, m.Version)
@@ -69,7 +72,7 @@ func (r *Redis) CheckNetwork(network string) error {
 		return err
 	}
 	err = renameio.WriteFile(filepath.Join(r.opts.Dir, metaName), append(data, '\n'), 0o600)
-	r.failed(err)
+	r.saved(err)
 	if err != nil && !errors.Is(err, syscall.ENOSPC) { // with a full disk the next start notes it
 		return unwritable(r.opts.Dir, err)
 	}

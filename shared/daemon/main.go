@@ -36,7 +36,11 @@ func Main(p Program, commands any) {
 }
 
 func (p Program) run(args []string, commands any) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as with nohup
+		signals = append(signals, syscall.SIGHUP) // the terminal was closed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	old := applyOld(p.OldVariables)
 	parser, err := p.Parser(commands, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(p, old))
