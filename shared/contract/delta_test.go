@@ -20,6 +20,13 @@ func successor() *Snapshot {
 	return s
 }
 
+// peersFound is the snapshot after withPeers, with all peers connected. testdata/delta-peers.json encodes it.
+func peersFound() *Snapshot {
+	s := successor()
+	s.Stats.Peers, s.Stats.PeersWanted = 8, 8
+	return s
+}
+
 func goldenMessage(t testing.TB, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile("testdata/" + name)
@@ -40,8 +47,9 @@ func delta(t testing.TB, old, s *Snapshot) []byte {
 
 func TestDelta_MatchesGoldenFiles(t *testing.T) {
 	for name, got := range map[string][]byte{
-		"keyframe.json": example().AppendKeyframe(nil),
-		"delta.json":    delta(t, example(), successor()),
+		"keyframe.json":    example().AppendKeyframe(nil),
+		"delta.json":       delta(t, example(), successor()),
+		"delta-peers.json": delta(t, withPeers(), peersFound()),
 	} {
 		if want := goldenMessage(t, name); !bytes.Equal(got, want) {
 			t.Errorf("%s: got another encoding, want the public contract's\n got %s\nwant %s", name, got, want)
@@ -53,6 +61,14 @@ func TestReplica_RebuildsSnapshot(t *testing.T) {
 	var r Replica
 	expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
 	expectReplica(t, &r, goldenMessage(t, "delta.json"), successor())
+}
+
+// TestReplica_FollowsPeers: a delta changes the number of peers, and a keyframe of an ingester with a node removes it.
+func TestReplica_FollowsPeers(t *testing.T) {
+	var r Replica
+	expectReplica(t, &r, withPeers().AppendKeyframe(nil), withPeers())
+	expectReplica(t, &r, goldenMessage(t, "delta-peers.json"), peersFound())
+	expectReplica(t, &r, goldenMessage(t, "keyframe.json"), example())
 }
 
 func expectReplica(t testing.TB, r *Replica, message []byte, want *Snapshot) {
@@ -173,6 +189,8 @@ func TestDelta_FitsOneSegment(t *testing.T) {
 	}
 	s := *old
 	s.Seq++
+	s.Stats = Stats{TotalReceived: 1e6, TotalFiltered: 1e6, ActiveInWindow: 1e5, UptimeSeconds: 1e6}
+	s.Stats.Peers, s.Stats.PeersWanted = 32, 32
 	for i := range 8 { // the additions of half a second
 		s.Transactions = append(s.Transactions[1:], Point{Timestamp: 1795449823.5 + float64(i), Price: 100000.25})
 	}

@@ -21,6 +21,14 @@ func example() *Snapshot {
 	}
 }
 
+// withPeers is example from an ingester that reads from peers, of which some are missing. testdata/snapshot-peers.json
+// encodes it.
+func withPeers() *Snapshot {
+	s := example()
+	s.Stats.Peers, s.Stats.PeersWanted = 3, 8
+	return s
+}
+
 func golden(t testing.TB) []byte {
 	t.Helper()
 	data, err := os.ReadFile("testdata/snapshot.json")
@@ -43,6 +51,42 @@ func TestSnapshot_RoundTrip(t *testing.T) {
 	}
 	if !reflect.DeepEqual(got, example()) {
 		t.Errorf("got %+v\nwant %+v", got, example())
+	}
+}
+
+func TestSnapshot_WithPeersMatchesGoldenFile(t *testing.T) {
+	want := goldenMessage(t, "snapshot-peers.json")
+	if got := withPeers().AppendJSON(nil); !bytes.Equal(got, want) {
+		t.Errorf("got another encoding, want the public contract's\n got %s\nwant %s", got, want)
+	}
+	got, err := DecodeSnapshot(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, withPeers()) {
+		t.Errorf("got %+v\nwant %+v", got, withPeers())
+	}
+}
+
+// TestSnapshot_WithoutPeersIsUnchanged: peers add two members of stats, and nothing for an ingester with a node.
+func TestSnapshot_WithoutPeersIsUnchanged(t *testing.T) {
+	with := goldenMessage(t, "snapshot-peers.json")
+	got := bytes.Replace(with, []byte(`,"peers":3,"peers_wanted":8`), nil, 1)
+	if want := example().AppendJSON(nil); !bytes.Equal(got, want) {
+		t.Errorf("got %s without the members\nwant %s", got, want)
+	}
+}
+
+// TestSnapshot_WithoutConnectedPeers: an ingester that has lost all of its peers does not look like one with a node.
+func TestSnapshot_WithoutConnectedPeers(t *testing.T) {
+	want := withPeers()
+	want.Stats.Peers = 0
+	data := want.AppendJSON(nil)
+	if part := `"peers":0,"peers_wanted":8`; !bytes.Contains(data, []byte(part)) {
+		t.Errorf("got %s, want it with %s", data, part)
+	}
+	if got, err := DecodeSnapshot(data); err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v\nwant %+v", got, err, want)
 	}
 }
 
@@ -100,6 +144,8 @@ func TestDecode_RejectsInvalid(t *testing.T) {
 		"a point below zero":     {`5310.00`, `-5310.00`, "transactions: index 0: price"},
 		"stats missing":          {`"stats":{`, `"state":{`, "stats: missing"},
 		"stats negative":         {`3315`, `-3315`, "stats.total_received: got a JSON number -3315, want an integer, 0 or more"},
+		"peers negative":         {`":61}`, `":61,"peers":-1}`, "stats.peers: got a JSON number -1"},
+		"peers wanted a string":  {`":61}`, `":61,"peers_wanted":"8"}`, "stats.peers_wanted: got a JSON string"},
 		"timestamp missing":      {`"timestamp":1556771672.500,`, ``, "timestamp: missing"},
 		"low missing":            {`"low":5301.10,`, ``, "low: missing"},
 		"high missing":           {`"high":5325.90,`, ``, "high: missing"},
@@ -175,7 +221,7 @@ func TestEpochAfter_ExceedsOldAndClock(t *testing.T) {
 }
 
 func TestAppendJSON_AllocatesNothing(t *testing.T) {
-	s := example()
+	s := withPeers()
 	s.Transactions = make([]Point, MaxTransactions)
 	buf := s.AppendJSON(nil)
 	if n := testing.AllocsPerRun(10, func() { buf = s.AppendJSON(buf[:0]) }); n != 0 {
@@ -188,6 +234,7 @@ func TestAppendJSON_AllocatesNothing(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(golden(f))
+	f.Add(withPeers().AppendJSON(nil))
 	f.Add(bytes.Replace(golden(f), []byte(`"live"`), []byte(`"contested"`), 1))
 	f.Add(bytes.Replace(golden(f), []byte(`"live"`), []byte(`"li\"ve"`), 1))
 	f.Add((&Snapshot{Status: Warming, Confidence: 0.2, Seq: 1, Epoch: "1"}).AppendJSON(nil))

@@ -12,6 +12,8 @@
  * @property {number} total_filtered
  * @property {number} active_in_window
  * @property {number} uptime_seconds
+ * @property {number} [peers] connected now; both are absent if the transactions come from a node
+ * @property {number} [peers_wanted] how many there should be
  *
  * @typedef {object} Snapshot immutable: the next one is a new object with a new array of transactions
  * @property {number} price USD, 0 while there is none
@@ -104,18 +106,23 @@ export class Replica {
     for (const name of ["price", "confidence", "timestamp", "low", "high"]) check(Number.isFinite(snapshot[name]), name);
     check(Number.isSafeInteger(snapshot.seq), "seq");
     check(typeof snapshot.status === "string" && snapshot.status !== "", "status");
-    check(STATS.every((name) => Number.isFinite(snapshot.stats?.[name])), "stats");
+    check(isStats(snapshot.stats), "stats");
     [this.snapshot, this.drop, this.add] = [/** @type {Snapshot} */ (snapshot), drop, add];
     return this.snapshot;
   }
 }
 
 const STATS = ["total_received", "total_filtered", "active_in_window", "uptime_seconds"];
+const OPTIONAL_STATS = ["peers", "peers_wanted"];
 
 /** @param {boolean} right @param {string} what */
 function check(right, what) {
   if (!right) throw new Error(`invalid sightglass.delta.v1 message: ${what}`);
 }
+
+/** @param {any} stats */
+const isStats = (stats) => STATS.every((name) => Number.isFinite(stats?.[name])) &&
+  OPTIONAL_STATS.every((name) => stats[name] === undefined || Number.isFinite(stats[name]));
 
 /** @param {any} p */
 const isPoint = (p) => Number.isFinite(p?.timestamp) && Number.isFinite(p.price);

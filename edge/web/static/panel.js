@@ -2,8 +2,10 @@
 // The texts of the page.
 
 import { NONE, change, confidenceWord, dollarParts, dollars, duration, integer, probability } from "./format.js";
+import { fromPeers, sourceOf } from "./state.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
+/** @typedef {import("./client.js").Stats} Stats */
 /** @typedef {import("./state.js").State} State */
 
 /** @param {string} id */
@@ -44,6 +46,16 @@ export function showSnapshot(s) {
   write("filtered", integer(s.stats.total_filtered));
   write("active", integer(s.stats.active_in_window));
   write("uptime", duration(s.stats.uptime_seconds));
+  showSource(s.stats);
+}
+
+/** Names the source. A node validates them, an ingester with peers does not. @param {Stats} stats */
+function showSource(stats) {
+  const [source, peers] = [sourceOf(stats), fromPeers(stats)];
+  write("source", source);
+  write("source-note", peers ? "of Bitcoin's network, not validated here" : "its own mempool");
+  const basis = peers ? `what ${source} of Bitcoin's network relay` : "a Bitcoin node's own mempool";
+  write("basis", `Computed from ${basis}, without data from exchanges.`);
 }
 
 /** @param {"change-1h" | "change-24h"} id @param {number} price now @param {number} before 0 if unknown */

@@ -69,15 +69,19 @@ function openState(client, now, secondsLeft) {
 const CONTESTED = "The price shown is the one whose payments have been there for hours. Trust it less until this ends.";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
+/** @typedef {import("./client.js").Stats} Stats */
 
 /** @param {Snapshot} snapshot */
-const sofar = ({ stats }) => `${count(stats.total_received)} so far`;
+const sofar = ({ stats }) => `${count(stats.total_received)} so far${shortage(stats)}`;
+
+/** What is missing for a price, peers included. @param {Snapshot} snapshot @param {number} secondsLeft 0 if unknown */
+const progress = (snapshot, secondsLeft) => payments(snapshot, secondsLeft) + shortage(snapshot.stats);
 
 /**
- * What is missing for a price, and how long it will take.
+ * The payments that are missing for a price, and how long they will take.
  * @param {Snapshot} snapshot @param {number} secondsLeft 0 if unknown
  */
-function progress({ stats }, secondsLeft) {
+function payments({ stats }, secondsLeft) {
   const seen = stats.active_in_window;
   if (seen >= ENOUGH) return `${integer(seen)} payments seen, mostly enough, but their price is not clear yet`;
   const forecast = secondsLeft > 0 ? `; ${roughly(secondsLeft)} at this pace` : "";
@@ -94,7 +98,8 @@ export function hintOf(client, state, secondsLeft) {
   const { snapshot } = client;
   if (snapshot && snapshot.price > 0) return "";
   if (snapshot && state.name !== "reconnecting") {
-    return `There is no price yet: ${progress(snapshot, state.name === "warming" ? secondsLeft : 0)}.`;
+    const missing = state.name === "warming" ? progress(snapshot, secondsLeft) : payments(snapshot, 0);
+    return `There is no price yet: ${missing}.`;
   }
   switch (state.name) {
     case "connecting": return "Waiting for the first snapshot.";
@@ -104,6 +109,21 @@ export function hintOf(client, state, secondsLeft) {
     default: return `${CLOSE_REASONS.get(client.code) ?? "The edge does not respond: is it running?"} This page keeps trying.`;
   }
 }
+
+/** @param {Stats} stats @returns {boolean} whether the transactions come from peers, not from a node */
+export const fromPeers = ({ peers_wanted = 0 }) => peers_wanted > 0;
+
+/** Where the transactions come from: "a node", "8 peers", "3 of 8 peers" if some are missing. @param {Stats} stats */
+export function sourceOf(stats) {
+  if (!fromPeers(stats)) return "a node";
+  const { peers = 0, peers_wanted: wanted = 0 } = stats;
+  const some = peers < wanted ? `${integer(peers)} of ` : "";
+  const all = Math.max(peers, wanted);
+  return `${some}${integer(all)} peer${all === 1 ? "" : "s"}`;
+}
+
+/** Says how many peers are connected if some are missing. @param {Stats} stats */
+const shortage = (stats) => ((stats.peers ?? 0) < (stats.peers_wanted ?? 0) ? `; ${sourceOf(stats)} connected` : "");
 
 /** @param {number} ms */
 function inSeconds(ms) {

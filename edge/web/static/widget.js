@@ -3,7 +3,7 @@
 
 import { StreamClient } from "./client.js";
 import { Pace } from "./pace.js";
-import { stateOf } from "./state.js";
+import { sourceOf, stateOf } from "./state.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 
@@ -23,7 +23,7 @@ export function applyTheme() {
 }
 
 /**
- * Shows the stream's state in words, and passes each snapshot to show.
+ * Shows the stream's state and source in words, and passes each snapshot to show.
  * @param {(snapshot: Snapshot) => void} show
  */
 export function follow(show) {
@@ -37,9 +37,12 @@ export function follow(show) {
   };
   client.addEventListener("phase", tick);
   client.addEventListener("snapshot", () => {
-    if (client.snapshot) pace.add(client.snapshot);
+    const { snapshot } = client;
+    if (snapshot) pace.add(snapshot);
     tick();
-    if (client.snapshot) show(client.snapshot);
+    if (!snapshot) return;
+    write("source", `from ${sourceOf(snapshot.stats)}`);
+    show(snapshot);
   });
   setInterval(tick, 250); // so that seconds count evenly and silence is detected in time
   client.start();

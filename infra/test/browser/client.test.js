@@ -75,6 +75,17 @@ test("Replica rebuilds snapshots that Go encoded", () => {
   });
 });
 
+test("Replica rebuilds snapshots with peers, which a keyframe may lack again", () => {
+  const replica = new Replica();
+  const snapshot = golden("snapshot-peers.json");
+  assert.deepEqual(replica.apply({ type: "keyframe", ...snapshot }), snapshot);
+  assert.deepEqual([snapshot.stats.peers, snapshot.stats.peers_wanted], [3, 8]);
+  const next = replica.apply(golden("delta-peers.json"));
+  assert.deepEqual([next.stats.peers, next.stats.peers_wanted], [8, 8]);
+  const { stats } = replica.apply(golden("keyframe.json"));
+  assert.deepEqual([stats.peers, stats.peers_wanted], [undefined, undefined]);
+});
+
 test("Replica: any sequence of keyframes and deltas rebuilds the plain snapshots, and drop and add yield their points", () => {
   for (let seed = 1; seed <= 40; seed++) {
     const chance = random(seed);
@@ -122,6 +133,8 @@ test("Replica: an invalid message is an error and changes nothing", () => {
     "a point of three": { ...good, add: [[1, 2, 3]] },
     "a price of text": { ...good, price: "5313.60" },
     "no stats": { ...good, stats: null },
+    "peers of text": { ...good, stats: { ...good.stats, peers: "3", peers_wanted: 8 } },
+    "peers without a number": { ...good, stats: { ...good.stats, peers: 3, peers_wanted: null } },
     "no status": { ...good, status: undefined },
     "an empty status": { ...good, status: "" },
     "a status that is a number": { ...good, status: 1 },

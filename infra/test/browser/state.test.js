@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { roughly } from "../../../edge/web/static/format.js";
 import { ENOUGH, Pace } from "../../../edge/web/static/pace.js";
-import { hintOf, stateOf } from "../../../edge/web/static/state.js";
+import { hintOf, sourceOf, stateOf } from "../../../edge/web/static/state.js";
 
 const NOW = 1.8e12;
 
@@ -57,6 +57,49 @@ test("without a price the page says what is missing, and how long it will take i
     assert.equal(hintOf(client, state, left), `There is no price yet: ${want}.`);
   }
   assert.equal(hintOf(open({ status: "contested" }), stateOf(open({}), NOW, 0), 0), "", "there is a price");
+});
+
+/**
+ * A client whose ingester reads from peers.
+ * @param {any} parts of the snapshot @param {number} peers @param {number} [wanted]
+ */
+function listening(parts, peers, wanted = 8) {
+  const client = open(parts);
+  Object.assign(client.snapshot.stats, { peers, peers_wanted: wanted });
+  return client;
+}
+
+test("the source is a node, or peers with those that are missing", () => {
+  for (const [peers, wanted, want] of /** @type {[number | undefined, number | undefined, string][]} */ ([
+    [undefined, undefined, "a node"], [0, 0, "a node"], [8, 8, "8 peers"], [3, 8, "3 of 8 peers"],
+    [0, 8, "0 of 8 peers"], [9, 8, "9 peers"], [1, 1, "1 peer"], [0, 1, "0 of 1 peer"],
+  ])) {
+    const { stats } = snapshot();
+    assert.equal(sourceOf({ ...stats, peers, peers_wanted: wanted }), want, `${peers} of ${wanted}`);
+  }
+});
+
+test("while it is warming up, the state and the hint say that peers are missing", () => {
+  for (const [payments, left, peers, want] of /** @type {[number, number, number, string][]} */ ([
+    [120, 0, 8, "120 of about 500 payments seen"],
+    [120, 0, 3, "120 of about 500 payments seen; 3 of 8 peers connected"],
+    [120, 350, 3, "120 of about 500 payments seen; about 6 minutes at this pace; 3 of 8 peers connected"],
+    [0, 0, 0, "0 of about 500 payments seen; 0 of 8 peers connected"],
+  ])) {
+    const client = listening({ ...NONE, payments }, peers);
+    const state = stateOf(client, NOW, left);
+    assert.deepEqual(state, { name: "warming", words: `warming up: ${want}` });
+    assert.equal(hintOf(client, state, left), `There is no price yet: ${want}.`);
+  }
+  const withPrice = listening({ status: "warming", payments: 12 }, 3);
+  assert.equal(stateOf(withPrice, NOW, 0).words, "warming up: 24 transactions so far; 3 of 8 peers connected");
+});
+
+test("the state does not name peers once there is a price, nor the hint while the stream is stale", () => {
+  assert.deepEqual(stateOf(listening({}, 3), NOW, 0), { name: "live", words: "live" });
+  const client = listening({ ...NONE, payments: 120 }, 3);
+  const state = stateOf(client, NOW + 10_000, 0);
+  assert.equal(hintOf(client, state, 0), "There is no price yet: 120 of about 500 payments seen.");
 });
 
 test("a stale stream has no pace", () => {

@@ -76,6 +76,69 @@ for (const [name, path] of Object.entries(PAGES)) {
   });
 }
 
+const PEERS = "of Bitcoin's network, not validated here";
+
+/** What the pages say of each source. */
+const SOURCES = /** @type {const} */ ([
+  [{}, "a node", "its own mempool", "Computed from a Bitcoin node's own mempool, without data from exchanges."],
+  [{ peers: 8, peers_wanted: 8 }, "8 peers", PEERS,
+    "Computed from what 8 peers of Bitcoin's network relay, without data from exchanges."],
+  [{ peers: 3, peers_wanted: 8 }, "3 of 8 peers", PEERS,
+    "Computed from what 3 of 8 peers of Bitcoin's network relay, without data from exchanges."],
+]);
+
+for (const colorScheme of THEMES) {
+  test(`dashboard, ${colorScheme}: it says whether the source is a node or peers, and how many`, async (t) => {
+    const stream = { next: () => ({}) };
+    const page = await openWith(t, "/", stream, { colorScheme, viewport: { width: 320, height: 640 } });
+    await state(page, LIVE);
+    for (const [peers, source, note, basis] of SOURCES) {
+      stream.next = () => ({ stats: { ...live.stats, ...peers } });
+      await page.waitForFunction((want) => document.getElementById("source").textContent === want, source);
+      assert.equal(await page.textContent("#source-note"), note);
+      assert.equal(await page.textContent("#basis"), basis);
+      const entry = page.locator(".stats > div:has(#source) > *");
+      assert.deepEqual(await entry.evaluateAll((all) => all.map((e) => e.localName)), ["dt", "dd", "dd"]);
+      assert.deepEqual(await barriers(page), []);
+      assert.ok(await overflow(page) <= 0, `the page overflows by ${await overflow(page)} px`);
+    }
+    await page.screenshot({ path: `out/peers-dashboard-${colorScheme}.png`, fullPage: true });
+  });
+}
+
+for (const name of /** @type {const} */ (["card", "clock"])) {
+  for (const colorScheme of THEMES) {
+    test(`${name}, ${colorScheme}: it says whether the source is a node or peers`, async (t) => {
+      const stream = { next: () => ({}) };
+      const viewport = name === "card" ? { width: 320, height: 160 } : { width: 320, height: 640 };
+      const page = await openWith(t, PAGES[name], stream, { colorScheme, viewport });
+      await state(page, LIVE);
+      for (const [peers, source] of SOURCES) {
+        stream.next = () => ({ stats: { ...live.stats, ...peers } });
+        await page.waitForFunction((want) => document.getElementById("source").textContent === want, `from ${source}`);
+        const box = await page.locator("#source").boundingBox();
+        assert.ok(box.x >= 0 && box.x + box.width <= viewport.width && box.y + box.height <= viewport.height,
+          `the source is at ${JSON.stringify(box)}`);
+        assert.deepEqual(await barriers(page), []);
+      }
+      await page.screenshot({ path: `out/peers-${name}-${colorScheme}.png` });
+    });
+  }
+}
+
+for (const [name, path] of Object.entries(PAGES)) {
+  test(`${name}: while it is warming up with too few peers, it says how many are connected`, async (t) => {
+    const stats = { ...live.stats, active_in_window: 120, peers: 3, peers_wanted: 8 };
+    const viewport = name === "card" ? { width: 320, height: 160 } : { width: 568, height: 320 };
+    const page = await openWith(t, path, { next: () => ({ ...NO_PRICE, stats }) }, { viewport });
+    await state(page, /^warming up: 120 of about 500 payments seen; 3 of 8 peers connected$/);
+    await page.screenshot({ path: `out/few-peers-${name}.png` });
+    assert.deepEqual(await barriers(page), []);
+    stats.peers = 8;
+    await state(page, /^warming up: 120 of about 500 payments seen$/);
+  });
+}
+
 for (const [name, context] of Object.entries(STRONGER)) {
   test(`${name}: contested in at least 7:1, and axe finds no serious violation`, async (t) => {
     const page = await openWith(t, "/", { next: () => contested }, context);
