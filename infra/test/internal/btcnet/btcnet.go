@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ import (
 	"sightglass/ingester/rawtx"
 )
 
-// A Net is a network of btcd processes. Its methods may be called concurrently, except for Kill and Restart.
+// A Net is a network of btcd processes. Its methods may be called concurrently, as to pay while a node restarts.
 type Net struct {
 	nodes  []*node
 	links  []link
@@ -141,9 +142,11 @@ func (b *Net) Peers(t testing.TB, i int) (peers []btcjson.GetPeerInfoResult) {
 	return peers
 }
 
-// Complaints returns the lines of a node's log about peers that misbehave, and about banned and disconnected ones.
+// Complaints returns the lines of a node's log about peers that misbehave, and about banned and disconnected ones. They
+// are of its newest process.
 func (b *Net) Complaints(i int) (lines []string) {
-	for line := range strings.SplitSeq(b.nodes[i].process.Printed(), "\n") {
+	process, _ := b.nodes[i].current()
+	for line := range strings.SplitSeq(process.Printed(), "\n") {
 		if strings.Contains(line, "Misbehaving") || strings.Contains(line, "Banned") ||
 			strings.Contains(line, "disconnecting") {
 			lines = append(lines, line)
@@ -158,7 +161,7 @@ func (b *Net) Synced(t testing.TB) {
 	programs.Until(t, "all nodes to have the same block", func() bool {
 		var hashes []chainhash.Hash
 		for i, n := range b.nodes {
-			if n.process.Running() {
+			if n.running() {
 				hash, _ := b.Best(t, i)
 				hashes = append(hashes, hash)
 			}
@@ -176,7 +179,7 @@ func (b *Net) Synced(t testing.TB) {
 func (b *Net) Everywhere(t testing.TB, txs ...*wire.MsgTx) {
 	t.Helper()
 	for i, n := range b.nodes {
-		if !n.process.Running() {
+		if !n.running() {
 			continue
 		}
 		programs.Until(t, fmt.Sprintf("node %d to have %d transactions", i, len(txs)), func() bool {
@@ -195,8 +198,8 @@ func (b *Net) Everywhere(t testing.TB, txs ...*wire.MsgTx) {
 }
 
 // Reorganise replaces the last blocks of a node's chain with one block more, and returns the hashes of the new blocks.
-// The new blocks are empty, so the transactions of the replaced ones return to the mempools. The other nodes follow: see
-// Synced.
+// The new blocks are empty, so the transactions of the replaced ones return to the mempools. The other nodes follow:
+// see Synced.
 func (b *Net) Reorganise(t testing.TB, i, depth int) (hashes []chainhash.Hash) {
 	t.Helper()
 	best, height := b.Best(t, i)
@@ -232,8 +235,9 @@ func (b *Net) Reorganise(t testing.TB, i, depth int) (hashes []chainhash.Hash) {
 // Kill kills a node with SIGKILL.
 func (b *Net) Kill(t testing.TB, i int) {
 	t.Helper()
-	b.nodes[i].process.Signal(t, syscall.SIGKILL)
-	b.nodes[i].process.Wait()
+	process, _ := b.nodes[i].current()
+	process.Signal(t, syscall.SIGKILL)
+	process.Wait()
 }
 
 // Restart starts a killed node at the same address, and connects it as before. Its mempool is empty: btcd does not save
@@ -266,7 +270,7 @@ func (b *Net) Rejoin(t testing.TB, i int) {
 // linksOf returns the links of a node with running nodes.
 func (b *Net) linksOf(i int) (links []link) {
 	for _, l := range b.links {
-		if (l.from == i || l.to == i) && b.nodes[l.from].process.Running() && b.nodes[l.to].process.Running() {
+		if (l.from == i || l.to == i) && b.nodes[l.from].running() && b.nodes[l.to].running() {
 			links = append(links, l)
 		}
 	}
@@ -298,11 +302,14 @@ func (b *Net) connected(t testing.TB, l link) bool {
 
 // A node is one btcd process, or one after another with the same data.
 type node struct {
-	program   string
-	addr, rpc string // host:port
-	dir       string
-	mining    string // address
-	process   *programs.Process
+	program string
+	addr    string // host:port
+	dir     string
+	mining  string // address
+
+	mu      sync.Mutex
+	rpc     string // host:port
+	process *programs.Process
 }
 
 func newNode(t testing.TB, program string, i int, mining btcutil.Address) *node {
@@ -320,10 +327,10 @@ const rpcUser, rpcPassword = "test", "test"
 // start starts the process. It may not respond yet: see ready.
 func (n *node) start(t testing.TB) {
 	t.Helper()
-	n.rpc = programs.FreeAddr(t) // btcd allows RPC without TLS only on 127.0.0.1
+	rpc := programs.FreeAddr(t) // btcd allows RPC without TLS only on 127.0.0.1
 	cmd := exec.Command(n.program,
 		"--simnet", "--listen", n.addr, "--datadir", filepath.Join(n.dir, "data"), "--logdir", filepath.Join(n.dir, "log"),
-		"--rpclisten", n.rpc, "--rpcuser", rpcUser, "--rpcpass", rpcPassword, "--notls", "--rpcmaxclients", "100",
+		"--rpclisten", rpc, "--rpcuser", rpcUser, "--rpcpass", rpcPassword, "--notls", "--rpcmaxclients", "100",
 		"--miningaddr", n.mining, "--blockmaxweight", "3996000", "--blockprioritysize", "0",
 		"--trickleinterval", "100ms",
 		"--nopeerbloomfilters", "--nocfilters", // the defaults of bitcoind
@@ -331,15 +338,30 @@ func (n *node) start(t testing.TB) {
 	// btcd creates a folder in its home. Without GOGC, it collects garbage whenever its heap has grown by 10 %.
 	cmd.Env = append(os.Environ(), "HOME="+n.dir, "GOGC=100")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics leaves no process behind
-	n.process = programs.LaunchCommand(t, cmd)
+	process := programs.LaunchCommand(t, cmd)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.rpc, n.process = rpc, process
+}
+
+// current returns the newest process, and its address for RPC.
+func (n *node) current() (process *programs.Process, rpc string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.process, n.rpc
+}
+
+func (n *node) running() bool {
+	process, _ := n.current()
+	return process.Running()
 }
 
 // ready waits until the process responds to RPC.
 func (n *node) ready(t testing.TB) {
 	t.Helper()
 	programs.Until(t, "btcd to respond", func() bool {
-		if !n.process.Running() {
-			t.Fatalf("btcd exited:\n%s", n.process.Output())
+		if process, _ := n.current(); !process.Running() {
+			t.Fatalf("btcd exited:\n%s", process.Output())
 		}
 		return n.try(t.Context(), nil, "getblockcount") == nil
 	})
@@ -362,7 +384,8 @@ func (n *node) try(ctx context.Context, result any, method string, args ...any) 
 	if err != nil {
 		return fail(err)
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+n.rpc, bytes.NewReader(body))
+	_, rpc := n.current()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+rpc, bytes.NewReader(body))
 	if err != nil {
 		return fail(err)
 	}

@@ -145,6 +145,24 @@ func TestNet_PaymentsLikeThoseOfRealBlock(t *testing.T) {
 	}
 }
 
+func TestNet_PaysWhileNodeRestarts(t *testing.T) {
+	b := Start(t, 4)
+	var sent []*wire.MsgTx
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		sent = b.PayLike(t, RealBlock(t)[1:301], 200)
+	}()
+	b.Kill(t, 3)
+	b.Mine(t, 0, 1)
+	b.Restart(t, 3)
+	<-done
+	b.Synced(t)
+	if got, want := len(sent), 300; got != want {
+		t.Errorf("got %d payments, want %d", got, want)
+	}
+}
+
 // contains reports whether a block has a transaction.
 func contains(block *wire.MsgBlock, id chainhash.Hash) bool {
 	return slices.ContainsFunc(block.Transactions, func(tx *wire.MsgTx) bool { return tx.TxHash() == id })

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
 	"os"
@@ -185,7 +186,7 @@ func RealBlock(t testing.TB) []*wire.MsgTx {
 // PayLike sends a transaction for each one of a real block, at a rate (0: as fast as possible), and returns them. A
 // transaction has the outputs of the real one, and change. Amounts above MaxAmount are cut to MaxAmount, and outputs
 // are left out that would exceed MaxPaid in total. PayLike returns early when the test ends or no coin is left. It may
-// run in a goroutine that the test waits for.
+// run in a goroutine that the test waits for. A node that is killed may not have announced what was sent to it.
 func (b *Net) PayLike(t testing.TB, block []*wire.MsgTx, perSecond float64) (sent []*wire.MsgTx) {
 	t.Helper()
 	var pace <-chan time.Time
@@ -229,13 +230,21 @@ func (b *Net) pay(ctx context.Context, tx *wire.MsgTx) error {
 	if err := b.wallet.sign(tx, c); err != nil {
 		return err
 	}
-	var running []*node
-	for _, n := range b.nodes {
-		if n.process.Running() {
-			running = append(running, n)
+	for {
+		var running []*node
+		for _, n := range b.nodes {
+			if n.running() {
+				running = append(running, n)
+			}
 		}
+		if len(running) == 0 {
+			return errors.New("no node is running")
+		}
+		n := running[mathrand.IntN(len(running))]
+		if err := n.send(ctx, tx); err == nil || n.running() {
+			return err
+		} // killed meanwhile
 	}
-	return running[mathrand.IntN(len(running))].send(ctx, tx)
 }
 
 // send sends a transaction to the node.
