@@ -18,8 +18,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -67,21 +69,45 @@ func Start(t testing.TB, n int) *Net {
 			b.links = append(b.links, link{i, to})
 		}
 	}
-	// The first node mines alone, since the others load a finished chain faster.
+	t.Cleanup(func() { b.logFailure(t) })
+	// The others load the finished chain from the first node, not from each other: see caughtUp.
 	b.nodes[0].start(t)
 	b.nodes[0].ready(t)
 	b.wallet.fund(t, b)
 	for _, node := range b.nodes[1:] {
 		node.start(t)
 	}
-	for _, node := range b.nodes[1:] {
-		node.ready(t)
+	for i := range b.nodes[1:] {
+		b.nodes[i+1].ready(t)
+		l := link{0, i + 1}
+		b.connect(t, l)
+		if !slices.Contains(b.links, l) {
+			defer b.disconnect(t, l)
+		}
+	}
+	for i := range b.nodes {
+		b.caughtUp(t, i)
 	}
 	for _, l := range b.links {
 		b.connect(t, l)
 	}
-	b.Synced(t)
 	return b
+}
+
+// logFailure logs the end of each node's output if the test has failed.
+func (b *Net) logFailure(t testing.TB) {
+	if !t.Failed() {
+		return
+	}
+	for i, n := range b.nodes {
+		process, _ := n.current()
+		if process == nil {
+			continue
+		}
+		lines := strings.Split(process.Printed(), "\n")
+		t.Logf("node %d at %s, running: %t\n%s", i, n.addr, process.Running(),
+			strings.Join(lines[max(0, len(lines)-20):], "\n"))
+	}
 }
 
 // Params returns the parameters of the network's chain.
@@ -95,12 +121,33 @@ func (b *Net) Addrs() (addrs []string) {
 	return addrs
 }
 
-// Mine mines blocks at a node, and returns their hashes. The blocks contain what the node's mempool has.
+// Mine mines blocks at a node, and returns their hashes. The blocks contain what the node's mempool has. Each block is
+// spread before the next one is mined: a btcd that receives blocks in another order leaves their transactions in its
+// mempool, and drops them in a reorganisation.
 func (b *Net) Mine(t testing.TB, i, blocks int) (hashes []chainhash.Hash) {
 	t.Helper()
-	var texts []string
-	b.nodes[i].call(t, &texts, "generate", blocks)
-	return parseHashes(t, texts)
+	for range blocks {
+		hash := b.nodes[i].generate(t, 1)[0]
+		b.spread(t, i, hash)
+		hashes = append(hashes, hash)
+	}
+	return hashes
+}
+
+// spread waits until the nodes that are connected with node i have its block, perhaps not in their best chain.
+func (b *Net) spread(t testing.TB, i int, hash chainhash.Hash) {
+	t.Helper()
+	if b.nodes[i].separated.Load() {
+		return
+	}
+	for j, n := range b.nodes {
+		if !n.inNetwork() {
+			continue
+		}
+		programs.Until(t, fmt.Sprintf("node %d to have block %v", j, hash), func() bool {
+			return !n.inNetwork() || n.try(t.Context(), nil, "getblock", hash.String(), 0) == nil
+		})
+	}
 }
 
 // Mempool returns the IDs of the transactions in a node's mempool.
@@ -155,13 +202,13 @@ func (b *Net) Complaints(i int) (lines []string) {
 	return lines
 }
 
-// Synced waits until all running nodes have the same newest block.
+// Synced waits until all nodes have the same newest block, except those that are killed or separated.
 func (b *Net) Synced(t testing.TB) {
 	t.Helper()
 	programs.Until(t, "all nodes to have the same block", func() bool {
 		var hashes []chainhash.Hash
 		for i, n := range b.nodes {
-			if n.running() {
+			if n.inNetwork() {
 				hash, _ := b.Best(t, i)
 				hashes = append(hashes, hash)
 			}
@@ -175,11 +222,11 @@ func (b *Net) Synced(t testing.TB) {
 	})
 }
 
-// Everywhere waits until the mempools of all running nodes have the transactions.
+// Everywhere waits until the mempools of all nodes have the transactions, except those that are killed or separated.
 func (b *Net) Everywhere(t testing.TB, txs ...*wire.MsgTx) {
 	t.Helper()
 	for i, n := range b.nodes {
-		if !n.running() {
+		if !n.inNetwork() {
 			continue
 		}
 		programs.Until(t, fmt.Sprintf("node %d to have %d transactions", i, len(txs)), func() bool {
@@ -226,6 +273,7 @@ func (b *Net) Reorganise(t testing.TB, i, depth int) (hashes []chainhash.Hash) {
 		if rejection != nil {
 			t.Fatalf("node %d rejected a block: %s", i, *rejection)
 		}
+		b.spread(t, i, *block.Hash())
 		parent, height = block.MsgBlock(), height+1
 		hashes = append(hashes, *block.Hash())
 	}
@@ -235,26 +283,48 @@ func (b *Net) Reorganise(t testing.TB, i, depth int) (hashes []chainhash.Hash) {
 // Kill kills a node with SIGKILL.
 func (b *Net) Kill(t testing.TB, i int) {
 	t.Helper()
+	b.nodes[i].synced.Store(false)
 	process, _ := b.nodes[i].current()
 	process.Signal(t, syscall.SIGKILL)
 	process.Wait()
 }
 
-// Restart starts a killed node at the same address, and connects it as before. Its mempool is empty: btcd does not save
-// it, and the other nodes announce only new transactions.
+// Restart starts a killed node at the same address, connects it as before, and waits until it has the others' chain. It
+// downloads all of it, since btcd seldom writes its index. Its mempool is empty: btcd does not save it, and the other
+// nodes announce only new transactions.
 func (b *Net) Restart(t testing.TB, i int) {
 	t.Helper()
+	b.Synced(t)
 	b.nodes[i].start(t)
 	b.nodes[i].ready(t)
 	b.Rejoin(t, i)
+	b.caughtUp(t, i)
 }
 
-// Separate closes a node's connections with the other nodes.
+// caughtUp waits until a node has the height of all others. A node that downloads the chain does not announce the
+// blocks. So one that connects to it meanwhile would stay where the other was at that moment, until the next new block.
+func (b *Net) caughtUp(t testing.TB, i int) {
+	t.Helper()
+	highest := 0
+	for j, n := range b.nodes {
+		if n.inNetwork() {
+			_, height := b.Best(t, j)
+			highest = max(highest, height)
+		}
+	}
+	programs.Until(t, fmt.Sprintf("node %d to be at height %d", i, highest), func() bool {
+		_, height := b.Best(t, i)
+		return height >= highest
+	})
+	b.nodes[i].synced.Store(true)
+}
+
+// Separate closes a node's connections with the other nodes. Pay then does not use it.
 func (b *Net) Separate(t testing.TB, i int) {
 	t.Helper()
+	b.nodes[i].separated.Store(true)
 	for _, l := range b.linksOf(i) {
-		b.nodes[l.from].call(t, nil, "node", "disconnect", b.nodes[l.to].addr)
-		programs.Until(t, "a connection to close", func() bool { return !b.connected(t, l) })
+		b.disconnect(t, l)
 	}
 }
 
@@ -262,8 +332,11 @@ func (b *Net) Separate(t testing.TB, i int) {
 // downloads the missing ones; if it has more, the others learn of that from its next block.
 func (b *Net) Rejoin(t testing.TB, i int) {
 	t.Helper()
+	b.nodes[i].separated.Store(false)
 	for _, l := range b.linksOf(i) {
-		b.connect(t, l)
+		if b.nodes[l.from].inNetwork() && b.nodes[l.to].inNetwork() {
+			b.connect(t, l)
+		}
 	}
 }
 
@@ -289,6 +362,18 @@ func (b *Net) connect(t testing.TB, l link) {
 	})
 }
 
+// disconnect closes a link.
+func (b *Net) disconnect(t testing.TB, l link) {
+	t.Helper()
+	if !b.connected(t, l) {
+		return
+	}
+	b.nodes[l.from].call(t, nil, "node", "disconnect", b.nodes[l.to].addr)
+	programs.Until(t, fmt.Sprintf("node %d to disconnect from node %d", l.from, l.to), func() bool {
+		return !b.connected(t, l)
+	})
+}
+
 // connected reports whether a link is open, as its first node sees it.
 func (b *Net) connected(t testing.TB, l link) bool {
 	t.Helper()
@@ -305,7 +390,10 @@ type node struct {
 	program string
 	addr    string // host:port
 	dir     string
-	mining  string // address
+	mining  string      // address
+	synced  atomic.Bool // it has the others' chain, so it accepts payments
+
+	separated atomic.Bool
 
 	mu      sync.Mutex
 	rpc     string // host:port
@@ -333,6 +421,7 @@ func (n *node) start(t testing.TB) {
 		"--rpclisten", rpc, "--rpcuser", rpcUser, "--rpcpass", rpcPassword, "--notls", "--rpcmaxclients", "100",
 		"--miningaddr", n.mining, "--blockmaxweight", "3996000", "--blockprioritysize", "0",
 		"--trickleinterval", "100ms",
+		"--nostalldetect",                      // after 30 s it disconnects nodes that have no new block for getblocks
 		"--nopeerbloomfilters", "--nocfilters", // the defaults of bitcoind
 		"--utxocachemaxsize", "4", "--sigcachemaxsize", "10000") // btcd allocates the former at the start
 	// btcd creates a folder in its home. Without GOGC, it collects garbage whenever its heap has grown by 10 %.
@@ -351,9 +440,20 @@ func (n *node) current() (process *programs.Process, rpc string) {
 	return n.process, n.rpc
 }
 
+// generate mines blocks, and returns their hashes.
+func (n *node) generate(t testing.TB, blocks int) []chainhash.Hash {
+	t.Helper()
+	var texts []string
+	n.call(t, &texts, "generate", blocks)
+	return parseHashes(t, texts)
+}
+
+// inNetwork reports whether the node is running, and not separated from the others.
+func (n *node) inNetwork() bool { return n.running() && !n.separated.Load() }
+
 func (n *node) running() bool {
 	process, _ := n.current()
-	return process.Running()
+	return process != nil && process.Running()
 }
 
 // ready waits until the process responds to RPC.

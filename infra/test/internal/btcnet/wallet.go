@@ -83,7 +83,7 @@ func newWallet(t testing.TB) *wallet {
 // fund mines until segwit is active, and divides the coins that can be spent then.
 func (w *wallet) fund(t testing.TB, b *Net) {
 	t.Helper()
-	mined := b.Mine(t, 0, segwitHeight)
+	mined := b.nodes[0].generate(t, segwitHeight)
 	for _, hash := range mined[:segwitHeight-int(params.CoinbaseMaturity)] {
 		coinbase := b.Block(t, 0, hash).Transactions[0]
 		tx := wire.NewMsgTx(wire.TxVersion)
@@ -156,7 +156,7 @@ func (b *Net) Coins() int {
 	return len(b.wallet.coins)
 }
 
-// Pay sends a transaction to a random running node. It has an output for each amount, to new addresses, and change.
+// Pay sends a transaction to a random node. It has an output for each amount, to new addresses, and change.
 func (b *Net) Pay(t testing.TB, amounts ...btcutil.Amount) *wire.MsgTx {
 	t.Helper()
 	tx := wire.NewMsgTx(wire.TxVersion)
@@ -231,17 +231,18 @@ func (b *Net) pay(ctx context.Context, tx *wire.MsgTx) error {
 		return err
 	}
 	for {
-		var running []*node
+		var synced []*node
 		for _, n := range b.nodes {
-			if n.running() {
-				running = append(running, n)
+			if n.synced.Load() && n.inNetwork() {
+				synced = append(synced, n)
 			}
 		}
-		if len(running) == 0 {
+		if len(synced) == 0 {
 			return errors.New("no node is running")
 		}
-		n := running[mathrand.IntN(len(running))]
-		if err := n.send(ctx, tx); err == nil || n.running() {
+		n := synced[mathrand.IntN(len(synced))]
+		process, _ := n.current()
+		if err := n.send(ctx, tx); err == nil || n.synced.Load() && process.Running() {
 			return err
 		} // killed meanwhile
 	}
