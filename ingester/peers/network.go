@@ -320,9 +320,15 @@ func (n *Network) dial(ctx context.Context, addr, group string) {
 	defer handshake.Stop()
 	stop := context.AfterFunc(ctx, p.Disconnect)
 	defer stop()
-	p.AssociateConnection(conn)
+	guarded := &guard{Conn: conn}
+	p.AssociateConnection(guarded)
 	p.WaitForDisconnect()
-	n.post(func(now time.Time) { n.disconnected(l, now) })
+	n.post(func(now time.Time) {
+		if guarded.bad.Load() {
+			n.drop(l, "malformed", now)
+		}
+		n.disconnected(l, now)
+	})
 }
 
 // config returns the configuration of one peer, whose messages come to the loop.

@@ -2,6 +2,7 @@ package peers
 
 import (
 	"math/bits"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -46,9 +47,9 @@ type pending struct {
 
 // A connected peer, as the tracker knows it.
 type connected struct {
-	pending              int // transactions of which it was the first
-	judged, confirmed    int // of its first announcements: with a result, and of those the ones with a quorum
-	unrequested, dropped int
+	pending           int // transactions of which it was the first
+	judged, confirmed int // of its first announcements: with a result, and of those the ones with a quorum
+	unrequested       int
 }
 
 // A request asks a peer for transactions.
@@ -69,7 +70,8 @@ type output struct {
 type tracker struct {
 	quorum  int
 	metrics *Metrics
-	peers   [maxPeers]*connected // nil: not connected
+	pick    func(set uint64) peerID // one of the peers in a set that is not empty
+	peers   [maxPeers]*connected    // nil: not connected
 	pending map[chainhash.Hash]*pending
 	counted map[chainhash.Hash]time.Time       // when it was first announced, or came in a block
 	spent   map[wire.OutPoint]chainhash.Hash   // by counted transactions of the mempool
@@ -79,11 +81,21 @@ type tracker struct {
 
 func newTracker(quorum int, m *Metrics) *tracker {
 	return &tracker{
-		quorum: quorum, metrics: m,
+		quorum: quorum, metrics: m, pick: random,
 		pending: make(map[chainhash.Hash]*pending), counted: make(map[chainhash.Hash]time.Time),
 		spent: make(map[wire.OutPoint]chainhash.Hash), inputs: make(map[chainhash.Hash][]wire.OutPoint),
 	}
 }
+
+// random returns one of the peers in a set, so that all get as many requests.
+func random(set uint64) peerID {
+	for range rand.IntN(bits.OnesCount64(set)) {
+		set &= set - 1 // without the lowest
+	}
+	return lowest(set)
+}
+
+func lowest(set uint64) peerID { return peerID(bits.TrailingZeros64(set)) }
 
 // take returns what is to be done, once.
 func (t *tracker) take() (out output) {
@@ -108,7 +120,7 @@ func (t *tracker) disconnect(id peerID, now time.Time) {
 			t.ask(hash, p, now)
 		}
 		if p.first == id && p.by != 0 {
-			p.first = peerID(bits.TrailingZeros64(p.by))
+			p.first = lowest(p.by)
 			t.peers[p.first].pending++
 		}
 	}
@@ -142,7 +154,7 @@ func (t *tracker) ask(hash chainhash.Hash, p *pending, now time.Time) {
 	if bits.OnesCount64(p.by) < t.quorum || left == 0 {
 		return
 	}
-	p.from = peerID(bits.TrailingZeros64(left))
+	p.from = t.pick(left)
 	p.asked |= 1 << p.from
 	p.asking, p.askedAt = true, now
 	for i := range t.out.requests {

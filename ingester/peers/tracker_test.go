@@ -29,6 +29,7 @@ func payment(n int, value int64) *wire.MsgTx {
 // connectedTracker returns a tracker with a quorum of 3 and eight peers.
 func connectedTracker() *tracker {
 	t := newTracker(3, NewMetrics(prometheus.NewRegistry()))
+	t.pick = lowest
 	for id := range peerID(8) {
 		t.connect(id)
 	}

@@ -29,7 +29,7 @@ type listener struct {
 }
 
 // listen runs a Network until the test ends.
-func listen(t *testing.T, net *btcnet.Net, named []string, set func(*peers.Options)) *listener {
+func listen(t *testing.T, named []string, set func(*peers.Options)) *listener {
 	t.Helper()
 	o := peers.Options{
 		Settings: peers.Settings{
@@ -90,7 +90,7 @@ func (l *listener) all() map[chainhash.Hash]node.Event {
 // payments, blocks, a reorganisation, and the end and return of nodes.
 func TestNetwork_EqualsNodes(t *testing.T) {
 	net := btcnet.Start(t, 10)
-	l := listen(t, net, net.Addrs(), nil)
+	l := listen(t, net.Addrs(), nil)
 	programs.Until(t, "eight peers", func() bool { return l.Connected() == 8 })
 
 	var ids []chainhash.Hash
@@ -120,7 +120,10 @@ func TestNetwork_EqualsNodes(t *testing.T) {
 	ids = append(ids, net.Pay(t, 30_000).TxHash())
 	programs.Until(t, "a payment after a reorganisation", func() bool { return l.has(ids...) })
 
-	want := transactions(t, net)
+	if complaints := net.Complaints(steady); len(complaints) > 0 {
+		t.Errorf("got complaints of a node about its peers, want none: %q", complaints)
+	}
+	want := transactionsOf(t, net, steady)
 	programs.Until(t, "every transaction of the nodes", func() bool { return l.has(want...) })
 	if got := l.all(); len(got) != len(want) {
 		t.Errorf("got %d transactions, want the %d of the nodes' blocks and mempools", len(got), len(want))
@@ -130,16 +133,16 @@ func TestNetwork_EqualsNodes(t *testing.T) {
 // steady is a node that is never killed: btcd does not keep its mempool over a restart.
 const steady = 5
 
-// transactions returns those of all blocks, and of the mempool.
-func transactions(t *testing.T, net *btcnet.Net) (ids []chainhash.Hash) {
+// transactionsOf returns those of all blocks and of the mempool of a node.
+func transactionsOf(t *testing.T, net *btcnet.Net, i int) (ids []chainhash.Hash) {
 	t.Helper()
 	net.Synced(t)
-	for hash, height := net.Best(t, steady); height > 0; height-- {
-		block := net.Block(t, steady, hash)
+	for hash, height := net.Best(t, i); height > 0; height-- {
+		block := net.Block(t, i, hash)
 		for _, tx := range block.Transactions[1:] {
 			ids = append(ids, tx.TxHash())
 		}
 		hash = block.Header.PrevBlock
 	}
-	return append(ids, net.Mempool(t, steady)...)
+	return append(ids, net.Mempool(t, i)...)
 }

@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"sightglass/infra/test/internal/programs"
 	"sightglass/ingester/testblock"
@@ -245,6 +246,16 @@ func withoutCrossCompiler(t *testing.T) string {
 }
 
 // TestRelease_RequiresVersionTag: a version without a tag, or with uncommitted changes, is rejected.
+// TestRelease_RequiresRecentBlock: two years after the newest block that the program knows, a release fails.
+func TestRelease_RequiresRecentBlock(t *testing.T) {
+	cmd := exec.Command("infra/release/build", version, t.TempDir())
+	cmd.Dir = repository()
+	cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+strconv.FormatInt(time.Now().AddDate(2, 0, 0).Unix(), 10))
+	if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "docs/releases.md says how to renew it") {
+		t.Errorf("got %v, %s, want an error that names the page", err, out)
+	}
+}
+
 func TestRelease_RequiresVersionTag(t *testing.T) {
 	for _, version := range []string{"unknown", "0d6008e", "v1.2", "v1.2.3-dirty", "v1.2.3 x"} {
 		cmd := exec.Command("infra/release/build", version, t.TempDir())
