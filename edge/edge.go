@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -74,11 +73,8 @@ func New(o Options) (*Edge, error) {
 // listen opens the public listener, and the internal one if it is set.
 func (e *Edge) listen() (err error) {
 	ln, err := listenPublic(e.opts.Listen, e.opts.WriteTimeout)
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("--listen: %w: stop the program that has the port, or choose another one", err)
-	case err != nil:
-		return fmt.Errorf("--listen: %w", err)
+	if err != nil {
+		return fmt.Errorf("--listen: %w: choose another address, or stop the program that has it", err)
 	}
 	e.public = connlimit.New(ln, connlimit.Options{
 		MaxPerAddress: cmp.Or(e.opts.MaxConnsPerAddress, connsPerStream*e.opts.MaxPerAddress),

@@ -1,6 +1,7 @@
 package standalone
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/node"
+	"sightglass/ingester/zmqsub"
 	"sightglass/shared/daemon"
 )
 
@@ -40,32 +42,33 @@ func cookies() (paths []string) {
 	return paths
 }
 
-// findNode completes the settings of a node that is on this machine. Settings that are set are kept. It connects to
-// nothing.
-func (o *Options) findNode() error {
-	if o.RPC == "" && len(o.ZMQ) > 0 {
-		return nil // ZMQ alone
+// searches reports whether the node is one with RPC: neither ZMQ alone is set, nor peers.
+func (o Options) searches() bool { return o.RPC != "" || len(o.ZMQ) == 0 }
+
+func (o Options) hasCredentials() bool {
+	u, err := url.Parse(o.RPC)
+	return o.RPCCookie+o.RPCUser+o.RPCPassword != "" || err == nil && u.User != nil
+}
+
+// findNode completes the settings of a node that is on this machine, and keeps those that are set. It connects to nothing.
+// The cookies are those that can be read, if none was set: each may be of another node.
+func (o *Options) findNode() (cookies []string, err error) {
+	if !o.searches() {
+		return nil, nil
 	}
-	credentials := o.RPCCookie + o.RPCUser + o.RPCPassword
-	if u, err := url.Parse(o.RPC); err == nil && u.User != nil {
-		credentials = "in the URL"
-	}
-	if o.RPC == "" {
-		o.RPC = defaultRPC
-	}
-	if credentials == "" {
-		found, err := findCookie()
-		if err != nil {
-			return err
+	o.RPC = cmp.Or(o.RPC, defaultRPC)
+	if !o.hasCredentials() {
+		if cookies, err = findCookies(); err != nil {
+			return nil, err
 		}
-		o.RPCCookie = found
+		o.RPCCookie = cookies[0]
 	}
 	if o.RPCCookie != "" {
 		if err := readable(o.RPCCookie); errors.Is(err, os.ErrPermission) {
-			return unreadable(o.RPCCookie, err)
+			return nil, unreadable(o.RPCCookie, err)
 		}
 	}
-	return nil
+	return cookies, nil
 }
 
 func readable(path string) error {
@@ -76,22 +79,25 @@ func readable(path string) error {
 	return err
 }
 
-// findCookie returns the first cookie that can be read.
-func findCookie() (string, error) {
+// findCookies returns the cookies that can be read, or an error if there is none.
+func findCookies() (found []string, err error) {
 	var denied error
 	paths := cookies()
 	for _, path := range paths {
 		switch err := readable(path); {
 		case err == nil:
-			return path, nil
+			found = append(found, path)
 		case errors.Is(err, os.ErrPermission) && denied == nil:
 			denied = unreadable(path, err)
 		}
 	}
-	if denied != nil {
-		return "", denied
+	switch {
+	case len(found) > 0:
+		return found, nil
+	case denied != nil:
+		return nil, denied
 	}
-	return "", fmt.Errorf("found no node on this machine, because none of these files exists: %s; start bitcoind with server=1 in bitcoin.conf, or name the node with --rpc http://HOST:8332 and --rpc-cookie PATH, or --rpc-user and --rpc-password",
+	return nil, fmt.Errorf("found no node on this machine, because none of these files exists: %s; start bitcoind with server=1 in bitcoin.conf, or name the node with --rpc http://HOST:8332 and --rpc-cookie PATH, or --rpc-user and --rpc-password",
 		strings.Join(paths, ", "))
 }
 
@@ -114,17 +120,16 @@ func (s *Standalone) awaitNode(ctx context.Context) error {
 	if o.RPC == "" {
 		return nil
 	}
-	client, err := o.client()
-	if err != nil {
-		return err
-	}
-	defer client.Close()
 	retry := time.NewTicker(retryInterval)
 	defer retry.Stop()
 	outage, told := daemon.Outage{Log: o.Logger(logStandalone)}, false
-	for {
-		err := s.inspect(ctx, client)
+	for i := 0; ; i++ {
+		if len(s.cookies) > 1 { // of several nodes, or left by one that was killed
+			o.RPCCookie = s.cookies[i%len(s.cookies)]
+		}
+		err := s.inspect(ctx)
 		var advice *settingsAdvice
+		var permanent permanentError
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -136,10 +141,10 @@ func (s *Standalone) awaitNode(ctx context.Context) error {
 				fmt.Fprint(o.Out, advice)
 			}
 			told = true
-		case errors.Is(err, errPermanent), errors.Is(err, bitcoind.ErrCredentials) && o.RPCCookie == "":
+		case errors.As(err, &permanent), errors.Is(err, bitcoind.ErrCredentials) && o.RPCCookie == "":
 			return err
 		default:
-			outage.Failed("waiting for the node at "+o.RPC, err)
+			outage.Failed("waiting for the node", err) // the error names it
 		}
 		select {
 		case <-ctx.Done():
@@ -149,12 +154,10 @@ func (s *Standalone) awaitNode(ctx context.Context) error {
 	}
 }
 
-func (o *Options) client() (*bitcoind.Client, error) {
-	return bitcoind.New(bitcoind.Options{URL: o.RPC, Cookie: o.RPCCookie, User: o.RPCUser, Password: o.RPCPassword})
-}
+// A permanentError is one that waiting does not end.
+type permanentError struct{ error }
 
-// errPermanent is wrapped by errors that waiting does not end.
-var errPermanent = errors.New("the node cannot be used")
+func (e permanentError) Unwrap() error { return e.error }
 
 // settingsAdvice are lines that are missing in bitcoin.conf. The node may be restarted with them while we wait.
 type settingsAdvice struct{ lines []string }
@@ -164,16 +167,24 @@ func (a *settingsAdvice) Error() string {
 		strings.Join(a.lines, "\n") + "\n\n"
 }
 
+// maxInspected bounds the responses here, in bytes: whatever listens at the address is not known to be a node yet.
+const maxInspected = 1 << 20
+
 // inspect asks the node once.
-func (s *Standalone) inspect(ctx context.Context, client *bitcoind.Client) error {
+func (s *Standalone) inspect(ctx context.Context) error {
 	o := &s.opts
+	client, err := bitcoind.New(bitcoind.Options{URL: o.RPC, Cookie: o.RPCCookie, User: o.RPCUser, Password: o.RPCPassword, MaxResponse: maxInspected})
+	if err != nil {
+		return permanentError{err}
+	}
+	defer client.Close()
 	chain, err := client.Chain(ctx)
 	if err != nil {
 		return err
 	}
 	if s.redis != nil {
 		if err := s.redis.CheckNetwork(chain.Network); err != nil {
-			return fmt.Errorf("%w: %w", errPermanent, err)
+			return permanentError{err}
 		}
 	}
 	if len(o.ZMQ) == 0 {
@@ -183,7 +194,7 @@ func (s *Standalone) inspect(ctx context.Context, client *bitcoind.Client) error
 			o.Log.Warn("the node does not say where it publishes its transactions (getzmqnotifications is forbidden); set --zmq if it is elsewhere", "zmq", defaultZMQ)
 			o.ZMQ = []string{defaultZMQ}
 		case errors.Is(err, bitcoind.ErrMethod):
-			return fmt.Errorf("%w: bitcoind is built without ZMQ: use a release of bitcoincore.org, or a package with ZMQ", errPermanent)
+			return permanentError{errors.New("bitcoind is built without ZMQ: use a release of bitcoincore.org, or a package with ZMQ")}
 		case err != nil:
 			return err
 		default:
@@ -192,11 +203,21 @@ func (s *Standalone) inspect(ctx context.Context, client *bitcoind.Client) error
 			}
 		}
 	}
-	fmt.Fprintf(o.Out, "  node       %s, %s at block %d, publishes at %s\n", o.RPC, chain.Network, chain.Blocks, strings.Join(o.ZMQ, ","))
+	fmt.Fprintf(o.Out, "  node       %s, %s at block %d, publishes at %s\n", withoutUser(o.RPC), chain.Network, chain.Blocks, strings.Join(o.ZMQ, ","))
 	if chain.InitialBlockDownload {
 		fmt.Fprintf(o.Out, "The node is in its initial block download, at block %d of %d: there is no new price until it is complete; sightglass waits for it.\n", chain.Blocks, chain.Headers)
 	}
 	return nil
+}
+
+// withoutUser returns a URL without the user, the password and the parameters, which may contain one too.
+func withoutUser(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "URL"
+	}
+	u.User, u.RawQuery = nil, ""
+	return u.String()
 }
 
 // endpoints returns where a node publishes the topics of the ingester, as this machine reaches it. Without rawtx the error
@@ -209,6 +230,9 @@ func endpoints(published []bitcoind.Notification, rpc string) (all []string, err
 		if i < 0 {
 			missing = append(missing, topic)
 			continue
+		}
+		if err := zmqsub.CheckEndpoints([]string{published[i].Address}); err != nil {
+			return nil, permanentError{fmt.Errorf("the node says that it publishes at an address that cannot be used: %w; set --zmq to where it can be reached", err)}
 		}
 		at = published[i].Address
 		if endpoint := reachable(at, rpc); !slices.Contains(all, endpoint) {

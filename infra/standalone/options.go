@@ -17,8 +17,8 @@ import (
 type Options struct {
 	ingester.NodeOptions `kong:"set='no_zmq= Empty: the node is asked.',set='no_rpc=the node on this machine, or none if --zmq is set'"`
 	edge.ServerOptions
-	daemon.Options `kong:"set='snapshots=go through, instead of one of our own in --data-dir',set='internal=, /mempool, /livez, /readyz',set='summary=the price, and what was received; and a second line about clients'"`
-	DataDir        string `default:"" placeholder:"PATH" help:"Directory for the history and the engine's state. Empty: the systemd unit's StateDirectory=, or sightglass in $XDG_STATE_HOME (~/.local/state)."`
+	daemon.Options `kong:"set='snapshots=go through, instead of one of our own in --data-dir',set='internal=',set='summary=the price, and what was received; and a second line about clients'"`
+	DataDir        string `default:"" placeholder:"PATH" help:"Directory for the history and the engine's state. Empty: the systemd unit's StateDirectory=, or sightglass in $XDG_STATE_HOME (~/.local/state). Not used with --redis."`
 
 	Out io.Writer `kong:"-"` // for the addresses, and what to do about a node that is not ready
 }
@@ -31,21 +31,28 @@ func Defaults() map[string]string {
 
 // Validate returns an error that names every invalid setting and its valid values.
 func (o Options) Validate() error {
+	// What is found later is valid.
+	if o.searches() && o.RPC == "" {
+		o.RPC = defaultRPC
+	}
+	if o.searches() && !o.hasCredentials() {
+		o.RPCCookie = "found later"
+	}
 	if len(o.ZMQ) == 0 {
 		o.ZMQ = []string{defaultZMQ}
 	}
 	if o.Redis == "" {
-		o.Redis = "unix:///redis.sock" // valid; our own has another one
+		o.Redis = "unix:///redis.sock"
 	}
 	return errors.Join(o.ingester().Validate(), edge.Options{ServerOptions: o.ServerOptions, Options: daemon.Options{RedisOptions: o.RedisOptions}}.Validate())
 }
 
 func (o Options) ingester() ingester.Options {
+	o.InternalListen = "" // the edge's has the metrics of both, before there is a node
 	return ingester.Options{NodeOptions: o.NodeOptions, Options: o.Options}
 }
 
 func (o Options) edge() edge.Options {
-	o.InternalListen = "" // the ingester's has the metrics of both
 	return edge.Options{ServerOptions: o.ServerOptions, Options: o.Options}
 }
 

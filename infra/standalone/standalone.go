@@ -28,26 +28,28 @@ func LogComponents() []string {
 
 // A Standalone can be run once. New has opened its listeners and its data directory.
 type Standalone struct {
-	opts  Options
-	redis *localredis.Redis // nil with a Redis from outside
-	edge  *edge.Edge
+	opts    Options
+	cookies []string          // of nodes on this machine
+	redis   *localredis.Redis // nil with a Redis from outside
+	edge    *edge.Edge
 
-	mu      sync.Mutex
-	ingests bool // the ingester notifies the watchdog; before it runs, the edge does
+	mu        sync.Mutex
+	ingesting bool // the ingester notifies the watchdog; before it runs, the edge does
 }
 
-// New validates the options, searches for the node unless they name it, opens the data directory and listens. The node need
+// New returns ctx's error if that ends meanwhile. It validates the options, searches for the node unless they name it, opens the data directory and listens. The node need
 // not respond yet.
 func New(ctx context.Context, o Options) (_ *Standalone, err error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	if err := o.findNode(); err != nil {
+	cookies, err := o.findNode()
+	if err != nil {
 		return nil, err
 	}
 	o.SetDefaults()
-	s := &Standalone{opts: o}
-	kept := "redis      " + o.Redis
+	s := &Standalone{opts: o, cookies: cookies}
+	redis := "redis      " + withoutUser(o.Redis)
 	if o.Redis == "" {
 		dir, err := o.dataDir()
 		if err != nil {
@@ -57,7 +59,7 @@ func New(ctx context.Context, o Options) (_ *Standalone, err error) {
 			return nil, err
 		}
 		s.opts.Redis = s.redis.URL()
-		kept = fmt.Sprintf("redis      %s\n             redis-cli -s %s SUBSCRIBE %s", s.redis, s.redis.Socket(), contract.Channel)
+		redis = fmt.Sprintf("redis      %s\n             redis-cli -s %q SUBSCRIBE %s", s.redis, s.redis.Socket(), contract.Channel)
 	}
 	of := s.opts.edge()
 	of.Alive = func() { s.alive(false) }
@@ -67,7 +69,7 @@ func New(ctx context.Context, o Options) (_ *Standalone, err error) {
 		}
 		return nil, err
 	}
-	fmt.Fprintf(o.Out, "Sightglass %s\n  %s\n", o.Version, kept)
+	fmt.Fprintf(o.Out, "Sightglass %s\n  %s\n", o.Version, redis)
 	for _, url := range s.URLs() {
 		fmt.Fprintf(o.Out, "  dashboard  %s\n", url)
 	}
@@ -128,30 +130,26 @@ func (s *Standalone) ingest(ctx context.Context) error {
 }
 
 // alive notifies the watchdog for the ingester, or for the edge while there is no ingester.
-func (s *Standalone) alive(ingests bool) {
+func (s *Standalone) alive(byIngester bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.ingests = s.ingests || ingests
-	if s.opts.Alive != nil && s.ingests == ingests {
+	s.ingesting = s.ingesting || byIngester
+	if s.opts.Alive != nil && s.ingesting == byIngester {
 		s.opts.Alive()
 	}
 }
 
 // Probe checks the node as the program would use it, and a Redis from outside, and changes neither.
 func Probe(ctx context.Context, o Options) ([]ingester.Finding, error) {
-	if err := o.findNode(); err != nil {
+	if _, err := o.findNode(); err != nil {
 		return nil, err
 	}
 	o.SetDefaults()
 	s := &Standalone{opts: o}
 	if o.RPC != "" {
-		client, err := s.opts.client()
-		if err != nil {
-			return nil, err
-		}
-		defer client.Close()
 		var advice *settingsAdvice
-		if err := s.inspect(ctx, client); errors.As(err, &advice) || errors.Is(err, errPermanent) {
+		var permanent permanentError
+		if err := s.inspect(ctx); errors.As(err, &advice) || errors.As(err, &permanent) {
 			return nil, err // other errors are among the findings
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -107,6 +108,9 @@ type Chain struct {
 	PruneHeight          int // the lowest block that the node has; 0 if not Pruned
 }
 
+// networkName is what a chain may be called. The name goes to terminals, logs and files.
+var networkName = regexp.MustCompile(`^[a-z0-9]{1,16}$`)
+
 // Chain returns the state of the node's chain (getblockchaininfo).
 func (c *Client) Chain(ctx context.Context) (Chain, error) {
 	type result struct {
@@ -120,7 +124,7 @@ func (c *Client) Chain(ctx context.Context) (Chain, error) {
 		PruneHeight          int    `json:"pruneheight"`
 	}
 	return invoke(ctx, c, func(r result) (Chain, error) {
-		if r.Chain == "" || r.Best == nil {
+		if !networkName.MatchString(r.Chain) || r.Best == nil {
 			return Chain{}, errors.New("the response has no chain or bestblockhash")
 		}
 		chain := Chain{

@@ -5,6 +5,7 @@ package bitcoind
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -67,7 +68,7 @@ func New(o Options) (*Client, error) {
 			b.InitialInterval, b.MaxInterval, b.Multiplier = firstPause, maxPause, 2
 			return b
 		},
-		maxResponse: maxResponse,
+		maxResponse: cmp.Or(o.MaxResponse, maxResponse),
 	}, nil
 }
 

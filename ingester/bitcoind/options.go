@@ -15,6 +15,7 @@ type Options struct {
 	Cookie         string                // path of bitcoind's .cookie, read for each try: a restart of the node changes it
 	User, Password string                // as in the node's rpcauth= or rpcuser= and rpcpassword=
 	Timeout        time.Duration         // of one try of one call or batch; 0: 30 s
+	MaxResponse    int64                 // bytes; 0: 256 MiB, for a batch of the largest transactions
 	Registerer     prometheus.Registerer // registers the metrics of one Client; nil: no metrics
 }
 

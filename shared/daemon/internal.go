@@ -20,7 +20,7 @@ func ListenInternal(addr string) (net.Listener, error) {
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("--internal-listen: %w", err)
+		return nil, fmt.Errorf("--internal-listen: %w: choose another address, or stop the program that has it", err)
 	}
 	return ln, nil
 }

@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -36,7 +37,11 @@ func Main(p Program, commands any) {
 }
 
 func (p Program) run(args []string, commands any) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as with nohup
+		signals = append(signals, syscall.SIGHUP) // the terminal was closed
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	defer stop()
 	old := applyOld(p.OldVariables)
 	parser, err := p.Parser(commands, kong.BindTo(ctx, (*context.Context)(nil)), kong.Bind(p, old))
@@ -50,7 +55,10 @@ func (p Program) run(args []string, commands any) error {
 		}
 		parser.FatalIfErrorf(err)
 	}
-	return command.Run()
+	if err := command.Run(); !errors.Is(err, context.Canceled) || ctx.Err() == nil {
+		return err
+	}
+	return nil // a signal has ended it before it was ready
 }
 
 // Parser returns the parser of the command line and the environment for commands, a pointer to a struct.

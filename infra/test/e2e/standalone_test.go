@@ -17,6 +17,7 @@ import (
 
 	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
+	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/transcript"
@@ -221,7 +222,7 @@ func TestStandalone_ExitsWithReason(t *testing.T) {
 		"the port is in use": {func(h *home) {
 			h.use(node.RPCURL())
 			h.env = append(h.env, "SIGHTGLASS_LISTEN="+taken.Addr().String())
-		}, []string{"--listen: listen tcp " + taken.Addr().String() + ": bind: address already in use: stop the program that has the port, or choose another one"}},
+		}, []string{"--listen: listen tcp " + taken.Addr().String() + ": bind: address already in use: choose another address, or stop the program that has it"}},
 		"the data directory is not a directory": {func(h *home) {
 			h.use(node.RPCURL())
 			h.env = append(h.env, "SIGHTGLASS_DATA_DIR=/dev/null/data")
@@ -239,6 +240,9 @@ func TestStandalone_ExitsWithReason(t *testing.T) {
 				return false
 			}))
 		}, []string{"bitcoind is built without ZMQ"}},
+		"an address that cannot be used": {func(h *home) {
+			h.use(answering(t, node, "getzmqnotifications", `[{"type":"pubrawtx","address":"tcp://127.0.0.1:1\nrpcallowip=0.0.0.0/0\u001b[2J","hwm":1}]`))
+		}, []string{"the node says that it publishes at an address that cannot be used: ", `\nrpcallowip=`, "set --zmq to where it can be reached"}},
 		"an invalid setting": {func(h *home) { h.env = append(h.env, "SIGHTGLASS_MAX_PER_ADDRESS=0") }, []string{"--max-per-address 0: want 1 or more"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -316,7 +320,9 @@ func TestStandalone_WaitsForNode(t *testing.T) {
 			"Add to bitcoin.conf, and restart bitcoind; sightglass waits for it:\n\nzmqpubrawtx=tcp://127.0.0.1:28332\nzmqpubsequence=tcp://127.0.0.1:28332\n\n"},
 		"publishes hashblock": {"getzmqnotifications", `[{"type":"pubsequence","address":"tcp://127.0.0.1:28999","hwm":1000}]`,
 			"sightglass waits for it:\n\nzmqpubrawtx=tcp://127.0.0.1:28999\n\n"},
-		"starts": {"getblockchaininfo", "", "waiting for the node at http://127.0.0.1:"},
+		"starts": {"getblockchaininfo", "", `msg="waiting for the node" component=standalone err="bitcoind at http://127.0.0.1:`},
+		"another program": {"getblockchaininfo", `{"chain":"\u001b[31m","bestblockhash":"` + strings.Repeat("00", 32) + `"}`,
+			`err="bitcoind at http://127.0.0.1:`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			node := mainnetNode(t)
@@ -357,6 +363,22 @@ func TestStandalone_WaitsForNode(t *testing.T) {
 			h.awaitPrice("a price after the node is ready")
 			p.Stop(t)
 		})
+	}
+}
+
+// TestStandalone_PrintsNoPassword: neither the RPC's password nor Redis's is printed or logged.
+func TestStandalone_PrintsNoPassword(t *testing.T) {
+	node := mainnetNode(t)
+	daemons.Run(t, node.Run)
+	redis := redistest.Start(t)
+	h := newHome(t)
+	h.env = append(h.env, "SIGHTGLASS_RPC="+strings.Replace(node.RPCURL(), "//", "//alice:geheim@", 1),
+		"SIGHTGLASS_REDIS="+strings.Replace(redis.URL(), "//", "//default:geheim@", 1), "SIGHTGLASS_LOG_LEVEL=debug")
+	p := h.run()
+	h.awaitPrice("a price")
+	p.Stop(t)
+	if out := p.Output(); strings.Contains(out, "geheim") || !strings.Contains(out, "node       "+node.RPCURL()) {
+		t.Errorf("got output with a password, or without the node:\n%s", out)
 	}
 }
 
