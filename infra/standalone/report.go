@@ -14,20 +14,25 @@ import (
 	"sightglass/shared/contract"
 )
 
-// report prints a status line until ctx ends, or, if the output is not a terminal, until there is a price: later the log's
-// summaries are enough.
+// report prints a status line until ctx ends. If the output is not a terminal it stops when there is a price, or after
+// maxLines: later the log's summaries are enough.
 func (s *Standalone) report(ctx context.Context) error {
 	client, err := s.opts.OpenRedis("sightglass-report")
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	lines := 0
 	Report(ctx, s.opts.Out, func() (line string, more bool) {
+		lines++
 		snapshot := Latest(ctx, client)
-		return StatusLine(snapshot, s.edge.Clients()), isTerminal(s.opts.Out) || snapshot == nil || snapshot.Price == 0
+		return StatusLine(snapshot, s.edge.Clients()), isTerminal(s.opts.Out) || lines < maxLines && (snapshot == nil || snapshot.Price == 0)
 	})
 	return nil
 }
+
+// maxLines are those of three minutes, longer than a first price takes.
+const maxLines = 36
 
 // Report prints lines until ctx ends or there are no more: every 500 ms in place on a terminal, otherwise every 5 s.
 func Report(ctx context.Context, out io.Writer, next func() (line string, more bool)) {

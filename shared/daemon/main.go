@@ -4,6 +4,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -54,7 +55,10 @@ func (p Program) run(args []string, commands any) error {
 		}
 		parser.FatalIfErrorf(err)
 	}
-	return command.Run()
+	if err := command.Run(); !errors.Is(err, context.Canceled) || ctx.Err() == nil {
+		return err
+	}
+	return nil // a signal has ended it before it was ready
 }
 
 // Parser returns the parser of the command line and the environment for commands, a pointer to a struct.

@@ -54,9 +54,6 @@ func (c *runCmd) Run(ctx context.Context) error {
 	c.Log, c.Version, c.Out = c.Logger(os.Stderr), version, os.Stdout
 	c.Alive = daemon.Watchdog(c.Log)
 	s, err := standalone.New(ctx, c.Options)
-	if ctx.Err() != nil {
-		return nil // a signal has stopped it
-	}
 	if err != nil {
 		return err
 	}
