@@ -7,14 +7,15 @@ import (
 
 // Metrics are those of the peer-to-peer network.
 type Metrics struct {
-	peers                                   prometheus.Gauge
-	counted, unconfirmed, refused, replaced prometheus.Counter
-	unrequested, notFound, late             prometheus.Counter
-	attempts, failures                      prometheus.Counter
-	dropped                                 *prometheus.CounterVec
-	bytes                                   *prometheus.CounterVec
-	height                                  prometheus.Gauge
-	blocks, badBlocks                       prometheus.Counter
+	peers                       prometheus.Gauge
+	counted, refused, replaced  prometheus.Counter
+	unconfirmed                 *prometheus.CounterVec
+	unrequested, notFound, late prometheus.Counter
+	attempts, failures          prometheus.Counter
+	dropped                     *prometheus.CounterVec
+	bytes                       *prometheus.CounterVec
+	height                      prometheus.Gauge
+	blocks, badBlocks           prometheus.Counter
 }
 
 // NewMetrics registers the metrics.
@@ -27,9 +28,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return with.NewGauge(prometheus.GaugeOpts{Name: "sightglass_peers_" + name, Help: help})
 	}
 	m := &Metrics{
-		peers:       gauge("connected", "Connected peers of the peer-to-peer network, after the handshake."),
-		counted:     counter("counted_total", "Transactions that a quorum of peers announced, or that came in a block."),
-		unconfirmed: counter("unconfirmed_total", "Announced transactions that never got a quorum."),
+		peers:   gauge("connected", "Connected peers of the peer-to-peer network, after the handshake."),
+		counted: counter("counted_total", "Transactions that a quorum of peers announced, or that came in a block."),
+		unconfirmed: with.NewCounterVec(prometheus.CounterOpts{
+			Name: "sightglass_peers_unconfirmed_total", Help: "Announced transactions that never got a quorum, by the place of the peer that announced it first; the log has the addresses.",
+		}, []string{"peer"}),
 		refused:     counter("refused_announcements_total", "Announcements beyond what a peer may have without a quorum."),
 		replaced:    counter("replaced_total", "Counted transactions whose inputs another one spent."),
 		unrequested: counter("unrequested_total", "Transactions that peers sent without a request."),

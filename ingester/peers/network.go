@@ -387,7 +387,7 @@ func (n *Network) handshaken(l *link, now time.Time) {
 	n.links[free] = l
 	n.tracker.connect(l.id)
 	n.count()
-	n.opts.Log.Info("connected to a peer", "addr", l.addr, "agent", fmt.Sprintf("%.80q", l.peer.UserAgent()), "peers", n.Connected())
+	n.opts.Log.Info("connected to a peer", "addr", l.addr, "peer", free, "agent", fmt.Sprintf("%.80q", l.peer.UserAgent()), "peers", n.Connected())
 	if len(n.opts.Peers.Named) == 0 {
 		n.addresses.Connected(l.peer.NA())
 		n.addresses.Good(l.peer.NA())

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -277,7 +278,7 @@ func (t *tracker) settle(hash chainhash.Hash, p *pending, confirmed bool) {
 	if confirmed {
 		peer.confirmed++
 	} else {
-		t.metrics.unconfirmed.Inc()
+		t.metrics.unconfirmed.WithLabelValues(strconv.Itoa(int(p.first))).Inc()
 	}
 	if peer.judged >= judgedAfter {
 		if float64(peer.confirmed) < confirmedShare*float64(peer.judged) && !slices.Contains(t.out.drop, p.first) {

@@ -119,8 +119,8 @@ func TestTracker_LiarsBelowQuorum(t *testing.T) {
 	}
 	tr.tick(now.Add(pendingTimeout), time.Hour)
 	expect(t, tr, "the liar that was first", "drop 0; ")
-	if len(tr.pending) != 0 || testutil.ToFloat64(tr.metrics.unconfirmed) != 2*judgedAfter {
-		t.Errorf("got %d pending and %v unconfirmed, want none and all", len(tr.pending), testutil.ToFloat64(tr.metrics.unconfirmed))
+	if len(tr.pending) != 0 || testutil.ToFloat64(tr.metrics.unconfirmed.WithLabelValues("0")) != 2*judgedAfter {
+		t.Errorf("got %d pending and %v unconfirmed, want none and all", len(tr.pending), testutil.ToFloat64(tr.metrics.unconfirmed.WithLabelValues("0")))
 	}
 
 	tx := payment(5000, 1)
