@@ -6,7 +6,6 @@ import (
 
 	"github.com/btcsuite/btcd/blockchain"
 	"github.com/btcsuite/btcd/btcutil"
-	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/btcsuite/btcd/wire"
 )
 
@@ -56,9 +55,10 @@ func (n *Network) notFound(l *link, m *wire.MsgNotFound, now time.Time) {
 // askHeaders asks a peer for the headers that follow the best branch.
 func (n *Network) askHeaders(l *link, now time.Time) {
 	l.asked = now
-	if err := l.peer.PushGetHeadersMsg(n.chain.locator(), &chainhash.Hash{}); err != nil {
-		n.opts.Log.Debug("cannot ask a peer for headers", "addr", l.addr, "err", err)
-	}
+	ask := wire.NewMsgGetHeaders() // PushGetHeadersMsg would omit a second one with the same first hash, as after an inv
+	ask.ProtocolVersion = l.peer.ProtocolVersion()
+	ask.BlockLocatorHashes = n.chain.locator()
+	l.peer.QueueMessage(ask, nil)
 }
 
 func (n *Network) headers(l *link, m *wire.MsgHeaders, now time.Time) {
@@ -71,6 +71,10 @@ func (n *Network) headers(l *link, m *wire.MsgHeaders, now time.Time) {
 	case errors.Is(err, errUnlinked) && now.Sub(l.asked) > unlinkedInterval:
 		n.askHeaders(l, now) // it has announced a block whose parents are missing here
 	case errors.Is(err, errUnlinked):
+	case tooNew(err):
+		n.clock.Do(func() {
+			n.opts.Log.Warn("a peer's newest header is over two hours ahead of this machine's clock: is the clock right?", "addr", l.addr, "err", err)
+		})
 	case err != nil:
 		n.opts.Log.Warn("a peer's headers are invalid", "addr", l.addr, "err", err)
 		n.drop(l, "headers", now)
@@ -83,6 +87,12 @@ func (n *Network) headers(l *link, m *wire.MsgHeaders, now time.Time) {
 		n.opts.Log.Debug("new tip", "height", tip.height, "hash", tip.hash)
 		n.fetchBlocks(now)
 	}
+}
+
+// tooNew reports whether a header is invalid only by this machine's clock. Then no peer is to blame.
+func tooNew(err error) bool {
+	var rule blockchain.RuleError
+	return errors.As(err, &rule) && rule.ErrorCode == blockchain.ErrTimeTooNew
 }
 
 // unlinkedInterval is how often a peer's unlinked headers cause a request.

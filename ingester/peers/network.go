@@ -82,6 +82,7 @@ type Network struct {
 	wanted   map[chainhash.Hash]*wanted
 	fetched  map[chainhash.Hash]time.Time // the blocks of the window that were applied, and their times
 	helped   time.Time                    // of the last advice in the log; at first, the start
+	clock    rate.Sometimes               // warnings about it
 	seeded   atomic.Int64                 // addresses that the DNS seeds named
 
 	connected atomic.Int32 // for other goroutines
@@ -114,7 +115,8 @@ func New(o Options, m *Metrics) *Network {
 	}
 	params := networks[o.PeersNetwork]
 	n := &Network{
-		opts: o, params: params, metrics: m, tracker: newTracker(o.PeersQuorum, m), chain: newChain(params, anchorOf(params)),
+		clock: rate.Sometimes{First: 1, Interval: time.Minute},
+		opts:  o, params: params, metrics: m, tracker: newTracker(o.PeersQuorum, m), chain: newChain(params, anchorOf(params)),
 		calls: make(chan func(time.Time), maxCalls), attempts: make(map[string]time.Time), dialing: make(map[string]bool),
 		banned: make(map[string]time.Time), wanted: make(map[chainhash.Hash]*wanted), fetched: make(map[chainhash.Hash]time.Time),
 	}

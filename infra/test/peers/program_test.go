@@ -71,20 +71,22 @@ func BenchmarkProgram(b *testing.B) {
 	for b.Loop() {
 		p, addr, internal := program(b, net)
 		programs.Until(b, "eight peers", func() bool { s := price(addr); return s != nil && s.Stats.Peers == 8 })
-		traffic := func(direction string) float64 {
+		figure := func(series string) float64 {
 			body, err := programs.Get("http://" + internal + "/metrics")
 			if err != nil {
 				b.Fatal(err)
 			}
 			for line := range strings.Lines(string(body)) {
-				var bytes float64
-				if n, _ := fmt.Sscanf(line, `sightglass_peers_bytes_total{direction="`+direction+`"} %g`, &bytes); n == 1 {
-					return bytes
+				var value float64
+				if n, _ := fmt.Sscanf(line, series+" %g", &value); n == 1 {
+					return value
 				}
 			}
+			b.Fatalf("got no %s in the metrics", series)
 			return 0
 		}
-		received, sent, began := traffic("received"), traffic("sent"), time.Now()
+		const bytes, cpu = "sightglass_peers_bytes_total", "process_cpu_seconds_total"
+		received, sent, used, began := figure(bytes+`{direction="received"}`), figure(bytes+`{direction="sent"}`), figure(cpu), time.Now()
 		pay(b, net, 7)
 		deadline := time.After(5 * time.Minute)
 		poll := time.NewTicker(100 * time.Millisecond)
@@ -100,8 +102,10 @@ func BenchmarkProgram(b *testing.B) {
 		b.ReportMetric(took.Seconds(), "s-to-price")
 		b.ReportMetric(float64(s.Stats.TotalReceived), "transactions")
 		b.ReportMetric(math.Abs(s.Price/testblock.Price574200-1)*100, "%-off")
-		b.ReportMetric((traffic("received")-received)/took.Seconds(), "B/s-received")
-		b.ReportMetric((traffic("sent")-sent)/took.Seconds(), "B/s-sent")
+		b.ReportMetric((figure(bytes+`{direction="received"}`)-received)/took.Seconds(), "B/s-received")
+		b.ReportMetric((figure(bytes+`{direction="sent"}`)-sent)/took.Seconds(), "B/s-sent")
+		b.ReportMetric((figure(cpu)-used)/took.Seconds()*1000, "ms-CPU/s")
+		b.ReportMetric(figure("process_resident_memory_bytes")/1e6, "MB")
 		p.Stop(b)
 	}
 }
