@@ -25,8 +25,8 @@ func (in *Ingester) live() error {
 // ready returns an error while the ingester publishes nothing, or less than its options promise. A restart does not
 // help.
 func (in *Ingester) ready() error {
-	if in.peers != nil && in.peers.Connected() < in.opts.PeersQuorum {
-		return fmt.Errorf("%d of %d peers are connected, and a transaction counts when %d have announced it", in.peers.Connected(), in.peers.Wanted(), in.opts.PeersQuorum)
+	if in.peers != nil && in.peers.Connected() < in.peers.Quorum() {
+		return fmt.Errorf("%d of %d peers are connected, and a transaction counts when %d have announced it", in.peers.Connected(), in.peers.Wanted(), in.peers.Quorum())
 	}
 	if err := in.nodeReady(); err != nil {
 		return err

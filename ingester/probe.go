@@ -39,7 +39,7 @@ func Probe(ctx context.Context, o Options) []Finding {
 	if o.Peers.On {
 		var p probe
 		p.redis(ctx, o)
-		p.say(Poor, "peers", "there is no node to check: transactions come from peers, which validate them or not; docs/security.md")
+		p.say(Poor, "peers", "no node to check: transactions come from peers, and are not validated here; see docs/security.md")
 		return p.findings
 	}
 	listened := make(chan received, 1)

@@ -56,9 +56,13 @@ func (o *Options) findNode() (cookies []string, err error) {
 	if !o.searches() {
 		return nil, nil
 	}
+	told := o.RPC
 	o.RPC = cmp.Or(o.RPC, defaultRPC)
 	if !o.hasCredentials() {
-		if cookies, err = findCookies(); err != nil {
+		switch cookies, err = findCookies(); {
+		case err != nil && told != "":
+			return nil, fmt.Errorf("--rpc %s has no credentials: add --rpc-cookie PATH, or --rpc-user and --rpc-password; %w", withoutUser(told), err)
+		case err != nil:
 			return nil, err
 		}
 		o.RPCCookie = cookies[0]
@@ -97,7 +101,7 @@ func findCookies() (found []string, err error) {
 	case denied != nil:
 		return nil, denied
 	}
-	return nil, fmt.Errorf("found no node on this machine, because none of these files exists: %s; start bitcoind with server=1 in bitcoin.conf, or name the node with --rpc http://HOST:8332 and --rpc-cookie PATH, or --rpc-user and --rpc-password, or do without a node by --peers",
+	return nil, fmt.Errorf("found no node on this machine: start bitcoind with server=1 in bitcoin.conf, or name the node with --rpc http://HOST:8332 and --rpc-cookie PATH, or --rpc-user and --rpc-password, or run without a node by --peers; none of these cookies exists: %s",
 		strings.Join(paths, ", "))
 }
 
@@ -118,13 +122,14 @@ const retryInterval = 2 * time.Second
 func (s *Standalone) awaitNode(ctx context.Context) error {
 	o := &s.opts
 	if o.Peers.On {
-		fmt.Fprintln(o.Out, "  node       none: listening to peers of Bitcoin's network, which docs/security.md compares with a node")
+		fmt.Fprintln(o.Out, "  node       none: listening to peers of Bitcoin's network, which is less trustworthy than a node (docs/security.md)")
 		if s.redis != nil {
 			return s.redis.CheckNetwork(o.PeersNetwork)
 		}
 		return nil
 	}
 	if o.RPC == "" {
+		fmt.Fprintf(o.Out, "  node       ZMQ alone at %s, without RPC: the window starts empty\n", strings.Join(o.ZMQ, ","))
 		return nil
 	}
 	retry := time.NewTicker(retryInterval)

@@ -33,6 +33,9 @@ func Defaults() map[string]string {
 
 // Validate returns an error that names every invalid setting and its valid values.
 func (o Options) Validate() error {
+	if o.Peers.On && len(o.ZMQ) > 0 {
+		return errors.New("--peers is set, and --zmq too: want a node of your own, or peers; the node is better")
+	}
 	// What is found later is valid.
 	if o.searches() && o.RPC == "" {
 		o.RPC = defaultRPC

@@ -55,6 +55,23 @@ func Report(ctx context.Context, out io.Writer, next func() (line string, more b
 	}
 }
 
+// LogWriter returns a writer for the log that ends a status line before each write, if both are on a terminal.
+func LogWriter(log, status io.Writer) io.Writer {
+	if isTerminal(log) && isTerminal(status) {
+		return cleared{log}
+	}
+	return log
+}
+
+type cleared struct{ io.Writer }
+
+func (c cleared) Write(line []byte) (int, error) {
+	if _, err := io.WriteString(c.Writer, "\r\x1b[K"); err != nil {
+		return 0, err
+	}
+	return c.Writer.Write(line)
+}
+
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

@@ -116,7 +116,7 @@ func New(o Options, m *Metrics) *Network {
 	params := networks[o.PeersNetwork]
 	n := &Network{
 		clock: rate.Sometimes{First: 1, Interval: time.Minute},
-		opts:  o, params: params, metrics: m, tracker: newTracker(o.PeersQuorum, m), chain: newChain(params, anchorOf(params)),
+		opts:  o, params: params, metrics: m, tracker: newTracker(o.quorum(), m), chain: newChain(params, anchorOf(params)),
 		calls: make(chan func(time.Time), maxCalls), attempts: make(map[string]time.Time), dialing: make(map[string]bool),
 		banned: make(map[string]time.Time), wanted: make(map[chainhash.Hash]*wanted), fetched: make(map[chainhash.Hash]time.Time),
 	}
@@ -128,12 +128,19 @@ func New(o Options, m *Metrics) *Network {
 func (n *Network) Connected() int { return int(n.connected.Load()) }
 
 // Wanted returns the number of peers that there should be.
-func (n *Network) Wanted() int {
-	if named := len(n.opts.Peers.Named); named > 0 {
-		return min(n.opts.PeersCount, named)
+func (n *Network) Wanted() int { return n.opts.wanted() }
+
+// Quorum returns how many peers must announce a transaction.
+func (n *Network) Quorum() int { return n.opts.quorum() }
+
+func (s Settings) wanted() int {
+	if named := len(s.Peers.Named); named > 0 {
+		return min(s.PeersCount, named)
 	}
-	return n.opts.PeersCount
+	return s.PeersCount
 }
+
+func (s Settings) quorum() int { return min(s.PeersQuorum, s.wanted()) }
 
 // Run follows the network until ctx ends, and sends each event to out. Peers may come and go.
 func (n *Network) Run(ctx context.Context, out chan<- node.Event) error {

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -14,11 +15,11 @@ import (
 type Settings struct {
 	Peers        List   `name:"peers" placeholder:"[HOST:PORT,...]" help:"Listen to peers of Bitcoin's network, without a node: those that DNS seeds and other peers name, or the given ones."`
 	PeersCount   int    `name:"peers-count" default:"8" help:"Number of peers that are connected at a time, 1 to 32."`
-	PeersQuorum  int    `name:"peers-quorum" default:"3" help:"Count a transaction when this many peers have announced it."`
+	PeersQuorum  int    `name:"peers-quorum" default:"3" help:"Count a transaction when this many peers have announced it, or all of fewer that --peers names."`
 	PeersBlocks  bool   `name:"peers-blocks" default:"true" negatable:"" help:"Also fetch the blocks of the last 3 h, about 30 MB at the start and 250 MB a day."`
 	PeersNetwork string `name:"peers-network" default:"main" enum:"main,testnet3,signet,regtest,simnet" help:"The network of --peers: main, testnet3, signet, regtest or simnet. Only mainnet's coins have a price."`
 	// PeersDir is where the known addresses are kept.
-	PeersDir   string `name:"peers-dir" default:"" placeholder:"PATH" help:"Directory in which the addresses of peers are kept. Empty: each start asks the DNS seeds."`
+	PeersDir   string `name:"peers-dir" default:"" placeholder:"PATH" help:"Directory in which the addresses of peers are kept. Empty: sightglass's data directory; the ingester asks the DNS seeds at each start."`
 	PeersProxy string `name:"proxy" default:"" placeholder:"HOST:PORT" help:"SOCKS5 proxy for --peers and for the names of DNS seeds, such as Tor's 127.0.0.1:9050."`
 }
 
@@ -64,14 +65,13 @@ const most = maxPeers / 2
 // CheckPeers returns an error that names an invalid setting and its valid values.
 func (s Settings) CheckPeers() error {
 	if !s.Peers.On {
+		if s.PeersProxy != "" {
+			return errors.New("--proxy is set without --peers, and would not be used: set both, or neither")
+		}
 		return nil
 	}
 	if networks[s.PeersNetwork] == nil {
 		return fmt.Errorf("--peers-network %q: want main, testnet3, signet, regtest or simnet", s.PeersNetwork)
-	}
-	count := s.PeersCount
-	if n := len(s.Peers.Named); n > 0 {
-		count = min(count, n)
 	}
 	for _, addr := range s.Peers.Named {
 		host, port, err := net.SplitHostPort(addr)
@@ -82,8 +82,8 @@ func (s Settings) CheckPeers() error {
 	switch {
 	case s.PeersCount < 1 || s.PeersCount > most:
 		return fmt.Errorf("--peers-count %d: want 1 to %d", s.PeersCount, most)
-	case s.PeersQuorum < 1 || s.PeersQuorum > count:
-		return fmt.Errorf("--peers-quorum %d: want 1 to %d, the number of peers", s.PeersQuorum, count)
+	case s.PeersQuorum < 1 || s.PeersQuorum > s.PeersCount:
+		return fmt.Errorf("--peers-quorum %d: want 1 to %d, the number of peers", s.PeersQuorum, s.PeersCount)
 	}
 	if s.PeersProxy != "" {
 		if _, _, err := net.SplitHostPort(s.PeersProxy); err != nil {

@@ -59,7 +59,8 @@ func TestSettings_Errors(t *testing.T) {
 		"empty item":         {[]string{"--peers=192.0.2.1:8333,"}, `--peers "": want HOST:PORT`},
 		"too many":           {[]string{"--peers", "--peers-count=33"}, "--peers-count 33: want 1 to 32"},
 		"quorum above count": {[]string{"--peers", "--peers-quorum=9"}, "--peers-quorum 9: want 1 to 8"},
-		"quorum above named": {[]string{"--peers=192.0.2.1:8333"}, "--peers-quorum 3: want 1 to 1"},
+		"one peer":           {[]string{"--peers=192.0.2.1:8333"}, ""},
+		"proxy alone":        {[]string{"--proxy=127.0.0.1:9050"}, "--proxy is set without --peers"},
 		"proxy":              {[]string{"--peers", "--proxy=tor"}, `--proxy "tor": want HOST:PORT`},
 	} {
 		t.Run(name, func(t *testing.T) {

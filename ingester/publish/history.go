@@ -22,6 +22,9 @@ const (
 	// maxTransaction bounds the entries of one transaction. Redis serves no other client meanwhile, so it should take
 	// about 100 us at most.
 	maxTransaction = 60
+	// maxSpread is how far apart the ends of a live price's interval may be for the history. On a cold start the price may
+	// be wrong by a factor for some seconds, and the interval says so; the chart would show it for two days.
+	maxSpread = 1.5
 )
 
 // A historyWriter writes the history to Redis, separately from the snapshots, so that a rejected history does not cost
@@ -60,16 +63,17 @@ func newHistoryWriter(client redis.UniversalClient, lostKey prometheus.Counter, 
 	}
 }
 
-// add adds the snapshot to the history if it is the first one in its slot that is no longer warming: a contested price
-// is the best one still. It never blocks. After the clock was
-// set back, slots are written again, and the later entry replaces the earlier one.
+// add adds the snapshot to the history if it is the first one in its slot that is no longer warming: a contested price is
+// the best one still. It never blocks. After the clock was set back, slots are written again, and the later entry replaces
+// the earlier one.
 func (r *historyWriter) add(s *contract.Snapshot) {
 	e := contract.HistoryEntry{
 		Timestamp: int64(s.Timestamp), Price: s.Price, Low: s.Low, High: s.High, Confidence: s.Confidence,
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if s.Status == contract.Warming || s.Price <= 0 || e.Slot() == r.slot {
+	vague := s.Status == contract.Live && s.High > maxSpread*s.Low
+	if s.Status == contract.Warming || vague || s.Price <= 0 || e.Slot() == r.slot {
 		return
 	}
 	r.slot = e.Slot()

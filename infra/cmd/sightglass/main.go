@@ -51,7 +51,7 @@ type runCmd struct {
 }
 
 func (c *runCmd) Run(ctx context.Context) error {
-	c.Log, c.Version, c.Out = c.Logger(os.Stderr), version, os.Stdout
+	c.Log, c.Version, c.Out = c.Logger(standalone.LogWriter(os.Stderr, os.Stdout)), version, os.Stdout
 	c.Alive = daemon.Watchdog(c.Log)
 	s, err := standalone.New(ctx, c.Options)
 	if err != nil {

@@ -121,6 +121,9 @@ func TestHistory_OneEntryPerSlot(t *testing.T) {
 	warming := priced(began-10, 90)
 	warming.Status = contract.Warming
 	record(first, warming)
+	vague := priced(began-10, 80) // a cold start that may be wrong by a factor
+	vague.Low, vague.High = 20, 90
+	record(first, vague)
 	without := priced(began-10, 0) // no entry either, whatever the status says
 	record(first, without)
 	for _, after := range []float64{0, 0.5, 9.999, 10, 10.5, 20} { // ticks

@@ -218,7 +218,11 @@ func TestStandalone_ExitsWithReason(t *testing.T) {
 		set  func(h *home)
 		want []string
 	}{
-		"no node": {func(*home) {}, []string{"found no node on this machine, because none of these files exists: ", "/.bitcoin/.cookie, ", "start bitcoind with server=1", "--rpc-cookie PATH"}},
+		"no node": {func(*home) {}, []string{"found no node on this machine: start bitcoind with server=1", "--rpc-cookie PATH", "none of these cookies exists: ", "/.bitcoin/.cookie, "}},
+		"no credentials": {func(h *home) { h.env = append(h.env, "SIGHTGLASS_RPC=http://127.0.0.1:1") },
+			[]string{"--rpc http://127.0.0.1:1 has no credentials: add --rpc-cookie PATH"}},
+		"peers and a node": {func(h *home) { h.env = append(h.env, "SIGHTGLASS_PEERS=true", "SIGHTGLASS_ZMQ=tcp://127.0.0.1:1") },
+			[]string{"--peers is set, and --zmq too"}},
 		"the port is in use": {func(h *home) {
 			h.use(node.RPCURL())
 			h.env = append(h.env, "SIGHTGLASS_LISTEN="+taken.Addr().String())
