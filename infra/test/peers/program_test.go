@@ -52,7 +52,7 @@ func TestProgram_PriceFromPeers(t *testing.T) {
 	net := btcnet.Start(t, 10)
 	p, addr, _ := program(t, net)
 	programs.Until(t, "eight peers", func() bool { s := price(addr); return s != nil && s.Stats.Peers == 8 })
-	pay(t, net, 40)
+	pay(t, net, 100)
 	programs.Until(t, "a price", func() bool { return price(addr).Price > 0 })
 	s := price(addr)
 	if off := math.Abs(s.Price/testblock.Price574200 - 1); off > 0.01 || s.Stats.PeersWanted != 8 {
