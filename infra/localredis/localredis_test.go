@@ -375,8 +375,8 @@ func until(t *testing.T, what string, met func() bool) {
 	}
 }
 
-// running runs a Redis until stop, or until the test ends.
-func running(t *testing.T, dir string) (r *Redis, log *logtest.Log, stop func()) {
+// running runs a Redis until stop, which returns Run's error, or until the test ends.
+func running(t *testing.T, dir string) (r *Redis, log *logtest.Log, stop func() error) {
 	t.Helper()
 	log = new(logtest.Log)
 	o := options(dir)
@@ -388,19 +388,14 @@ func running(t *testing.T, dir string) (r *Redis, log *logtest.Log, stop func())
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- r.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(stop)
+	stop = sync.OnceValue(func() error { cancel(); return <-ended })
+	t.Cleanup(func() { stop() }) //nolint:errcheck // a test that cares has stopped it before
 	return r, log, stop
 }
 
 func TestRun_RestartsServer(t *testing.T) {
 	use(t, server)
-	r, log, _ := running(t, t.TempDir())
+	r, log, stop := running(t, t.TempDir())
 	fill(t, r.client, 1)
 	if err := r.client.Del(t.Context(), contract.KeyLeader).Err(); err != nil {
 		t.Fatal(err)
@@ -416,6 +411,9 @@ func TestRun_RestartsServer(t *testing.T) {
 	expectFilled(t, r, 1)
 	if n := log.Count("redis-server has ended; starting it again"); n != 1 {
 		t.Errorf("got %d lines in the log about the end, want 1:\n%s", n, log)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -436,12 +434,15 @@ func pidOf(t *testing.T, r *Redis) (pid int) {
 // TestRun_SilentServerIsReplaced: redis-server hangs.
 func TestRun_SilentServerIsReplaced(t *testing.T) {
 	use(t, server)
-	r, _, _ := running(t, t.TempDir())
+	r, _, stop := running(t, t.TempDir())
 	if err := syscall.Kill(pidOf(t, r), syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "redis-server to be started again", func() bool { return testutil.ToFloat64(r.metrics.restarts) == 1 })
 	until(t, "it to respond", func() bool { return r.client.Ping(t.Context()).Err() == nil })
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestRun_ServerCannotBeStartedAgain: redis-server ends, and its program has been removed.
@@ -458,14 +459,7 @@ func TestRun_ServerCannotBeStartedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("PATH", dir)
-	o := options(t.TempDir())
-	r, err := Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
+	r, _, stop := running(t, t.TempDir())
 	pid := pidOf(t, r)
 	if err := errors.Join(os.Remove(copied), syscall.Kill(pid, syscall.SIGKILL)); err != nil {
 		t.Fatal(err)
@@ -474,8 +468,7 @@ func TestRun_ServerCannotBeStartedAgain(t *testing.T) {
 	if testutil.ToFloat64(r.metrics.saves) != 0 {
 		t.Error("got a metric that everything is saved, want 0")
 	}
-	cancel()
-	if err := <-ended; err == nil || !strings.Contains(err.Error(), "are lost") {
+	if err := stop(); err == nil || !strings.Contains(err.Error(), "are lost") {
 		t.Errorf("got %v from Run, want what is lost", err)
 	}
 }
@@ -484,21 +477,12 @@ func TestRun_ServerCannotBeStartedAgain(t *testing.T) {
 func TestRun_DeletedDirectory(t *testing.T) {
 	use(t, server)
 	dir := filepath.Join(t.TempDir(), "data")
-	o, log := options(dir), new(logtest.Log)
-	o.Log = slog.New(slog.NewJSONHandler(log, nil))
-	r, err := Open(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- r.Run(ctx) }()
+	_, log, stop := running(t, dir)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the log to say so", func() bool { return log.Count("the data directory was deleted") > 0 })
-	cancel()
-	if err := <-ended; err == nil {
+	if err := stop(); err == nil {
 		t.Error("got no error from Run, want what is lost")
 	}
 }
@@ -548,7 +532,9 @@ func TestRun_FullDisk(t *testing.T) {
 		full.Close()
 		until(t, "saves to succeed again", func() bool { return testutil.ToFloat64(r.metrics.saves) == 1 })
 		fill(t, r.client, 3)
-		stop()
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
 		r = open(t, dir)
 		expectFilled(t, r, 3)
 		if err := r.Close(); err != nil {

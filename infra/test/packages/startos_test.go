@@ -21,8 +21,9 @@ import (
 // TestStartOS_TypesAreTheSDKs runs what `make` in infra/startos runs before it packs: the type checker and the SDK's rules.
 func TestStartOS_TypesAreTheSDKs(t *testing.T) {
 	if _, err := os.Stat(startos + "node_modules/@start9labs/start-sdk"); err != nil {
-		fmt.Fprintln(os.Stderr, "SKIPPED:", t.Name()+": the SDK is not installed: `cd infra/startos && npm ci` installs it")
-		t.SkipNow()
+		const reason = "the SDK is not installed: `cd infra/startos && npm ci` installs it"
+		fmt.Fprintln(os.Stderr, "SKIPPED:", t.Name()+":", reason)
+		t.Skip(reason)
 	}
 	for _, args := range [][]string{{"npm", "run", "check"}, {"node", "node_modules/@start9labs/start-sdk/lint.mjs"}} {
 		cmd := exec.Command(args[0], args[1:]...)

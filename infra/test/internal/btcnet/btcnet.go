@@ -110,9 +110,6 @@ func (b *Net) logFailure(t testing.TB) {
 	}
 }
 
-// Params returns the parameters of the network's chain.
-func (b *Net) Params() *chaincfg.Params { return params }
-
 // Addrs returns the address at which each node listens for peers, also of killed nodes.
 func (b *Net) Addrs() (addrs []string) {
 	for _, n := range b.nodes {
