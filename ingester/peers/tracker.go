@@ -198,12 +198,13 @@ func (t *tracker) mined(txs []*wire.MsgTx, at, now time.Time) {
 	for _, tx := range txs {
 		hash := tx.TxHash()
 		t.forgetInputs(hash)
+		seen := at
 		if p := t.pending[hash]; p != nil {
 			t.settle(hash, p, true)
-			at = earlier(at, p.since)
+			seen = earlier(at, p.since)
 		}
 		if _, known := t.counted[hash]; !known {
-			t.count(hash, tx, at, now, false)
+			t.count(hash, tx, seen, now, false)
 		}
 		for _, in := range tx.TxIn {
 			if other, conflicts := t.spent[in.PreviousOutPoint]; conflicts && other != hash {

@@ -157,6 +157,15 @@ func TestTracker_ReplacementIsGone(t *testing.T) {
 	}
 }
 
+// TestTracker_BlockConfirmsAnnounced: a transaction that was announced before its block is as old as the announcement, and
+// the block's others are as old as the block.
+func TestTracker_BlockConfirmsAnnounced(t *testing.T) {
+	tr, announced := connectedTracker(), payment(1, 1)
+	tr.announce(0, announced.TxHash(), start)
+	tr.mined([]*wire.MsgTx{announced, payment(2, 1)}, start.Add(time.Minute), start.Add(2*time.Minute))
+	expect(t, tr, "the block", "seen at 0s; seen at 1m0s; ")
+}
+
 func TestTracker_DisconnectedPeerDoesNotCount(t *testing.T) {
 	tr, hash := connectedTracker(), payment(1, 1).TxHash()
 	tr.announce(0, hash, start)
