@@ -18,6 +18,7 @@ import (
 
 	"sightglass/edge/feed"
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 )
 
 const jsonType = fiber.MIMEApplicationJSONCharsetUTF8
@@ -29,7 +30,7 @@ type API struct {
 	log    *slog.Logger
 
 	snapshot    atomic.Pointer[Response] // of the newest requested update
-	history     *cache[[]contract.HistoryEntry]
+	history     *cache[[]history.Entry]
 	points      *cache[[]contract.PointAmount]
 	rejected    prometheus.Counter
 	logRejected rate.Sometimes // keeps a flood of bad entries out of the log
@@ -51,8 +52,8 @@ func New(latest func() *feed.Update, client redis.UniversalClient, log *slog.Log
 		}),
 		logRejected: rate.Sometimes{Interval: time.Second},
 	}
-	a.history = &cache[[]contract.HistoryEntry]{
-		ttl: historyTTL, fetch: a.fetchHistory, equal: slices.Equal[[]contract.HistoryEntry],
+	a.history = &cache[[]history.Entry]{
+		ttl: historyTTL, fetch: a.fetchHistory, equal: slices.Equal[[]history.Entry],
 		fetches: fetches.WithLabelValues("history"), failures: failures.WithLabelValues("history"),
 	}
 	a.points = &cache[[]contract.PointAmount]{

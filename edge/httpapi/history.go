@@ -9,13 +9,13 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
-	"sightglass/shared/contract"
+	"sightglass/shared/history"
 	"sightglass/shared/redisurl"
 )
 
 const (
 	// historyTTL is half the interval between two entries.
-	historyTTL = contract.HistorySlot * time.Second / 2
+	historyTTL = history.Slot * time.Second / 2
 	// historyCaching lets HTTP caches serve the history, which changes every 10 s.
 	historyCaching = "public, max-age=5"
 
@@ -34,7 +34,7 @@ func (a *API) History(c *fiber.Ctx) error {
 	if err != nil {
 		return unavailable(c, "no history yet", historyTTL)
 	}
-	at := func(e contract.HistoryEntry, t int64) int { return int(e.Timestamp - t) }
+	at := func(e history.Entry, t int64) int { return int(e.Timestamp - t) }
 	i, _ := slices.BinarySearchFunc(all.value, s.from, at)
 	j, _ := slices.BinarySearchFunc(all.value, s.to+1, at)
 	j = max(i, j)
@@ -44,7 +44,7 @@ func (a *API) History(c *fiber.Ctx) error {
 }
 
 // historyResponse returns the last entry of each step.
-func historyResponse(entries []contract.HistoryEntry, step int64) *Response {
+func historyResponse(entries []history.Entry, step int64) *Response {
 	body := append([]byte(`{"step":`), strconv.FormatInt(step, 10)...)
 	body = append(body, `,"points":[`...)
 	first := true
@@ -62,15 +62,15 @@ func historyResponse(entries []contract.HistoryEntry, step int64) *Response {
 }
 
 // fetchHistory reads the entries, oldest first. It skips entries that are invalid or out of order.
-func (a *API) fetchHistory(ctx context.Context) ([]contract.HistoryEntry, error) {
-	members, err := a.redis.ZRange(ctx, contract.KeyHistory, -contract.MaxHistoryEntries, -1).Result()
+func (a *API) fetchHistory(ctx context.Context) ([]history.Entry, error) {
+	members, err := a.redis.ZRange(ctx, history.KeyRecent, -history.MaxRecent, -1).Result()
 	if err != nil {
 		a.log.Warn("cannot fetch the history from redis; serving the cached one", "err", redisurl.Explain(err))
 		return nil, err
 	}
-	entries := make([]contract.HistoryEntry, 0, len(members))
+	entries := make([]history.Entry, 0, len(members))
 	for _, member := range members {
-		e, err := contract.DecodeHistoryEntry([]byte(member))
+		e, err := history.DecodeEntry([]byte(member))
 		if n := len(entries); err == nil && n > 0 && e.Timestamp <= entries[n-1].Timestamp {
 			err = fmt.Errorf("timestamp %d after %d", e.Timestamp, entries[n-1].Timestamp)
 		}
@@ -98,7 +98,7 @@ func parseSpan(c *fiber.Ctx, now time.Time) (s span, err error) {
 	if s.from > s.to {
 		return s, fmt.Errorf("from %d: want a time before to, which is %d", s.from, s.to)
 	}
-	s.step, err = parameter(c, "step", contract.HistorySlot, contract.HistorySlot, day)
+	s.step, err = parameter(c, "step", history.Slot, history.Slot, day)
 	return s, err
 }
 

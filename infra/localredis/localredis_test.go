@@ -23,6 +23,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 	"sightglass/shared/logtest"
 	"sightglass/shared/redisurl"
 )
@@ -90,7 +91,9 @@ func fill(t *testing.T, client *redis.Client, epoch int) {
 		p.Set(t.Context(), contract.KeyEpoch, epoch, 0)
 		p.Set(t.Context(), contract.KeyEngine, "\x00state\xff", time.Hour)
 		p.Set(t.Context(), contract.KeyLeader, epoch, time.Hour)
-		p.ZAdd(t.Context(), contract.KeyHistory, redis.Z{Score: 10, Member: "[10,1,1,1,1]"}, redis.Z{Score: 20, Member: "[20,2,2,2,1]"})
+		p.ZAdd(t.Context(), history.KeyRecent, redis.Z{Score: 10, Member: "[10,1,1,1,1]"}, redis.Z{Score: 20, Member: "[20,2,2,2,1]"})
+		p.ZAdd(t.Context(), history.KeyDays, redis.Z{Score: 0, Member: "[0,1,2,1,2,1,0,0]"})
+		p.Set(t.Context(), history.KeySchema, history.Schema, 0)
 		return nil
 	})
 	if err != nil {
@@ -101,9 +104,10 @@ func fill(t *testing.T, client *redis.Client, epoch int) {
 // expectFilled fails unless a Redis has the keys of fill, and no lease.
 func expectFilled(t *testing.T, r *Redis, epoch int) {
 	t.Helper()
-	got := fmt.Sprintf("%s %q %v %d", r.client.Get(t.Context(), contract.KeyEpoch).Val(), r.client.Get(t.Context(), contract.KeyEngine).Val(),
-		r.client.ZRangeWithScores(t.Context(), contract.KeyHistory, 0, -1).Val(), r.client.Exists(t.Context(), contract.KeyLeader).Val())
-	if want := fmt.Sprintf(`%d "\x00state\xff" [{10 [10,1,1,1,1]} {20 [20,2,2,2,1]}] 0`, epoch); got != want {
+	got := fmt.Sprintf("%s %q %v %v %s %d", r.client.Get(t.Context(), contract.KeyEpoch).Val(), r.client.Get(t.Context(), contract.KeyEngine).Val(),
+		r.client.ZRangeWithScores(t.Context(), history.KeyRecent, 0, -1).Val(),
+		r.client.ZRangeWithScores(t.Context(), history.KeyDays, 0, -1).Val(), r.client.Get(t.Context(), history.KeySchema).Val(), r.client.Exists(t.Context(), contract.KeyLeader).Val())
+	if want := fmt.Sprintf(`%d "\x00state\xff" [{10 [10,1,1,1,1]} {20 [20,2,2,2,1]}] [{0 [0,1,2,1,2,1,0,0]}] %d 0`, epoch, history.Schema); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
 	}
 }

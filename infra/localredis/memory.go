@@ -19,6 +19,7 @@ import (
 
 	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
+	"sightglass/shared/history"
 )
 
 // saveInterval is how often the keys are saved. A kill costs that much of the history, which is one entry.
@@ -105,12 +106,21 @@ type saved struct {
 	Version string    `json:"version"`
 	Epoch   string    `json:"epoch"`
 	Engine  []byte    `json:"engine"`
-	History []redis.Z `json:"history"`
+	History []redis.Z `json:"history"` // the recent series
+
+	Series map[string][]redis.Z `json:"series,omitempty"` // the other series of the history, by key
+	Values map[string]string    `json:"values,omitempty"` // of the history's keys that are no series
 }
+
+// The keys of the history that saved has by name.
+var (
+	seriesKeys = []string{history.KeyBlocks, history.KeyHours, history.KeyDays}
+	valueKeys  = []string{history.KeySchema, history.KeyProgress}
+)
 
 const (
 	savedName = "keys.json.gz"
-	// maxSaved bounds what a file may expand to: two days of history have 2 MB.
+	// maxSaved bounds what a file may expand to: the whole history has 5 MB.
 	maxSaved = 64 << 20
 )
 
@@ -118,16 +128,32 @@ const (
 func (r *Redis) save(ctx context.Context) (err error) {
 	defer func() { r.saved(err) }()
 	var epoch, engine *redis.StringCmd
-	var history *redis.ZSliceCmd
+	series, values := make(map[string]*redis.ZSliceCmd), make(map[string]*redis.StringCmd)
 	_, err = r.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		epoch, engine = p.Get(ctx, contract.KeyEpoch), p.Get(ctx, contract.KeyEngine)
-		history = p.ZRangeWithScores(ctx, contract.KeyHistory, 0, -1)
+		for _, key := range append(seriesKeys, history.KeyRecent) {
+			series[key] = p.ZRangeWithScores(ctx, key, 0, -1)
+		}
+		for _, key := range valueKeys {
+			values[key] = p.Get(ctx, key)
+		}
 		return nil
 	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return err
 	}
-	s := saved{Format: format, Version: r.opts.Version, Epoch: epoch.Val(), Engine: []byte(engine.Val()), History: history.Val()}
+	s := saved{
+		Format: format, Version: r.opts.Version, Epoch: epoch.Val(), Engine: []byte(engine.Val()), History: series[history.KeyRecent].Val(),
+		Series: make(map[string][]redis.Z), Values: make(map[string]string),
+	}
+	for _, key := range seriesKeys {
+		s.Series[key] = series[key].Val()
+	}
+	for _, key := range valueKeys {
+		if v := values[key].Val(); v != "" {
+			s.Values[key] = v
+		}
+	}
 	var file bytes.Buffer
 	compressed := gzip.NewWriter(&file)
 	if err := errors.Join(json.NewEncoder(compressed).Encode(s), compressed.Close()); err != nil {
@@ -185,7 +211,17 @@ func (r *Redis) load(ctx context.Context, s *saved) error {
 			p.Set(ctx, contract.KeyEngine, s.Engine, 0)
 		}
 		if len(s.History) > 0 {
-			p.ZAdd(ctx, contract.KeyHistory, s.History...)
+			p.ZAdd(ctx, history.KeyRecent, s.History...)
+		}
+		for _, key := range seriesKeys {
+			if rows := s.Series[key]; len(rows) > 0 {
+				p.ZAdd(ctx, key, rows...)
+			}
+		}
+		for _, key := range valueKeys {
+			if v := s.Values[key]; v != "" {
+				p.Set(ctx, key, v, 0)
+			}
 		}
 		return nil
 	})

@@ -3,7 +3,6 @@ package publish
 import (
 	"context"
 	"log/slog"
-	"strconv"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,16 +11,14 @@ import (
 
 	"sightglass/shared/contract"
 	"sightglass/shared/daemon"
+	"sightglass/shared/history"
 	"sightglass/shared/redisurl"
 )
 
 const (
 	// maxWaiting bounds the entries that wait while Redis is down: an hour, longer than a restart, and 15 kB. Older
 	// entries are lost.
-	maxWaiting = 60 * 60 / contract.HistorySlot
-	// maxTransaction bounds the entries of one transaction. Redis serves no other client meanwhile, so it should take
-	// about 100 us at most.
-	maxTransaction = 60
+	maxWaiting = 60 * 60 / history.Slot
 	// maxSpread is how far apart the ends of a live price's interval may be for the history. On a cold start the price may
 	// be wrong by a factor for some seconds, and the interval says so; the chart would show it for two days.
 	maxSpread = 1.5
@@ -38,9 +35,9 @@ type historyWriter struct {
 	wake    chan struct{}      // capacity 1: entries are waiting
 
 	mu      sync.Mutex
-	slot    int64                   // of the newest entry
-	waiting []contract.HistoryEntry // in the order of arrival, at most maxWaiting
-	written *contract.HistoryEntry  // the last one that Redis accepted; nil: none, or another ingester may have written since
+	slot    int64           // of the newest entry
+	waiting []history.Entry // in the order of arrival, at most maxWaiting
+	written *history.Entry  // the last one that Redis accepted; nil: none, or another ingester may have written since
 }
 
 type historyMetrics struct{ written, lost, failures prometheus.Counter }
@@ -67,7 +64,7 @@ func newHistoryWriter(client redis.UniversalClient, lostKey prometheus.Counter, 
 // the best one still. It never blocks. After the clock was set back, slots are written again, and the later entry replaces
 // the earlier one.
 func (r *historyWriter) add(s *contract.Snapshot) {
-	e := contract.HistoryEntry{
+	e := history.Entry{
 		Timestamp: int64(s.Timestamp), Price: s.Price, Low: s.Low, High: s.High, Confidence: s.Confidence,
 	}
 	r.mu.Lock()
@@ -97,7 +94,7 @@ func (r *historyWriter) flush() {
 }
 
 // bounded drops the oldest entries above maxWaiting.
-func (r *historyWriter) bounded(entries []contract.HistoryEntry) []contract.HistoryEntry {
+func (r *historyWriter) bounded(entries []history.Entry) []history.Entry {
 	lost := max(0, len(entries)-maxWaiting)
 	r.metrics.lost.Add(float64(lost))
 	return entries[lost:]
@@ -125,28 +122,28 @@ func (r *historyWriter) writeWaiting(ctx context.Context) {
 	}
 }
 
-func (r *historyWriter) take() []contract.HistoryEntry {
+func (r *historyWriter) take() []history.Entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := min(maxTransaction, len(r.waiting))
+	n := min(history.MaxTransaction, len(r.waiting))
 	entries := r.waiting[:n:n]
 	r.waiting = r.waiting[n:]
 	return entries
 }
 
-func (r *historyWriter) restore(entries []contract.HistoryEntry) {
+func (r *historyWriter) restore(entries []history.Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waiting = r.bounded(append(entries, r.waiting...))
 }
 
-func (r *historyWriter) write(ctx context.Context, entries []contract.HistoryEntry) (ok bool) {
+func (r *historyWriter) write(ctx context.Context, entries []history.Entry) (ok bool) {
 	writing, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	r.mu.Lock()
 	before := r.written
 	r.mu.Unlock()
-	gone, err := writeHistory(writing, r.client, before, entries)
+	gone, err := history.WriteRecent(writing, r.client, before, entries)
 	if ctx.Err() != nil {
 		return false
 	}
@@ -169,34 +166,3 @@ func (r *historyWriter) write(ctx context.Context, entries []contract.HistoryEnt
 	r.outage.Recovered("redis accepts the history again")
 	return true
 }
-
-// writeHistory replaces the entries of the slots, so that a second ingester or a repeated write adds none. A sorted set
-// by time allows that; lists and streams only append. It is trimmed by number and not by time, because a clock that is
-// wrong for a moment would empty it.
-//
-// before is the entry that was written last, or nil. It is written again: the response shows whether it was still
-// there, and so whether the history was lost. That needs no rights beyond those for writing.
-func writeHistory(ctx context.Context, client redis.UniversalClient, before *contract.HistoryEntry, entries []contract.HistoryEntry) (gone bool, err error) {
-	var replaced *redis.IntCmd
-	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		if before != nil {
-			replaced = writeEntry(ctx, p, *before)
-		}
-		for _, e := range entries {
-			writeEntry(ctx, p, e)
-		}
-		p.ZRemRangeByRank(ctx, contract.KeyHistory, 0, -contract.MaxHistoryEntries-1)
-		return nil
-	})
-	return err == nil && replaced != nil && replaced.Val() == 0, err
-}
-
-// writeEntry returns the number of entries of the slot that it replaced.
-func writeEntry(ctx context.Context, p redis.Pipeliner, e contract.HistoryEntry) *redis.IntCmd {
-	first := e.Slot()
-	replaced := p.ZRemRangeByScore(ctx, contract.KeyHistory, decimal(first), decimal(first+contract.HistorySlot-1))
-	p.ZAdd(ctx, contract.KeyHistory, redis.Z{Score: float64(e.Timestamp), Member: e.AppendJSON(nil)})
-	return replaced
-}
-
-func decimal(n int64) string { return strconv.FormatInt(n, 10) }

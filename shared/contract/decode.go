@@ -94,8 +94,8 @@ func (s *Snapshot) checkRanges() error {
 		value float64
 		most  float64
 	}{
-		{"price", s.Price, maxUSD}, {"low", s.Low, maxUSD}, {"high", s.High, maxUSD},
-		{"confidence", s.Confidence, 1}, {"timestamp", s.Timestamp, maxSeconds},
+		{"price", s.Price, MaxUSD}, {"low", s.Low, MaxUSD}, {"high", s.High, MaxUSD},
+		{"confidence", s.Confidence, 1}, {"timestamp", s.Timestamp, MaxSeconds},
 	} {
 		if err := checkRange(n.key, n.value, n.most); err != nil {
 			return err
@@ -139,8 +139,8 @@ func jsonName(t reflect.Type) string {
 
 // The limits on numbers, the same for snapshots, deltas, history and points.
 const (
-	maxUSD     = 1e12    // USD; above it a float64 has fewer than two reliable decimals
-	maxSeconds = 1 << 40 // unix seconds, in 35,000 years
+	MaxUSD     = 1e12    // USD; above it a float64 has fewer than two reliable decimals
+	MaxSeconds = 1 << 40 // unix seconds, in 35,000 years
 )
 
 // checkRange returns an error if value is not between 0 and most.
@@ -153,8 +153,8 @@ func checkRange(key string, value, most float64) error {
 
 // checkPrice returns an error if a time or a price is out of range.
 func checkPrice(timestamp, usd float64) error {
-	if err := checkRange("timestamp", timestamp, maxSeconds); err != nil {
+	if err := checkRange("timestamp", timestamp, MaxSeconds); err != nil {
 		return err
 	}
-	return checkRange("price", usd, maxUSD)
+	return checkRange("price", usd, MaxUSD)
 }

@@ -1,7 +1,7 @@
 package contract
 
 // The keys and the channel in Redis. Ingesters write them, except KeyLimitPrefix; edges and operators with redis-cli
-// read them.
+// read them. Package history has those of the history.
 const (
 	// Channel carries every snapshot as whole JSON when it is published; `redis-cli SUBSCRIBE sightglass:snapshot` shows
 	// them. Pub/sub stores nothing: a client that was not subscribed reads KeyLatest.
@@ -9,10 +9,6 @@ const (
 
 	// KeyLatest holds the newest snapshot, the same JSON, written atomically with the PUBLISH on Channel.
 	KeyLatest = "sightglass:latest"
-
-	// KeyHistory holds the history: a sorted set of HistoryEntry, with their timestamps as scores. `redis-cli ZRANGE
-	// sightglass:history -6 -1` shows the last minute.
-	KeyHistory = "sightglass:history"
 
 	// KeyPoints holds the newest snapshot's points, at most a second old, each with its point amount (AppendPointAmounts).
 	// Snapshots omit the amounts, because few clients need them.

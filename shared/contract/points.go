@@ -63,7 +63,7 @@ func (p *PointAmount) decode(row []json.RawMessage) error {
 		into *float64
 		most float64
 	}{
-		{"timestamp", &p.Timestamp, maxSeconds}, {"price", &p.Price, maxUSD}, {"amount", &p.Amount, maxUSD},
+		{"timestamp", &p.Timestamp, MaxSeconds}, {"price", &p.Price, MaxUSD}, {"amount", &p.Amount, MaxUSD},
 	} {
 		if i >= len(row) {
 			return fmt.Errorf("%s: missing", field.name)

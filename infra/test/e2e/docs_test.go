@@ -17,6 +17,7 @@ import (
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 )
 
 // A runner returns the command that runs a snippet in dir, or the name of a missing requirement.
@@ -79,7 +80,7 @@ func awaitHistory(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	client := server.Client()
 	programs.Until(t, "an entry with the price in the history", func() bool {
-		newest, err := client.ZRange(t.Context(), contract.KeyHistory, -1, -1).Result()
+		newest, err := client.ZRange(t.Context(), history.KeyRecent, -1, -1).Result()
 		return err == nil && len(newest) == 1 && strings.Contains(newest[0], ",5")
 	})
 }

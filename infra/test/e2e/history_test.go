@@ -24,6 +24,7 @@ import (
 	"sightglass/infra/test/internal/redistest"
 	redispublish "sightglass/ingester/publish"
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 	"sightglass/shared/redisurl"
 )
 
@@ -94,12 +95,12 @@ func priced(at, price float64) *contract.Snapshot {
 // stored returns the history's prices, ordered by time.
 func stored(t *testing.T, client *redis.Client) (prices []float64) {
 	t.Helper()
-	members, err := client.ZRange(t.Context(), contract.KeyHistory, 0, -1).Result()
+	members, err := client.ZRange(t.Context(), history.KeyRecent, 0, -1).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, member := range members {
-		e, err := contract.DecodeHistoryEntry([]byte(member))
+		e, err := history.DecodeEntry([]byte(member))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -130,10 +131,10 @@ func TestHistory_OneEntryPerSlot(t *testing.T) {
 		record(first, priced(began+after, 100+after))
 	}
 	expectStored(t, client, 100, 110, 120)
-	if got := client.ZRange(t.Context(), contract.KeyHistory, 0, 0).Val()[0]; got != "[1556771670,100.00,90.00,110.00,0.900]" {
+	if got := client.ZRange(t.Context(), history.KeyRecent, 0, 0).Val()[0]; got != "[1556771670,100.00,90.00,110.00,0.900]" {
 		t.Errorf("got %s, want one entry per slot", got)
 	}
-	if score := client.ZRangeWithScores(t.Context(), contract.KeyHistory, 0, 0).Val()[0].Score; score != began {
+	if score := client.ZRangeWithScores(t.Context(), history.KeyRecent, 0, 0).Val()[0].Score; score != began {
 		t.Errorf("got score %v, want the time", score)
 	}
 
@@ -179,15 +180,15 @@ func TestHistory_FormerLeaderReplacesNothing(t *testing.T) {
 func TestHistory_IsBounded(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	fill(t, client, began, contract.MaxHistoryEntries)
+	fill(t, client, began, history.MaxRecent)
 	p, _, stop := publisher(t, server)
 	defer stop()
-	record(p, priced(began+contract.MaxHistoryEntries*contract.HistorySlot, 7))
+	record(p, priced(began+history.MaxRecent*history.Slot, 7))
 	programs.Until(t, "the new entry", func() bool {
 		prices := stored(t, client)
-		return len(prices) == contract.MaxHistoryEntries && prices[len(prices)-1] == 7
+		return len(prices) == history.MaxRecent && prices[len(prices)-1] == 7
 	})
-	if oldest := client.ZRangeWithScores(t.Context(), contract.KeyHistory, 0, 0).Val()[0].Score; oldest != began+contract.HistorySlot {
+	if oldest := client.ZRangeWithScores(t.Context(), history.KeyRecent, 0, 0).Val()[0].Score; oldest != began+history.Slot {
 		t.Errorf("got an oldest entry of %v, want the first one dropped", oldest)
 	}
 }
@@ -197,10 +198,10 @@ func fill(t testing.TB, client *redis.Client, from int64, n int) {
 	t.Helper()
 	members := make([]redis.Z, n)
 	for i := range members {
-		e := contract.HistoryEntry{Timestamp: from + int64(i)*contract.HistorySlot, Price: float64(i + 1)}
+		e := history.Entry{Timestamp: from + int64(i)*history.Slot, Price: float64(i + 1)}
 		members[i] = redis.Z{Score: float64(e.Timestamp), Member: e.AppendJSON(nil)}
 	}
-	if err := client.ZAdd(t.Context(), contract.KeyHistory, members...).Err(); err != nil {
+	if err := client.ZAdd(t.Context(), history.KeyRecent, members...).Err(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -214,7 +215,7 @@ func TestHistory_WritesLastHourAfterOutage(t *testing.T) {
 	server.Kill()
 	const missed, hour = 400, 360
 	for i := range missed {
-		record(p, priced(float64(began+i*contract.HistorySlot), float64(i+1)))
+		record(p, priced(float64(began+i*history.Slot), float64(i+1)))
 	}
 	programs.Until(t, "a publish failure", func() bool { return value(t, reg, "sightglass_publish_failures_total") > 0 })
 	server.Start()
@@ -251,7 +252,7 @@ func value(t *testing.T, reg prometheus.Gatherer, name string) float64 {
 func TestHistory_RejectedWriteDoesNotAffectSnapshots(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	if err := client.Set(t.Context(), contract.KeyHistory, "mine", 0).Err(); err != nil {
+	if err := client.Set(t.Context(), history.KeyRecent, "mine", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	p, reg, stop := publisher(t, server)
@@ -262,7 +263,7 @@ func TestHistory_RejectedWriteDoesNotAffectSnapshots(t *testing.T) {
 	if n := value(t, reg, "sightglass_publish_failures_total"); n != 0 {
 		t.Errorf("got %v failed snapshots, want none", n)
 	}
-	if err := client.Del(t.Context(), contract.KeyHistory).Err(); err != nil {
+	if err := client.Del(t.Context(), history.KeyRecent).Err(); err != nil {
 		t.Fatal(err)
 	}
 	record(p, priced(began+10, 110))
@@ -397,7 +398,7 @@ func TestHistory_SkipsInvalidEntries(t *testing.T) {
 		began + 25:   "[1556771670,9.00,9.00,9.00,0.900]", // its time differs from its score
 		began + 1000: strings.Repeat("x", 1<<20),
 	} {
-		if err := client.ZAdd(t.Context(), contract.KeyHistory, redis.Z{Score: score, Member: member}).Err(); err != nil {
+		if err := client.ZAdd(t.Context(), history.KeyRecent, redis.Z{Score: score, Member: member}).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}

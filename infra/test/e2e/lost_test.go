@@ -24,6 +24,7 @@ import (
 	"sightglass/ingester"
 	"sightglass/ingester/testblock"
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 )
 
 // A screen records every snapshot that a client receives, in either protocol.
@@ -257,7 +258,7 @@ func TestIngester_WarnsOfEvictingRedis(t *testing.T) {
 	record(p, priced(began, 100))
 	expectStored(t, client, 100)
 	programs.Until(t, "the warning", func() bool { return value(t, reg, "sightglass_redis_evicts") == 1 })
-	for n := 0; client.Exists(t.Context(), contract.KeyHistory).Val() == 1; n++ {
+	for n := 0; client.Exists(t.Context(), history.KeyRecent).Val() == 1; n++ {
 		if err := client.Set(t.Context(), "other:"+strconv.Itoa(n), strings.Repeat("x", 50_000), 0).Err(); err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,7 @@ import (
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/txfile"
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 )
 
 // mainnetNode replays a node to whose mempool the transactions of block 574200 come, as fast as they are read. Their entry
@@ -149,7 +150,7 @@ func TestStandalone_KeepsHistory(t *testing.T) {
 			programs.Until(t, "the history to be saved", func() bool {
 				aof, _ := filepath.Glob(kept + "/appendonlydir/*.incr.aof") // the pattern is valid
 				for _, file := range append(aof, kept+"/keys.json.gz") {
-					if data, err := os.ReadFile(file); err == nil && (strings.HasSuffix(file, ".gz") || strings.Contains(string(data), contract.KeyHistory)) {
+					if data, err := os.ReadFile(file); err == nil && (strings.HasSuffix(file, ".gz") || strings.Contains(string(data), history.KeyRecent)) {
 						return true
 					}
 				}

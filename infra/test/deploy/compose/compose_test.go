@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"sightglass/infra/test/internal/programs"
-	"sightglass/shared/contract"
+	"sightglass/shared/history"
 )
 
 // A deployment is a running docker-compose.yml.
@@ -258,9 +258,9 @@ func (d *deployment) checkWhole(t testing.TB) {
 		cli := func(args ...string) []string {
 			return append([]string{"exec", volume, "redis-cli", "-s", "/data/redis.sock"}, args...)
 		}
-		programs.Until(t, "its history", func() bool { return d.number(t, cli("zcard", contract.KeyHistory)...) >= 2 })
+		programs.Until(t, "its history", func() bool { return d.number(t, cli("zcard", history.KeyRecent)...) >= 2 })
 		var first int
-		if _, err := fmt.Sscanf(d.docker(t, cli("zrange", contract.KeyHistory, "0", "0")...), "[%d", &first); err != nil {
+		if _, err := fmt.Sscanf(d.docker(t, cli("zrange", history.KeyRecent, "0", "0")...), "[%d", &first); err != nil {
 			t.Fatal(err)
 		}
 		if began != 0 && began != first {
@@ -317,7 +317,7 @@ func (d *deployment) checkRedisRestart(t testing.TB, clients []*follower) {
 func (d *deployment) historyLen(t testing.TB) int {
 	t.Helper()
 	return d.number(t, "exec", d.containers(t, "redis")[0], "redis-cli", "--user", "watcher", "--pass", "change-me-watcher", "--no-auth-warning",
-		"zcard", contract.KeyHistory)
+		"zcard", history.KeyRecent)
 }
 
 // checkUpgrade follows docs/docker.md: new edges start beside the old ones, which then stop one after another. Their

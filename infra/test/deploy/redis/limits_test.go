@@ -18,6 +18,7 @@ import (
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 )
 
 // TestRedis_DropsEdgeThatDoesNotRead: Redis disconnects the edge before its output buffer is large. The edge reconnects
@@ -83,7 +84,7 @@ func TestRedis_FullMemoryMakesSnapshotsStale(t *testing.T) {
 	}
 	v.until(t, "a stale snapshot", func(s *contract.Snapshot) bool { return s.Status == contract.Stale })
 	programs.Until(t, "three failures", func() bool { return metric(t, internal, "sightglass_publish_failures_total") >= 3 })
-	if n := inspector.Exists(t.Context(), contract.KeyLatest, contract.KeyHistory).Val(); n != 2 {
+	if n := inspector.Exists(t.Context(), contract.KeyLatest, history.KeyRecent).Val(); n != 2 {
 		t.Errorf("got %d keys, want both kept", n)
 	}
 	if err := inspector.Del(t.Context(), "junk").Err(); err != nil {
@@ -125,14 +126,14 @@ func TestRedis_RestartKeepsHistory(t *testing.T) {
 	startIngester(t, func(o *ingester.Options) { o.Redis = as("ingester", server) })
 	e, _ := startEdge(t, func(o *edge.Options) { o.Redis = as("edge", server) })
 	v := view(t, e.Addr().String())
-	programs.Until(t, "a history", func() bool { return inspector.ZCard(t.Context(), contract.KeyHistory).Val() > 0 })
-	before := inspector.ZRange(t.Context(), contract.KeyHistory, 0, 0).Val()
+	programs.Until(t, "a history", func() bool { return inspector.ZCard(t.Context(), history.KeyRecent).Val() > 0 })
+	before := inspector.ZRange(t.Context(), history.KeyRecent, 0, 0).Val()
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	server.Start()
 	v.expectNew(t, 3)
-	if after := inspector.ZRange(t.Context(), contract.KeyHistory, 0, 0).Val(); len(after) != 1 || after[0] != before[0] {
+	if after := inspector.ZRange(t.Context(), history.KeyRecent, 0, 0).Val(); len(after) != 1 || after[0] != before[0] {
 		t.Errorf("got oldest entry %v, want %v", after, before)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/ingester"
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 )
 
 // inspector is a user of the tests alone.
@@ -98,12 +99,12 @@ func TestUsers_ForbiddenCommands(t *testing.T) {
 		"SHUTDOWN NOSAVE", "REPLICAOF NO ONE", "MONITOR", "CLIENT LIST", "SCRIPT FLUSH", "FUNCTION FLUSH", "SELECT 0", "SWAPDB 0 0",
 	}
 	reader := append([]string{
-		"SET " + contract.KeyLatest + " x", "DEL " + contract.KeyLatest, "PUBLISH " + contract.Channel + " x", "ZADD " + contract.KeyHistory + " 1 x", "GET " + contract.KeyEngine,
+		"SET " + contract.KeyLatest + " x", "DEL " + contract.KeyLatest, "PUBLISH " + contract.Channel + " x", "ZADD " + history.KeyRecent + " 1 x", "GET " + contract.KeyEngine,
 	}, forAll...)
 	for user, commands := range map[string][]string{
 		"ingester":    forAll,
 		"edge":        append([]string{"EVAL return(1) 0", "ZADD " + contract.KeyLimitPrefix + "192.0.2.1 1 x"}, reader...),
-		"edge-limits": append([]string{"ZRANGE other 0 -1", "ZREM " + contract.KeyHistory + " x"}, reader...),
+		"edge-limits": append([]string{"ZRANGE other 0 -1", "ZREM " + history.KeyRecent + " x"}, reader...),
 		"watcher":     append([]string{"ZRANGE " + contract.KeyLimitPrefix + "192.0.2.1 0 -1", "EVAL return(1) 0"}, reader...),
 	} {
 		t.Run(user, func(t *testing.T) {
@@ -135,14 +136,14 @@ func TestUsers_WatcherRights(t *testing.T) {
 	server, inspector := startShipped(t)
 	for _, err := range []error{
 		inspector.Set(t.Context(), contract.KeyLatest, "newest", 0).Err(),
-		inspector.ZAdd(t.Context(), contract.KeyHistory, redis.Z{Score: 1, Member: "entry"}).Err(),
+		inspector.ZAdd(t.Context(), history.KeyRecent, redis.Z{Score: 1, Member: "entry"}).Err(),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	for command, want := range map[string]string{
-		"GET " + contract.KeyLatest: "newest", "ZRANGE " + contract.KeyHistory + " 0 -1": "entry", "ZCARD " + contract.KeyHistory: "1",
+		"GET " + contract.KeyLatest: "newest", "ZRANGE " + history.KeyRecent + " 0 -1": "entry", "ZCARD " + history.KeyRecent: "1",
 		"TTL " + contract.KeyLatest: "-1", "INFO server": "redis_version:", "PING": "PONG",
 		"PTTL sightglass:leader:{sightglass:latest}": "-2", "PUBSUB NUMSUB " + contract.Channel: contract.Channel,
 	} {
