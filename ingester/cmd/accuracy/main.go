@@ -4,6 +4,7 @@
 //	accuracy --data DIR --crossed   the same, with a ladder fitted to all other files
 //	accuracy --data DIR --market    tracking of a moving market, and resistance to attacks
 //	accuracy --data DIR --attack    what false payments beside honest ones reach
+//	accuracy --data DIR --chain     the blocks as one chain with gaps, as the backfill follows one
 //	accuracy --data DIR --fit       fit the ladder, and print it in the form of price/rungs.go
 //
 // DIR holds truth.csv (file, height, time, transactions, price, the day's low and high) and the files that it
@@ -32,6 +33,7 @@ func main() {
 	flag.Var((*numbers)(&plan.rates), "rates", "with --attack: false transactions a second")
 	flag.Var((*numbers)(&plan.outputs), "outputs", "with --attack: outputs of a false transaction")
 	flag.Float64Var(&plan.honest, "honest", 5, "with --attack: honest transactions a second")
+	chain := flag.Bool("chain", false, "measure the blocks as one chain with gaps, or those named as arguments")
 	crossed := flag.Bool("crossed", false, "measure each file with a ladder fitted to all others")
 	seed := flag.Uint64("seed", 1, "seed of the random samples and hints")
 	draws := flag.Int("draws", 40, "random samples of the mempool, for each size")
@@ -63,6 +65,13 @@ func main() {
 	t := &trial{
 		subjects: subjects, crossed: *crossed, ladders: make(map[string][]price.Rung),
 		random: rand.New(rand.NewPCG(*seed, 0)),
+	}
+	if *chain {
+		if err := t.printChain(os.Stdout, flag.Args()); err != nil {
+			fmt.Fprintln(os.Stderr, "accuracy:", err)
+			os.Exit(1)
+		}
+		return
 	}
 	t.perFile(os.Stdout)
 	t.mempool(os.Stdout, *draws)

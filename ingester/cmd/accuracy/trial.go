@@ -15,6 +15,7 @@ type trial struct {
 	subjects []subject
 	random   *rand.Rand
 	crossed  bool
+	near     float64
 	ladders  map[string][]price.Rung // fitted to all but the named file
 }
 
