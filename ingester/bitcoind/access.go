@@ -24,6 +24,7 @@ var probes = []probe{
 	{"getmempoolentry", []any{chainhash.Hash{}}},
 	{"getrawtransaction", []any{chainhash.Hash{}}},
 	{"getblockchaininfo", nil},
+	{"getblockhash", []any{0}},
 	{"getblockheader", []any{chainhash.Hash{}, true}},
 	{"getblock", []any{chainhash.Hash{}, 0}},
 	{"getzmqnotifications", nil},

@@ -8,15 +8,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-
-	"github.com/btcsuite/btcd/chaincfg/chainhash"
 )
 
 // maxBatch is how many calls one request carries. The node processes a batch in one of its threads, so a larger one
 // saves little and delays other clients; maxResponse holds this many transactions of any size.
 const maxBatch = 250
 
-// A PartialError reports which of several transactions could not be fetched. The results for the others are valid.
+// A PartialError reports which of several transactions or blocks could not be fetched. The results for the others are valid.
 type PartialError struct {
 	Failed map[int]error // by the index of the requested ID
 	Asked  int
@@ -43,17 +41,17 @@ func partialResult[T any](list []T, err error) ([]T, error) {
 	return list, err
 }
 
-// invokeEach calls a method for each ID, in batches, with the ID as its one parameter. It passes results to use, with
+// invokeEach calls a method for each ID, in batches, with the ID as its first parameter and others after it. It passes results to use, with
 // their index in ids, and omits those that the node does not find (-5). An error about the node ends it. Errors about
 // single IDs, those of use among them, are returned as a PartialError after the others are done.
-func invokeEach[T any](ctx context.Context, c *Client, method string, ids []chainhash.Hash, use func(int, T) error) error {
+func invokeEach[T, ID any](ctx context.Context, c *Client, method string, ids []ID, use func(int, T) error, others ...any) error {
 	failed := make(map[int]error)
 	for from := 0; from < len(ids); from += maxBatch {
 		part := ids[from:min(from+maxBatch, len(ids))]
 		first := c.ids.Add(uint64(len(part))) - uint64(len(part)) + 1
 		requests := make([]request, len(part))
 		for i, id := range part {
-			requests[i] = newRequest(first+uint64(i), method, []any{id})
+			requests[i] = newRequest(first+uint64(i), method, append([]any{id}, others...))
 		}
 		err := c.do(ctx, method, requests, func(in *bufio.Reader) error {
 			responses, err := decodeBatch[item[T]](in, first, len(part))

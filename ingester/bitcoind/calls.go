@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,41 +141,78 @@ func (c *Client) Chain(ctx context.Context) (Chain, error) {
 
 // A Header is a block's header.
 type Header struct {
-	Time     time.Time // from the header
-	Height   int
-	Previous chainhash.Hash // zero for the genesis block
+	Time       time.Time // from the header
+	MedianTime time.Time // of this block and the ten before it; zero if the node does not say
+	Height     int
+	Previous   chainhash.Hash // zero for the genesis block
 
 	Transactions int // in the block; 0 if the node does not say, or has only the header
 }
 
+type headerResult struct {
+	Time       int64 `json:"time"`
+	MedianTime int64 `json:"mediantime"`
+	Height     *int  `json:"height"`
+	Previous   txid  `json:"previousblockhash"`
+	NTx        int   `json:"nTx"`
+}
+
+func (r headerResult) header() (Header, error) {
+	if r.Time <= 0 || r.Height == nil {
+		return Header{}, errors.New("the response has no time or height")
+	}
+	h := Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous), Transactions: r.NTx}
+	if r.MedianTime > 0 {
+		h.MedianTime = time.Unix(r.MedianTime, 0)
+	}
+	return h, nil
+}
+
 // Header returns a block's header (getblockheader). A pruned node has all headers.
 func (c *Client) Header(ctx context.Context, hash chainhash.Hash) (Header, error) {
-	type result struct {
-		Time     int64 `json:"time"`
-		Height   *int  `json:"height"`
-		Previous txid  `json:"previousblockhash"`
-		NTx      int   `json:"nTx"`
+	return invoke(ctx, c, headerResult.header, "getblockheader", hash, true)
+}
+
+// Headers returns the headers of blocks, in their order (getblockheader).
+func (c *Client) Headers(ctx context.Context, hashes []chainhash.Hash) ([]Header, error) {
+	headers := make([]Header, len(hashes))
+	err := invokeEach(ctx, c, "getblockheader", hashes, func(i int, r headerResult) (err error) {
+		headers[i], err = r.header()
+		return err
+	}, true)
+	if err == nil && slices.ContainsFunc(headers, func(h Header) bool { return h.Time.IsZero() }) {
+		err = notFound.wrapf("a block that the node has just named; its chain has changed")
 	}
-	return invoke(ctx, c, func(r result) (Header, error) {
-		if r.Time <= 0 || r.Height == nil {
-			return Header{}, errors.New("the response has no time or height")
-		}
-		return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous), Transactions: r.NTx}, nil
-	}, "getblockheader", hash, true)
+	return headers, err
+}
+
+// Hashes returns the hashes of the active chain's blocks from one height to another, both included (getblockhash).
+func (c *Client) Hashes(ctx context.Context, from, to int64) ([]chainhash.Hash, error) {
+	heights := make([]int64, to-from+1)
+	for i := range heights {
+		heights[i] = from + int64(i)
+	}
+	hashes := make([]chainhash.Hash, len(heights))
+	return hashes, invokeEach(ctx, c, "getblockhash", heights, func(i int, id txid) error {
+		hashes[i] = chainhash.Hash(id)
+		return nil
+	})
 }
 
 // Block returns a block (getblock). The error is ErrPruned if the node has deleted it.
 func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
-	return invoke(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) {
-		block, err := rawtx.DecodeBlock(raw)
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("block %v: %w", hash, err)
-		case block.BlockHash() != hash:
-			return nil, fmt.Errorf("block %v in place of %v", block.BlockHash(), hash)
-		}
-		return block, nil
-	}, "getblock", hash, 0)
+	return invoke(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) { return decodeBlock(raw, hash) }, "getblock", hash, 0)
+}
+
+func decodeBlock(raw []byte, hash chainhash.Hash) (*wire.MsgBlock, error) {
+	block, err := rawtx.DecodeBlock(raw)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("block %v: %w", hash, err)
+	case block.BlockHash() != hash:
+		return nil, fmt.Errorf("block %v in place of %v", block.BlockHash(), hash)
+	}
+	return block, nil
 }
 
 // BlockIDs returns the IDs of a block's transactions, the coinbase first (getblock 1).

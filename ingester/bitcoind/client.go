@@ -41,6 +41,7 @@ type Client struct {
 	http        *http.Client
 	metrics     *metrics
 	ids         atomic.Uint64 // the last ID used
+	noREST      atomic.Bool   // the node does not serve REST
 	newBackOff  func() backoff.BackOff
 	maxResponse int64
 }

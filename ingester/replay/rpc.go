@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -61,7 +62,14 @@ func (s *server) close() {
 // maxRequest is bitcoind's own limit on a request's body, in bytes (MAX_SIZE).
 const maxRequest = 32 << 20
 
+// restBlock is the path of a block, up to its hash, in bitcoind's REST interface.
+const restBlock = "/rest/block/"
+
 func (n *Node) serveRPC(w http.ResponseWriter, r *http.Request) {
+	if name, ok := strings.CutPrefix(r.URL.Path, restBlock); ok && r.Method == http.MethodGet {
+		n.serveBlock(w, name)
+		return
+	}
 	if r.Method != http.MethodPost {
 		http.Error(w, "JSONRPC server handles only POST requests", http.StatusMethodNotAllowed)
 		return
@@ -74,6 +82,28 @@ func (n *Node) serveRPC(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(reply) // fails if the client is gone
+}
+
+// serveBlock serves a block like bitcoind with rest=1, by HASH.bin.
+func (n *Node) serveBlock(w http.ResponseWriter, name string) {
+	hash, err := chainhash.NewHashFromStr(strings.TrimSuffix(name, ".bin"))
+	if err != nil {
+		http.Error(w, "Invalid hash: "+name, http.StatusBadRequest)
+		return
+	}
+	n.mu.Lock()
+	var raw []byte
+	if b, ok := n.rec.chain.blocks[*hash]; ok && b.announced {
+		raw = b.raw(n.bodies)
+	}
+	n.mu.Unlock()
+	if raw == nil {
+		http.Error(w, hash.String()+" not found", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	w.Header().Set("Content-Length", strconv.Itoa(len(raw)))
+	_, _ = w.Write(raw) // fails if the client is gone
 }
 
 // reply handles a call, or a batch of calls.

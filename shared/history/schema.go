@@ -51,7 +51,6 @@ type Progress struct {
 	To        int64   `json:"to"`      // height, included
 	FromPrice float64 `json:"from_price"`
 	ToPrice   float64 `json:"to_price"`
-	ToHash    string  `json:"to_hash"` // a reorganisation may replace the block
 }
 
 // ReadProgress returns nil if there is none.

@@ -1,0 +1,258 @@
+// Package backfill computes the price of each block of a node's chain, and writes it to the history in Redis.
+//
+// Data flows one way: node -> blocks -> evidence -> price -> history. Workers fetch blocks and turn them into evidence, in
+// any order; one goroutine follows the price from block to block, and writes. All progress is in Redis, with what was
+// written: a run that ends for whatever reason is continued by the next.
+package backfill
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sort"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/price"
+	"sightglass/shared/history"
+)
+
+// Options of a Backfill.
+type Options struct {
+	Node    *bitcoind.Client
+	Redis   redis.UniversalClient
+	Log     *slog.Logger
+	Metrics *Metrics
+
+	// Workers is how many goroutines fetch and read blocks. With LowPriority their threads only use processors that
+	// nothing else needs.
+	Workers     int
+	LowPriority bool
+
+	// PriceHint is the price at the newest block to compute, right within 10 %. 0: the newest blocks' payments show it.
+	PriceHint price.USD
+
+	// Report is called after each written day, from one goroutine at a time. It may be nil.
+	Report func(Report)
+}
+
+// A Report says how far a run has come.
+type Report struct {
+	Block       history.Block // the last one written
+	Done, Total int64         // blocks of this run
+	Took        time.Duration // since the run's start
+}
+
+// The kinds of errors of Run, beyond those of package bitcoind, of Redis, and history.ErrNewer.
+var (
+	ErrNetwork = errors.New("the history is of another network")
+	ErrLease   = errors.New("another backfill is writing this history")
+	ErrNoPrice = errors.New("no sure price to start from")
+	ErrRange   = errors.New("no such blocks")
+)
+
+const (
+	// lease is how long another backfill waits after this one was killed.
+	lease = 30 * time.Second
+
+	// recent is the age up to which blocks are written one by one, and not as candles alone. The blocks series goes back 30
+	// days; the rest is for the days that blocks are faster.
+	recent = 30 * 24 * time.Hour
+
+	// overlap is how many blocks are computed again when new ones are added: their prices then take account of what came
+	// after, and a reorganisation replaces them.
+	overlap = 12
+
+	// mostPerDay is more blocks than a day has: 144 on average, and 190 when the hash rate rises fast.
+	mostPerDay = 250
+)
+
+// run is one run.
+type run struct {
+	Options
+	holder   string
+	chain    bitcoind.Chain
+	progress *history.Progress // nil before the first day
+	low      int64             // no block below is asked for
+	began    time.Time
+	done     int64
+	total    int64
+}
+
+// Run computes all blocks from one height to another that the history has not, and those between them and the ones that
+// it has: the history's blocks are always consecutive. First come those after the history's, in the order of time; then
+// those before, backward from the oldest. to may be above the tip: it is then the tip. A pruned node gives what it has.
+// The errors are of this package, of package bitcoind, or Redis's; ctx's if that ends.
+func Run(ctx context.Context, o Options, from, to int64) (err error) {
+	r := &run{Options: o, holder: rand.Text(), began: time.Now()}
+	if r.chain, err = o.Node.Chain(ctx); err != nil {
+		return err
+	}
+	if to = min(to, int64(r.chain.Blocks)); from > to {
+		return fmt.Errorf("%w: from block %d to %d; the node's chain ends at %d", ErrRange, from, to, r.chain.Blocks)
+	}
+	if acquired, err := history.Acquire(ctx, o.Redis, r.holder, lease); err != nil || !acquired {
+		return errors.Join(err, notAcquired(acquired, err))
+	}
+	defer r.release(context.WithoutCancel(ctx))
+	g, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	g.Go(func() error { return r.renew(ctx) })
+	g.Go(func() error {
+		err := r.fill(ctx, from, to)
+		cancel(errDone)
+		return err
+	})
+	return g.Wait()
+}
+
+// errDone ends the lease's renewal.
+var errDone = errors.New("done")
+
+func notAcquired(acquired bool, err error) error {
+	if err == nil && !acquired {
+		return fmt.Errorf("%w: wait for its end, or up to %v if it was killed", ErrLease, lease)
+	}
+	return nil
+}
+
+// renew renews the lease until ctx ends. Another holder ends the run.
+func (r *run) renew(ctx context.Context) error {
+	ticker := time.NewTicker(lease / 6)
+	defer ticker.Stop()
+	for failed := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		acquired, err := history.Acquire(ctx, r.Redis, r.holder, lease)
+		switch failed++; {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil && !acquired:
+			return ErrLease
+		case err == nil:
+			failed = 0
+		case failed >= 3:
+			return err
+		}
+	}
+}
+
+func (r *run) release(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_ = history.Release(ctx, r.Redis, r.holder) // else it expires
+}
+
+func (r *run) fill(ctx context.Context, from, to int64) (err error) {
+	if err := history.Upgrade(ctx, r.Redis); err != nil {
+		return err
+	}
+	if r.progress, err = history.ReadProgress(ctx, r.Redis); err != nil {
+		return err
+	}
+	if r.progress != nil && r.progress.Network != r.chain.Network {
+		return fmt.Errorf("%w: it is of %s, and the node is on %s; delete %s and the history's other keys, or use another Redis",
+			ErrNetwork, r.progress.Network, r.chain.Network, history.KeyProgress)
+	}
+	first := int64(0)
+	if r.chain.Pruned {
+		first = int64(r.chain.PruneHeight)
+	}
+	if to < first {
+		return fmt.Errorf("%w: the node has pruned the blocks below %d", ErrRange, first)
+	}
+	if r.progress != nil && r.progress.To+1 < first {
+		r.Log.Warn("the node has pruned blocks that the history has not: there is a gap", "after", r.progress.To, "before", first)
+		r.progress = nil
+	}
+	from = max(from, first)
+	r.low = from
+	if p := r.progress; p != nil {
+		r.total = max(0, to-p.To) + max(0, p.From-from)
+		if to > p.To {
+			if err := r.forward(ctx, first, to); err != nil {
+				return err
+			}
+		}
+	} else {
+		r.total = to - from + 1
+	}
+	return r.backward(ctx, from, to)
+}
+
+// forward computes the blocks after the history's.
+func (r *run) forward(ctx context.Context, first, to int64) error {
+	p := *r.progress
+	start := max(p.To-overlap, p.From, first)
+	least := int64(0)
+	if t, err := r.timeOf(ctx, p.To); err != nil {
+		return err
+	} else if time.Since(time.Unix(t, 0)) > recent {
+		// The last day is written as a candle alone, so it needs all its blocks.
+		start, least = max(p.To-mostPerDay, p.From, first), t/history.Day
+	}
+	return r.pass(ctx, start, to, price.USD(p.ToPrice), func(b history.Block) bool { return b.Timestamp/history.Day >= least })
+}
+
+// backward computes the blocks before the history's, or all if it has none.
+func (r *run) backward(ctx context.Context, from, to int64) error {
+	p := r.progress
+	if p == nil {
+		start, near, err := r.start(ctx, from, to)
+		if err != nil {
+			return err
+		}
+		return r.pass(ctx, start, from, near, func(b history.Block) bool { return b.Height <= to })
+	}
+	if from >= p.From {
+		return nil
+	}
+	t, err := r.timeOf(ctx, p.From)
+	if err != nil {
+		return err
+	}
+	before, err := r.timeOf(ctx, p.From-1)
+	if err != nil {
+		return err
+	}
+	day := t / history.Day
+	if before/history.Day < day { // the history begins with a whole day
+		return r.pass(ctx, min(p.From+overlap, p.To), from, price.USD(p.FromPrice), func(b history.Block) bool { return b.Height < p.From })
+	}
+	return r.pass(ctx, min(p.From+mostPerDay, p.To), from, price.USD(p.FromPrice), func(b history.Block) bool { return b.Timestamp/history.Day <= day })
+}
+
+// HeightAt returns the height of the first block of the node's chain at a time or after it; the tip's if all are before.
+func HeightAt(ctx context.Context, node *bitcoind.Client, at time.Time) (int64, error) {
+	chain, err := node.Chain(ctx)
+	if err != nil {
+		return 0, err
+	}
+	i := sort.Search(chain.Blocks, func(height int) bool {
+		if err != nil {
+			return true
+		}
+		var headers []bitcoind.Header
+		if headers, err = headersOf(ctx, node, int64(height), int64(height)); err != nil {
+			return true
+		}
+		return !headers[0].MedianTime.Before(at)
+	})
+	return int64(i), err
+}
+
+func headersOf(ctx context.Context, node *bitcoind.Client, from, to int64) ([]bitcoind.Header, error) {
+	hashes, err := node.Hashes(ctx, from, to)
+	if err != nil {
+		return nil, err
+	}
+	return node.Headers(ctx, hashes)
+}

@@ -1,0 +1,23 @@
+package backfill
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// Metrics of all backfills of a program.
+type Metrics struct {
+	blocks, skipped   prometheus.Counter
+	height, remaining prometheus.Gauge
+}
+
+// NewMetrics returns metrics that it registers with reg.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	with := promauto.With(reg)
+	return &Metrics{
+		blocks:    with.NewCounter(prometheus.CounterOpts{Name: "sightglass_backfill_blocks_total", Help: "Blocks read for the history."}),
+		skipped:   with.NewCounter(prometheus.CounterOpts{Name: "sightglass_backfill_skipped_blocks_total", Help: "Blocks that could not be read; the history has their price from the blocks around."}),
+		height:    with.NewGauge(prometheus.GaugeOpts{Name: "sightglass_backfill_height", Help: "Height of the newest block in the history."}),
+		remaining: with.NewGauge(prometheus.GaugeOpts{Name: "sightglass_backfill_remaining_blocks", Help: "Blocks that the current backfill has still to write."}),
+	}
+}
