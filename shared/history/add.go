@@ -1,21 +1,26 @@
 package history
 
 import (
+	"cmp"
 	"context"
+	"maps"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// AddRecent rebuilds the candles of the hours since a time, in unix seconds, from the recent series, and the days that
-// they are in. A candle of blocks is kept: what was computed from a whole block lags less. It is idempotent. Once for all
-// of the series, it upgrades what schema 1 left.
+// AddRecent rebuilds the candles of the hours since a time, in unix seconds, from the recent series, and those of their days.
+// Candles of blocks are kept, because a block's price lags less: payments in the mempool may have waited for hours. It is
+// idempotent. Errors are Redis's.
+//
+// If a backfill adds a block of an hour at the same moment, the hour may keep its entries until its next block.
 func AddRecent(ctx context.Context, client redis.Cmdable, since int64) error {
 	since = since / Hour * Hour
-	entries, _, err := Recent.Read(ctx, client, since, 1<<52)
+	entries, _, err := Recent.Read(ctx, client, since, maxScore)
 	if err != nil || len(entries) == 0 {
 		return err
 	}
-	stored, _, err := Hours.Read(ctx, client, since, 1<<52)
+	stored, _, err := Hours.Read(ctx, client, since, maxScore)
 	if err != nil {
 		return err
 	}
@@ -23,61 +28,79 @@ func AddRecent(ctx context.Context, client redis.Cmdable, since int64) error {
 	for _, c := range stored {
 		ofBlocks[c.Start] = c.Blocks > 0
 	}
-	var hours []Candle
-	for _, c := range CandlesOfEntries(entries, Hour) {
-		if !ofBlocks[c.Start] {
-			hours = append(hours, c)
-		}
+	hours := slices.DeleteFunc(CandlesOfEntries(entries, Hour), func(c Candle) bool { return ofBlocks[c.Start] })
+	if err := Hours.Write(ctx, client, hours...); err != nil {
+		return err
 	}
-	return writeHours(ctx, client, hours)
+	return rebuildDays(ctx, client, entries[0].Timestamp, entries[len(entries)-1].Timestamp)
 }
 
-// AddBlocks writes blocks of the last 30 days in the order of their heights, rebuilds the candles of their hours from the
-// blocks series, and the days that they are in. It is idempotent.
+// around is how many blocks on either side of a block can be in the same hour, with a wide margin.
+const around = 100
+
+// AddBlocks writes blocks of the last 30 days, in the order of their heights, and rebuilds the candles of their hours and
+// days. It is idempotent, and continues after an error. A block replaces one of the same height, as after a reorganisation:
+// the candles of the replaced one are rebuilt, too. Errors are Redis's.
 func AddBlocks(ctx context.Context, client redis.Cmdable, blocks []Block) error {
 	if len(blocks) == 0 {
 		return nil
 	}
-	if err := Blocks.Write(ctx, client, blocks...); err != nil {
-		return err
-	}
-	// Far more blocks than an hour has, on either side, are all that may be in the same hours.
-	const around = 100
-	near, _, err := Blocks.Read(ctx, client, max(blocks[0].Height-around, 0), blocks[len(blocks)-1].Height+around)
+	before, _, err := Blocks.Read(ctx, client, max(blocks[0].Height-around, 0), blocks[len(blocks)-1].Height+around)
 	if err != nil {
 		return err
 	}
-	added := make(map[int64]bool)
-	for _, b := range blocks {
-		added[b.Timestamp/Hour] = true
+	all := make(map[int64]Block) // by height
+	for _, b := range before {
+		all[b.Height] = b
 	}
-	var hours []Candle
-	for _, c := range CandlesOfBlocks(near, Hour) {
-		if added[c.Start/Hour] {
-			hours = append(hours, c)
+	// The hours with a change, and whether they had a block with a price before.
+	changed := make(map[int64]bool)
+	for _, b := range blocks {
+		if old := all[b.Height]; old.Price > 0 {
+			changed[old.Timestamp/Hour*Hour] = true
 		}
 	}
-	return writeHours(ctx, client, hours)
-}
-
-// writeHours writes candles of hours, oldest first, and rebuilds the days that they are in.
-func writeHours(ctx context.Context, client redis.Cmdable, hours []Candle) error {
-	if len(hours) == 0 {
-		return nil
+	for _, b := range blocks {
+		hour := b.Timestamp / Hour * Hour
+		hadPrice := changed[hour]
+		changed[hour] = hadPrice
+		all[b.Height] = b
 	}
+	inOrder := slices.SortedFunc(maps.Values(all), func(a, b Block) int { return cmp.Compare(a.Height, b.Height) })
+	hours := slices.DeleteFunc(CandlesOfBlocks(inOrder, Hour), func(c Candle) bool { _, ok := changed[c.Start]; return !ok })
 	if err := Hours.Write(ctx, client, hours...); err != nil {
 		return err
 	}
-	first, last := hours[0].Start/Day*Day, hours[len(hours)-1].Start/Day*Day
-	all, _, err := Hours.Read(ctx, client, first, last+Day-1)
+	starts := slices.Sorted(maps.Keys(changed))
+	for _, c := range hours {
+		delete(changed, c.Start)
+	}
+	for start, hadPrice := range changed {
+		if !hadPrice {
+			continue // its candle, if it has one, is of entries
+		}
+		if err := client.ZRemRangeByScore(ctx, KeyHours, decimal(start), decimal(start+Hour-1)).Err(); err != nil {
+			return err
+		}
+	}
+	if err := rebuildDays(ctx, client, starts[0], starts[len(starts)-1]); err != nil {
+		return err
+	}
+	// They are last, so that a repeated call still finds which ones it replaces.
+	return Blocks.Write(ctx, client, blocks...)
+}
+
+// rebuildDays rebuilds the candles of the days from one time to another, in unix seconds, from the hours.
+func rebuildDays(ctx context.Context, client redis.Cmdable, from, to int64) error {
+	hours, _, err := Hours.Read(ctx, client, from/Day*Day, to/Day*Day+Day-1)
 	if err != nil {
 		return err
 	}
-	return Days.Write(ctx, client, Combine(all, Day)...)
+	return Days.Write(ctx, client, Combine(hours, Day)...)
 }
 
-// AddDays writes the candles of whole days of blocks, in the order of their heights: the hours, where the series goes
-// back so far, and the days.
+// AddDays writes the candles of the blocks of whole days, in the order of their heights: the days, and the hours as far as
+// that series goes back. It is idempotent. Errors are Redis's.
 func AddDays(ctx context.Context, client redis.Cmdable, blocks []Block) error {
 	if err := Hours.Write(ctx, client, CandlesOfBlocks(blocks, Hour)...); err != nil {
 		return err

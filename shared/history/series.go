@@ -14,7 +14,7 @@ type Series[T row] struct {
 	Key    string
 	Max    int64 // rows
 	score  func(T) int64
-	width  int64 // scores of a row: a row replaces all others of the same multiple of it
+	width  int64 // of the range of scores that has one row: it begins at a multiple of the width
 	decode func([]byte) (T, error)
 }
 
@@ -28,18 +28,28 @@ var (
 	Days   = Series[Candle]{KeyDays, MaxDays, func(c Candle) int64 { return c.Start }, Day, DecodeCandle}
 )
 
+// maxScore is above every score.
+const maxScore = 1 << 52
+
 // Read returns the rows with scores from one to another, both included, in the order of their scores. It skips rows that
-// are invalid or out of order, and returns why.
+// are invalid, are stored under another score than their own, or repeat a score, and returns why. err is Redis's.
+//
+// It uses ZRANGE, which every user that reads the history may run.
 func (s Series[T]) Read(ctx context.Context, client redis.Cmdable, from, to int64) (rows []T, invalid []error, err error) {
-	members, err := client.ZRangeByScore(ctx, s.Key, &redis.ZRangeBy{Min: decimal(from), Max: decimal(to)}).Result()
+	members, err := client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.Key, Start: from, Stop: to, ByScore: true}).Result()
 	if err != nil {
 		return nil, nil, err
 	}
 	rows = make([]T, 0, len(members))
-	for _, member := range members {
+	for _, m := range members {
+		member, _ := m.Member.(string) // an empty one is invalid
 		r, err := s.decode([]byte(member))
-		if n := len(rows); err == nil && n > 0 && s.score(r) <= s.score(rows[n-1]) {
-			err = fmt.Errorf("%w: %d after %d", ErrInvalid, s.score(r), s.score(rows[n-1]))
+		switch n := len(rows); {
+		case err != nil:
+		case m.Score != float64(s.score(r)): // a wrong time would hide the rows after it
+			err = fmt.Errorf("%w: %.100s is stored under the score %.0f", ErrInvalid, member, m.Score)
+		case n > 0 && s.score(r) == s.score(rows[n-1]):
+			err = fmt.Errorf("%w: %.100s is the second row of its score", ErrInvalid, member)
 		}
 		if err != nil {
 			invalid = append(invalid, fmt.Errorf("%s: %w", s.Key, err))
@@ -52,14 +62,15 @@ func (s Series[T]) Read(ctx context.Context, client redis.Cmdable, from, to int6
 
 // ReadAll returns all rows, like Read.
 func (s Series[T]) ReadAll(ctx context.Context, client redis.Cmdable) (rows []T, invalid []error, err error) {
-	return s.Read(ctx, client, 0, 1<<52)
+	return s.Read(ctx, client, 0, maxScore)
 }
 
 // MaxTransaction bounds the rows of one transaction. Redis serves no other client meanwhile, so it should take about
 // 100 us at most.
 const MaxTransaction = 60
 
-// Write replaces the rows with the same scores, and removes the oldest rows above the series' limit.
+// Write replaces the rows of the same height, slot, hour or day, and removes the oldest rows above the series' limit. It is
+// idempotent. Each transaction is of one key and at most MaxTransaction rows; after an error, some may be written.
 func (s Series[T]) Write(ctx context.Context, client redis.Cmdable, rows ...T) error {
 	for len(rows) > 0 {
 		n := min(len(rows), MaxTransaction)
@@ -74,7 +85,7 @@ func (s Series[T]) Write(ctx context.Context, client redis.Cmdable, rows ...T) e
 	return nil
 }
 
-// write returns the response with the number of rows that the first one replaced.
+// write queues the commands that write rows. Their response with the number of rows that the first one replaced is returned.
 func (s Series[T]) write(ctx context.Context, p redis.Pipeliner, rows []T) (replaced *redis.IntCmd) {
 	for i, r := range rows {
 		score := s.score(r)
