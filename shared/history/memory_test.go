@@ -1,7 +1,10 @@
 package history
 
 import (
+	"strconv"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/redistest"
 )
@@ -41,6 +44,9 @@ func TestMemory_FullHistory(t *testing.T) {
 		if n := client.ZCard(t.Context(), key).Val(); n != full {
 			t.Errorf("%s: got %d rows, want %d", key, n, full)
 		}
+		sent := number(t, client, "total_net_output_bytes")
+		must(t, client.ZRangeArgsWithScores(t.Context(), redis.ZRangeArgs{Key: key, Start: 0, Stop: maxScore, ByScore: true}).Err())
+		t.Logf("%s: reading it takes %d bytes", key, number(t, client, "total_net_output_bytes")-sent)
 		n, err := client.MemoryUsage(t.Context(), key, 0).Result()
 		must(t, err)
 		t.Logf("%s: %d rows, %d bytes, %d a row", key, full, n, n/full)
@@ -50,4 +56,12 @@ func TestMemory_FullHistory(t *testing.T) {
 	if sum > maxMemory {
 		t.Errorf("got %d bytes, want %d at most", sum, maxMemory)
 	}
+}
+
+// number returns a field of the section stats of INFO.
+func number(t *testing.T, client *redis.Client, field string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(client.InfoMap(t.Context(), "stats").Item("Stats", field), 10, 64)
+	must(t, err)
+	return n
 }
