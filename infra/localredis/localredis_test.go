@@ -323,6 +323,30 @@ func TestOpen_OddNames(t *testing.T) {
 	})
 }
 
+// TestRunning_FindsSocket: also where the socket is not in the data directory; only while a program runs.
+func TestRunning_FindsSocket(t *testing.T) {
+	kinds(t, func(t *testing.T) {
+		for _, name := range []string{"short", strings.Repeat("long", 30), "a b%20?c#d@e"} {
+			dir := filepath.Join(t.TempDir(), name)
+			expectNone := func() {
+				t.Helper()
+				if url, err := Running(t.Context(), dir); err == nil || !strings.HasPrefix(err.Error(), "no sightglass runs with the data directory "+dir) {
+					t.Errorf("got %q, %v, want an error", url, err)
+				}
+			}
+			expectNone()
+			r := open(t, dir)
+			if url, err := Running(t.Context(), dir); err != nil || url != r.URL() {
+				t.Errorf("got %q, %v, want %q", url, err, r.URL())
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			expectNone()
+		}
+	})
+}
+
 func TestOpen_EndsWithContext(t *testing.T) {
 	kinds(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())

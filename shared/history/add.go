@@ -79,7 +79,7 @@ func AddBlocks(ctx context.Context, client redis.Cmdable, blocks []Block) error 
 		if !hadPrice {
 			continue // its candle, if it has one, is of entries
 		}
-		if err := client.ZRemRangeByScore(ctx, KeyHours, decimal(start), decimal(start+Hour-1)).Err(); err != nil {
+		if err := Hours.remove(ctx, client, start, start).Err(); err != nil {
 			return err
 		}
 	}

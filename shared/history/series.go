@@ -3,6 +3,8 @@ package history
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -14,7 +16,7 @@ type Series[T row] struct {
 	Key    string
 	Max    int64 // rows
 	score  func(T) int64
-	width  int64 // of the range of scores that has one row: it begins at a multiple of the width
+	width  int64 // scores of a place, which has one row and begins at a multiple of the width
 	decode func([]byte) (T, error)
 }
 
@@ -85,19 +87,33 @@ func (s Series[T]) Write(ctx context.Context, client redis.Cmdable, rows ...T) e
 	return nil
 }
 
-// write queues the commands that write rows. Their response with the number of rows that the first one replaced is returned.
-func (s Series[T]) write(ctx context.Context, p redis.Pipeliner, rows []T) (replaced *redis.IntCmd) {
-	for i, r := range rows {
-		score := s.score(r)
-		first := score / s.width * s.width
-		removed := p.ZRemRangeByScore(ctx, s.Key, decimal(first), decimal(first+s.width-1))
-		if i == 0 {
-			replaced = removed
-		}
-		p.ZAdd(ctx, s.Key, redis.Z{Score: float64(score), Member: r.AppendJSON(nil)})
+// write queues the commands that write rows. Of rows for the same place, the last one is written.
+func (s Series[T]) write(ctx context.Context, p redis.Pipeliner, rows []T) {
+	places := make(map[int64]T, len(rows)) // by the first score of each
+	for _, r := range rows {
+		places[s.place(r)] = r
 	}
+	starts := slices.Sorted(maps.Keys(places))
+	members := make([]redis.Z, len(starts))
+	for i, from := 0, 0; i < len(starts); i++ {
+		r := places[starts[i]]
+		members[i] = redis.Z{Score: float64(s.score(r)), Member: r.AppendJSON(nil)}
+		// Places without a gap are emptied by one command.
+		if i+1 == len(starts) || starts[i+1] != starts[i]+s.width {
+			s.remove(ctx, p, starts[from], starts[i])
+			from = i + 1
+		}
+	}
+	p.ZAdd(ctx, s.Key, members...)
 	p.ZRemRangeByRank(ctx, s.Key, 0, -s.Max-1)
-	return replaced
+}
+
+// place returns the first score of the place that a row is written to.
+func (s Series[T]) place(r T) int64 { return s.score(r) / s.width * s.width }
+
+// remove removes the rows from one place to another, both included. The response is their number.
+func (s Series[T]) remove(ctx context.Context, client redis.Cmdable, from, to int64) *redis.IntCmd {
+	return client.ZRemRangeByScore(ctx, s.Key, decimal(from), decimal(to+s.width-1))
 }
 
 // WriteRecent writes at most MaxTransaction entries in one transaction.
@@ -105,12 +121,13 @@ func (s Series[T]) write(ctx context.Context, p redis.Pipeliner, rows []T) (repl
 // before is the entry that was written last, or nil. It is written again: the response shows whether it was still
 // there, and so whether the history was lost. That needs no rights beyond those for writing.
 func WriteRecent(ctx context.Context, client redis.Cmdable, before *Entry, entries []Entry) (gone bool, err error) {
-	if before != nil {
-		entries = append([]Entry{*before}, entries...)
-	}
 	var replaced *redis.IntCmd
 	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		replaced = Recent.write(ctx, p, entries)
+		if before != nil {
+			replaced = Recent.remove(ctx, p, before.Slot(), before.Slot())
+			entries = append([]Entry{*before}, entries...)
+		}
+		Recent.write(ctx, p, entries)
 		return nil
 	})
 	return err == nil && before != nil && replaced.Val() == 0, err
