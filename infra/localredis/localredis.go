@@ -101,7 +101,7 @@ func (r *Redis) open(ctx context.Context) (err error) {
 	if _, err := readMeta(r.opts.Dir); err != nil {
 		return err
 	}
-	kept, err := readSaved(r.opts.Dir)
+	kept, err := readKept(r.opts.Dir)
 	if err != nil {
 		return err
 	}
