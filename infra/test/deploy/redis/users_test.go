@@ -79,9 +79,9 @@ func TestUsers_RightsSuffice(t *testing.T) {
 	expectTenOnAll(t, 1, counting)
 	programs.Until(t, "a history", func() bool { return historyOf(t, plain) > 0 && historyOf(t, counting) > 0 })
 	keepState(t, in)
-	keepHistory(t, in.Redis)
+	keepHistory(t, open(t, in.Redis, ""))
 	for _, user := range []string{"edge", "edge-limits", "watcher"} {
-		readHistory(t, as(user, server))
+		readHistory(t, open(t, as(user, server), ""))
 	}
 	if denied, err := client.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
 		t.Errorf("got denied commands %v, error %v, want none", denied, err)
@@ -94,9 +94,8 @@ func TestUsers_RightsSuffice(t *testing.T) {
 }
 
 // keepHistory writes all keys of the history, as an ingester does with a backfill.
-func keepHistory(t *testing.T, url string) {
+func keepHistory(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
-	client := open(t, url)
 	ctx := t.Context()
 	blocks := []history.Block{{Entry: history.Entry{Timestamp: 1556771672, Price: 5313.57}, Height: 574200}}
 	held, err := history.Acquire(ctx, client, "test", time.Minute)
@@ -115,13 +114,12 @@ func keepHistory(t *testing.T, url string) {
 	if err := history.AddBlocks(ctx, client, blocks); err != nil {
 		t.Error(err)
 	}
-	readHistory(t, url)
+	readHistory(t, client)
 }
 
 // readHistory reads all keys of the history.
-func readHistory(t *testing.T, url string) {
+func readHistory(t *testing.T, client redis.UniversalClient) {
 	t.Helper()
-	client := open(t, url)
 	ctx := t.Context()
 	recent, _, err := history.Recent.ReadAll(ctx, client)
 	blocks, _, err2 := history.Blocks.ReadAll(ctx, client)
@@ -130,13 +128,13 @@ func readHistory(t *testing.T, url string) {
 	_, err5 := history.CheckSchema(ctx, client)
 	progress, err6 := history.ReadProgress(ctx, client)
 	if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil || len(recent) == 0 || len(blocks) == 0 || len(hours) == 0 || len(days) == 0 || progress == nil {
-		t.Errorf("%s: got %v, %d, %d, %d, %d rows and the progress %v, want all", url, err, len(recent), len(blocks), len(hours), len(days), progress)
+		t.Errorf("got %v, %d, %d, %d, %d rows and the progress %v, want all", err, len(recent), len(blocks), len(hours), len(days), progress)
 	}
 }
 
-func open(t *testing.T, url string) redis.UniversalClient {
+func open(t *testing.T, url, passwordFile string) redis.UniversalClient {
 	t.Helper()
-	client, err := redisurl.Open(url, redisurl.Options{})
+	client, err := redisurl.Open(url, redisurl.Options{PasswordFile: passwordFile})
 	if err != nil {
 		t.Fatal(err)
 	}
