@@ -192,7 +192,7 @@ picture-dashboard: needs-browser $(NODE_MODULES)
 
 fuzz: needs-build
 	@for d in $$(grep -rl --include='*_test.go' 'func Fuzz' $(MODULES) | xargs -n1 dirname | sort -u); do \
-		for f in $$(grep -ho 'func Fuzz[A-Za-z]*' $$d/*_test.go | sed 's/func //'); do \
+		for f in $$(grep -ho 'func Fuzz[A-Za-z0-9_]*' $$d/*_test.go | sed 's/func //'); do \
 			echo "fuzz: $$d $$f"; go test ./$$d -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) || exit 1; \
 		done; \
 	done

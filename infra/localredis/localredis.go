@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/contract"
+	"sightglass/shared/history"
 )
 
 // Options are the settings of a Redis.
@@ -99,7 +101,7 @@ func (r *Redis) open(ctx context.Context) (err error) {
 	if _, err := readMeta(r.opts.Dir); err != nil {
 		return err
 	}
-	kept, err := readSaved(r.opts.Dir)
+	kept, err := readKept(r.opts.Dir)
 	if err != nil {
 		return err
 	}
@@ -125,8 +127,8 @@ func (r *Redis) open(ctx context.Context) (err error) {
 	if err := r.load(ctx, kept); err != nil {
 		return err
 	}
-	// The lease of a program that was killed: while this one has the directory, no other can be the leader.
-	return r.client.Del(ctx, contract.KeyLeader).Err()
+	// The leases of a program that was killed: while this one has the directory, no other can be the leader or backfill.
+	return r.client.Del(ctx, contract.KeyLeader, history.KeyLease).Err()
 }
 
 // responseTimeout is far longer than a local Redis takes for any of the calls here.
@@ -156,10 +158,8 @@ const maxSocket = 107
 // chooseSocket sets the socket's path: in the data directory, or elsewhere if that has too long a name, or one that is
 // ambiguous in a URL.
 func (r *Redis) chooseSocket() error {
-	dir := r.opts.Dir
-	if len(socketIn(dir)) > maxSocket || strings.ContainsAny(dir, "%?#@\r\n") {
-		hash := sha256.Sum256([]byte(dir))
-		dir = filepath.Join("/tmp", fmt.Sprintf("sightglass-%d-%x", os.Getuid(), hash[:8])) // the same after a kill
+	dir := socketDir(r.opts.Dir)
+	if dir != r.opts.Dir {
 		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
 			return fmt.Errorf("no directory for redis's socket: %w", err)
 		}
@@ -179,13 +179,38 @@ func (r *Redis) chooseSocket() error {
 	return nil
 }
 
+// socketDir returns the directory of the socket for a data directory.
+func socketDir(dir string) string {
+	if len(socketIn(dir)) <= maxSocket && !strings.ContainsAny(dir, "%?#@\r\n") {
+		return dir
+	}
+	hash := sha256.Sum256([]byte(dir))
+	return filepath.Join("/tmp", fmt.Sprintf("sightglass-%d-%x", os.Getuid(), hash[:8])) // the same after a kill
+}
+
 func socketIn(dir string) string { return filepath.Join(dir, "redis.sock") }
+
+// Running returns the URL of the Redis that a running program has in a data directory. An error says that there is none, and
+// what to do.
+func Running(ctx context.Context, dir string) (string, error) {
+	socket := socketIn(socketDir(dir))
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", socket)
+	if errors.Is(err, os.ErrPermission) {
+		return "", fmt.Errorf("the data directory %s is of another user: run this as that user, with sudo -u (%w)", dir, err)
+	}
+	if err != nil {
+		return "", fmt.Errorf("no sightglass runs with the data directory %s (%w): start it (sightglass run), or set --data-dir to its directory, or --redis to its Redis", dir, err)
+	}
+	return socketURL(socket), conn.Close()
+}
 
 // Socket returns the path of the unix socket.
 func (r *Redis) Socket() string { return r.socket }
 
 // URL returns the URL for --redis.
-func (r *Redis) URL() string { return (&url.URL{Scheme: "unix", Path: r.socket}).String() }
+func (r *Redis) URL() string { return socketURL(r.socket) }
+
+func socketURL(socket string) string { return (&url.URL{Scheme: "unix", Path: socket}).String() }
 
 // String describes the server, for operators.
 func (r *Redis) String() string { return r.backend.String() + ", in " + r.opts.Dir }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,31 +85,52 @@ func open(t *testing.T, dir string) *Redis {
 	return r
 }
 
-// fill writes the keys that outlive a restart, and one that does not matter.
+// fill writes the keys that outlive a restart, and the leases, which do not matter.
 func fill(t *testing.T, client *redis.Client, epoch int) {
 	t.Helper()
-	_, err := client.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
-		p.Set(t.Context(), contract.KeyEpoch, epoch, 0)
-		p.Set(t.Context(), contract.KeyEngine, "\x00state\xff", time.Hour)
-		p.Set(t.Context(), contract.KeyLeader, epoch, time.Hour)
-		p.ZAdd(t.Context(), history.KeyRecent, redis.Z{Score: 10, Member: "[10,1,1,1,1]"}, redis.Z{Score: 20, Member: "[20,2,2,2,1]"})
-		p.ZAdd(t.Context(), history.KeyDays, redis.Z{Score: 0, Member: "[0,1,2,1,2,1,0,0]"})
-		p.Set(t.Context(), history.KeySchema, history.Schema, 0)
+	ctx := t.Context()
+	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Set(ctx, contract.KeyEpoch, epoch, 0)
+		p.Set(ctx, contract.KeyEngine, "\x00state\xff", time.Hour)
+		p.Set(ctx, contract.KeyLeader, epoch, time.Hour)
 		return nil
 	})
-	if err != nil {
+	entry := history.Entry{Timestamp: 10, Price: 1, Low: 1, High: 1, Confidence: 1}
+	later := history.Entry{Timestamp: 20, Price: 2, Low: 2, High: 2, Confidence: 1}
+	_, leaseErr := history.Acquire(ctx, client, "a backfill", time.Hour)
+	if err := errors.Join(
+		err, leaseErr, history.Recent.Write(ctx, client, entry, later), history.Upgrade(ctx, client),
+		history.AddBlocks(ctx, client, []history.Block{{Entry: history.Entry{Timestamp: 10, Price: float64(epoch)}, Height: 700}}),
+		history.Progress{Network: "main", From: 1, To: int64(epoch)}.Write(ctx, client),
+	); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// expectFilled fails unless a Redis has the keys of fill, and no lease.
+// expectFilled fails unless a Redis has the keys of fill, and no leases.
 func expectFilled(t *testing.T, r *Redis, epoch int) {
 	t.Helper()
-	got := fmt.Sprintf("%s %q %v %v %s %d", r.client.Get(t.Context(), contract.KeyEpoch).Val(), r.client.Get(t.Context(), contract.KeyEngine).Val(),
-		r.client.ZRangeWithScores(t.Context(), history.KeyRecent, 0, -1).Val(),
-		r.client.ZRangeWithScores(t.Context(), history.KeyDays, 0, -1).Val(), r.client.Get(t.Context(), history.KeySchema).Val(), r.client.Exists(t.Context(), contract.KeyLeader).Val())
-	if want := fmt.Sprintf(`%d "\x00state\xff" [{10 [10,1,1,1,1]} {20 [20,2,2,2,1]}] [{0 [0,1,2,1,2,1,0,0]}] %d 0`, epoch, history.Schema); got != want {
+	ctx := t.Context()
+	got := fmt.Sprintf("%s %q %d", r.client.Get(ctx, contract.KeyEpoch).Val(), r.client.Get(ctx, contract.KeyEngine).Val(),
+		r.client.Exists(ctx, contract.KeyLeader, history.KeyLease).Val())
+	if want := fmt.Sprintf(`%d "\x00state\xff" 0`, epoch); got != want {
 		t.Errorf("got %s\nwant %s", got, want)
+	}
+	candle := fmt.Sprintf("[0,%[1]d.00,%[1]d.00,%[1]d.00,%[1]d.00,0.000,1,700]", epoch)
+	for key, want := range map[string][]redis.Z{
+		history.KeyRecent: {{Score: 10, Member: "[10,1.00,1.00,1.00,1.000]"}, {Score: 20, Member: "[20,2.00,2.00,2.00,1.000]"}},
+		history.KeyBlocks: {{Score: 700, Member: fmt.Sprintf("[10,%d.00,0.00,0.00,0.000,700]", epoch)}},
+		history.KeyHours:  {{Score: 0, Member: candle}},
+		history.KeyDays:   {{Score: 0, Member: candle}},
+	} {
+		if rows := r.client.ZRangeWithScores(ctx, key, 0, -1).Val(); !slices.Equal(rows, want) {
+			t.Errorf("%s: got %v, want %v", key, rows, want)
+		}
+	}
+	n, err := history.CheckSchema(ctx, r.client)
+	p, progressErr := history.ReadProgress(ctx, r.client)
+	if err := errors.Join(err, progressErr); err != nil || n != history.Schema || p == nil || p.To != int64(epoch) {
+		t.Errorf("got schema %d and progress %v, %v, want %d and the last one", n, p, err, history.Schema)
 	}
 }
 
@@ -133,6 +155,28 @@ func TestOpen_KeepsKeys(t *testing.T) {
 			t.Errorf("got %v, %v, want a directory for this user only", info, err)
 		}
 	})
+}
+
+// TestSave_SeriesOnDemand: the series are in a file of their own, which a frequent save leaves as it is.
+func TestSave_SeriesOnDemand(t *testing.T) {
+	use(t, inProcess)
+	dir := t.TempDir()
+	r := open(t, dir)
+	defer r.Close()
+	fill(t, r.client, 1)
+	if err := r.save(t.Context(), false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, seriesName)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v, want no file of the series", err)
+	}
+	if err := r.save(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	k, err := readKept(dir)
+	if err != nil || len(k.keys.History) != 2 || len(k.series.Series) != 3 || len(k.series.Series[history.KeyHours]) != 1 || len(k.series.Values) != 2 {
+		t.Errorf("got %+v, %+v, %v, want all keys", k.keys, k.series, err)
+	}
 }
 
 // TestOpen_InstalledServerTakesOver: redis-server is installed after the in-process one was used, and then removed.
@@ -237,6 +281,8 @@ func TestOpen_RejectsDirectory(t *testing.T) {
 		"newer keys":            {inProcess, savedName, gzipped(t, `{"format":2,"version":"v9.0.0"}`), "is of a newer version, v9.0.0"},
 		"cut keys":              {inProcess, savedName, good[:len(good)-3], "is damaged (unexpected EOF): restore it"},
 		"changed keys":          {inProcess, savedName, good[:len(good)-8] + "\x00" + good[len(good)-7:], "is damaged (gzip: invalid checksum)"},
+		"newer series":          {inProcess, seriesName, gzipped(t, `{"format":2,"version":"v9.0.0"}`), "is of a newer version, v9.0.0"},
+		"cut series, a server":  {server, seriesName, good[:len(good)-3], "is damaged (unexpected EOF): restore it"},
 		"no keys":               {inProcess, savedName, "", "is damaged (EOF)"},
 		"keys of another kind":  {server, savedName, "hello", "is damaged"},
 		"damaged appendonly":    {server, "appendonlydir/appendonly.aof.manifest", "hello\n", "does not start on the data directory"},
@@ -323,6 +369,30 @@ func TestOpen_OddNames(t *testing.T) {
 	})
 }
 
+// TestRunning_FindsSocket: also where the socket is not in the data directory; only while a program runs.
+func TestRunning_FindsSocket(t *testing.T) {
+	kinds(t, func(t *testing.T) {
+		for _, name := range []string{"short", strings.Repeat("long", 30), "a b%20?c#d@e"} {
+			dir := filepath.Join(t.TempDir(), name)
+			expectNone := func() {
+				t.Helper()
+				if url, err := Running(t.Context(), dir); err == nil || !strings.HasPrefix(err.Error(), "no sightglass runs with the data directory "+dir) {
+					t.Errorf("got %q, %v, want an error", url, err)
+				}
+			}
+			expectNone()
+			r := open(t, dir)
+			if url, err := Running(t.Context(), dir); err != nil || url != r.URL() {
+				t.Errorf("got %q, %v, want %q", url, err, r.URL())
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+			expectNone()
+		}
+	})
+}
+
 func TestOpen_EndsWithContext(t *testing.T) {
 	kinds(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -401,7 +471,7 @@ func TestRun_RestartsServer(t *testing.T) {
 	use(t, server)
 	r, log, stop := running(t, t.TempDir())
 	fill(t, r.client, 1)
-	if err := r.client.Del(t.Context(), contract.KeyLeader).Err(); err != nil {
+	if err := r.client.Del(t.Context(), contract.KeyLeader, history.KeyLease).Err(); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the keys to be synced", func() bool {

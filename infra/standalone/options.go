@@ -61,9 +61,9 @@ func (o Options) edge() edge.Options {
 	return edge.Options{ServerOptions: o.ServerOptions, Options: o.Options}
 }
 
-// dataDir returns the data directory.
-func (o Options) dataDir() (string, error) {
-	dir := cmp.Or(o.DataDir, os.Getenv("STATE_DIRECTORY"))
+// dataDir returns the data directory for the setting --data-dir.
+func dataDir(setting string) (string, error) {
+	dir := cmp.Or(setting, os.Getenv("STATE_DIRECTORY"))
 	if dir == "" {
 		state := os.Getenv("XDG_STATE_HOME")
 		if !filepath.IsAbs(state) { // relative ones are invalid by the XDG specification

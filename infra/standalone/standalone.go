@@ -52,7 +52,7 @@ func New(ctx context.Context, o Options) (_ *Standalone, err error) {
 	s := &Standalone{opts: o, cookies: cookies}
 	redis := "redis      " + withoutUser(o.Redis)
 	if o.Redis == "" {
-		dir, err := o.dataDir()
+		dir, err := dataDir(o.DataDir)
 		if err != nil {
 			return nil, err
 		}

@@ -1,10 +1,7 @@
 package leader
 
 import (
-	"errors"
 	"fmt"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,32 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/shared/contract"
+	"sightglass/shared/redistest"
 )
-
-// startRedis runs a redis-server on a unix socket until the test ends.
-func startRedis(t *testing.T) *redis.Client {
-	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed: make deps installs it")
-	}
-	socket := filepath.Join(t.TempDir(), "redis")
-	server := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no")
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket})
-	t.Cleanup(func() { client.Close(); server.Process.Kill(); server.Wait() }) //nolint:errcheck // it was killed
-	deadline := time.After(30 * time.Second)
-	for err := errors.New("not started"); err != nil; {
-		select {
-		case <-deadline:
-			t.Fatalf("redis-server does not respond: %v", err)
-		default:
-			err = client.Ping(t.Context()).Err()
-		}
-	}
-	return client
-}
 
 // lease is longer than any test, so that only the test ends a lease.
 const lease = time.Minute
@@ -79,7 +52,7 @@ func run(t *testing.T, client *redis.Client, command ...any) {
 }
 
 func TestElection_OneLeaderAtATime(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	first, second := New(client, lease), New(client, lease)
 	old := elect(t, first)
 	if r := claim(t, second); r.Epoch != "" {
@@ -103,7 +76,7 @@ func TestElection_OneLeaderAtATime(t *testing.T) {
 
 // TestElection_OneOfConcurrentClaims: and each term's epoch is later than the previous one.
 func TestElection_OneOfConcurrentClaims(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	before := contract.Epoch("0")
 	for range 10 {
 		var results [8]Result
@@ -128,7 +101,7 @@ func TestElection_OneOfConcurrentClaims(t *testing.T) {
 
 // TestElection_ExpiredLeaseWithoutSuccessor: a suspended leader continues under its epoch if no other was elected.
 func TestElection_ExpiredLeaseWithoutSuccessor(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	e := New(client, lease)
 	epoch := elect(t, e)
 	run(t, client, "DEL", contract.KeyLeader)
@@ -141,7 +114,7 @@ func TestElection_ExpiredLeaseWithoutSuccessor(t *testing.T) {
 }
 
 func TestElection_ResignFreesLease(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	first, second := New(client, lease), New(client, lease)
 	old := elect(t, first)
 	if err := first.Resign(t.Context(), old); err != nil {
@@ -158,7 +131,7 @@ func TestElection_ResignFreesLease(t *testing.T) {
 
 // TestElection_PublishIsAtomic: a subscriber that receives the message finds the snapshot under the key, and both TTLs.
 func TestElection_PublishIsAtomic(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	sub := client.Subscribe(t.Context(), contract.Channel)
 	defer sub.Close()
 	if _, err := sub.Receive(t.Context()); err != nil {
@@ -189,7 +162,7 @@ func TestElection_EpochRises(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := startRedis(t)
+			client := redistest.Start(t)
 			set(t, client)
 			if got, want := elect(t, New(client, lease)), contract.Epoch(strconv.FormatInt(day+1, 10)); got != want {
 				t.Errorf("got epoch %s, want %s", got, want)
@@ -199,7 +172,7 @@ func TestElection_EpochRises(t *testing.T) {
 }
 
 func TestElection_EmptiedRedis(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	e := New(client, lease)
 	old := elect(t, e)
 	run(t, client, "FLUSHALL")
@@ -215,7 +188,7 @@ func TestElection_EmptiedRedis(t *testing.T) {
 // TestElection_RedisRestoredFromOldData: a Redis with restored old data has the earlier leader's lease. The ingester
 // that was elected since replaces it; otherwise edges would reject the earlier leader's snapshots.
 func TestElection_RedisRestoredFromOldData(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	earlier, later := New(client, lease), New(client, lease)
 	old := elect(t, earlier)
 	dump := client.Dump(t.Context(), contract.KeyEpoch).Val()
@@ -235,7 +208,7 @@ func TestElection_RedisRestoredFromOldData(t *testing.T) {
 }
 
 func TestElection_UnusableEpochInRedis(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	run(t, client, "SET", contract.KeyEpoch, strings.Repeat("9", 30))
 	_, err := New(client, lease).Claim(t.Context())
 	if err == nil || !strings.Contains(err.Error(), contract.KeyEpoch) || !strings.Contains(err.Error(), "DEL") {
@@ -244,7 +217,7 @@ func TestElection_UnusableEpochInRedis(t *testing.T) {
 }
 
 func TestElection_RedisIsUnreachable(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	e := New(client, lease)
 	epoch := elect(t, e)
 	run(t, client, "CONFIG", "SET", "requirepass", "secret") // for new connections

@@ -243,6 +243,7 @@ func (p *Publisher) claim(ctx context.Context) {
 	default:
 		p.onStandby = false
 		p.setEpoch(result.Epoch)
+		p.history.elected()
 		p.metrics.elections.Inc()
 		p.log.Info("elected leader", "epoch", result.Epoch)
 		p.logElection(result)
@@ -347,7 +348,7 @@ func (p *Publisher) finish(ctx context.Context, last *Tick) {
 		return
 	}
 	p.state.writeWaiting(ctx)
-	p.history.writeWaiting(ctx)
+	p.history.finish(ctx)
 	p.setEpoch("")
 	if err := p.election.Resign(ctx, epoch); err != nil {
 		p.log.Warn("cannot resign; another ingester is elected when the lease expires", "err", redisurl.Explain(err))

@@ -46,6 +46,7 @@ return 1
 func tryHistory(ctx context.Context, client redis.UniversalClient) error {
 	_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.ZAdd(ctx, probeKey, redis.Z{})
+		p.ZRange(ctx, probeKey, 0, -1)
 		p.ZRemRangeByScore(ctx, probeKey, "-inf", "+inf")
 		p.ZRemRangeByRank(ctx, probeKey, 0, -1)
 		return nil

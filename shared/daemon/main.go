@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -24,7 +25,7 @@ type Program struct {
 	LogExample    string        // the component in the help of --log-level
 	OldVariables  []OldVariable // of the environment
 
-	Defaults map[string]string // of flags of run and checkconfig, by name, where they differ from those in the tags
+	Defaults map[string]string // of flags of run, checkconfig and export, by name, where they differ from those in the tags
 }
 
 // Main runs the command named on the command line, a field of the struct that commands points to. If the command fails,
@@ -73,7 +74,7 @@ func (p Program) Parser(commands any, options ...kong.Option) (*kong.Kong, error
 // setDefaults applies Defaults.
 func (p Program) setDefaults(k *kong.Kong) error {
 	for _, command := range k.Model.Children {
-		if command.Name != "run" && command.Name != "checkconfig" {
+		if !slices.Contains([]string{"run", "checkconfig", "export"}, command.Name) {
 			continue
 		}
 		for _, flag := range command.Flags {

@@ -39,6 +39,7 @@ func (c *showCommand) Run(ctx context.Context, p Program, warnings Warnings) err
 type testCommands struct {
 	Show    showCommand    `cmd:""`
 	Run     showCommand    `cmd:""`
+	Export  showCommand    `cmd:""`
 	Health  HealthCommand  `cmd:""`
 	Version VersionCommand `cmd:""`
 }
@@ -71,20 +72,23 @@ func TestProgram_SettingsPrecedence(t *testing.T) {
 	}
 }
 
-// TestProgram_DefaultsOfRun: a program's own defaults are those of run, below the environment and flags.
+// TestProgram_DefaultsOfRun: a program's own defaults are those of run and export, below the environment and flags.
 func TestProgram_DefaultsOfRun(t *testing.T) {
 	hint := func(args ...string) int {
 		var commands testCommands
 		if err := program.run(args, &commands); err != nil {
 			t.Fatal(err)
 		}
-		if args[0] == "run" {
+		switch args[0] {
+		case "run":
 			return commands.Run.PriceHint
+		case "export":
+			return commands.Export.PriceHint
 		}
 		return commands.Show.PriceHint
 	}
-	if got := [...]int{hint("run"), hint("run", "--price-hint", "6"), hint("show")}; got != [...]int{5, 6, 0} {
-		t.Errorf("got %v, want the program's default for run, a flag, and the tag's default for another command", got)
+	if got := [...]int{hint("run"), hint("export"), hint("run", "--price-hint", "6"), hint("show")}; got != [...]int{5, 5, 6, 0} {
+		t.Errorf("got %v, want the program's default for run and export, a flag, and the tag's default for another command", got)
 	}
 	t.Setenv("SIGHTGLASS_PRICE_HINT", "7")
 	if got := hint("run"); got != 7 {

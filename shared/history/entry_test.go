@@ -12,16 +12,39 @@ import (
 // exampleEntry is the entry in testdata/entry.json, the golden file of the contract.
 var exampleEntry = Entry{Timestamp: 1556771672, Price: 5313.57, Low: 5301.1, High: 5325.9, Confidence: 0.987}
 
+// exampleBlock is the block in testdata/block.json.
+var exampleBlock = Block{Entry: exampleEntry, Height: 574200}
+
 func TestEntry_MatchesGoldenFile(t *testing.T) {
-	if got := exampleEntry.AppendJSON(nil); !bytes.Equal(got, golden(t, "entry.json")) {
-		t.Errorf("got another encoding, want the public contract's\n got %s\nwant %s", got, golden(t, "entry.json"))
+	matchesGolden(t, "entry.json", exampleEntry, DecodeEntry)
+}
+
+func TestBlock_MatchesGoldenFile(t *testing.T) {
+	matchesGolden(t, "block.json", exampleBlock, DecodeBlock)
+}
+
+// matchesGolden fails unless a row's encoding is that of a file, and decodes to the row.
+func matchesGolden[T interface {
+	row
+	comparable
+}](t *testing.T, file string, example T, decode func([]byte) (T, error)) {
+	t.Helper()
+	if got := example.AppendJSON(nil); !bytes.Equal(got, golden(t, file)) {
+		t.Errorf("got another encoding, want the public contract's\n got %s\nwant %s", got, golden(t, file))
+	}
+	if got, err := decode(golden(t, file)); err != nil || got != example {
+		t.Errorf("got %+v, %v, want %+v", got, err, example)
 	}
 }
 
-func TestEntry_RoundTrip(t *testing.T) {
-	if got, err := DecodeEntry(golden(t, "entry.json")); err != nil || got != exampleEntry {
-		t.Errorf("got %+v, %v, want %+v", got, err, exampleEntry)
-	}
+func TestBlock_DecodeRejectsInvalid(t *testing.T) {
+	rejects(t, DecodeBlock, map[string]struct{ data, want string }{
+		"an entry":          {`[1,2,3,4,0]`, "height"},
+		"height a fraction": {`[1,2,3,4,0,5.5]`, "height: got 5.5, want a whole number"},
+		"height negative":   {`[1,2,3,4,0,-1]`, "height: got -1, want 0 to"},
+		"height a string":   {`[1,2,3,4,0,"5"]`, "height"},
+		"height far off":    {`[1,2,3,4,0,1e10]`, "height: got 1e+10"},
+	})
 }
 
 func TestEntry_Slot(t *testing.T) {
@@ -45,7 +68,7 @@ func TestEntry_DecodeAccepts(t *testing.T) {
 }
 
 func TestEntry_DecodeRejectsInvalid(t *testing.T) {
-	for name, c := range map[string]struct{ data, want string }{
+	rejects(t, DecodeEntry, map[string]struct{ data, want string }{
 		"no bytes":             {``, "not a JSON array"},
 		"not JSON":             {`[1,2,3,4,5`, "not a JSON array"},
 		"an object":            {`{"timestamp":1}`, "not a JSON array"},
@@ -62,9 +85,15 @@ func TestEntry_DecodeRejectsInvalid(t *testing.T) {
 		"high too large":       {`[1,2,3,1e13,0]`, "high: got 1e+13"},
 		"confidence over 1":    {`[1,2,3,4,1.5]`, "confidence: got 1.5, want 0 to 1"},
 		"a hexadecimal number": {`[1,0x2,3,4,0]`, "not a JSON array"},
-	} {
+	})
+}
+
+// rejects fails unless a decoder's error for each text is an ErrInvalid and contains another text.
+func rejects[T row](t *testing.T, decode func([]byte) (T, error), cases map[string]struct{ data, want string }) {
+	t.Helper()
+	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			_, err := DecodeEntry([]byte(c.data))
+			_, err := decode([]byte(c.data))
 			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v\nwant an ErrInvalid with %q", err, c.want)
 			}
@@ -73,24 +102,44 @@ func TestEntry_DecodeRejectsInvalid(t *testing.T) {
 }
 
 func FuzzEntry_Decode(f *testing.F) {
-	f.Add(golden(f, "entry.json"))
+	fuzzDecode(f, golden(f, "entry.json"), DecodeEntry, func(e Entry) []float64 {
+		return []float64{float64(e.Timestamp), e.Price, e.Low, e.High, e.Confidence}
+	})
+}
+
+func FuzzBlock_Decode(f *testing.F) {
+	fuzzDecode(f, golden(f, "block.json"), DecodeBlock, func(b Block) []float64 {
+		return []float64{float64(b.Timestamp), b.Price, b.Low, b.High, b.Confidence, float64(b.Height)}
+	})
+}
+
+// fuzzDecode compares a decoder with encoding/json. members returns a row's members in their order.
+func fuzzDecode[T row](f *testing.F, example []byte, decode func([]byte) (T, error), members func(T) []float64) {
+	f.Helper()
+	f.Add(example)
 	f.Add([]byte(`[1,2,3,4,0.5,"x"]`))
+	f.Add([]byte(`[1,2,3,1,2,0.5,7,8,[]]`))
 	f.Add([]byte(`[1,[2,3],4,5]`))
 	f.Add([]byte(`nonsense`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		e, err := DecodeEntry(data)
+		r, err := decode(data)
 		if err != nil {
 			if !errors.Is(err, ErrInvalid) {
 				t.Fatalf("got error %v, want an ErrInvalid", err)
 			}
 			return
 		}
-		var numbers []any
-		if err := json.Unmarshal(data, &numbers); err != nil || numbers[1] != e.Price || numbers[4] != e.Confidence {
-			t.Fatalf("%s: got %+v, want encoding/json's %v, %v", data, e, numbers, err)
+		var want []any
+		if err := json.Unmarshal(data, &want); err != nil {
+			t.Fatalf("%s: got %+v, want encoding/json's error %v", data, r, err)
 		}
-		if _, err := DecodeEntry(e.AppendJSON(nil)); err != nil {
-			t.Fatalf("got %v from the entry's own encoding, want no error", err)
+		for i, got := range members(r) {
+			if got != want[i] {
+				t.Fatalf("%s: got %+v, want encoding/json's %v", data, r, want)
+			}
+		}
+		if _, err := decode(r.AppendJSON(nil)); err != nil {
+			t.Fatalf("got %v from the row's own encoding, want no error", err)
 		}
 	})
 }

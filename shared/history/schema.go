@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sightglass/shared/contract"
 )
 
 // ErrNewer is wrapped by the error of CheckSchema for a history that a newer Sightglass has written.
@@ -44,16 +46,18 @@ func Upgrade(ctx context.Context, client redis.Cmdable) error {
 	return client.Set(ctx, KeySchema, Schema, 0).Err()
 }
 
-// Progress is how far the backfill has come: it has all blocks from one height to another.
+// Progress is how far the backfill has come: it has all blocks from one height to another. The prices at both ends are where
+// it continues.
 type Progress struct {
-	Network   string  `json:"network"` // as bitcoind names it
-	From      int64   `json:"from"`    // height
-	To        int64   `json:"to"`      // height, included
-	FromPrice float64 `json:"from_price"`
-	ToPrice   float64 `json:"to_price"`
+	Network   string  `json:"network"`    // as bitcoind names it: main, test, signet, ...
+	From      int64   `json:"from"`       // height
+	To        int64   `json:"to"`         // height, included
+	FromPrice float64 `json:"from_price"` // USD per bitcoin
+	ToPrice   float64 `json:"to_price"`   // USD per bitcoin
 }
 
-// ReadProgress returns nil if there is none.
+// ReadProgress returns the backfill's progress; nil if there is none. The error wraps ErrInvalid if it cannot be used, and says
+// what to do; other errors are Redis's.
 func ReadProgress(ctx context.Context, client redis.Cmdable) (*Progress, error) {
 	data, err := client.Get(ctx, KeyProgress).Bytes()
 	if errors.Is(err, redis.Nil) {
@@ -63,13 +67,18 @@ func ReadProgress(ctx context.Context, client redis.Cmdable) (*Progress, error) 
 		return nil, err
 	}
 	p := new(Progress)
-	if err := json.Unmarshal(data, p); err != nil || p.From < 0 || p.To < p.From || p.To > maxHeight {
+	if err := json.Unmarshal(data, p); err != nil || !p.valid() {
 		return nil, fmt.Errorf("%w: %s is %.80q, which is no progress of a backfill: delete it, and the backfill starts again", ErrInvalid, KeyProgress, data)
 	}
 	return p, nil
 }
 
-// Write replaces the progress.
+func (p *Progress) valid() bool {
+	isPrice := func(usd float64) bool { return usd >= 0 && usd <= contract.MaxUSD }
+	return p.From >= 0 && p.To >= p.From && p.To <= maxHeight && isPrice(p.FromPrice) && isPrice(p.ToPrice)
+}
+
+// Write replaces the progress. Prices must be finite.
 func (p Progress) Write(ctx context.Context, client redis.Cmdable) error {
 	data, err := json.Marshal(p)
 	if err != nil {
@@ -88,7 +97,8 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 `)
 
-// Acquire takes or renews the lease of KeyLease for a holder, and reports whether the holder has it.
+// Acquire takes or renews the lease of KeyLease for a holder, and reports whether the holder has it. It ends after a time by
+// Redis's clock, a millisecond at least. Holders must have different names. Errors are Redis's.
 func Acquire(ctx context.Context, client redis.UniversalClient, holder string, lease time.Duration) (bool, error) {
 	n, err := acquire.Run(ctx, client, []string{KeyLease}, holder, lease.Milliseconds()).Int()
 	return n == 1, err
@@ -102,7 +112,7 @@ end
 return 0
 `)
 
-// Release gives up the lease, if the holder has it.
+// Release gives up the lease, if the holder has it. Errors are Redis's.
 func Release(ctx context.Context, client redis.UniversalClient, holder string) error {
 	return release.Run(ctx, client, []string{KeyLease}, holder).Err()
 }

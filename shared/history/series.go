@@ -3,6 +3,8 @@ package history
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
@@ -14,7 +16,7 @@ type Series[T row] struct {
 	Key    string
 	Max    int64 // rows
 	score  func(T) int64
-	width  int64 // scores of a row: a row replaces all others of the same multiple of it
+	width  int64 // scores of a place, which has one row and begins at a multiple of the width
 	decode func([]byte) (T, error)
 }
 
@@ -28,18 +30,28 @@ var (
 	Days   = Series[Candle]{KeyDays, MaxDays, func(c Candle) int64 { return c.Start }, Day, DecodeCandle}
 )
 
+// maxScore is above every score.
+const maxScore = 1 << 52
+
 // Read returns the rows with scores from one to another, both included, in the order of their scores. It skips rows that
-// are invalid or out of order, and returns why.
+// are invalid, are stored under another score than their own, or repeat a score, and returns why. err is Redis's.
+//
+// It uses ZRANGE, which every user that reads the history may run.
 func (s Series[T]) Read(ctx context.Context, client redis.Cmdable, from, to int64) (rows []T, invalid []error, err error) {
-	members, err := client.ZRangeByScore(ctx, s.Key, &redis.ZRangeBy{Min: decimal(from), Max: decimal(to)}).Result()
+	members, err := client.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{Key: s.Key, Start: from, Stop: to, ByScore: true}).Result()
 	if err != nil {
 		return nil, nil, err
 	}
 	rows = make([]T, 0, len(members))
-	for _, member := range members {
+	for _, m := range members {
+		member, _ := m.Member.(string) // an empty one is invalid
 		r, err := s.decode([]byte(member))
-		if n := len(rows); err == nil && n > 0 && s.score(r) <= s.score(rows[n-1]) {
-			err = fmt.Errorf("%w: %d after %d", ErrInvalid, s.score(r), s.score(rows[n-1]))
+		switch n := len(rows); {
+		case err != nil:
+		case m.Score != float64(s.score(r)): // a wrong time would hide the rows after it
+			err = fmt.Errorf("%w: %.100s is stored under the score %.0f", ErrInvalid, member, m.Score)
+		case n > 0 && s.score(r) == s.score(rows[n-1]):
+			err = fmt.Errorf("%w: %.100s is the second row of its score", ErrInvalid, member)
 		}
 		if err != nil {
 			invalid = append(invalid, fmt.Errorf("%s: %w", s.Key, err))
@@ -52,14 +64,15 @@ func (s Series[T]) Read(ctx context.Context, client redis.Cmdable, from, to int6
 
 // ReadAll returns all rows, like Read.
 func (s Series[T]) ReadAll(ctx context.Context, client redis.Cmdable) (rows []T, invalid []error, err error) {
-	return s.Read(ctx, client, 0, 1<<52)
+	return s.Read(ctx, client, 0, maxScore)
 }
 
 // MaxTransaction bounds the rows of one transaction. Redis serves no other client meanwhile, so it should take about
 // 100 us at most.
 const MaxTransaction = 60
 
-// Write replaces the rows with the same scores, and removes the oldest rows above the series' limit.
+// Write replaces the rows of the same height, slot, hour or day, and removes the oldest rows above the series' limit. It is
+// idempotent. Each transaction is of one key and at most MaxTransaction rows; after an error, some may be written.
 func (s Series[T]) Write(ctx context.Context, client redis.Cmdable, rows ...T) error {
 	for len(rows) > 0 {
 		n := min(len(rows), MaxTransaction)
@@ -74,19 +87,33 @@ func (s Series[T]) Write(ctx context.Context, client redis.Cmdable, rows ...T) e
 	return nil
 }
 
-// write returns the response with the number of rows that the first one replaced.
-func (s Series[T]) write(ctx context.Context, p redis.Pipeliner, rows []T) (replaced *redis.IntCmd) {
-	for i, r := range rows {
-		score := s.score(r)
-		first := score / s.width * s.width
-		removed := p.ZRemRangeByScore(ctx, s.Key, decimal(first), decimal(first+s.width-1))
-		if i == 0 {
-			replaced = removed
-		}
-		p.ZAdd(ctx, s.Key, redis.Z{Score: float64(score), Member: r.AppendJSON(nil)})
+// write queues the commands that write rows. Of rows for the same place, the last one is written.
+func (s Series[T]) write(ctx context.Context, p redis.Pipeliner, rows []T) {
+	places := make(map[int64]T, len(rows)) // by the first score of each
+	for _, r := range rows {
+		places[s.place(r)] = r
 	}
+	starts := slices.Sorted(maps.Keys(places))
+	members := make([]redis.Z, len(starts))
+	for i, from := 0, 0; i < len(starts); i++ {
+		r := places[starts[i]]
+		members[i] = redis.Z{Score: float64(s.score(r)), Member: r.AppendJSON(nil)}
+		// Places without a gap are emptied by one command.
+		if i+1 == len(starts) || starts[i+1] != starts[i]+s.width {
+			s.remove(ctx, p, starts[from], starts[i])
+			from = i + 1
+		}
+	}
+	p.ZAdd(ctx, s.Key, members...)
 	p.ZRemRangeByRank(ctx, s.Key, 0, -s.Max-1)
-	return replaced
+}
+
+// place returns the first score of the place that a row is written to.
+func (s Series[T]) place(r T) int64 { return s.score(r) / s.width * s.width }
+
+// remove removes the rows from one place to another, both included. The response is their number.
+func (s Series[T]) remove(ctx context.Context, client redis.Cmdable, from, to int64) *redis.IntCmd {
+	return client.ZRemRangeByScore(ctx, s.Key, decimal(from), decimal(to+s.width-1))
 }
 
 // WriteRecent writes at most MaxTransaction entries in one transaction.
@@ -94,12 +121,13 @@ func (s Series[T]) write(ctx context.Context, p redis.Pipeliner, rows []T) (repl
 // before is the entry that was written last, or nil. It is written again: the response shows whether it was still
 // there, and so whether the history was lost. That needs no rights beyond those for writing.
 func WriteRecent(ctx context.Context, client redis.Cmdable, before *Entry, entries []Entry) (gone bool, err error) {
-	if before != nil {
-		entries = append([]Entry{*before}, entries...)
-	}
 	var replaced *redis.IntCmd
 	_, err = client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		replaced = Recent.write(ctx, p, entries)
+		if before != nil {
+			replaced = Recent.remove(ctx, p, before.Slot(), before.Slot())
+			entries = append([]Entry{*before}, entries...)
+		}
+		Recent.write(ctx, p, entries)
 		return nil
 	})
 	return err == nil && before != nil && replaced.Val() == 0, err

@@ -292,9 +292,72 @@ func TestHistory_DocumentedRightsSuffice(t *testing.T) {
 	record(p, priced(began, 100))
 	programs.Until(t, "a rejected write", func() bool { return value(t, reg, "sightglass_history_failures_total") > 0 })
 	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
-	setUser("+zadd +zremrangebyscore +zremrangebyrank")
+	setUser("+zadd +zremrangebyscore +zremrangebyrank") // the rights of an ingester before there were candles
 	record(p, priced(began+10, 110))
 	expectStored(t, client, 100, 110)
+	programs.Until(t, "rejected candles", func() bool { return value(t, reg, "sightglass_history_candle_failures_total") > 0 })
+	setUser("+zrange")
+	record(p, priced(began+history.Hour, 120)) // the candles are tried again
+	expectDay(t, client, 120)
+}
+
+// expectDay waits until the only candle of a day closes at a price.
+func expectDay(t *testing.T, client *redis.Client, price float64) {
+	t.Helper()
+	programs.Until(t, fmt.Sprintf("a day that closes at %v", price), func() bool {
+		days, _, err := history.Days.ReadAll(t.Context(), client)
+		return err == nil && len(days) == 1 && days[0].Close == price
+	})
+}
+
+// TestHistory_CandlesWithoutNode: an ingester writes them from its entries, also at its end and after Redis was emptied.
+func TestHistory_CandlesWithoutNode(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	p, reg, stop := publisher(t, server)
+	record(p, priced(began, 100))
+	expectStored(t, client, 100)
+	record(p, priced(began+10, 120))
+	expectStored(t, client, 100, 120)
+	stop()
+	expectDay(t, client, 120)
+	if n, err := history.CheckSchema(t.Context(), client); n != history.Schema || err != nil {
+		t.Errorf("got schema %d, %v, want %d", n, err, history.Schema)
+	}
+	if n := value(t, reg, "sightglass_history_candle_failures_total"); n != 0 {
+		t.Errorf("got %v failures, want none", n)
+	}
+
+	p, _, stop = publisher(t, server)
+	defer stop()
+	record(p, priced(began+20, 90))
+	expectStored(t, client, 100, 120, 90)
+	if err := client.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	record(p, priced(began+30, 130))
+	expectStored(t, client, 90, 130)
+	expectDay(t, client, 130)
+	if n, err := history.CheckSchema(t.Context(), client); n != history.Schema || err != nil {
+		t.Errorf("got schema %d, %v, want %d", n, err, history.Schema)
+	}
+}
+
+// TestHistory_NewerIsLeftAlone: snapshots go on.
+func TestHistory_NewerIsLeftAlone(t *testing.T) {
+	server := redistest.Start(t)
+	client := server.Client()
+	if err := client.Set(t.Context(), history.KeySchema, history.Schema+1, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	p, reg, stop := publisher(t, server)
+	record(p, priced(began, 100))
+	programs.Until(t, "the newer history to be noticed", func() bool { return value(t, reg, "sightglass_history_newer") == 1 })
+	programs.Until(t, "the snapshot", func() bool { return latest(t, server) != nil })
+	stop()
+	if got := client.Exists(t.Context(), history.KeyRecent, history.KeyHours, history.KeyDays).Val(); got != 0 {
+		t.Errorf("got %d keys of the history, want none", got)
+	}
 }
 
 // newAPI serves the API of an edge that has only a Redis, and returns a function that requests a path.

@@ -88,6 +88,19 @@ func (h *home) run(args ...string) *programs.Process {
 	return programs.LaunchCommand(h.t, cmd)
 }
 
+// export runs the command export, and returns what it prints to standard output and to standard error.
+func (h *home) export(args ...string) (stdout, stderr string) {
+	h.t.Helper()
+	cmd := exec.Command(programs.Build(h.t, "infra", "sightglass"), append([]string{"export"}, args...)...)
+	cmd.Env, cmd.Dir = h.env, h.dir
+	var out, notes bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &notes
+	if err := cmd.Run(); err != nil && notes.Len() == 0 {
+		h.t.Error(err)
+	}
+	return out.String(), notes.String()
+}
+
 // use sets the node.
 func (h *home) use(rpc string) {
 	h.env = append(h.env, "SIGHTGLASS_RPC="+rpc, "SIGHTGLASS_RPC_USER=user", "SIGHTGLASS_RPC_PASSWORD=password")
@@ -130,7 +143,8 @@ func (h *home) awaitPrice(what string) {
 	})
 }
 
-// TestStandalone_KeepsHistory kills the program, and then ends it in order. Each time the next one has the history.
+// TestStandalone_KeepsHistory kills the program, and then ends it in order. Each time the next one has the history, and
+// exports it.
 func TestStandalone_KeepsHistory(t *testing.T) {
 	for _, kind := range []string{"redis-server", "in-process Redis"} {
 		t.Run(kind, func(t *testing.T) {
@@ -164,7 +178,16 @@ func TestStandalone_KeepsHistory(t *testing.T) {
 			if got := h.history(); len(got) == 0 || got[0] != began {
 				t.Errorf("got history %v after a kill, want it to begin at %v", got, began)
 			}
+			table, notes := h.export()
+			for _, want := range []string{"series,time,height,price,", fmt.Sprintf("\nrecent,%.0f,,5", began), "\nhours,", "\ndays,"} {
+				if !strings.Contains(table, want) || notes != "" {
+					t.Errorf("got an export without %q, and notes %q:\n%s", want, notes, table)
+				}
+			}
 			second.Stop(t)
+			if table, notes := h.export("--format", "json"); table != "" || !strings.Contains(notes, "no sightglass runs with the data directory "+kept) {
+				t.Errorf("got %q and %q without a running program, want an error that says so", table, notes)
+			}
 
 			h.env = alone
 			third := h.run("--zmq", "tcp://"+programs.FreeAddr(t)) // without a node: the price comes from the state

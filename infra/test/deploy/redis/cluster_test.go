@@ -66,6 +66,7 @@ func TestCluster_StreamContinuesWhileSlotMoves(t *testing.T) {
 	expectTenOnAll(t, 1, edges...)
 	programs.Until(t, "a history", func() bool { return historyOf(t, edges[0]) > 0 && historyOf(t, edges[1]) > 0 })
 	keepState(t, writer)
+	keepHistory(t, open(t, writer.Redis, writer.RedisPasswordFile))
 	for _, log := range append(logs, ingesterLog) {
 		if log.Count("level=ERROR") != 0 {
 			t.Error("got errors in the log, want none")

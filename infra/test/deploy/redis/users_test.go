@@ -3,10 +3,13 @@
 package redis
 
 import (
+	"errors"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,6 +20,7 @@ import (
 	"sightglass/ingester"
 	"sightglass/shared/contract"
 	"sightglass/shared/history"
+	"sightglass/shared/redisurl"
 )
 
 // inspector is a user of the tests alone.
@@ -75,6 +79,10 @@ func TestUsers_RightsSuffice(t *testing.T) {
 	expectTenOnAll(t, 1, counting)
 	programs.Until(t, "a history", func() bool { return historyOf(t, plain) > 0 && historyOf(t, counting) > 0 })
 	keepState(t, in)
+	keepHistory(t, open(t, in.Redis, ""))
+	for _, user := range []string{"edge", "edge-limits", "watcher"} {
+		readHistory(t, open(t, as(user, server), ""))
+	}
 	if denied, err := client.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
 		t.Errorf("got denied commands %v, error %v, want none", denied, err)
 	}
@@ -83,6 +91,55 @@ func TestUsers_RightsSuffice(t *testing.T) {
 			t.Error("got errors in the log, want none")
 		}
 	}
+}
+
+// keepHistory writes all keys of the history, as an ingester does with a backfill.
+func keepHistory(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	ctx := t.Context()
+	blocks := []history.Block{{Entry: history.Entry{Timestamp: 1556771672, Price: 5313.57}, Height: 574200}}
+	held, err := history.Acquire(ctx, client, "test", time.Minute)
+	if err != nil || !held {
+		t.Errorf("got %v, %v, want the lease", held, err)
+	}
+	for _, err := range []error{
+		history.Upgrade(ctx, client), history.AddDays(ctx, client, blocks), history.AddBlocks(ctx, client, blocks), history.AddRecent(ctx, client, 0),
+		history.Progress{From: 574200, To: 574200}.Write(ctx, client), history.Release(ctx, client, "test"),
+	} {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	blocks[0].Timestamp -= history.Hour // a reorganisation removes the candle of an hour
+	if err := history.AddBlocks(ctx, client, blocks); err != nil {
+		t.Error(err)
+	}
+	readHistory(t, client)
+}
+
+// readHistory reads all keys of the history.
+func readHistory(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	ctx := t.Context()
+	recent, _, err := history.Recent.ReadAll(ctx, client)
+	blocks, _, err2 := history.Blocks.ReadAll(ctx, client)
+	hours, _, err3 := history.Hours.ReadAll(ctx, client)
+	days, _, err4 := history.Days.ReadAll(ctx, client)
+	_, err5 := history.CheckSchema(ctx, client)
+	progress, err6 := history.ReadProgress(ctx, client)
+	if err := errors.Join(err, err2, err3, err4, err5, err6); err != nil || len(recent) == 0 || len(blocks) == 0 || len(hours) == 0 || len(days) == 0 || progress == nil {
+		t.Errorf("got %v, %d, %d, %d, %d rows and the progress %v, want all", err, len(recent), len(blocks), len(hours), len(days), progress)
+	}
+}
+
+func open(t *testing.T, url, passwordFile string) redis.UniversalClient {
+	t.Helper()
+	client, err := redisurl.Open(url, redisurl.Options{PasswordFile: passwordFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
 }
 
 // TestUsers_ForbiddenCommands: Redis denies each user the commands and keys that it does not need.
@@ -99,7 +156,7 @@ func TestUsers_ForbiddenCommands(t *testing.T) {
 		"SHUTDOWN NOSAVE", "REPLICAOF NO ONE", "MONITOR", "CLIENT LIST", "SCRIPT FLUSH", "FUNCTION FLUSH", "SELECT 0", "SWAPDB 0 0",
 	}
 	reader := append([]string{
-		"SET " + contract.KeyLatest + " x", "DEL " + contract.KeyLatest, "PUBLISH " + contract.Channel + " x", "ZADD " + history.KeyRecent + " 1 x", "GET " + contract.KeyEngine,
+		"SET " + contract.KeyLatest + " x", "DEL " + contract.KeyLatest, "PUBLISH " + contract.Channel + " x", "ZADD " + history.KeyRecent + " 1 x", "ZADD " + history.KeyDays + " 1 x", "SET " + history.KeyLease + " x", "GET " + contract.KeyEngine,
 	}, forAll...)
 	for user, commands := range map[string][]string{
 		"ingester":    forAll,
@@ -137,6 +194,8 @@ func TestUsers_WatcherRights(t *testing.T) {
 	for _, err := range []error{
 		inspector.Set(t.Context(), contract.KeyLatest, "newest", 0).Err(),
 		inspector.ZAdd(t.Context(), history.KeyRecent, redis.Z{Score: 1, Member: "entry"}).Err(),
+		inspector.ZAdd(t.Context(), history.KeyDays, redis.Z{Score: 1, Member: "day"}).Err(),
+		inspector.Set(t.Context(), history.KeySchema, history.Schema, 0).Err(),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -144,6 +203,7 @@ func TestUsers_WatcherRights(t *testing.T) {
 	}
 	for command, want := range map[string]string{
 		"GET " + contract.KeyLatest: "newest", "ZRANGE " + history.KeyRecent + " 0 -1": "entry", "ZCARD " + history.KeyRecent: "1",
+		"ZRANGE " + history.KeyDays + " -1 -1": "day", "ZCARD " + history.KeyBlocks: "0", "GET " + history.KeySchema: strconv.Itoa(history.Schema), "GET " + history.KeyProgress: "",
 		"TTL " + contract.KeyLatest: "-1", "INFO server": "redis_version:", "PING": "PONG",
 		"PTTL sightglass:leader:{sightglass:latest}": "-2", "PUBSUB NUMSUB " + contract.Channel: contract.Channel,
 	} {
