@@ -15,10 +15,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/btcsuite/btcd/chaincfg/chainhash"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
+	"sightglass/ingester/backfill"
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/node"
 	"sightglass/ingester/peers"
@@ -47,6 +49,7 @@ type Ingester struct {
 	internal  net.Listener // nil without InternalListen
 	metrics   *prometheus.Registry
 	engine    *engine
+	filling   *backfill.Metrics
 	began     time.Time    // start of Run
 	ticked    atomic.Int64 // the compute loop's last tick, in nanoseconds since began, so that setting the clock does not change it
 }
@@ -81,6 +84,7 @@ func New(o Options) (*Ingester, error) {
 	}
 	now := time.Now()
 	in.engine = newEngine(o, estimator, now, in.metrics)
+	in.filling = backfill.NewMetrics(in.metrics)
 	if in.redis, err = o.OpenRedis(redisName); err != nil {
 		return nil, err
 	}
@@ -111,6 +115,9 @@ func (in *Ingester) Run(ctx context.Context) error {
 		in.compute(ctx, events)
 		return nil
 	})
+	if in.rpc != nil && in.opts.Backfill > 0 {
+		g.Go(func() error { in.backfill(ctx); return nil })
+	}
 	if in.opts.LogSummary > 0 {
 		g.Go(func() error {
 			daemon.Summarise(ctx, in.opts.LogSummary, in.metrics, in.log, "price", summary)
@@ -124,6 +131,54 @@ func (in *Ingester) Run(ctx context.Context) error {
 		return fmt.Errorf("ingester: %w", err)
 	}
 	return nil
+}
+
+const (
+	// backfillInterval is how often the node is asked for new blocks.
+	backfillInterval = 30 * time.Second
+	// backfillBusy is how often a backfill tries again while another one writes, or the node or Redis fails.
+	backfillBusy = time.Minute
+)
+
+// backfill keeps the blocks of the history complete while this ingester is the leader.
+func (in *Ingester) backfill(ctx context.Context) {
+	log := in.opts.Logger(LogBackfill)
+	outage := daemon.Outage{Log: log}
+	o := backfill.Options{Node: in.rpc, Redis: in.redis, Log: log, Metrics: in.filling, Workers: 1, LowPriority: true}
+	tip := chainhash.Hash{} // up to which it is complete
+	for pause := backfillInterval; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+		pause = backfillInterval
+		if !in.publisher.Leads() {
+			continue
+		}
+		chain, err := in.rpc.Chain(ctx)
+		if err == nil && (chain.Best == tip || chain.InitialBlockDownload) {
+			continue
+		}
+		var from int64
+		if err == nil {
+			from, err = backfill.HeightAt(ctx, in.rpc, time.Now().Add(-in.opts.Backfill))
+		}
+		if err == nil {
+			err = backfill.Run(ctx, o, from, int64(chain.Blocks))
+		}
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			in.filling.Failed()
+			outage.Failed("cannot add the node's blocks to the history; trying again each minute", redisurl.Explain(err))
+			pause = backfillBusy
+		default:
+			outage.Recovered("the history has the node's blocks again")
+			tip = chain.Best
+		}
+	}
 }
 
 // maxPending is the number of events that may wait between the node and the engine: few, so that received transactions

@@ -12,14 +12,15 @@ const (
 	logPeers    = "peers"
 	logPublish  = "publish"
 
-	// LogRecord and LogReplay are the components of the commands with these names.
-	LogRecord = "record"
-	LogReplay = "replay"
+	// LogBackfill, LogRecord and LogReplay are the components of the commands with these names.
+	LogBackfill = "backfill"
+	LogRecord   = "record"
+	LogReplay   = "replay"
 )
 
 // LogComponents are all components that log.
 func LogComponents() []string {
-	return []string{logIngester, logNode, logPeers, logPublish, LogRecord, LogReplay, daemon.LogGoRedis, daemon.LogSupervisor}
+	return []string{logIngester, logNode, logPeers, logPublish, LogBackfill, LogRecord, LogReplay, daemon.LogGoRedis, daemon.LogSupervisor}
 }
 
 // summary returns the attributes of the log's summary: the current price, and what was received and lost between two

@@ -31,6 +31,7 @@ type NodeOptions struct {
 	RPCPassword     string        `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
 	MaxTransactions int           `default:"500000" help:"Maximum number of transactions in the window, about 200 bytes each. Above it the oldest are removed early."`
 	PriceHint       float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
+	Backfill        time.Duration `default:"48h" placeholder:"DURATION" help:"How far back the history shall go, from the node's blocks: 17520h are two years. It is filled at low priority and then kept complete. 0: only this program's own prices. Needs --rpc."`
 	ZMQIdleTimeout  time.Duration `name:"zmq-idle-timeout" aliases:"quiet" default:"1m" help:"Without a ZMQ message for this long, ask RPC whether the node is idle, and replace the ZMQ socket if it is not; 1s to 1h."`
 }
 
@@ -49,10 +50,14 @@ func (o Options) Validate() error {
 		o.checkSource(),
 		daemon.CheckRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
+		daemon.CheckRange("backfill", o.Backfill, 0, maxBackfill),
 		checkPriceHint(o.PriceHint),
 		o.Check(),
 	)
 }
+
+// maxBackfill is longer than the chain is.
+const maxBackfill = 50 * 366 * 24 * time.Hour
 
 // redisName is the name of our connections in CLIENT LIST.
 const redisName = "sightglass-ingester"

@@ -6,6 +6,7 @@
 package backfill
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -51,7 +52,7 @@ type Report struct {
 // The kinds of errors of Run, beyond those of package bitcoind, of Redis, and history.ErrNewer.
 var (
 	ErrNetwork = errors.New("the history is of another network")
-	ErrLease   = errors.New("another backfill is writing this history")
+	ErrLease   = fmt.Errorf("another backfill is writing this history: wait for its end, or up to %v if it was killed", lease)
 	ErrNoPrice = errors.New("no sure price to start from")
 	ErrRange   = errors.New("no such blocks")
 )
@@ -97,7 +98,7 @@ func Run(ctx context.Context, o Options, from, to int64) (err error) {
 		return fmt.Errorf("%w: from block %d to %d; the node's chain ends at %d", ErrRange, from, to, r.chain.Blocks)
 	}
 	if acquired, err := history.Acquire(ctx, o.Redis, r.holder, lease); err != nil || !acquired {
-		return errors.Join(err, notAcquired(acquired, err))
+		return cmp.Or(err, ErrLease)
 	}
 	defer r.release(context.WithoutCancel(ctx))
 	g, ctx := errgroup.WithContext(ctx)
@@ -113,13 +114,6 @@ func Run(ctx context.Context, o Options, from, to int64) (err error) {
 
 // errDone ends the lease's renewal.
 var errDone = errors.New("done")
-
-func notAcquired(acquired bool, err error) error {
-	if err == nil && !acquired {
-		return fmt.Errorf("%w: wait for its end, or up to %v if it was killed", ErrLease, lease)
-	}
-	return nil
-}
 
 // renew renews the lease until ctx ends. Another holder ends the run.
 func (r *run) renew(ctx context.Context) error {
@@ -255,4 +249,17 @@ func headersOf(ctx context.Context, node *bitcoind.Client, from, to int64) ([]bi
 		return nil, err
 	}
 	return node.Headers(ctx, hashes)
+}
+
+// Temporary reports whether the next run may succeed where one has returned the error.
+func Temporary(err error) bool {
+	for _, permanent := range []error{
+		ErrNetwork, ErrLease, ErrNoPrice, ErrRange, history.ErrNewer, history.ErrInvalid,
+		bitcoind.ErrCredentials, bitcoind.ErrForbidden, bitcoind.ErrMethod, bitcoind.ErrResponse,
+	} {
+		if errors.Is(err, permanent) {
+			return false
+		}
+	}
+	return true
 }

@@ -2,15 +2,23 @@ package backfill
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
 	"math/rand/v2"
-	"os/exec"
-	"path/filepath"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +26,7 @@ import (
 	"github.com/btcsuite/btcd/txscript"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/ingester/bitcoind"
@@ -27,30 +36,9 @@ import (
 	"sightglass/ingester/transcript"
 	"sightglass/ingester/txfile"
 	"sightglass/shared/history"
+	"sightglass/shared/logtest"
+	"sightglass/shared/redistest"
 )
-
-// startRedis runs a redis-server on a unix socket until the test ends.
-func startRedis(t testing.TB) *redis.Client {
-	t.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		t.Skip("redis-server is not installed: make deps installs it")
-	}
-	socket := filepath.Join(t.TempDir(), "redis.sock")
-	server := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no")
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	client := redis.NewClient(&redis.Options{Network: "unix", Addr: socket, MaxRetries: 50})
-	t.Cleanup(func() {
-		client.Close()
-		_ = server.Process.Kill()
-		_ = server.Wait()
-	})
-	if err := client.Ping(t.Context()).Err(); err != nil {
-		t.Fatalf("redis-server does not respond: %v", err)
-	}
-	return client
-}
 
 // A testChain is a chain of blocks that a replay serves.
 type testChain struct {
@@ -225,7 +213,7 @@ func expectHistory(t *testing.T, client *redis.Client, c *testChain, from, to in
 }
 
 func TestRun_FillsAndExtends(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	c := madeUp(t, 1, 330, 300, time.Now().Add(-time.Minute))
 	n := c.serve(t, 300)
 	from := c.first + 150
@@ -244,7 +232,7 @@ func TestRun_FillsAndExtends(t *testing.T) {
 
 // TestRun_ContinuesAfterStop stops runs after each day that they have written.
 func TestRun_ContinuesAfterStop(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	c := madeUp(t, 2, 500, 200, time.Now().Add(-time.Minute))
 	n := c.serve(t, 500)
 	for runs := 1; ; runs++ {
@@ -268,7 +256,7 @@ func TestRun_ContinuesAfterStop(t *testing.T) {
 
 // TestRun_OldDays has blocks of a time of which only candles are kept, and stops in the middle of a day.
 func TestRun_OldDays(t *testing.T) {
-	client := startRedis(t)
+	client := redistest.Start(t)
 	c := madeUp(t, 3, 500, 200, time.Now().Add(-100*24*time.Hour))
 	n := c.serve(t, 500)
 	ends := []struct{ from, to int64 }{{c.first + 250, c.first + 350}, {c.first + 100, c.first + 350}, {c.first, c.tip()}}
@@ -293,5 +281,272 @@ func TestRun_OldDays(t *testing.T) {
 	}
 	if blocks != 500 || days[len(days)-1].Height != c.tip() {
 		t.Errorf("got %d blocks in %d days, want all 500", blocks, len(days))
+	}
+}
+
+// realBlock reads a block of the larger data set.
+func realBlock(t testing.TB, height int64) *wire.MsgBlock {
+	t.Helper()
+	file, err := os.Open(testblock.Data(t, fmt.Sprintf("blocks/%d.raw.gz", height)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := new(wire.MsgBlock)
+	if err := b.Deserialize(unzipped); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// TestRun_RealBlocks: five consecutive blocks of July 2023, as a node serves them that has no others.
+func TestRun_RealBlocks(t *testing.T) {
+	c := &testChain{first: 799_990, prices: []float64{29899.35, 29885.97, 29881.15, 29874.88, 29860.92}}
+	for height := c.first; height <= c.first+4; height++ {
+		c.blocks = append(c.blocks, realBlock(t, height))
+	}
+	n := c.serve(t, 5)
+	for _, rest := range []bool{true, false} {
+		t.Run(fmt.Sprintf("REST %v", rest), func(t *testing.T) {
+			client := redistest.Start(t)
+			o := options(n, client, io.Discard)
+			if !rest {
+				o.Node = rpcOnly(t, n)
+			}
+			if err := Run(t.Context(), o, c.first, math.MaxInt64); err != nil {
+				t.Fatal(err)
+			}
+			days, _, err := history.Days.ReadAll(t.Context(), client)
+			if err != nil || len(days) != 1 || days[0].Blocks != 5 || days[0].Height != c.tip() {
+				t.Fatalf("got %+v, %v, want a day of five blocks", days, err)
+			}
+			d := days[0]
+			for _, usd := range []float64{d.Open, d.High, d.Low, d.Close} {
+				if usd < 0.995*29860 || usd > 1.005*29900 {
+					t.Errorf("got %+v, want prices within 0.5 %% of 29,860 to 29,900", d)
+				}
+			}
+		})
+	}
+}
+
+// TestRun_SkipsUnreadableBlock: the block's price comes from those around it.
+func TestRun_SkipsUnreadableBlock(t *testing.T) {
+	client := redistest.Start(t)
+	c := madeUp(t, 4, 100, 300, time.Now().Add(-time.Minute))
+	n := c.serve(t, 100)
+	bad := c.first + 50
+	var log logtest.Log
+	o := options(n, client, &log)
+	o.Node = through(t, n, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		body, _ := io.ReadAll(r.Body)
+		hash := c.blocks[50].BlockHash().String()
+		if strings.Contains(r.URL.Path, hash) || strings.Contains(string(body), `"getblock"`) && strings.Contains(string(body), hash) {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, `{"result":null,"error":{"code":-1,"message":"Can't read block from disk"},"id":`+idOf(body)+`}`)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		forward.ServeHTTP(w, r)
+	})
+	if err := Run(t.Context(), o, c.first, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	expectHistory(t, client, c, c.first, c.tip())
+	if got := testutil.ToFloat64(o.Metrics.skipped); got != 1 || log.Count("skipped a block that cannot be read") != 1 {
+		t.Errorf("got %v skipped blocks, want block %d alone\n%s", got, bad, log.String())
+	}
+}
+
+// idOf returns the id of a call.
+func idOf(call []byte) string {
+	var c struct {
+		ID json.RawMessage `json:"id"`
+	}
+	_ = json.Unmarshal(call, &c)
+	return string(c.ID)
+}
+
+// through returns a client of a node whose requests pass a handler.
+func through(t testing.TB, n *testNode, handle func(http.ResponseWriter, *http.Request, http.Handler)) *bitcoind.Client {
+	t.Helper()
+	target, err := url.Parse(n.RPCURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	forward := httputil.NewSingleHostReverseProxy(target)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handle(w, r, forward) }))
+	t.Cleanup(server.Close)
+	client, err := bitcoind.New(bitcoind.Options{URL: server.URL, User: "u", Password: "p"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// rpcOnly returns a client of a node without REST.
+func rpcOnly(t testing.TB, n *testNode) *bitcoind.Client {
+	return through(t, n, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		if r.Method == http.MethodGet {
+			http.NotFound(w, r)
+			return
+		}
+		forward.ServeHTTP(w, r)
+	})
+}
+
+func TestRun_Errors(t *testing.T) {
+	c := madeUp(t, 5, 40, 300, time.Now().Add(-time.Minute))
+	n := c.serve(t, 40)
+	empty := madeUp(t, 5, 40, 0, time.Now().Add(-time.Minute)).serve(t, 40)
+	for name, k := range map[string]struct {
+		node     *testNode
+		from, to int64
+		before   func(*redis.Client)
+		want     error
+	}{
+		"above the tip":     {n, c.tip() + 1, math.MaxInt64, nil, ErrRange},
+		"to before from":    {n, c.tip(), c.tip() - 1, nil, ErrRange},
+		"no payments":       {empty, c.first, c.tip(), nil, ErrNoPrice},
+		"a newer history":   {n, c.first, c.tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeySchema, history.Schema+1, 0) }, history.ErrNewer},
+		"a broken progress": {n, c.first, c.tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeyProgress, "{", 0) }, history.ErrInvalid},
+		"another backfill":  {n, c.first, c.tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeyLease, "other", 0) }, ErrLease},
+		"another network": {n, c.first, c.tip(), func(r *redis.Client) {
+			_ = history.Progress{Network: "signet", From: 1, To: 2}.Write(t.Context(), r)
+		}, ErrNetwork},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := redistest.Start(t)
+			if k.before != nil {
+				k.before(client)
+			}
+			err := Run(t.Context(), options(k.node, client, io.Discard), k.from, k.to)
+			if !errors.Is(err, k.want) || Temporary(err) {
+				t.Errorf("got %v, want %v, which is permanent", err, k.want)
+			}
+			if rows := client.Exists(t.Context(), history.KeyBlocks, history.KeyHours, history.KeyDays).Val(); rows != 0 {
+				t.Errorf("got %d series written, want none", rows)
+			}
+		})
+	}
+}
+
+// TestRun_LosesLease: another backfill that has taken over is left alone.
+func TestRun_LosesLease(t *testing.T) {
+	client := redistest.Start(t)
+	c := madeUp(t, 6, 400, 100, time.Now().Add(-time.Minute))
+	o := options(c.serve(t, 400), client, io.Discard)
+	o.Report = func(r Report) { client.Set(t.Context(), history.KeyLease, "other", 0) }
+	if err := Run(t.Context(), o, c.first, math.MaxInt64); !errors.Is(err, ErrLease) {
+		t.Errorf("got %v, want ErrLease", err)
+	}
+	if holder := client.Get(t.Context(), history.KeyLease).Val(); holder != "other" {
+		t.Errorf("got lease of %q, want it kept", holder)
+	}
+}
+
+// TestRun_ContinuesAfterFailure fills Redis's memory, and then restarts the node: the error is temporary, and the next run completes the history.
+func TestRun_ContinuesAfterFailure(t *testing.T) {
+	client := redistest.Start(t)
+	c := madeUp(t, 7, 300, 200, time.Now().Add(-time.Minute))
+	n := c.serve(t, 300)
+	o := options(n, client, io.Discard)
+	o.Report = func(Report) { client.ConfigSet(t.Context(), "maxmemory", "1") }
+	if err := Run(t.Context(), o, c.first, math.MaxInt64); err == nil || !Temporary(err) {
+		t.Errorf("a full Redis: got %v, want a temporary error", err)
+	}
+	client.ConfigSet(t.Context(), "maxmemory", "0")
+	o.Report = func(Report) {
+		n.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -28, Message: "Loading block index..."} })
+	}
+	if err := Run(t.Context(), o, c.first, math.MaxInt64); !errors.Is(err, bitcoind.ErrWarmingUp) || !Temporary(err) {
+		t.Errorf("a node that restarts: got %v, want a temporary error", err)
+	}
+	n.Fail(nil)
+	if err := Run(t.Context(), options(n, client, io.Discard), c.first, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	expectHistory(t, client, c, c.first, c.tip())
+}
+
+// TestRun_Reorganisation replaces blocks at the tip.
+func TestRun_Reorganisation(t *testing.T) {
+	client := redistest.Start(t)
+	before := madeUp(t, 8, 60, 300, time.Now().Add(-time.Hour))
+	if err := Run(t.Context(), options(before.serve(t, 60), client, io.Discard), before.first, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	after := &testChain{first: before.first, blocks: slices.Clone(before.blocks[:55]), prices: slices.Clone(before.prices[:55])}
+	for i := 55; i < 61; i++ {
+		from := before.blocks[min(i, 59)]
+		after.add(t, from.Header.Timestamp.Add(time.Duration(i)*time.Second), before.prices[min(i, 59)], func(b *wire.MsgBlock) { b.Transactions = append(b.Transactions, from.Transactions[1:]...) })
+	}
+	if err := Run(t.Context(), options(after.serve(t, 61), client, io.Discard), after.first, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	expectHistory(t, client, after, after.first, after.tip())
+}
+
+// TestRun_MinersClock: a block's time that is two hours off is that of its neighbours.
+func TestRun_MinersClock(t *testing.T) {
+	client := redistest.Start(t)
+	c := madeUp(t, 9, 60, 300, time.Now().Add(-3*time.Hour))
+	c.blocks[30].Header.Timestamp = c.blocks[30].Header.Timestamp.Add(2 * time.Hour)
+	for i := 31; i < len(c.blocks); i++ {
+		c.blocks[i].Header.PrevBlock = c.blocks[i-1].BlockHash()
+	}
+	if err := Run(t.Context(), options(c.serve(t, 60), client, io.Discard), c.first, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	rows, _, err := history.Blocks.ReadAll(t.Context(), client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i < len(rows); i++ {
+		if rows[i].Timestamp < rows[i-1].Timestamp {
+			t.Errorf("got block %d before the one below it", rows[i].Height)
+		}
+	}
+	if got, most := rows[30].Timestamp, c.blocks[36].Header.Timestamp.Unix(); got > most {
+		t.Errorf("got time %d, want %d at most", got, most)
+	}
+}
+
+// BenchmarkRun measures a backfill of real blocks of 2,400 to 2,900 transactions, from a replay's REST or RPC in the same process to Redis.
+func BenchmarkRun(b *testing.B) {
+	const copies = 24
+	c := &testChain{first: 800_000}
+	at := time.Now().Add(-200 * 24 * time.Hour)
+	txs := 0
+	for range copies {
+		for _, height := range []int64{849236, 702861, 550000, 627714} {
+			real := realBlock(b, height)
+			at = at.Add(10 * time.Minute)
+			c.add(b, at, 1, func(m *wire.MsgBlock) { m.Transactions = append(m.Transactions, real.Transactions[1:]...) })
+			txs += len(real.Transactions)
+		}
+	}
+	n := c.serve(b, len(c.blocks))
+	client := redistest.Start(b)
+	for _, way := range []struct {
+		name string
+		node *bitcoind.Client
+	}{{"REST", n.client}, {"RPC", rpcOnly(b, n)}} {
+		b.Run(way.name, func(b *testing.B) {
+			for b.Loop() {
+				client.FlushAll(b.Context())
+				o := Options{Node: way.node, Redis: client, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()), Workers: runtime.NumCPU(), PriceHint: 60_000}
+				if err := Run(b.Context(), o, c.first, math.MaxInt64); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(len(c.blocks)*b.N)/b.Elapsed().Seconds(), "blocks/s")
+			b.ReportMetric(float64(txs)/float64(len(c.blocks)), "transactions/block")
+		})
 	}
 }

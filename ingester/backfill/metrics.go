@@ -7,8 +7,8 @@ import (
 
 // Metrics of all backfills of a program.
 type Metrics struct {
-	blocks, skipped   prometheus.Counter
-	height, remaining prometheus.Gauge
+	blocks, skipped, failures prometheus.Counter
+	height, remaining         prometheus.Gauge
 }
 
 // NewMetrics returns metrics that it registers with reg.
@@ -17,7 +17,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return &Metrics{
 		blocks:    with.NewCounter(prometheus.CounterOpts{Name: "sightglass_backfill_blocks_total", Help: "Blocks read for the history."}),
 		skipped:   with.NewCounter(prometheus.CounterOpts{Name: "sightglass_backfill_skipped_blocks_total", Help: "Blocks that could not be read; the history has their price from the blocks around."}),
+		failures:  with.NewCounter(prometheus.CounterOpts{Name: "sightglass_backfill_failures_total", Help: "Times that adding the node's blocks to the history failed; it is tried again each minute."}),
 		height:    with.NewGauge(prometheus.GaugeOpts{Name: "sightglass_backfill_height", Help: "Height of the newest block in the history."}),
 		remaining: with.NewGauge(prometheus.GaugeOpts{Name: "sightglass_backfill_remaining_blocks", Help: "Blocks that the current backfill has still to write."}),
 	}
 }
+
+// Failed counts a run that failed.
+func (m *Metrics) Failed() { m.failures.Inc() }

@@ -1,6 +1,7 @@
 package backfill
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -116,6 +117,9 @@ func (w *writer) flush(ctx context.Context) error {
 	last := w.blocks[len(w.blocks)-1]
 	slices.SortFunc(w.blocks, func(a, b history.Block) int { return int(a.Height - b.Height) })
 	from, to := w.blocks[0], w.blocks[len(w.blocks)-1]
+	if acquired, err := history.Acquire(ctx, w.Redis, w.holder, lease); err != nil || !acquired {
+		return cmp.Or(err, ErrLease)
+	}
 	write := history.AddDays
 	if time.Since(time.Unix(from.Timestamp, 0)) <= recent {
 		write = history.AddBlocks

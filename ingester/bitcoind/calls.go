@@ -1,6 +1,7 @@
 package bitcoind
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -200,8 +201,24 @@ func (c *Client) Hashes(ctx context.Context, from, to int64) ([]chainhash.Hash, 
 }
 
 // Block returns a block (getblock). The error is ErrPruned if the node has deleted it.
-func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
-	return invoke(ctx, c, func(raw hexBytes) (*wire.MsgBlock, error) { return decodeBlock(raw, hash) }, "getblock", hash, 0)
+func (c *Client) Block(ctx context.Context, hash chainhash.Hash) (block *wire.MsgBlock, err error) {
+	id := c.ids.Add(1)
+	err = c.do(ctx, "getblock", newRequest(id, "getblock", []any{hash, 0}), func(in *bufio.Reader) error {
+		body, done := blockBuffer()
+		defer done()
+		if _, err := body.ReadFrom(in); err != nil {
+			return err
+		}
+		raw, ok, err := hexResult(body.Bytes(), id)
+		if !ok {
+			raw, err = decodeResponse[hexBytes](body, id)
+		}
+		if err == nil {
+			block, err = decodeBlock(raw, hash)
+		}
+		return err
+	})
+	return block, err
 }
 
 func decodeBlock(raw []byte, hash chainhash.Hash) (*wire.MsgBlock, error) {

@@ -39,8 +39,14 @@ func (c *Client) FastBlock(ctx context.Context, hash chainhash.Hash) (*wire.MsgB
 	return block, err
 }
 
-// restBuffers hold blocks while they are decoded.
-var restBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// blockBuffer returns a buffer for a block while it is decoded, until done is called.
+func blockBuffer() (b *bytes.Buffer, done func()) {
+	b = blockBuffers.Get().(*bytes.Buffer) //nolint:forcetypeassert // the pool's only type
+	b.Reset()
+	return b, func() { blockBuffers.Put(b) }
+}
+
+var blockBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (c *Client) restBlock(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
@@ -59,9 +65,8 @@ func (c *Client) restBlock(ctx context.Context, hash chainhash.Hash) (*wire.MsgB
 		return nil, classifyTransport(err)
 	}
 	defer res.Body.Close()
-	buffer := restBuffers.Get().(*bytes.Buffer) //nolint:forcetypeassert // the pool's only type
-	defer restBuffers.Put(buffer)
-	buffer.Reset()
+	buffer, done := blockBuffer()
+	defer done()
 	if _, err := buffer.ReadFrom(io.LimitReader(res.Body, rawtx.MaxSize+1)); err != nil {
 		return nil, unreachable.wrap(err)
 	}

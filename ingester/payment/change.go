@@ -20,9 +20,13 @@ type payer struct {
 }
 
 func payerOf(tx *wire.MsgTx) payer {
-	p := payer{form: formSpent(tx.TxIn[0])}
-	for _, in := range tx.TxIn[:min(len(tx.TxIn), lookedAt)] {
-		if script := scriptSpent(in); script != nil {
+	p := payer{form: txscript.NonStandardTy}
+	for i, in := range tx.TxIn[:min(len(tx.TxIn), lookedAt)] {
+		form, script := spentBy(in)
+		if i == 0 {
+			p.form = form
+		}
+		if script != nil {
 			p.scripts[p.n] = script
 			p.n++
 		}
@@ -56,35 +60,20 @@ func (p *payer) isForm(script []byte) bool {
 	return p.form != txscript.NonStandardTy && txscript.GetScriptClass(script) == p.form
 }
 
-// formSpent gives the form of the output that an input spends.
-func formSpent(in *wire.TxIn) txscript.ScriptClass {
-	switch {
-	case isTaproot(in):
-		return txscript.WitnessV1TaprootTy
-	case uncompressedKey(in) != nil:
-		return txscript.PubKeyHashTy
-	}
-	script, err := txscript.ComputePkScript(in.SignatureScript, in.Witness)
-	if err != nil {
-		return txscript.NonStandardTy
-	}
-	return script.Class()
-}
-
-// scriptSpent gives the script of the output that an input spends, nil if the input does not show it.
-func scriptSpent(in *wire.TxIn) []byte {
+// spentBy gives the form and the script of the output that an input spends. The script is nil if the input does not show it.
+func spentBy(in *wire.TxIn) (txscript.ScriptClass, []byte) {
 	if isTaproot(in) {
-		return nil // a Taproot output does not show in what spends it
+		return txscript.WitnessV1TaprootTy, nil // a Taproot output does not show in what spends it
 	}
 	if key := uncompressedKey(in); key != nil {
 		script := append([]byte{txscript.OP_DUP, txscript.OP_HASH160, txscript.OP_DATA_20}, btcutil.Hash160(key)...)
-		return append(script, txscript.OP_EQUALVERIFY, txscript.OP_CHECKSIG)
+		return txscript.PubKeyHashTy, append(script, txscript.OP_EQUALVERIFY, txscript.OP_CHECKSIG)
 	}
 	script, err := txscript.ComputePkScript(in.SignatureScript, in.Witness)
 	if err != nil {
-		return nil
+		return txscript.NonStandardTy, nil
 	}
-	return script.Script()
+	return script.Class(), script.Script()
 }
 
 // isTaproot: a lone Schnorr signature of 64 or 65 bytes, or a control block (33 + 32 n bytes, the first 0xc0 or 0xc1)

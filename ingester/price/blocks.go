@@ -27,13 +27,12 @@ type BlockWeigher struct {
 
 // NewBlockWeigher returns a weigher with a ladder, nil for the fitted one. The error is ErrOptions.
 func NewBlockWeigher(ladder []Rung) (*BlockWeigher, error) {
-	if ladder == nil {
-		ladder = rungs
+	if ladder != nil {
+		if err := validate(ladder); err != nil {
+			return nil, err
+		}
 	}
-	if err := validate(ladder); err != nil {
-		return nil, err
-	}
-	return &BlockWeigher{weigher: newWeigher(ladder), background: newBackground(), counts: make([]int32, amountCells)}, nil
+	return &BlockWeigher{weigher: weigherOf(ladder), background: newBackground(), counts: make([]int32, amountCells)}, nil
 }
 
 // Weigh returns the evidence of neighbouring blocks, of which it takes the payment amounts. Their background is common:

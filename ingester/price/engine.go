@@ -46,13 +46,12 @@ func New(options Options) (*Engine, error) {
 	if near := float64(options.Near); near != 0 && !(near >= minPrice && near <= maxPrice) {
 		return nil, fmt.Errorf("%w: hint of %v USD is not between %v and %v", ErrOptions, near, minPrice, maxPrice)
 	}
-	if options.Rungs == nil {
-		options.Rungs = rungs
+	if options.Rungs != nil {
+		if err := validate(options.Rungs); err != nil {
+			return nil, err
+		}
 	}
-	if err := validate(options.Rungs); err != nil {
-		return nil, err
-	}
-	e := &Engine{options: options, weigher: newWeigher(options.Rungs)}
+	e := &Engine{options: options, weigher: weigherOf(options.Rungs)}
 	e.Reset()
 	return e, nil
 }

@@ -1,6 +1,9 @@
 package price
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // nat is the unit evidence is kept in: whole numbers, so that what was added
 // can be taken back without a trace, in any order.
@@ -19,6 +22,17 @@ type weigher struct {
 	ladder ladder
 	tables [numLevels][]int32 // by level, all segments one after another
 }
+
+// weigherOf returns the weigher of a ladder; nil is the fitted one. Weighers do not change.
+func weigherOf(ladder []Rung) *weigher {
+	if ladder == nil {
+		return fittedWeigher()
+	}
+	return newWeigher(ladder)
+}
+
+// fittedWeigher makes one for all engines: it takes a tenth of a second.
+var fittedWeigher = sync.OnceValue(func() *weigher { return newWeigher(rungs) })
 
 func newWeigher(rungs []Rung) *weigher {
 	w := &weigher{ladder: newLadder(rungs)}

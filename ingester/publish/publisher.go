@@ -179,6 +179,9 @@ func (t *Tick) keep(old *Tick) {
 // Age returns the time since Redis accepted a snapshot or named another leader; math.MaxInt64 before the first.
 func (p *Publisher) Age() time.Duration { return min(p.published.age(), p.deferred.age()) }
 
+// Leads reports whether this ingester is the leader.
+func (p *Publisher) Leads() bool { return p.leads.Load() }
+
 // LastError returns the error of the last snapshot or election; nil if Redis accepted the snapshot or named another
 // leader.
 func (p *Publisher) LastError() error {

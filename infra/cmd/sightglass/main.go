@@ -30,6 +30,7 @@ type cli struct {
 	Price       commands.Price        `cmd:"" help:"Print the price that a file of transactions shows. Needs no node."`
 	Replay      commands.Replay       `cmd:"" help:"Publish a file's transactions or a recording over ZMQ in place of bitcoind, for tests and demos."`
 	Record      commands.Record       `cmd:"" help:"Record a node's messages for replay, until a signal stops it."`
+	Backfill    standalone.Backfill   `cmd:"" help:"Add the prices of years to the history, from the node's blocks, while sightglass runs. Can be stopped and continued."`
 	Export      standalone.Export     `cmd:"" help:"Print the whole history as CSV or JSON, while sightglass runs."`
 	Checkconfig checkconfigCmd        `cmd:"" help:"Check the settings that run would use, and print what is wrong."`
 	Health      daemon.HealthCommand  `cmd:"" help:"Query a running sightglass. Exit with 0 if it is ready, else with 1."`

@@ -24,7 +24,7 @@ func (t *trial) printChain(w io.Writer, only []string) error {
 	slices.SortFunc(chain, func(a, b *subject) int { return a.time.Compare(b.time) })
 	estimates := make(map[*subject][2]price.Estimate)
 	for direction := range 2 {
-		filter, err := price.NewBlockFilter(price.USD(t.near))
+		filter, err := price.NewBlockFilter(0)
 		if err != nil {
 			return err
 		}

@@ -15,7 +15,6 @@ type trial struct {
 	subjects []subject
 	random   *rand.Rand
 	crossed  bool
-	near     float64
 	ladders  map[string][]price.Rung // fitted to all but the named file
 }
 

@@ -24,6 +24,7 @@ type cli struct {
 	Replay      commands.Replay       `cmd:"" help:"Publish a file's transactions or a recording over ZMQ in place of bitcoind, for tests and demos."`
 	Record      commands.Record       `cmd:"" help:"Record a node's messages for replay, until a signal stops it."`
 	Export      commands.Export       `cmd:"" help:"Print the whole history that Redis holds, as CSV or JSON."`
+	Backfill    commands.Backfill     `cmd:"" help:"Compute the price of each block of a node's chain, and write it to the history in Redis. Can be stopped and continued, beside running ingesters."`
 	Checkconfig checkconfigCmd        `cmd:"" help:"Check the settings that run would use, and print what is wrong."`
 	Health      daemon.HealthCommand  `cmd:"" help:"Query a running ingester. Exit with 0 if it is ready, else with 1."`
 	Version     daemon.VersionCommand `cmd:"" help:"Print the version."`
