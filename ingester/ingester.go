@@ -135,9 +135,9 @@ func (in *Ingester) Run(ctx context.Context) error {
 
 const (
 	// backfillInterval is how often the node is asked for new blocks.
-	backfillInterval = 30 * time.Second
-	// backfillBusy is how often a backfill tries again while another one writes, or the node or Redis fails.
-	backfillBusy = time.Minute
+	backfillInterval = 10 * time.Second
+	// backfillRetry is how long a backfill waits while another one writes, or after the node or Redis has failed.
+	backfillRetry = time.Minute
 )
 
 // backfill keeps the blocks of the history complete while this ingester is the leader.
@@ -145,38 +145,37 @@ func (in *Ingester) backfill(ctx context.Context) {
 	log := in.opts.Logger(LogBackfill)
 	outage := daemon.Outage{Log: log}
 	o := backfill.Options{Node: in.rpc, Redis: in.redis, Log: log, Metrics: in.filling, Workers: 1, LowPriority: true}
-	tip := chainhash.Hash{} // up to which it is complete
-	for pause := backfillInterval; ; {
+	var tip chainhash.Hash // up to which the history is complete
+	add := func() error {
+		chain, err := in.rpc.Chain(ctx)
+		if err != nil || chain.Best == tip || chain.InitialBlockDownload {
+			return err
+		}
+		from, err := backfill.HeightAt(ctx, in.rpc, time.Now().Add(-in.opts.Backfill))
+		if err != nil {
+			return err
+		}
+		if err := backfill.Run(ctx, o, from, int64(chain.Blocks)); err != nil {
+			return err
+		}
+		tip = chain.Best
+		outage.Recovered("the history has the node's blocks again")
+		return nil
+	}
+	for pause := time.Second; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
 		}
-		pause = backfillInterval
 		if !in.publisher.Leads() {
 			continue
 		}
-		chain, err := in.rpc.Chain(ctx)
-		if err == nil && (chain.Best == tip || chain.InitialBlockDownload) {
-			continue
-		}
-		var from int64
-		if err == nil {
-			from, err = backfill.HeightAt(ctx, in.rpc, time.Now().Add(-in.opts.Backfill))
-		}
-		if err == nil {
-			err = backfill.Run(ctx, o, from, int64(chain.Blocks))
-		}
-		switch {
-		case ctx.Err() != nil:
-			return
-		case err != nil:
+		pause = backfillInterval
+		if err := add(); err != nil && ctx.Err() == nil {
 			in.filling.Failed()
 			outage.Failed("cannot add the node's blocks to the history; trying again each minute", redisurl.Explain(err))
-			pause = backfillBusy
-		default:
-			outage.Recovered("the history has the node's blocks again")
-			tip = chain.Best
+			pause = backfillRetry
 		}
 	}
 }

@@ -224,23 +224,25 @@ func (r *run) backward(ctx context.Context, from, to int64) error {
 	return r.pass(ctx, min(p.From+mostPerDay, p.To), from, price.USD(p.FromPrice), func(b history.Block) bool { return b.Timestamp/history.Day <= day })
 }
 
-// HeightAt returns the height of the first block of the node's chain at a time or after it; the tip's if all are before.
+// HeightAt returns the height of the first block of the node's chain at a time or after it; the tip's if all are before. The
+// chain is taken to begin above a block that the node does not know.
 func HeightAt(ctx context.Context, node *bitcoind.Client, at time.Time) (int64, error) {
 	chain, err := node.Chain(ctx)
 	if err != nil {
 		return 0, err
 	}
-	i := sort.Search(chain.Blocks, func(height int) bool {
-		if err != nil {
-			return true
-		}
+	height := sort.Search(chain.Blocks, func(height int) bool {
 		var headers []bitcoind.Header
-		if headers, err = headersOf(ctx, node, int64(height), int64(height)); err != nil {
-			return true
+		if err == nil {
+			headers, err = headersOf(ctx, node, int64(height), int64(height))
 		}
-		return !headers[0].MedianTime.Before(at)
+		if bitcoind.AboutOne(err) {
+			err = nil
+			return false
+		}
+		return err != nil || !headers[0].Time.Before(at)
 	})
-	return int64(i), err
+	return int64(height), err
 }
 
 func headersOf(ctx context.Context, node *bitcoind.Client, from, to int64) ([]bitcoind.Header, error) {

@@ -10,7 +10,6 @@ import (
 	"io"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -22,151 +21,29 @@ import (
 	"testing"
 	"time"
 
-	"github.com/btcsuite/btcd/chaincfg/chainhash"
-	"github.com/btcsuite/btcd/txscript"
 	"github.com/btcsuite/btcd/wire"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/ingester/bitcoind"
-	"sightglass/ingester/payment"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
-	"sightglass/ingester/transcript"
-	"sightglass/ingester/txfile"
+	"sightglass/ingester/testchain"
 	"sightglass/shared/history"
 	"sightglass/shared/logtest"
 	"sightglass/shared/redistest"
 )
 
-// A testChain is a chain of blocks that a replay serves.
-type testChain struct {
-	first  int64 // height
-	blocks []*wire.MsgBlock
-	prices []float64 // true ones
-}
-
-// madeUp returns a chain of blocks, ten minutes apart on average, up to a time. The amounts are those of a real block,
-// drawn at random and scaled to a price that wanders by 4 % a day.
-func madeUp(t testing.TB, seed uint64, n, payments int, end time.Time) *testChain {
-	t.Helper()
-	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	amounts := slices.Concat(payment.All(file.Transactions)...)
-	c := &testChain{first: 800_000}
-	rng := rand.New(rand.NewPCG(seed, 1))
-	gaps := make([]time.Duration, n)
-	at := end
-	for i := range gaps {
-		gaps[i] = time.Duration((60 + rng.ExpFloat64()*540) * float64(time.Second))
-		at = at.Add(-gaps[i])
-	}
-	usd := testblock.Price574200
-	for _, gap := range gaps {
-		at = at.Add(gap)
-		usd *= math.Exp(rng.NormFloat64() * 0.04 * math.Sqrt(gap.Hours()/24))
-		c.add(t, at, usd, func(b *wire.MsgBlock) {
-			for range payments {
-				a := float64(amounts[rng.IntN(len(amounts))]) * testblock.Price574200 / usd
-				tx := wire.NewMsgTx(2)
-				tx.AddTxIn(wire.NewTxIn(&wire.OutPoint{Index: rng.Uint32()}, nil, wire.TxWitness{make([]byte, 71), make([]byte, 33)}))
-				tx.AddTxOut(wire.NewTxOut(int64(a), append([]byte{0, 20}, make([]byte, 20)...)))
-				_ = b.AddTransaction(tx)
-			}
-		})
-	}
-	return c
-}
-
-// add adds a block, with a coinbase that states its height.
-func (c *testChain) add(t testing.TB, at time.Time, usd float64, fill func(*wire.MsgBlock)) {
-	t.Helper()
-	b := &wire.MsgBlock{Header: wire.BlockHeader{Version: 4, Timestamp: time.Unix(at.Unix(), 0)}}
-	if n := len(c.blocks); n > 0 {
-		b.Header.PrevBlock = c.blocks[n-1].BlockHash()
-	} else {
-		b.Header.PrevBlock = chainhash.Hash{1}
-	}
-	height, err := txscript.NewScriptBuilder().AddInt64(c.first + int64(len(c.blocks))).AddInt64(1).Script()
-	if err != nil {
-		t.Fatal(err)
-	}
-	coinbase := wire.NewMsgTx(2)
-	coinbase.AddTxIn(wire.NewTxIn(&wire.OutPoint{Index: wire.MaxPrevOutIndex}, height, nil))
-	coinbase.AddTxOut(wire.NewTxOut(3_125_000_000, []byte{txscript.OP_TRUE}))
-	_ = b.AddTransaction(coinbase)
-	fill(b)
-	c.blocks, c.prices = append(c.blocks, b), append(c.prices, usd)
-}
-
-func (c *testChain) tip() int64 { return c.first + int64(len(c.blocks)) - 1 }
-
-func (c *testChain) priceAt(height int64) float64 { return c.prices[height-c.first] }
-
-// A testNode serves a chain over RPC, and is a client of itself.
-type testNode struct {
-	*replay.Node
-	client *bitcoind.Client
-	lines  int
-}
-
-// serve serves the first n blocks; step serves one more.
-func (c *testChain) serve(t testing.TB, n int) *testNode {
-	t.Helper()
-	start := c.blocks[0].Header.Timestamp
-	var lines []transcript.Line
-	for i, b := range c.blocks {
-		var raw bytes.Buffer
-		if err := b.Serialize(&raw); err != nil {
-			t.Fatal(err)
-		}
-		at := b.Header.Timestamp.Sub(start).Seconds()
-		hash := b.BlockHash()
-		slices.Reverse(hash[:])
-		lines = append(lines,
-			transcript.Line{T: at, Topic: transcript.TopicRawBlock, Body: raw.Bytes(), Counter: uint32(i)},
-			transcript.Line{T: at, Topic: transcript.TopicSequence, Body: append(hash[:], 'C'), Counter: uint32(i)})
-	}
-	node, err := replay.NewNode(replay.NodeOptions{
-		Endpoint: "tcp://127.0.0.1:*", RPCListen: "127.0.0.1:0", Start: start, Speed: 1, Log: slog.New(slog.DiscardHandler),
-	}, lines)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(node.Close)
-	client, err := bitcoind.New(bitcoind.Options{URL: node.RPCURL(), User: "u", Password: "p"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	served := &testNode{Node: node, client: client}
-	for range n {
-		served.step(t)
-	}
-	return served
-}
-
-func (n *testNode) step(t testing.TB) {
-	t.Helper()
-	for range 2 {
-		if _, ok, err := n.Step(replay.Deliver); !ok || err != nil {
-			t.Fatalf("got %v, %v, want a block", ok, err)
-		}
-	}
-}
-
-func options(n *testNode, client *redis.Client, log io.Writer) Options {
+func options(n *testchain.Node, client *redis.Client, log io.Writer) Options {
 	return Options{
-		Node: n.client, Redis: client, Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: NewMetrics(prometheus.NewRegistry()), Workers: 2,
+		Node: n.Client, Redis: client, Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: NewMetrics(prometheus.NewRegistry()), Workers: 2,
 	}
 }
 
 // expectHistory fails unless the history has the prices of a chain's blocks from one height to another, within 1 % but
 // for a few, in blocks, hours and days.
-func expectHistory(t *testing.T, client *redis.Client, c *testChain, from, to int64) {
+func expectHistory(t *testing.T, client *redis.Client, c *testchain.Chain, from, to int64) {
 	t.Helper()
 	rows, invalid, err := history.Blocks.ReadAll(t.Context(), client)
 	if err != nil || len(invalid) > 0 {
@@ -177,11 +54,11 @@ func expectHistory(t *testing.T, client *redis.Client, c *testChain, from, to in
 	}
 	off := 0
 	for _, b := range rows {
-		truth := c.priceAt(b.Height)
+		truth := c.PriceAt(b.Height)
 		if math.Abs(b.Price/truth-1) > 0.01 {
 			off++
 		}
-		if want := c.blocks[b.Height-c.first].Header.Timestamp.Unix(); b.Timestamp != want {
+		if want := c.Blocks[b.Height-c.First].Header.Timestamp.Unix(); b.Timestamp != want {
 			t.Fatalf("block %d: got time %d, want %d", b.Height, b.Timestamp, want)
 		}
 	}
@@ -214,32 +91,32 @@ func expectHistory(t *testing.T, client *redis.Client, c *testChain, from, to in
 
 func TestRun_FillsAndExtends(t *testing.T) {
 	client := redistest.Start(t)
-	c := madeUp(t, 1, 330, 300, time.Now().Add(-time.Minute))
-	n := c.serve(t, 300)
-	from := c.first + 150
+	c := testchain.New(t, 1, 330, 300, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 300)
+	from := c.First + 150
 	if err := Run(t.Context(), options(n, client, io.Discard), from, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
-	expectHistory(t, client, c, from, c.first+299)
+	expectHistory(t, client, c, from, c.First+299)
 	for range 30 {
-		n.step(t)
+		n.Mine(t)
 	}
-	if err := Run(t.Context(), options(n, client, io.Discard), c.first, math.MaxInt64); err != nil {
+	if err := Run(t.Context(), options(n, client, io.Discard), c.First, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
-	expectHistory(t, client, c, c.first, c.tip())
+	expectHistory(t, client, c, c.First, c.Tip())
 }
 
 // TestRun_ContinuesAfterStop stops runs after each day that they have written.
 func TestRun_ContinuesAfterStop(t *testing.T) {
 	client := redistest.Start(t)
-	c := madeUp(t, 2, 500, 200, time.Now().Add(-time.Minute))
-	n := c.serve(t, 500)
+	c := testchain.New(t, 2, 500, 200, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 500)
 	for runs := 1; ; runs++ {
 		ctx, stop := context.WithCancel(t.Context())
 		o := options(n, client, io.Discard)
 		o.Report = func(Report) { stop() }
-		err := Run(ctx, o, c.first, math.MaxInt64)
+		err := Run(ctx, o, c.First, math.MaxInt64)
 		stop()
 		if err == nil {
 			if runs < 3 {
@@ -251,15 +128,15 @@ func TestRun_ContinuesAfterStop(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	expectHistory(t, client, c, c.first, c.tip())
+	expectHistory(t, client, c, c.First, c.Tip())
 }
 
 // TestRun_OldDays has blocks of a time of which only candles are kept, and stops in the middle of a day.
 func TestRun_OldDays(t *testing.T) {
 	client := redistest.Start(t)
-	c := madeUp(t, 3, 500, 200, time.Now().Add(-100*24*time.Hour))
-	n := c.serve(t, 500)
-	ends := []struct{ from, to int64 }{{c.first + 250, c.first + 350}, {c.first + 100, c.first + 350}, {c.first, c.tip()}}
+	c := testchain.New(t, 3, 500, 200, time.Now().Add(-100*24*time.Hour))
+	n := c.Serve(t, 500)
+	ends := []struct{ from, to int64 }{{c.First + 250, c.First + 350}, {c.First + 100, c.First + 350}, {c.First, c.Tip()}}
 	for _, e := range ends {
 		if err := Run(t.Context(), options(n, client, io.Discard), e.from, e.to); err != nil {
 			t.Fatal(err)
@@ -275,11 +152,11 @@ func TestRun_OldDays(t *testing.T) {
 	blocks := int64(0)
 	for _, d := range days {
 		blocks += d.Blocks
-		if truth := c.priceAt(d.Height); math.Abs(d.Close/truth-1) > 0.02 {
+		if truth := c.PriceAt(d.Height); math.Abs(d.Close/truth-1) > 0.02 {
 			t.Errorf("day %d: got %v at its end, want %v", d.Start, d.Close, truth)
 		}
 	}
-	if blocks != 500 || days[len(days)-1].Height != c.tip() {
+	if blocks != 500 || days[len(days)-1].Height != c.Tip() {
 		t.Errorf("got %d blocks in %d days, want all 500", blocks, len(days))
 	}
 }
@@ -305,11 +182,11 @@ func realBlock(t testing.TB, height int64) *wire.MsgBlock {
 
 // TestRun_RealBlocks: five consecutive blocks of July 2023, as a node serves them that has no others.
 func TestRun_RealBlocks(t *testing.T) {
-	c := &testChain{first: 799_990, prices: []float64{29899.35, 29885.97, 29881.15, 29874.88, 29860.92}}
-	for height := c.first; height <= c.first+4; height++ {
-		c.blocks = append(c.blocks, realBlock(t, height))
+	c := &testchain.Chain{First: 799_990, Prices: []float64{29899.35, 29885.97, 29881.15, 29874.88, 29860.92}}
+	for height := c.First; height <= c.First+4; height++ {
+		c.Blocks = append(c.Blocks, realBlock(t, height))
 	}
-	n := c.serve(t, 5)
+	n := c.Serve(t, 5)
 	for _, rest := range []bool{true, false} {
 		t.Run(fmt.Sprintf("REST %v", rest), func(t *testing.T) {
 			client := redistest.Start(t)
@@ -317,11 +194,11 @@ func TestRun_RealBlocks(t *testing.T) {
 			if !rest {
 				o.Node = rpcOnly(t, n)
 			}
-			if err := Run(t.Context(), o, c.first, math.MaxInt64); err != nil {
+			if err := Run(t.Context(), o, c.First, math.MaxInt64); err != nil {
 				t.Fatal(err)
 			}
 			days, _, err := history.Days.ReadAll(t.Context(), client)
-			if err != nil || len(days) != 1 || days[0].Blocks != 5 || days[0].Height != c.tip() {
+			if err != nil || len(days) != 1 || days[0].Blocks != 5 || days[0].Height != c.Tip() {
 				t.Fatalf("got %+v, %v, want a day of five blocks", days, err)
 			}
 			d := days[0]
@@ -337,14 +214,14 @@ func TestRun_RealBlocks(t *testing.T) {
 // TestRun_SkipsUnreadableBlock: the block's price comes from those around it.
 func TestRun_SkipsUnreadableBlock(t *testing.T) {
 	client := redistest.Start(t)
-	c := madeUp(t, 4, 100, 300, time.Now().Add(-time.Minute))
-	n := c.serve(t, 100)
-	bad := c.first + 50
+	c := testchain.New(t, 4, 100, 300, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 100)
+	bad := c.First + 50
 	var log logtest.Log
 	o := options(n, client, &log)
 	o.Node = through(t, n, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		body, _ := io.ReadAll(r.Body)
-		hash := c.blocks[50].BlockHash().String()
+		hash := c.Blocks[50].BlockHash().String()
 		if strings.Contains(r.URL.Path, hash) || strings.Contains(string(body), `"getblock"`) && strings.Contains(string(body), hash) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, `{"result":null,"error":{"code":-1,"message":"Can't read block from disk"},"id":`+idOf(body)+`}`)
@@ -353,10 +230,10 @@ func TestRun_SkipsUnreadableBlock(t *testing.T) {
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		forward.ServeHTTP(w, r)
 	})
-	if err := Run(t.Context(), o, c.first, math.MaxInt64); err != nil {
+	if err := Run(t.Context(), o, c.First, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
-	expectHistory(t, client, c, c.first, c.tip())
+	expectHistory(t, client, c, c.First, c.Tip())
 	if got := testutil.ToFloat64(o.Metrics.skipped); got != 1 || log.Count("skipped a block that cannot be read") != 1 {
 		t.Errorf("got %v skipped blocks, want block %d alone\n%s", got, bad, log.String())
 	}
@@ -372,7 +249,7 @@ func idOf(call []byte) string {
 }
 
 // through returns a client of a node whose requests pass a handler.
-func through(t testing.TB, n *testNode, handle func(http.ResponseWriter, *http.Request, http.Handler)) *bitcoind.Client {
+func through(t testing.TB, n *testchain.Node, handle func(http.ResponseWriter, *http.Request, http.Handler)) *bitcoind.Client {
 	t.Helper()
 	target, err := url.Parse(n.RPCURL())
 	if err != nil {
@@ -390,7 +267,7 @@ func through(t testing.TB, n *testNode, handle func(http.ResponseWriter, *http.R
 }
 
 // rpcOnly returns a client of a node without REST.
-func rpcOnly(t testing.TB, n *testNode) *bitcoind.Client {
+func rpcOnly(t testing.TB, n *testchain.Node) *bitcoind.Client {
 	return through(t, n, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		if r.Method == http.MethodGet {
 			http.NotFound(w, r)
@@ -401,22 +278,22 @@ func rpcOnly(t testing.TB, n *testNode) *bitcoind.Client {
 }
 
 func TestRun_Errors(t *testing.T) {
-	c := madeUp(t, 5, 40, 300, time.Now().Add(-time.Minute))
-	n := c.serve(t, 40)
-	empty := madeUp(t, 5, 40, 0, time.Now().Add(-time.Minute)).serve(t, 40)
+	c := testchain.New(t, 5, 40, 300, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 40)
+	empty := testchain.New(t, 5, 40, 0, time.Now().Add(-time.Minute)).Serve(t, 40)
 	for name, k := range map[string]struct {
-		node     *testNode
+		node     *testchain.Node
 		from, to int64
 		before   func(*redis.Client)
 		want     error
 	}{
-		"above the tip":     {n, c.tip() + 1, math.MaxInt64, nil, ErrRange},
-		"to before from":    {n, c.tip(), c.tip() - 1, nil, ErrRange},
-		"no payments":       {empty, c.first, c.tip(), nil, ErrNoPrice},
-		"a newer history":   {n, c.first, c.tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeySchema, history.Schema+1, 0) }, history.ErrNewer},
-		"a broken progress": {n, c.first, c.tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeyProgress, "{", 0) }, history.ErrInvalid},
-		"another backfill":  {n, c.first, c.tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeyLease, "other", 0) }, ErrLease},
-		"another network": {n, c.first, c.tip(), func(r *redis.Client) {
+		"above the tip":     {n, c.Tip() + 1, math.MaxInt64, nil, ErrRange},
+		"to before from":    {n, c.Tip(), c.Tip() - 1, nil, ErrRange},
+		"no payments":       {empty, c.First, c.Tip(), nil, ErrNoPrice},
+		"a newer history":   {n, c.First, c.Tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeySchema, history.Schema+1, 0) }, history.ErrNewer},
+		"a broken progress": {n, c.First, c.Tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeyProgress, "{", 0) }, history.ErrInvalid},
+		"another backfill":  {n, c.First, c.Tip(), func(r *redis.Client) { r.Set(t.Context(), history.KeyLease, "other", 0) }, ErrLease},
+		"another network": {n, c.First, c.Tip(), func(r *redis.Client) {
 			_ = history.Progress{Network: "signet", From: 1, To: 2}.Write(t.Context(), r)
 		}, ErrNetwork},
 	} {
@@ -439,10 +316,10 @@ func TestRun_Errors(t *testing.T) {
 // TestRun_LosesLease: another backfill that has taken over is left alone.
 func TestRun_LosesLease(t *testing.T) {
 	client := redistest.Start(t)
-	c := madeUp(t, 6, 400, 100, time.Now().Add(-time.Minute))
-	o := options(c.serve(t, 400), client, io.Discard)
+	c := testchain.New(t, 6, 400, 100, time.Now().Add(-time.Minute))
+	o := options(c.Serve(t, 400), client, io.Discard)
 	o.Report = func(r Report) { client.Set(t.Context(), history.KeyLease, "other", 0) }
-	if err := Run(t.Context(), o, c.first, math.MaxInt64); !errors.Is(err, ErrLease) {
+	if err := Run(t.Context(), o, c.First, math.MaxInt64); !errors.Is(err, ErrLease) {
 		t.Errorf("got %v, want ErrLease", err)
 	}
 	if holder := client.Get(t.Context(), history.KeyLease).Val(); holder != "other" {
@@ -453,54 +330,54 @@ func TestRun_LosesLease(t *testing.T) {
 // TestRun_ContinuesAfterFailure fills Redis's memory, and then restarts the node: the error is temporary, and the next run completes the history.
 func TestRun_ContinuesAfterFailure(t *testing.T) {
 	client := redistest.Start(t)
-	c := madeUp(t, 7, 300, 200, time.Now().Add(-time.Minute))
-	n := c.serve(t, 300)
+	c := testchain.New(t, 7, 300, 200, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 300)
 	o := options(n, client, io.Discard)
 	o.Report = func(Report) { client.ConfigSet(t.Context(), "maxmemory", "1") }
-	if err := Run(t.Context(), o, c.first, math.MaxInt64); err == nil || !Temporary(err) {
+	if err := Run(t.Context(), o, c.First, math.MaxInt64); err == nil || !Temporary(err) {
 		t.Errorf("a full Redis: got %v, want a temporary error", err)
 	}
 	client.ConfigSet(t.Context(), "maxmemory", "0")
 	o.Report = func(Report) {
 		n.Fail(func(string) *replay.RPCError { return &replay.RPCError{Code: -28, Message: "Loading block index..."} })
 	}
-	if err := Run(t.Context(), o, c.first, math.MaxInt64); !errors.Is(err, bitcoind.ErrWarmingUp) || !Temporary(err) {
+	if err := Run(t.Context(), o, c.First, math.MaxInt64); !errors.Is(err, bitcoind.ErrWarmingUp) || !Temporary(err) {
 		t.Errorf("a node that restarts: got %v, want a temporary error", err)
 	}
 	n.Fail(nil)
-	if err := Run(t.Context(), options(n, client, io.Discard), c.first, math.MaxInt64); err != nil {
+	if err := Run(t.Context(), options(n, client, io.Discard), c.First, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
-	expectHistory(t, client, c, c.first, c.tip())
+	expectHistory(t, client, c, c.First, c.Tip())
 }
 
 // TestRun_Reorganisation replaces blocks at the tip.
 func TestRun_Reorganisation(t *testing.T) {
 	client := redistest.Start(t)
-	before := madeUp(t, 8, 60, 300, time.Now().Add(-time.Hour))
-	if err := Run(t.Context(), options(before.serve(t, 60), client, io.Discard), before.first, math.MaxInt64); err != nil {
+	before := testchain.New(t, 8, 60, 300, time.Now().Add(-time.Hour))
+	if err := Run(t.Context(), options(before.Serve(t, 60), client, io.Discard), before.First, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
-	after := &testChain{first: before.first, blocks: slices.Clone(before.blocks[:55]), prices: slices.Clone(before.prices[:55])}
+	after := &testchain.Chain{First: before.First, Blocks: slices.Clone(before.Blocks[:55]), Prices: slices.Clone(before.Prices[:55])}
 	for i := 55; i < 61; i++ {
-		from := before.blocks[min(i, 59)]
-		after.add(t, from.Header.Timestamp.Add(time.Duration(i)*time.Second), before.prices[min(i, 59)], func(b *wire.MsgBlock) { b.Transactions = append(b.Transactions, from.Transactions[1:]...) })
+		from := before.Blocks[min(i, 59)]
+		after.Add(t, from.Header.Timestamp.Add(time.Duration(i)*time.Second), before.Prices[min(i, 59)], func(b *wire.MsgBlock) { b.Transactions = append(b.Transactions, from.Transactions[1:]...) })
 	}
-	if err := Run(t.Context(), options(after.serve(t, 61), client, io.Discard), after.first, math.MaxInt64); err != nil {
+	if err := Run(t.Context(), options(after.Serve(t, 61), client, io.Discard), after.First, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
-	expectHistory(t, client, after, after.first, after.tip())
+	expectHistory(t, client, after, after.First, after.Tip())
 }
 
 // TestRun_MinersClock: a block's time that is two hours off is that of its neighbours.
 func TestRun_MinersClock(t *testing.T) {
 	client := redistest.Start(t)
-	c := madeUp(t, 9, 60, 300, time.Now().Add(-3*time.Hour))
-	c.blocks[30].Header.Timestamp = c.blocks[30].Header.Timestamp.Add(2 * time.Hour)
-	for i := 31; i < len(c.blocks); i++ {
-		c.blocks[i].Header.PrevBlock = c.blocks[i-1].BlockHash()
+	c := testchain.New(t, 9, 60, 300, time.Now().Add(-3*time.Hour))
+	c.Blocks[30].Header.Timestamp = c.Blocks[30].Header.Timestamp.Add(2 * time.Hour)
+	for i := 31; i < len(c.Blocks); i++ {
+		c.Blocks[i].Header.PrevBlock = c.Blocks[i-1].BlockHash()
 	}
-	if err := Run(t.Context(), options(c.serve(t, 60), client, io.Discard), c.first, math.MaxInt64); err != nil {
+	if err := Run(t.Context(), options(c.Serve(t, 60), client, io.Discard), c.First, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
 	rows, _, err := history.Blocks.ReadAll(t.Context(), client)
@@ -512,7 +389,7 @@ func TestRun_MinersClock(t *testing.T) {
 			t.Errorf("got block %d before the one below it", rows[i].Height)
 		}
 	}
-	if got, most := rows[30].Timestamp, c.blocks[36].Header.Timestamp.Unix(); got > most {
+	if got, most := rows[30].Timestamp, c.Blocks[36].Header.Timestamp.Unix(); got > most {
 		t.Errorf("got time %d, want %d at most", got, most)
 	}
 }
@@ -520,33 +397,33 @@ func TestRun_MinersClock(t *testing.T) {
 // BenchmarkRun measures a backfill of real blocks of 2,400 to 2,900 transactions, from a replay's REST or RPC in the same process to Redis.
 func BenchmarkRun(b *testing.B) {
 	const copies = 24
-	c := &testChain{first: 800_000}
+	c := &testchain.Chain{First: 800_000}
 	at := time.Now().Add(-200 * 24 * time.Hour)
 	txs := 0
 	for range copies {
 		for _, height := range []int64{849236, 702861, 550000, 627714} {
 			real := realBlock(b, height)
 			at = at.Add(10 * time.Minute)
-			c.add(b, at, 1, func(m *wire.MsgBlock) { m.Transactions = append(m.Transactions, real.Transactions[1:]...) })
+			c.Add(b, at, 1, func(m *wire.MsgBlock) { m.Transactions = append(m.Transactions, real.Transactions[1:]...) })
 			txs += len(real.Transactions)
 		}
 	}
-	n := c.serve(b, len(c.blocks))
+	n := c.Serve(b, len(c.Blocks))
 	client := redistest.Start(b)
 	for _, way := range []struct {
 		name string
 		node *bitcoind.Client
-	}{{"REST", n.client}, {"RPC", rpcOnly(b, n)}} {
+	}{{"REST", n.Client}, {"RPC", rpcOnly(b, n)}} {
 		b.Run(way.name, func(b *testing.B) {
 			for b.Loop() {
 				client.FlushAll(b.Context())
 				o := Options{Node: way.node, Redis: client, Log: slog.New(slog.DiscardHandler), Metrics: NewMetrics(prometheus.NewRegistry()), Workers: runtime.NumCPU(), PriceHint: 60_000}
-				if err := Run(b.Context(), o, c.first, math.MaxInt64); err != nil {
+				if err := Run(b.Context(), o, c.First, math.MaxInt64); err != nil {
 					b.Fatal(err)
 				}
 			}
-			b.ReportMetric(float64(len(c.blocks)*b.N)/b.Elapsed().Seconds(), "blocks/s")
-			b.ReportMetric(float64(txs)/float64(len(c.blocks)), "transactions/block")
+			b.ReportMetric(float64(len(c.Blocks)*b.N)/b.Elapsed().Seconds(), "blocks/s")
+			b.ReportMetric(float64(txs)/float64(len(c.Blocks)), "transactions/block")
 		})
 	}
 }

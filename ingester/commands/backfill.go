@@ -8,7 +8,10 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"runtime"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -59,6 +62,7 @@ func (c *Backfill) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 		return err
 	}
 	defer client.Close()
+	yieldProcessors()
 	shown := time.Time{}
 	o := backfill.Options{
 		Node: node, Redis: client, Log: log, Metrics: backfill.NewMetrics(prometheus.NewRegistry()),
@@ -90,6 +94,19 @@ func (c *Backfill) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 		}
 	}
 }
+
+// yieldProcessors lowers the priority of all threads of this process, and so of those that they start: ingesters and the node
+// come first. It changes nothing where that is not possible.
+func yieldProcessors() {
+	threads, _ := filepath.Glob("/proc/self/task/*") // the pattern is valid
+	for _, path := range threads {
+		if id, err := strconv.Atoi(filepath.Base(path)); err == nil {
+			_ = syscall.Setpriority(syscall.PRIO_PROCESS, id, backgroundPriority)
+		}
+	}
+}
+
+const backgroundPriority = 10 // of -20 to 19, as in nice(1)
 
 const (
 	reportInterval = 2 * time.Second
