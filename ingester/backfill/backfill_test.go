@@ -27,6 +27,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/rawtx"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/testchain"
@@ -173,8 +174,12 @@ func realBlock(t testing.TB, height int64) *wire.MsgBlock {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := new(wire.MsgBlock)
-	if err := b.Deserialize(unzipped); err != nil {
+	raw, err := io.ReadAll(unzipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := rawtx.DecodeBlock(raw)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -318,7 +323,7 @@ func TestRun_LosesLease(t *testing.T) {
 	client := redistest.Start(t)
 	c := testchain.New(t, 6, 400, 100, time.Now().Add(-time.Minute))
 	o := options(c.Serve(t, 400), client, io.Discard)
-	o.Report = func(r Report) { client.Set(t.Context(), history.KeyLease, "other", 0) }
+	o.Report = func(Report) { client.Set(t.Context(), history.KeyLease, "other", 0) }
 	if err := Run(t.Context(), o, c.First, math.MaxInt64); !errors.Is(err, ErrLease) {
 		t.Errorf("got %v, want ErrLease", err)
 	}

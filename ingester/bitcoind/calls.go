@@ -142,31 +142,25 @@ func (c *Client) Chain(ctx context.Context) (Chain, error) {
 
 // A Header is a block's header.
 type Header struct {
-	Time       time.Time // from the header
-	MedianTime time.Time // of this block and the ten before it; zero if the node does not say
-	Height     int
-	Previous   chainhash.Hash // zero for the genesis block
+	Time     time.Time // from the header
+	Height   int
+	Previous chainhash.Hash // zero for the genesis block
 
 	Transactions int // in the block; 0 if the node does not say, or has only the header
 }
 
 type headerResult struct {
-	Time       int64 `json:"time"`
-	MedianTime int64 `json:"mediantime"`
-	Height     *int  `json:"height"`
-	Previous   txid  `json:"previousblockhash"`
-	NTx        int   `json:"nTx"`
+	Time     int64 `json:"time"`
+	Height   *int  `json:"height"`
+	Previous txid  `json:"previousblockhash"`
+	NTx      int   `json:"nTx"`
 }
 
 func (r headerResult) header() (Header, error) {
 	if r.Time <= 0 || r.Height == nil {
 		return Header{}, errors.New("the response has no time or height")
 	}
-	h := Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous), Transactions: r.NTx}
-	if r.MedianTime > 0 {
-		h.MedianTime = time.Unix(r.MedianTime, 0)
-	}
-	return h, nil
+	return Header{Time: time.Unix(r.Time, 0), Height: *r.Height, Previous: chainhash.Hash(r.Previous), Transactions: r.NTx}, nil
 }
 
 // Header returns a block's header (getblockheader). A pruned node has all headers.

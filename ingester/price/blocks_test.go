@@ -176,3 +176,35 @@ func BenchmarkFollow(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(48*b.N), "us/block")
 }
+
+// TestBlockFilter_IgnoresFalsePayments has round payments at a false price in each of a hundred blocks, as one in six outputs.
+func TestBlockFilter_IgnoresFalsePayments(t *testing.T) {
+	amounts := payments(t, testblock.Path(t, testblock.Block574200))
+	for _, factor := range []float64{0.5, 0.95, 1.06, 1.2, 2} {
+		t.Run(fmt.Sprint(factor), func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(1, 3))
+			w, err := NewBlockWeigher(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var steps []Step
+			for k := range 120 {
+				var drawn []payment.Satoshi
+				for range 2500 {
+					drawn = append(drawn, amounts[rng.IntN(len(amounts))])
+				}
+				for range 500 {
+					if pick := rng.IntN(len(rungs)); k >= 20 {
+						drawn = append(drawn, payment.Satoshi(float64(rungs[pick].Dollars)/(testblock.Price574200*factor)*1e8))
+					}
+				}
+				steps = append(steps, Step{w.Weigh([][]payment.Satoshi{drawn})[0], 10 * time.Minute})
+			}
+			for k, e := range follow(t, testblock.Price574200, steps) {
+				if off := math.Abs(float64(e.Price)/testblock.Price574200 - 1); off > 0.01 {
+					t.Fatalf("block %d: got %.0f, %.1f %% off, want the honest price", k, e.Price, 100*off)
+				}
+			}
+		})
+	}
+}

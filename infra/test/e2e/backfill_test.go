@@ -113,7 +113,12 @@ func BenchmarkBackfill_BesideLive(b *testing.B) {
 	replaying, stopReplaying := context.WithCancel(b.Context())
 	replayed := make(chan error, 1)
 	go func() { replayed <- live.Run(replaying, file.Transactions) }()
-	defer func() { stopReplaying(); <-replayed }()
+	defer func() {
+		stopReplaying()
+		if err := <-replayed; err != nil {
+			b.Error(err)
+		}
+	}()
 	chain := &testchain.Chain{First: 800_000}
 	for i := range 100 {
 		chain.Add(b, time.Now().Add(time.Duration(i-100*24*6)*10*time.Minute), testblock.Price574200, func(m *wire.MsgBlock) {
