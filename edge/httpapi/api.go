@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,8 +31,10 @@ type API struct {
 	log    *slog.Logger
 
 	snapshot    atomic.Pointer[Response] // of the newest requested update
-	history     *cache[[]history.Entry]
 	points      *cache[[]contract.PointAmount]
+	series      series
+	merging     sync.Mutex        // guards merged, and is held while it is built
+	merged      *cached[timeline] // nil before the first request
 	rejected    prometheus.Counter
 	logRejected rate.Sometimes // keeps a flood of bad entries out of the log
 }
@@ -48,17 +51,17 @@ func New(latest func() *feed.Update, client redis.UniversalClient, log *slog.Log
 	a := &API{
 		latest: latest, redis: client, log: log,
 		rejected: with.NewCounter(prometheus.CounterOpts{
-			Name: "sightglass_history_rejected_total", Help: "Invalid history entries in Redis that were skipped.",
+			Name: "sightglass_history_rejected_total", Help: "Invalid rows of the history in Redis that were skipped.",
 		}),
 		logRejected: rate.Sometimes{Interval: time.Second},
 	}
-	a.history = &cache[[]history.Entry]{
-		ttl: historyTTL, fetch: a.fetchHistory, equal: slices.Equal[[]history.Entry],
-		fetches: fetches.WithLabelValues("history"), failures: failures.WithLabelValues("history"),
-	}
-	a.points = &cache[[]contract.PointAmount]{
-		ttl: pointsTTL, fetch: a.fetchPoints, equal: slices.Equal[[]contract.PointAmount],
-		fetches: fetches.WithLabelValues("points"), failures: failures.WithLabelValues("points"),
+	a.points = newCache(pointsTTL, a.fetchPoints, slices.Equal[[]contract.PointAmount], "points", fetches, failures)
+	a.series = series{
+		newer:  newCache(recentTTL, a.fetchNewer, func(x, y bool) bool { return x == y }, "schema", fetches, failures),
+		recent: newCache(recentTTL, read(a, history.Recent), slices.Equal[[]history.Entry], "history", fetches, failures),
+		blocks: newCache(coarseTTL, read(a, history.Blocks), slices.Equal[[]history.Block], "blocks", fetches, failures),
+		hours:  newCache(coarseTTL, read(a, history.Hours), slices.Equal[[]history.Candle], "hours", fetches, failures),
+		days:   newCache(coarseTTL, read(a, history.Days), slices.Equal[[]history.Candle], "days", fetches, failures),
 	}
 	return a
 }

@@ -31,6 +31,18 @@ type cache[T any] struct {
 	fetchedAt time.Time  // start of the last fetch; zero before the first
 }
 
+// maxRetry is the longest time to the next fetch after one that failed.
+const maxRetry = 5 * time.Second
+
+// newCache returns an empty cache whose counters have its name as their label.
+func newCache[T any](
+	ttl time.Duration, fetch func(context.Context) (T, error), equal func(a, b T) bool, name string, fetches, failures *prometheus.CounterVec,
+) *cache[T] {
+	return &cache[T]{
+		ttl: ttl, fetch: fetch, equal: equal, fetches: fetches.WithLabelValues(name), failures: failures.WithLabelValues(name),
+	}
+}
+
 // A cached is a value and the responses built from it. The value must not be changed.
 type cached[T any] struct {
 	value T
@@ -41,8 +53,8 @@ type cached[T any] struct {
 
 // get returns the cached value, after fetching it if it is older than the TTL. Errors wrap errUnavailable.
 func (c *cache[T]) get(ctx context.Context, now time.Time) (*cached[T], error) {
-	latest, fetchedAt, err := c.look()
-	if !fetchedAt.IsZero() && now.Sub(fetchedAt).Abs() < c.ttl { // absolute, so that a value expires even if the clock is set back
+	latest, fetchedAt, fresh, err := c.look()
+	if !fetchedAt.IsZero() && now.Sub(fetchedAt).Abs() < fresh { // absolute, so that a value expires even if the clock is set back
 		return latest, err
 	}
 	if !c.fetching.TryLock() {
@@ -52,7 +64,7 @@ func (c *cache[T]) get(ctx context.Context, now time.Time) (*cached[T], error) {
 		c.fetching.Lock() // no value yet: all requests wait for the same fetch
 	}
 	defer c.fetching.Unlock()
-	if latest, again, err := c.look(); !again.Equal(fetchedAt) { // another request fetched meanwhile; its result counts, however long it took
+	if latest, again, _, err := c.look(); !again.Equal(fetchedAt) { // another request fetched meanwhile; its result counts, however long it took
 		return latest, err
 	}
 	c.fetches.Inc()
@@ -70,10 +82,15 @@ func (c *cache[T]) get(ctx context.Context, now time.Time) (*cached[T], error) {
 	return c.latest, c.errIfNone()
 }
 
-func (c *cache[T]) look() (*cached[T], time.Time, error) {
+// look returns the cached value, when it was fetched and for how long that fetch counts.
+func (c *cache[T]) look() (latest *cached[T], fetchedAt time.Time, fresh time.Duration, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.latest, c.fetchedAt, c.errIfNone()
+	fresh = c.ttl
+	if c.err != nil {
+		fresh = min(fresh, maxRetry)
+	}
+	return c.latest, c.fetchedAt, fresh, c.errIfNone()
 }
 
 // errIfNone returns the last fetch's error if there is no value to serve instead.
@@ -84,7 +101,7 @@ func (c *cache[T]) errIfNone() error {
 	return c.err
 }
 
-// maxResponses bounds the responses kept for a value. The whole history of a day takes 0.5 MB; the dashboard requests
+// maxResponses bounds the responses kept for a value. One of the history takes up to 0.2 MB; the dashboard requests
 // one or two spans.
 const maxResponses = 8
 

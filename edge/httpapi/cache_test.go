@@ -27,7 +27,7 @@ func (h *hung) fetch(context.Context) (int, error) {
 	return 0, errors.New("no response")
 }
 
-func newCache(fetch func(context.Context) (int, error)) *cache[int] {
+func testCache(fetch func(context.Context) (int, error)) *cache[int] {
 	counter := func() prometheus.Counter { return prometheus.NewCounter(prometheus.CounterOpts{}) }
 	return &cache[int]{
 		ttl: time.Second, fetch: fetch, equal: func(a, b int) bool { return a == b }, fetches: counter(), failures: counter(),
@@ -38,7 +38,7 @@ func newCache(fetch func(context.Context) (int, error)) *cache[int] {
 func TestCache_HungRedisBlocksNoRequest(t *testing.T) {
 	const known = 7
 	now, redis := time.Unix(1000, 0), newHung()
-	c := newCache(func(context.Context) (int, error) { return known, nil })
+	c := testCache(func(context.Context) (int, error) { return known, nil })
 	if _, err := c.get(t.Context(), now); err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func TestCache_HungRedisBlocksNoRequest(t *testing.T) {
 // long it takes.
 func TestCache_RequestsWaitForFirstFetch(t *testing.T) {
 	now, redis := time.Unix(1000, 0), newHung()
-	c := newCache(redis.fetch)
+	c := testCache(redis.fetch)
 	var readers sync.WaitGroup
 	for range 20 {
 		readers.Go(func() {
@@ -87,7 +87,7 @@ func TestCache_RequestsWaitForFirstFetch(t *testing.T) {
 // TestCache_ResponsesExpireWithValue: an unchanged value keeps its responses across fetches; a new value has none.
 func TestCache_ResponsesExpireWithValue(t *testing.T) {
 	now, value := time.Unix(1000, 0), 7
-	c := newCache(func(context.Context) (int, error) { return value, nil })
+	c := testCache(func(context.Context) (int, error) { return value, nil })
 	responseAt := func(now time.Time) *Response {
 		v, err := c.get(t.Context(), now)
 		if err != nil {
@@ -108,7 +108,7 @@ func TestCache_ResponsesExpireWithValue(t *testing.T) {
 // TestCache_FetchesOncePerTTL: also when the clock steps back.
 func TestCache_FetchesOncePerTTL(t *testing.T) {
 	now, fetches := time.Unix(1000, 0), 0
-	c := newCache(func(context.Context) (int, error) { fetches++; return fetches, nil })
+	c := testCache(func(context.Context) (int, error) { fetches++; return fetches, nil })
 	for _, step := range []struct {
 		at   time.Duration
 		want int

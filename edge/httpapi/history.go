@@ -1,87 +1,92 @@
 package httpapi
 
 import (
-	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"sightglass/shared/history"
-	"sightglass/shared/redisurl"
 )
 
 const (
-	// historyTTL is half the interval between two entries.
-	historyTTL = history.Slot * time.Second / 2
 	// historyCaching lets HTTP caches serve the history, which changes every 10 s.
 	historyCaching = "public, max-age=5"
 
-	day       = 24 * 60 * 60 // seconds
-	maxSecond = 1 << 40      // the largest valid time, unix seconds: in 35,000 years
+	csvType = "text/csv; charset=utf-8"
+
+	maxSecond = 1 << 40           // the largest valid time, unix seconds: in 35,000 years
+	maxStep   = 366 * history.Day // seconds
 )
 
-// History serves /api/v1/history?from=&to=&step=.
+// History serves /api/v1/history?from=&to=&step=&format=.
 func (a *API) History(c *fiber.Ctx) error {
 	now := time.Now()
 	s, err := parseSpan(c, now)
 	if err != nil {
 		return fiber.NewError(fiber.StatusBadRequest, err.Error())
 	}
-	all, err := a.history.get(context.Background(), now) // bounded by the Redis client's timeouts; fasthttp reuses the request
-	if err != nil {
-		return unavailable(c, "no history yet", historyTTL)
+	format := "json"
+	if args := c.Context().QueryArgs(); args.Has("format") {
+		format = string(args.Peek("format"))
 	}
-	at := func(e history.Entry, t int64) int { return int(e.Timestamp - t) }
-	i, _ := slices.BinarySearchFunc(all.value, s.from, at)
-	j, _ := slices.BinarySearchFunc(all.value, s.to+1, at)
-	j = max(i, j)
-	return all.response([3]int64{int64(i), int64(j), s.step}, func() *Response {
-		return historyResponse(all.value[i:j], s.step)
+	if format != "json" && format != "csv" {
+		return fiber.NewError(fiber.StatusBadRequest, fmt.Sprintf("format %.40q: want json or csv", format))
+	}
+	all, err := a.timeline(now)
+	if err != nil {
+		return noHistory(c, err)
+	}
+	i, j := all.value.between(s.from, s.to)
+	rows := all.value.rows[i:j]
+	if len(rows) > 0 {
+		s.step = raise(s.step, rows[0].Timestamp, rows[len(rows)-1].Timestamp)
+	}
+	type key struct { // not s: later requests for the last day have the same rows until there is a new one
+		i, j int
+		step int64
+		csv  bool
+	}
+	return all.response(key{i, j, s.step, format == "csv"}, func() *Response {
+		if format == "csv" {
+			return historyCSV(rows, s.step)
+		}
+		return historyResponse(rows, s.step)
 	}).Send(c)
 }
 
-// historyResponse returns the last entry of each step.
+// noHistory responds to an error of timeline.
+func noHistory(c *fiber.Ctx, err error) error {
+	if errors.Is(err, errNewer) {
+		return unavailable(c, errNewer.Error(), coarseTTL)
+	}
+	return unavailable(c, "no history yet", recentTTL)
+}
+
+// historyResponse returns the entries, one for each step, as JSON.
 func historyResponse(entries []history.Entry, step int64) *Response {
 	body := append([]byte(`{"step":`), strconv.FormatInt(step, 10)...)
 	body = append(body, `,"points":[`...)
-	first := true
-	for k, e := range entries {
-		if k+1 < len(entries) && entries[k+1].Timestamp/step == e.Timestamp/step {
-			continue
-		}
-		if !first {
+	for i, e := range thin(entries, step) {
+		if i > 0 {
 			body = append(body, ',')
 		}
-		first = false
 		body = e.AppendJSON(body)
 	}
 	return NewResponse(append(body, `]}`...), jsonType, historyCaching)
 }
 
-// fetchHistory reads the entries, oldest first. It skips entries that are invalid or out of order.
-func (a *API) fetchHistory(ctx context.Context) ([]history.Entry, error) {
-	members, err := a.redis.ZRange(ctx, history.KeyRecent, -history.MaxRecent, -1).Result()
-	if err != nil {
-		a.log.Warn("cannot fetch the history from redis; serving the cached one", "err", redisurl.Explain(err))
-		return nil, err
+// historyCSV returns the entries, one for each step, as lines that end as RFC 4180 wants it.
+func historyCSV(entries []history.Entry, step int64) *Response {
+	body, row := []byte("time,price,low,high,confidence\r\n"), []byte(nil)
+	for _, e := range thin(entries, step) {
+		row = e.AppendJSON(row[:0])
+		body = append(body, row[1:len(row)-1]...) // without the brackets
+		body = append(body, "\r\n"...)
 	}
-	entries := make([]history.Entry, 0, len(members))
-	for _, member := range members {
-		e, err := history.DecodeEntry([]byte(member))
-		if n := len(entries); err == nil && n > 0 && e.Timestamp <= entries[n-1].Timestamp {
-			err = fmt.Errorf("timestamp %d after %d", e.Timestamp, entries[n-1].Timestamp)
-		}
-		if err != nil {
-			a.rejected.Inc()
-			a.logRejected.Do(func() { a.log.Warn("skipped an entry of the history", "err", err) })
-			continue
-		}
-		entries = append(entries, e)
-	}
-	return entries, nil
+	return NewResponse(body, csvType, historyCaching)
 }
 
 // A span is the requested part of the history.
@@ -92,16 +97,17 @@ func parseSpan(c *fiber.Ctx, now time.Time) (s span, err error) {
 	if s.to, err = parameter(c, "to", now.Unix(), 0, maxSecond); err != nil {
 		return s, err
 	}
-	if s.from, err = parameter(c, "from", max(0, s.to-day), 0, maxSecond); err != nil {
+	if s.from, err = parameter(c, "from", max(0, s.to-history.Day), 0, maxSecond); err != nil {
 		return s, err
 	}
 	if s.from > s.to {
 		return s, fmt.Errorf("from %d: want a time before to, which is %d", s.from, s.to)
 	}
-	s.step, err = parameter(c, "step", history.Slot, history.Slot, day)
+	s.step, err = parameter(c, "step", history.Slot, history.Slot, maxStep)
 	return s, err
 }
 
+// parameter parses a parameter in whole seconds. Its error names the parameter and the valid values.
 func parameter(c *fiber.Ctx, name string, absent, least, most int64) (int64, error) {
 	args := c.Context().QueryArgs()
 	if !args.Has(name) {

@@ -8,6 +8,9 @@ import { load } from "./history.js";
 const INTERVAL = 1000; // ms between two requests: an edge has nothing newer meanwhile
 const TRIES = 3; // for a point that was just received: an edge has its amount after two seconds
 
+/** @param {string} path @returns {Promise<AmountEntry[] | null>} */
+const loadPoints = async (path) => (await load(path))?.points ?? null;
+
 export class Amounts {
   #requestedAt = -Infinity;
   #triesLeft = 0;
@@ -19,7 +22,7 @@ export class Amounts {
    * @param {() => void} onUpdate called when there may be new amounts
    * @param {{fetchPoints?: (path: string) => Promise<AmountEntry[] | null>, now?: () => number}} means now: ms, monotonic
    */
-  constructor(points, needed, onUpdate, { fetchPoints = load, now = () => performance.now() } = {}) {
+  constructor(points, needed, onUpdate, { fetchPoints = loadPoints, now = () => performance.now() } = {}) {
     this.points = points;
     this.needed = needed;
     this.onUpdate = onUpdate;

@@ -4,14 +4,15 @@
 import { Amounts } from "./amounts.js";
 import { Announcer } from "./announcer.js";
 import { StreamClient } from "./client.js";
-import { instant, time, useUTC } from "./format.js";
+import { date, dates, duration, instant, time, useUTC } from "./format.js";
 import { listenToGestures } from "./gestures.js";
-import { PriceHistory, loadDay, loadSince } from "./history.js";
+import { PriceHistory, loadDay, loadHistory, loadSince } from "./history.js";
 import { listenToKeys } from "./keys.js";
-import { dropLink, linkTo, rangeOf, readLink, share } from "./link.js";
+import { SPANS, dropSettings, keepLink, linkTo, nameOf, rangeOf, readLink, share, spanOf } from "./link.js";
 import { Pace } from "./pace.js";
 import { onSystemColors, readColors } from "./palette.js";
 import { byId, closeTipsOnEscape, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
+import { DAY, Past } from "./past.js";
 import { savePicture } from "./picture.js";
 import { Plot } from "./plot.js";
 import { Points } from "./points.js";
@@ -24,13 +25,18 @@ import { View } from "./view.js";
 const HOUR = 3600;
 const GAP = 30; // seconds without a snapshot, after which the missed history is fetched
 const DESCRIBE_INTERVAL = 10_000; // ms
+const SETTLE = 300; // ms after the last move of a view until it is loaded and in the address bar
 
 const points = new Points();
 const priceHistory = new PriceHistory();
+const past = new Past(loadHistory, () => {
+  describedAt = 0;
+  redraw();
+});
 const view = new View();
 restore();
 
-const plot = new Plot(byId("chart"), points, priceHistory, view);
+const plot = new Plot(byId("chart"), points, priceHistory, past, view);
 const reading = new Reading(plot, () => client.snapshot?.price ?? 0, () => amounts.find());
 const amounts = new Amounts(points, () => reading.lacksAmount && client.phase === "open", () => reading.amountsChanged());
 const table = new Table(/** @type {HTMLTableElement} */ (byId("table")), points, async () => {
@@ -49,9 +55,9 @@ function restore() {
   useUTC(settings.zone === "utc");
   applyTheme();
   readColors();
+  view.follow(spanOf(link));
   const range = rangeOf(link);
   if (range) view.choose(range);
-  else view.live();
 }
 
 /**
@@ -100,35 +106,84 @@ function drawChart() {
     return byId("chart").setAttribute("aria-label", plot.describe(s));
   }
   plot.draw(s);
+  if (dayAsked && !settling) plot.load();
+  showRange();
   reading.place();
   if (Date.now() - describedAt < DESCRIBE_INTERVAL) return;
   describedAt = Date.now();
   byId("chart").setAttribute("aria-label", plot.describe(s));
 }
 
+/** @type {NodeListOf<HTMLButtonElement>} */
+const rangeButtons = document.querySelectorAll("#ranges button");
+
 /** Updates the buttons and the range. */
 function showView() {
+  describedAt = 0;
   byId("pause").setAttribute("aria-pressed", String(view.paused));
   if (view.following && document.activeElement === byId("follow")) byId("chart").focus({ preventScroll: true });
   byId("follow").hidden = view.following || view.paused;
-  const { from, to } = view.range;
-  const recent = from > view.limits.now - 12 * HOUR;
-  const word = recent ? time : instant;
-  const range = view.following ? "" : `${word(from)} – ${word(to)}`;
-  write("range", view.paused ? `Paused: ${range}` : range);
+  const name = view.following ? nameOf(view.span) ?? "" : null;
+  for (const button of rangeButtons) button.setAttribute("aria-pressed", String(button.value === name));
+  showRange();
 }
+
+/** Shows what the range is, if that is not obvious, and what it lacks. */
+function showRange() {
+  const { from, to } = view.range;
+  const chosen = view.following ? "" : `${rangeWords(from, to)}${view.paused ? ", paused" : ""}.`;
+  write("range", [chosen, lackWords()].filter(Boolean).join(" "));
+  byId("of-points").hidden = plot.lineOnly;
+  byId("of-line").hidden = !plot.lineOnly;
+  write("chart-title", plot.lineOnly ? "The price over time" : "The payments behind it");
+  byId("of-log").hidden = !plot.log;
+}
+
+/** @param {number} from @param {number} to */
+function rangeWords(from, to) {
+  if (to - from > 2 * DAY) return dates(from, to);
+  const word = from > view.limits.now - 12 * HOUR ? time : instant;
+  return `${word(from)} – ${word(to)}`;
+}
+
+function lackWords() {
+  if (past.state === "failed") return "The history could not be loaded; trying again.";
+  if (past.state === "loading") return "Loading.";
+  const { now, begin } = view.limits;
+  if (!view.isCut) return "";
+  return now - begin < 2 * DAY ? `The history begins ${duration(now - begin)} ago.` : `The history begins on ${date(begin)}.`;
+}
+
+/** @type {ReturnType<typeof setTimeout> | undefined} */
+let settling;
 
 /** @param {() => void} change of the view */
 function changeView(change) {
   if (view.range.to <= view.range.from) return; // not drawn yet
   change();
-  dropLink();
   showView();
   redraw();
+  clearTimeout(settling);
+  settling = setTimeout(settle, SETTLE);
+}
+
+function settle() {
+  clearTimeout(settling);
+  settling = undefined;
+  keepLink(view);
+  if (dayAsked) plot.load();
+}
+
+/** Shows a newest range. @param {number} span see View */
+function follow(span) {
+  view.follow(span);
+  showView();
+  redraw();
+  settle();
 }
 
 const zoomAt = (/** @type {number} */ factor, /** @type {number} */ at) => changeView(() => view.zoom(factor, at));
-const goLive = () => changeView(() => view.live());
+const goLive = () => follow(0);
 const panBy = (/** @type {number} */ seconds) => changeView(() => view.pan(seconds));
 
 listenToGestures(plot.host, {
@@ -144,7 +199,12 @@ listenToKeys(reading, {
 });
 
 byId("follow").addEventListener("click", goLive);
-byId("pause").addEventListener("click", () => changeView(() => (view.paused ? view.live() : view.pause())));
+byId("pause").addEventListener("click", () => {
+  if (view.paused) return follow(view.span);
+  if (view.range.to > view.range.from) view.pause();
+  showView();
+});
+for (const button of rangeButtons) button.addEventListener("click", () => follow(SPANS.get(button.value) ?? 0));
 byId("show-table").addEventListener("click", () => {
   table.toggle(client.snapshot?.price ?? 0);
   byId("show-table").setAttribute("aria-expanded", String(table.shown));
@@ -156,7 +216,7 @@ byId("export").addEventListener("click", () => {
   showMessage("Image saved.");
 });
 byId("permalink").addEventListener("click", async () => {
-  showMessage(await share(linkTo(view.following ? null : view.range, settings)));
+  showMessage(await share(linkTo(view, settings)));
 });
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -180,16 +240,17 @@ function repaint() {
   redraw();
 }
 
-onSetting(() => {
-  dropLink();
+onSetting((name) => {
+  dropSettings([name]);
   repaint();
 });
 onSystemColors(repaint);
 closeTipsOnEscape();
 addEventListener("hashchange", () => {
+  clearTimeout(settling);
+  settling = undefined;
   restore();
   repaint();
-  fetchHistory();
 });
 new ResizeObserver(([{ contentRect }]) => {
   plot.chart.resize(contentRect.width, contentRect.height);
@@ -216,18 +277,20 @@ async function fetchNotice() {
   }
 }
 
-let historyLoaded = false;
+let dayLoaded = false;
+let dayAsked = false;
 
 /** @param {import("./history.js").Entry[]} entries */
 function mergeHistory(entries) {
   priceHistory.merge(entries);
+  describedAt = 0;
   redraw();
 }
 
-async function fetchHistory() {
-  const from = rangeOf(readLink())?.from ?? Infinity;
-  const aDayAgo = Date.now() / 1000 - 24 * HOUR;
-  historyLoaded = await loadDay(from < aDayAgo ? from : 0, mergeHistory);
+async function fetchDay() {
+  dayLoaded = await loadDay(mergeHistory);
+  dayAsked = true;
+  redraw();
 }
 
 /** @param {import("./client.js").Snapshot} s */
@@ -251,7 +314,7 @@ client.addEventListener("phase", () => {
   tick();
   if (client.phase !== "open") return;
   fetchNotice();
-  if (!historyLoaded) fetchHistory();
+  if (!dayLoaded) fetchDay();
 });
 setInterval(tick, 250); // so that seconds count evenly and silence is detected in time
 showView();

@@ -9,6 +9,7 @@ const signed = new Intl.NumberFormat(undefined, {
   style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "exceptZero",
 });
 const numeral = new Intl.NumberFormat();
+const utcDate = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
 
 export const NONE = "–";
 
@@ -31,6 +32,10 @@ function formatters() {
     exact: format({ hour: "numeric", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }),
     day: format({ day: "numeric", month: "short" }),
     instant: format({ dateStyle: "medium", timeStyle: "medium" }),
+    minute: format({ dateStyle: "medium", timeStyle: "short" }),
+    date: format({ dateStyle: "medium" }),
+    month: format({ month: "short" }),
+    year: format({ year: "numeric" }),
   };
 }
 
@@ -105,6 +110,24 @@ export const instant = (t) => withZone(times.instant.format(t * 1000));
 
 /** @param {number} t unix */
 export const day = (t) => times.day.format(t * 1000);
+
+/** @param {number} t unix */
+export const month = (t) => times.month.format(t * 1000);
+
+/** @param {number} t unix */
+export const year = (t) => times.year.format(t * 1000);
+
+/** Date and time to the minute. @param {number} t unix */
+export const minute = (t) => withZone(times.minute.format(t * 1000));
+
+/** A day with its year. @param {number} t unix */
+export const date = (t) => times.date.format(t * 1000);
+
+/** From one day to another, what they share once. @param {number} from unix @param {number} to unix */
+export const dates = (from, to) => times.date.formatRange(from * 1000, to * 1000);
+
+/** The day in UTC, as candles have it, with its year. @param {number} t unix */
+export const dateUTC = (t) => utcDate.format(t * 1000);
 
 /** @param {string} text */
 const withZone = (text) => (utc ? `${text} UTC` : text);

@@ -1,5 +1,5 @@
 // @ts-check
-// The chart by keyboard: select points, zoom, move in time.
+// The chart by keyboard: select points or entries of the line, zoom, move in time.
 
 /**
  * @typedef {object} Actions what keys can do
@@ -18,7 +18,7 @@ export function listenToKeys(reading, on) {
     ArrowUp: () => climb(1),
     ArrowDown: () => climb(-1),
     Home: () => go(neighbour(plot, -1, 1)),
-    End: () => go(neighbour(plot, plot.points.length, -1)),
+    End: () => go(neighbour(plot, plot.marks.length, -1)),
     "Shift+ArrowLeft": () => on.pan(-0.2),
     "Shift+ArrowRight": () => on.pan(0.2),
     "+": () => on.zoom(0.7),
@@ -37,14 +37,15 @@ export function listenToKeys(reading, on) {
   /** @param {1 | -1} direction */
   function step(direction) {
     const from = current();
-    let found = neighbour(plot, from ?? (direction > 0 ? -1 : plot.points.length), direction);
+    let found = neighbour(plot, from ?? (direction > 0 ? -1 : plot.marks.length), direction);
     while (from !== null && found >= 0 && isSame(plot, from, found)) found = neighbour(plot, found, direction);
     if (found >= 0) go(found);
   }
 
   /** @param {1 | -1} direction */
   function climb(direction) {
-    const from = current() ?? neighbour(plot, plot.points.length, -1);
+    if (plot.lineOnly) return; // it has one price at a time
+    const from = current() ?? neighbour(plot, plot.marks.length, -1);
     const found = from < 0 ? -1 : above(plot, from, direction);
     if (found >= 0) go(found);
   }
@@ -66,11 +67,11 @@ export function listenToKeys(reading, on) {
 }
 
 /**
- * The next visible point in time; -1 if there is none.
+ * The next visible mark in time; -1 if there is none.
  * @param {import("./plot.js").Plot} plot @param {number} i @param {1 | -1} direction
  */
 function neighbour(plot, i, direction) {
-  const { points } = plot;
+  const points = plot.marks;
   for (let k = i + direction; k >= 0 && k < points.length; k += direction) {
     if (plot.locate(points.time(k), points.price(k))) return k;
   }
@@ -81,7 +82,7 @@ function neighbour(plot, i, direction) {
  * Whether two points have equal texts, such as two payments of one transaction.
  * @param {import("./plot.js").Plot} plot @param {number} i @param {number} k
  */
-const isSame = ({ points }, i, k) => points.time(i) === points.time(k) && points.price(i) === points.price(k);
+const isSame = ({ marks: points }, i, k) => points.time(i) === points.time(k) && points.price(i) === points.price(k);
 
 /**
  * The visible point that is next in price.

@@ -1,12 +1,12 @@
 // @ts-check
 // The page's colours for canvases. They are read once per theme: reading them in every frame would force layouts.
 
-const NAMES = /** @type {const} */ (["paper", "ink", "soft", "grid", "accent", "band"]);
+const NAMES = /** @type {const} */ (["paper", "ink", "soft", "grid", "accent", "band", "band-strong"]);
 
 /** @typedef {Record<typeof NAMES[number] | "font", string>} Colors */
 
 /** @type {Colors} */
-export const colors = { paper: "", ink: "", soft: "", grid: "", accent: "", band: "", font: "" };
+export const colors = { paper: "", ink: "", soft: "", grid: "", accent: "", band: "", "band-strong": "", font: "" };
 
 export function readColors() {
   const style = getComputedStyle(document.documentElement);

@@ -1,8 +1,10 @@
 // @ts-check
-// The chart of the view's time range: points, price history, and the price axis that fits them.
+// The chart of the view's time range: points, price history, and the price axis that fits them. Points exist for some
+// hours at most, so a longer or an older range has the line only.
 
 import { Chart } from "./chart.js";
-import { dollars } from "./format.js";
+import { dates, dollars } from "./format.js";
+import { gapOf } from "./past.js";
 import { PointLayer } from "./pointlayer.js";
 import { PRICE_SPANS, TIME_SPANS, quantile, steadySpan } from "./scale.js";
 
@@ -11,6 +13,10 @@ import { PRICE_SPANS, TIME_SPANS, quantile, steadySpan } from "./scale.js";
 
 const FRAMED = 0.9; // the share of points that the price axis includes; the rest are outliers
 const SAMPLE = 512; // points that are examined for that
+const MIN_POINTS_SHARE = 0.2; // of a range that has points; less would be a bar at its end
+const MAX_FULL_SPAN = 6 * 3600; // seconds of a range whose line has all entries
+const MIN_LOG_SPAN = 366 * 24 * 3600; // a longer range has a logarithmic axis
+const OUTLIER = 1.3; // the price axis has the band only as far as this times the highest price, and as low
 const REACH = 24; // CSS pixels between a pointer and the point that it selects
 const MAX_MEASURES = 1000; // of "frame", before they are cleared: the browser never does
 
@@ -21,19 +27,32 @@ export class Plot {
   #sample = new Float64Array(SAMPLE);
   #measures = 0;
 
+  /** What is drawn as the line; @type {import("./history.js").Series} */ line;
+  /** Whether the line is drawn without points. */ lineOnly = false;
+  /** Whether the price axis is logarithmic. */ log = false;
+
   /**
    * @param {HTMLElement} host
    * @param {import("./points.js").Points} points
    * @param {import("./history.js").PriceHistory} history
+   * @param {import("./past.js").Past} past
    * @param {import("./view.js").View} view
    */
-  constructor(host, points, history, view) {
+  constructor(host, points, history, past, view) {
     this.host = host;
     this.points = points;
-    this.history = history;
+    this.history = this.line = history;
+    this.past = past;
     this.view = view;
     this.pointLayer = new PointLayer(points, history);
-    this.chart = new Chart(host, (c, box) => this.pointLayer.draw(c, box, view.range, this.#price, this.#squareSize()));
+    this.chart = new Chart(host, (c, box) => {
+      if (!this.lineOnly) this.pointLayer.draw(c, box, view.range, this.#price, this.#squareSize());
+    });
+  }
+
+  /** What can be read in the chart: points, or the line's entries. */
+  get marks() {
+    return this.lineOnly ? this.line : this.points;
   }
 
   /** Device pixels for a CSS pixel. */
@@ -44,12 +63,37 @@ export class Plot {
   /** Call it at most once in an animation frame. @param {Snapshot} snapshot */
   draw(snapshot) {
     const start = performance.now();
-    this.#setLimits(snapshot.timestamp);
+    const now = snapshot.timestamp;
+    this.#setLimits(now);
     const time = this.view.update(this.#followedSpan());
-    this.#price = this.#fitPrice(time, snapshot);
+    this.#chooseLine(time, now);
+    this.log = time.to - time.from > MIN_LOG_SPAN;
+    this.#price = this.lineOnly ? this.#fitLine(time, snapshot) : this.#fitPrice(time, snapshot);
     const tag = this.view.following ? snapshot.price : 0;
-    this.chart.draw({ columns: this.history.columns, time, price: this.#price, tag });
+    const step = this.line === this.history ? 0 : this.past.step;
+    const gap = (/** @type {number} */ t) => gapOf(now - t, step);
+    this.chart.draw({ columns: this.line.columns, time, price: this.#price, log: this.log, gap, tag, plain: this.lineOnly });
     this.#measure(start);
+  }
+
+  /** Loads the history that the range lacks. */
+  load() {
+    const { view, history } = this;
+    if (view.live) return;
+    const { from, to } = view.range;
+    const { now, begin } = view.limits;
+    const all = view.following && view.span === Infinity && begin === 0;
+    const recent = history.length > 0 ? history.time(0) : Infinity;
+    this.past.need({ from: all ? 0 : from, to }, now, recent, view.following ? 0 : (to - from) / 2);
+  }
+
+  /** @param {Range} time @param {number} now */
+  #chooseLine(time, now) {
+    const { history, points } = this;
+    const withPoints = points.length > 0 ? Math.min(time.to, points.time(points.length - 1)) - Math.max(time.from, points.time(0)) : Infinity;
+    this.lineOnly = !this.view.live && withPoints < MIN_POINTS_SHARE * (time.to - time.from);
+    const isFull = this.view.live || !this.lineOnly || (time.to - time.from <= MAX_FULL_SPAN && history.length > 0 && time.from >= history.time(0));
+    this.line = isFull ? history : this.past.line(time, now, history);
   }
 
   /**
@@ -62,15 +106,21 @@ export class Plot {
     const { low, high } = this.#price;
     if (t < from || t > to || price < low || price > high) return null;
     const x = box.left + ((t - from) / (to - from)) * box.width;
-    const y = box.top + ((high - price) / (high - low)) * box.height;
+    const scaled = this.log ? Math.log : Number;
+    const y = box.top + ((scaled(high) - scaled(price)) / (scaled(high) - scaled(low))) * box.height;
     return { x: x / this.ratio, y: y / this.ratio };
   }
 
   /**
-   * The point near a place, in CSS pixels from the host's corner; -1 if there is none.
+   * The mark near a place, in CSS pixels from the host's corner; -1 if there is none. The line's marks are near in time.
    * @param {number} x @param {number} y
    */
   nearest(x, y) {
+    if (this.lineOnly) {
+      const i = this.line.nearest(this.timeAt(x));
+      const at = i < 0 ? null : this.locate(this.line.time(i), this.line.price(i));
+      return at && Math.abs(at.x - x) <= REACH ? i : -1;
+    }
     return this.pointLayer.nearest(x * this.ratio, y * this.ratio, Math.round(REACH * this.ratio));
   }
 
@@ -87,15 +137,26 @@ export class Plot {
   /** A description for screen readers. @param {Snapshot | null} s */
   describe(s) {
     if (!s || !(s.price > 0)) return "No payments yet";
+    if (this.lineOnly) return this.#describeLine();
     const inside = s.transactions.filter((p) => p.price >= s.low && p.price <= s.high).length;
     return `${s.transactions.length} payments over time, by the price that each implies. ${inside} of them are in the ` +
       `90% interval, ${dollars(s.low)} to ${dollars(s.high)}, around the estimate of ${dollars(s.price)}.`;
   }
 
+  #describeLine() {
+    const { from, to } = this.view.range;
+    const { low, high } = this.#pricesIn({ from, to });
+    const [first, end] = [this.line.firstAt(from), this.line.firstAt(to)];
+    if (first >= end) return `No prices, ${dates(from, to)}`;
+    return `The price over time, ${dates(from, to)}: from ${dollars(this.line.price(first))} to ` +
+      `${dollars(this.line.price(end - 1))}, at least ${dollars(low)}, at most ${dollars(high)}.`;
+  }
+
   /** @param {number} now */
   #setLimits(now) {
-    const oldest = [this.points.time(0), this.history.time(0)].filter((t) => t > 0);
-    this.view.limits = { now, oldest: Math.min(now, ...oldest) };
+    const { begin } = this.past;
+    const oldest = [this.points.time(0), this.history.time(0), begin].filter((t) => t > 0);
+    this.view.limits = { now, oldest: Math.min(now, this.past.oldest, ...oldest), begin };
   }
 
   /** The span of the points: they are more informative than the line alone. */
@@ -107,7 +168,7 @@ export class Plot {
 
   /** @param {Range} time @param {Snapshot} snapshot */
   #fitPrice(time, snapshot) {
-    const seen = this.#estimatesIn(time);
+    const seen = this.#pricesIn(time);
     const known = seen.high > 0 && !this.view.following;
     const middle = known ? (seen.low + seen.high) / 2 : snapshot.price;
     const band = Math.max(snapshot.high / middle - 1, 1 - snapshot.low / middle);
@@ -117,14 +178,32 @@ export class Plot {
     return { low: middle * (1 - this.#priceSpan), high: middle * (1 + this.#priceSpan) };
   }
 
-  /** The lowest and highest estimate in a range. @param {Range} time */
-  #estimatesIn({ from, to }) {
+  /** The lowest and highest price of the line in a range. @param {Range} time */
+  #pricesIn({ from, to }) {
     let [low, high] = [Infinity, 0];
-    for (let i = this.history.firstAt(from); i < this.history.length && this.history.time(i) <= to; i++) {
-      low = Math.min(low, this.history.price(i));
-      high = Math.max(high, this.history.price(i));
+    for (let i = this.line.firstAt(from); i < this.line.length && this.line.time(i) <= to; i++) {
+      low = Math.min(low, this.line.price(i));
+      high = Math.max(high, this.line.price(i));
     }
     return { low, high };
+  }
+
+  /** Fits the line and most of its band. @param {Range} time @param {Snapshot} snapshot */
+  #fitLine({ from, to }, snapshot) {
+    const { line } = this;
+    const prices = this.#pricesIn({ from, to });
+    if (prices.high === 0 || this.view.following) {
+      prices.low = Math.min(prices.low, snapshot.price);
+      prices.high = Math.max(prices.high, snapshot.price);
+    }
+    let { low, high } = prices;
+    for (let i = line.firstAt(from); i < line.length && line.time(i) <= to; i++) {
+      low = Math.min(low, Math.max(line.low(i), prices.low / OUTLIER));
+      high = Math.max(high, Math.min(line.high(i), prices.high * OUTLIER));
+    }
+    if (this.log) return { low: low / (high / low) ** 0.05, high: high * (high / low) ** 0.05 };
+    const margin = Math.max(0.06 * (high - low), 0.001 * high);
+    return { low: Math.max(0, low - margin), high: high + margin };
   }
 
   /** The distance from middle, as a share, within which most points of a range are. @param {Range} time @param {number} middle */

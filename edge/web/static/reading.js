@@ -1,13 +1,15 @@
 // @ts-check
-// The selected point: chosen by pointer or keyboard, shown in a tooltip and announced to screen readers.
+// The selected point, or entry of the line: chosen by pointer or keyboard, shown in a tooltip and announced to screen
+// readers.
 
-import { cents, change, moment, rounded } from "./format.js";
+import { cents, change, dateUTC, dollars, minute, moment, rounded } from "./format.js";
 import { byId } from "./panel.js";
+import { DAY, spacingOf } from "./past.js";
 
-/** @typedef {import("./client.js").Point} Point */
+/** @typedef {import("./client.js").Point & {low?: number, high?: number}} Mark a point, or an entry of the line with its interval */
 
 export class Reading {
-  /** @type {Point | null} stored by value: its index changes with every update */ #point = null;
+  /** @type {Mark | null} stored by value: its index changes with every update */ #point = null;
   #index = -1; // when it was selected; several points may have the same time and price
   #amount = 0; // the round amount, 0 if unknown
   #words = ["", "", "", ""];
@@ -30,7 +32,7 @@ export class Reading {
 
   /** The current index of the selected point; -1 if none is selected. */
   get index() {
-    const { points } = this.plot;
+    const points = this.plot.marks;
     const p = this.#point;
     if (!p) return -1;
     if (this.#isAt(this.#index)) return this.#index;
@@ -42,15 +44,16 @@ export class Reading {
   /** Whether its amount is unknown, but an edge may have it. */
   get lacksAmount() {
     const i = this.index;
-    return this.#amount === 0 && this.#isAt(i) && this.plot.points.lacksAmount(i);
+    return !this.plot.lineOnly && this.#amount === 0 && this.#isAt(i) && this.plot.points.lacksAmount(i);
   }
 
-  /** @param {number} i the index of the point; -1 for none */
+  /** @param {number} i the index of the mark; -1 for none */
   select(i) {
-    const { points } = this.plot;
+    const { marks, line, lineOnly, points } = this.plot;
     this.#index = i;
-    this.#point = i < 0 ? null : { timestamp: points.time(i), price: points.price(i) };
-    this.#amount = i < 0 ? 0 : points.amount(i);
+    this.#point = i < 0 ? null : { timestamp: marks.time(i), price: marks.price(i) };
+    if (this.#point && lineOnly) Object.assign(this.#point, { low: line.low(i), high: line.high(i) });
+    this.#amount = i < 0 || lineOnly ? 0 : points.amount(i);
     this.#announced = false;
     this.refresh();
     if (this.lacksAmount) this.find();
@@ -80,12 +83,13 @@ export class Reading {
 
   /** @param {number} i */
   #isAt(i) {
-    const { points } = this.plot;
+    const points = this.plot.marks;
     return i >= 0 && points.time(i) === this.#point?.timestamp && points.price(i) === this.#point.price;
   }
 
-  /** Moves the tooltip to the point's current place. */
+  /** Moves the tooltip to the mark's current place. */
   place() {
+    if (this.#point && (this.#point.low !== undefined) !== this.plot.lineOnly) this.#point = null; // it is not drawn any more
     const at = this.#point && this.plot.locate(this.#point.timestamp, this.#point.price);
     byId("tooltip").hidden = byId("mark").hidden = !at;
     if (!at) return;
@@ -103,12 +107,20 @@ export class Reading {
     });
   }
 
-  /** @param {Point} p */
+  /** @param {Mark} p */
   #describe(p) {
+    if (p.low !== undefined) return this.#describeEntry(p);
     const estimateThen = this.plot.history.priceAt(p.timestamp);
     const estimate = estimateThen || this.estimate();
     const off = estimate > 0 ? `${change(p.price / estimate - 1)} off the estimate${estimateThen ? " of that time" : ""}` : "";
     return [cents(p.price), this.#amount > 0 ? `a round ${rounded(this.#amount)}` : "", moment(p.timestamp), off];
+  }
+
+  /** @param {Mark} entry */
+  #describeEntry({ timestamp: t, price, low = price, high = price }) {
+    const { past, view } = this.plot;
+    const ofDay = t % DAY === 0 && spacingOf(view.limits.now - t, past.step) >= DAY;
+    return [dollars(price), `${dollars(low)} – ${dollars(high)}`, ofDay ? dateUTC(t) : minute(t), ""];
   }
 }
 

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/redis/go-redis/v9"
+
 	"sightglass/infra/test/internal/programs"
 )
 
@@ -30,6 +32,7 @@ func (env *environment) control() *httptest.Server {
 	on("/node/go", func() { env.node.Signal(env.t, syscall.SIGCONT) })
 	on("/ingester/stop", func() { end(env, env.ingester, syscall.SIGTERM) })
 	on("/ingester/start", env.startIngester)
+	mux.HandleFunc("POST /history", env.addHistory)
 	mux.HandleFunc("GET /frame", frame)
 	mux.HandleFunc("GET /outputs", func(rw http.ResponseWriter, _ *http.Request) {
 		if err := json.NewEncoder(rw).Encode(env.outputs); err != nil {
@@ -37,6 +40,27 @@ func (env *environment) control() *httptest.Server {
 		}
 	})
 	return httptest.NewServer(mux)
+}
+
+// addHistory adds rows to the history in Redis: {key: [{score, row}]}.
+func (env *environment) addHistory(_ http.ResponseWriter, r *http.Request) {
+	var all map[string][]struct {
+		Score float64
+		Row   json.RawMessage
+	}
+	if err := json.NewDecoder(r.Body).Decode(&all); err != nil {
+		env.t.Error(err)
+	}
+	client := env.redis.Client()
+	for key, rows := range all {
+		members := make([]redis.Z, len(rows))
+		for i, row := range rows {
+			members[i] = redis.Z{Score: row.Score, Member: string(row.Row)}
+		}
+		if err := client.ZAdd(r.Context(), key, members...).Err(); err != nil {
+			env.t.Error(err)
+		}
+	}
 }
 
 func end(env *environment, p *programs.Process, signal syscall.Signal) {

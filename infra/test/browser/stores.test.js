@@ -134,19 +134,19 @@ test("the history stays within its capacity: it thins the older half, then drops
 
 test("a view follows the newest data unless a range is selected", () => {
   const view = new View();
-  view.limits = { oldest: 0, now: 1000 };
+  view.limits = { oldest: 0, now: 1000, begin: 0 };
   assert.deepEqual(view.update(100), { from: 900, to: 1000 });
   view.zoom(0.5, 1000);
-  view.limits = { oldest: 0, now: 2000 };
+  view.limits = { oldest: 0, now: 2000, begin: 0 };
   assert.deepEqual(view.update(100), { from: 950, to: 1000 });
   assert.ok(!view.following);
-  view.live();
+  view.follow(0);
   assert.deepEqual(view.update(100), { from: 1900, to: 2000 });
 });
 
 test("a view always shows some data", () => {
   const view = new View();
-  view.limits = { oldest: 0, now: 1000 };
+  view.limits = { oldest: 0, now: 1000, begin: 0 };
   view.update(100);
   view.pan(1e6);
   assert.deepEqual(view.range, { from: 905, to: 1005 });
@@ -156,4 +156,24 @@ test("a view always shows some data", () => {
   assert.equal(view.range.to - view.range.from, 1100);
   for (let i = 0; i < 50; i++) view.zoom(0.5, view.range.to);
   assert.equal(view.range.to - view.range.from, 10);
+});
+
+test("a view of the newest range follows it, from the beginning of the history on", () => {
+  const view = new View();
+  view.follow(500);
+  view.limits = { oldest: 900, now: 1000, begin: 0 };
+  assert.deepEqual(view.update(100), { from: 500, to: 1000 }, "the beginning is not known yet");
+  assert.ok(view.following && !view.live && !view.isCut);
+  view.limits = { oldest: 700, now: 1010, begin: 700 };
+  assert.deepEqual(view.update(100), { from: 700, to: 1010 });
+  assert.ok(view.isCut);
+  view.follow(200);
+  assert.deepEqual(view.update(100), { from: 810, to: 1010 });
+  assert.ok(!view.isCut);
+  view.follow(Infinity);
+  assert.deepEqual(view.update(100), { from: 700, to: 1010 });
+  view.pause();
+  assert.ok(!view.following && view.paused);
+  view.follow(view.span);
+  assert.ok(view.following && !view.paused);
 });

@@ -90,6 +90,7 @@ func TestAPI_HistoryQueries(t *testing.T) {
 		"after the last":            {"from=1556771721", nil},
 		"last entry per 20 s":       {"from=0&step=20", []float64{1, 3, 5, 6}}, // a step began at 1556771660
 		"one step for all":          {"from=0&step=86400", []float64{6}},
+		"a step of a year":          {"from=0&step=31622400", []float64{6}},
 		"unknown parameter":         {"from=0&colour=red", []float64{1, 2, 3, 4, 5, 6}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,8 +111,9 @@ func TestAPI_HistoryQueries(t *testing.T) {
 		})
 	}
 	for query, want := range map[string]string{
-		"step=9": "step", "step=86401": "step", "step=ten": "step", "step=": "step", "step=10.5": "step", "step=-10": "step",
+		"step=9": "step", "step=31622401": "step", "step=ten": "step", "step=": "step", "step=10.5": "step", "step=-10": "step",
 		"from=yesterday": "from", "from=-1": "from", "from=": "from", "from=99999999999999999999": "from", "from=1e9": "from",
+		"format=xml": "format", "format=": "format", "format=CSV": "format",
 		"to=tomorrow": "to", "to=-1": "to", "to=1099511627777": "to", "from=20&to=10": "from",
 	} {
 		t.Run(query, func(t *testing.T) {
@@ -159,7 +161,7 @@ func TestAPI_ConditionalAndCompressedResponses(t *testing.T) {
 		})
 	}
 	for _, path := range []string{
-		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/v1/points", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
+		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/v1/history?from=0&format=csv", "/api/v1/points", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
 		"/static/client.js",
 	} {
 		t.Run(path, func(t *testing.T) {

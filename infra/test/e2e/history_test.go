@@ -398,13 +398,14 @@ func entriesIn(body string) int { return strings.Count(body, "[") - 1 }
 func TestHistoryCache_FetchesOnce(t *testing.T) {
 	server := redistest.Start(t)
 	client := server.Client()
-	fill(t, client, began, 8640)
+	const entries = 1500
+	fill(t, client, began, entries)
 	get, reg := newAPI(t, server)
 	fetches := func() float64 { return value(t, reg, "sightglass_cache_fetches_total") }
 	var g errgroup.Group
 	for range 50 {
 		g.Go(func() error {
-			if status, body := get(everything); status != http.StatusOK || entriesIn(body) != 8640 {
+			if status, body := get(everything); status != http.StatusOK || entriesIn(body) != entries {
 				return fmt.Errorf("got status %d with %d entries, want 200 with all", status, entriesIn(body))
 			}
 			return nil
@@ -413,14 +414,14 @@ func TestHistoryCache_FetchesOnce(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if n := fetches(); n != 1 {
-		t.Errorf("got %v fetches from redis, want 1", n)
+	if n := fetches(); n != 5 { // four series and the schema
+		t.Errorf("got %v fetches from redis, want 5", n)
 	}
-	fill(t, client, began+86400, 1)
-	programs.Until(t, "the new entry", func() bool { _, body := get(everything); return entriesIn(body) == 8641 })
+	fill(t, client, began+entries*history.Slot, 1)
+	programs.Until(t, "the new entry", func() bool { _, body := get(everything); return entriesIn(body) == entries+1 })
 	stats := client.Info(t.Context(), "commandstats").Val()
-	if n := fetches(); n != 2 || !strings.Contains(stats, "cmdstat_zrange:calls=2,") {
-		t.Errorf("got %v fetches from redis, want 2; commandstats:\n%s", n, stats)
+	if n := fetches(); n != 7 || !strings.Contains(stats, "cmdstat_zrange:calls=5,") { // the recent series and the schema again
+		t.Errorf("got %v fetches from redis, want 7; commandstats:\n%s", n, stats)
 	}
 }
 
