@@ -122,15 +122,16 @@ func TestHexResult_EqualsJSON(t *testing.T) {
 func TestHashes_AndHeaders(t *testing.T) {
 	node := newNode(t, func(method, params string) (string, *Error) {
 		var height int
-		switch {
-		case method == "getblockhash":
-			fmt.Sscanf(params, "[%d]", &height)
-			if height > 12 {
+		switch method {
+		case "getblockhash":
+			if _, err := fmt.Sscanf(params, "[%d]", &height); err != nil || height > 12 {
 				return "", &Error{Code: -8, Message: "Block height out of range"}
 			}
 			return fmt.Sprintf(`"%064x"`, height), nil
-		case method == "getblockheader":
-			fmt.Sscanf(params, `["%x"`, &height)
+		case "getblockheader":
+			if _, err := fmt.Sscanf(params, `["%x"`, &height); err != nil {
+				return "", &Error{Code: codeNotFound, Message: "Block not found"}
+			}
 			return fmt.Sprintf(`{"time":%d,"height":%d}`, 1000+height, height), nil
 		}
 		return "", &Error{Code: codeMethod, Message: "Method not found"}
