@@ -8,17 +8,22 @@ import (
 	"sightglass/edge/spec"
 )
 
-// mountAPI adds the paths under /api/. Each also supports HEAD, and OPTIONS for browsers' preflight requests.
+// mountAPI adds the paths under /api/, and /price. Each also supports HEAD, and OPTIONS for browsers' preflight requests.
 func (e *Edge) mountAPI(app *fiber.App) {
 	api := httpapi.New(e.feed.Latest, e.redis, e.opts.Logger(logAPI), e.metrics)
 	app.Use("/api/", e.cors)
+	app.Use("/price", e.cors)
 	for path, handler := range map[string]fiber.Handler{
-		"/api/v1/snapshot":   api.Snapshot,
-		"/api/v1/history":    api.History,
-		"/api/v1/points":     api.Points,
-		"/api/v1/about":      httpapi.About(e.opts.Notice).Send,
-		"/api/openapi.json":  httpapi.Document(spec.OpenAPI).Send,
-		"/api/asyncapi.json": httpapi.Document(spec.AsyncAPI).Send,
+		"/price":                   api.Price,
+		"/api/v1/price":            api.PriceAt,
+		"/api/v1/prices":           api.Prices,
+		"/api/v1/historical-price": api.HistoricalPrice,
+		"/api/v1/snapshot":         api.Snapshot,
+		"/api/v1/history":          api.History,
+		"/api/v1/points":           api.Points,
+		"/api/v1/about":            httpapi.About(e.opts.Notice).Send,
+		"/api/openapi.json":        httpapi.Document(spec.OpenAPI).Send,
+		"/api/asyncapi.json":       httpapi.Document(spec.AsyncAPI).Send,
 	} {
 		app.Get(path, handler)
 		app.Options(path, e.preflight)

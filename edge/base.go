@@ -11,7 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// ownPaths are the first segments of the edge's own paths. A base path must not begin with one of them.
+// ownPaths are the first segments of the edge's own paths. A base path must not begin with one of them. /price is not one of
+// them: with the base path /price it leads to the dashboard, and the price is at /price/price.
 var ownPaths = []string{"api", "clock", "embed", "health", "livez", "readyz", "static", "ws"}
 
 // checkBasePath accepts an empty path, or segments of letters, digits and -._~ such as /price or /btc/price. These characters
@@ -47,18 +48,26 @@ func (e *Edge) mountBase(app *fiber.App) {
 	server.Handler = func(ctx *fasthttp.RequestCtx) {
 		if rest, ok := bytes.CutPrefix(ctx.URI().PathOriginal(), base); ok && bytes.HasPrefix(rest, []byte("/")) {
 			ctx.URI().SetPathBytes(rest)
+			ctx.SetUserValue(underBase, true)
 		}
 		handle(ctx)
 	}
 }
 
-// mountBaseRedirect redirects /price to /price/: the page's links are relative, and would otherwise lead to the root.
+// underBase is set in the locals of a request whose path began with the base path.
+const underBase = "under the base path"
+
+// mountBaseRedirect redirects /btc to /btc/: the page's links are relative, and would otherwise lead to the root. Call it before
+// other routes are added: if the base path is /price, the API's /price is at /price/price.
 func (e *Edge) mountBaseRedirect(app *fiber.App) {
 	base := e.opts.BasePath
 	if base == "" {
 		return
 	}
 	app.Get(base, func(c *fiber.Ctx) error {
+		if c.Locals(underBase) != nil {
+			return c.Next()
+		}
 		if c.Path() != base { // in another case: mountBase is case-sensitive, Fiber is not
 			return fiber.ErrNotFound
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gofiber/fiber/v2"
 
+	"sightglass/edge/httpapi"
 	"sightglass/edge/hub"
 	"sightglass/edge/ws"
 	"sightglass/shared/contract"
@@ -41,9 +42,9 @@ func (e *Edge) routes() *fiber.App {
 		addr, _ := h.Locals(localAddr).(netip.Addr)
 		e.hub.ServeWebSocket(conn, addr)
 	}))
+	e.mountBaseRedirect(app)
 	e.mountAPI(app)
 	e.mountPage(app)
-	e.mountBaseRedirect(app)
 	e.countRequests(app)
 	e.mountBase(app)
 	return app
@@ -127,6 +128,9 @@ func errorResponse(c *fiber.Ctx, err error) error {
 	}
 	if status == fiber.StatusNotFound {
 		message = "no such path" // Fiber's message quotes the path
+	}
+	if none, ok := errors.AsType[httpapi.NoPriceError](err); ok {
+		status, message = fiber.StatusNotFound, none.Error()
 	}
 	var response struct {
 		Error struct {

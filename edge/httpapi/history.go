@@ -57,10 +57,10 @@ func (a *API) History(c *fiber.Ctx) error {
 	}).Send(c)
 }
 
-// noHistory responds to an error of timeline.
+// noHistory responds to an error of timeline, or errIncomplete.
 func noHistory(c *fiber.Ctx, err error) error {
-	if errors.Is(err, errNewer) {
-		return unavailable(c, errNewer.Error(), coarseTTL)
+	if errors.Is(err, errNewer) || errors.Is(err, errIncomplete) {
+		return unavailable(c, err.Error(), recentTTL)
 	}
 	return unavailable(c, "no history yet", recentTTL)
 }
@@ -109,13 +109,18 @@ func parseSpan(c *fiber.Ctx, now time.Time) (s span, err error) {
 
 // parameter parses a parameter in whole seconds. Its error names the parameter and the valid values.
 func parameter(c *fiber.Ctx, name string, absent, least, most int64) (int64, error) {
+	return number(c, name, "whole seconds", absent, least, most)
+}
+
+// number parses a parameter that is a whole number of something. Its error names the parameter and the valid values.
+func number(c *fiber.Ctx, name, of string, absent, least, most int64) (int64, error) {
 	args := c.Context().QueryArgs()
 	if !args.Has(name) {
 		return absent, nil
 	}
 	n, err := strconv.ParseInt(string(args.Peek(name)), 10, 64)
 	if err != nil || n < least || n > most {
-		return 0, fmt.Errorf("%s %.40q: want whole seconds from %d to %d", name, args.Peek(name), least, most)
+		return 0, fmt.Errorf("%s %.40q: want %s from %d to %d", name, args.Peek(name), of, least, most)
 	}
 	return n, nil
 }

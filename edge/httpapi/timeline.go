@@ -50,8 +50,12 @@ type series struct {
 	days   *cache[[]history.Candle]
 }
 
-// errNewer is the error of a history that only a later version can read.
-var errNewer = errors.New("a newer version has written the history: update this edge")
+var (
+	// errNewer is the error of a history that only a later version can read.
+	errNewer = errors.New("a newer version has written the history: update this edge")
+	// errIncomplete is the error of a price that is not in the series that could be read.
+	errIncomplete = errors.New("a part of the history cannot be read")
+)
 
 // timeline returns the history. It is merged again only if a series has changed. A series that cannot be read is the one that
 // was read last, or empty. The error is errNewer, or wraps errUnavailable if no series was ever read.

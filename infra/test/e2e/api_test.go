@@ -161,7 +161,7 @@ func TestAPI_ConditionalAndCompressedResponses(t *testing.T) {
 		})
 	}
 	for _, path := range []string{
-		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/v1/history?from=0&format=csv", "/api/v1/points", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
+		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/v1/history?from=0&format=csv", "/api/v1/points", "/api/v1/historical-price", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
 		"/static/client.js",
 	} {
 		t.Run(path, func(t *testing.T) {
@@ -240,7 +240,8 @@ func TestAPI_CORSHeaders(t *testing.T) {
 				header.Set("Origin", c.origin)
 			}
 			for path, status := range map[string]int{
-				"/api/v1/about": 200, "/api/v1/history": 200, "/api/v1/points": 200, "/api/v1/snapshot": 503, "/api/v1/history?step=1": 400, "/api/v1/points?since=": 400, "/api/nothing": 404,
+				"/api/v1/about": 200, "/api/v1/history": 200, "/api/v1/points": 200, "/api/v1/snapshot": 503, "/api/v1/history?step=1": 400, "/price": 503, "/api/v1/price": 400, "/api/v1/price?at=1": 404,
+				"/api/v1/prices": 503, "/api/v1/historical-price": 200, "/api/v1/points?since=": 400, "/api/nothing": 404,
 				"/static/client.js": 200,
 			} {
 				got := ask(t, "GET", e, path, header)
@@ -274,11 +275,13 @@ func TestAPI_Methods(t *testing.T) {
 	if err := server.Client().Set(t.Context(), contract.KeyLatest, encode("5", 10), 0).Err(); err != nil {
 		t.Fatal(err)
 	}
+	fill(t, server.Client(), began, 1)
 	e := edgeWith(t, server, unchanged)
 	programs.Until(t, "the edge to be ready", func() bool { return ask(t, "GET", e, "/readyz", nil).StatusCode == http.StatusOK })
 	const api, page = "GET, HEAD, OPTIONS", "GET, HEAD"
 	for path, allow := range map[string]string{
 		"/api/v1/snapshot": api, "/api/v1/history": api, "/api/v1/points": api, "/api/v1/about": api,
+		"/api/v1/price?at=1556771670": api, "/api/v1/historical-price": api,
 		"/api/openapi.json": api, "/api/asyncapi.json": api,
 		"/": page, "/embed": page, "/clock": page, "/static/app.js": page, "/static/client.js": page, "/health": page, "/livez": page, "/readyz": page,
 	} {
@@ -294,7 +297,14 @@ func TestAPI_Methods(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/api", "/api/", "/api/v1", "/api/v1/price", "/api/v2/snapshot", "/nothing", "/static/none.js", "/static/"} {
+	for _, path := range []string{"/price", "/api/v1/prices"} { // TestOpenAPI_MatchesResponses has HEAD: it is 503 once the snapshot is stale
+		got := ask(t, "POST", e, path, nil)
+		expectError(t, got, http.StatusMethodNotAllowed)
+		if got.Header.Get("Allow") != api {
+			t.Errorf("POST %s: got Allow %q, want %q", path, got.Header.Get("Allow"), api)
+		}
+	}
+	for _, path := range []string{"/api", "/api/", "/api/v1", "/api/v1/nothing", "/api/v2/snapshot", "/pricey", "/nothing", "/static/none.js", "/static/"} {
 		for _, method := range []string{"GET", "POST", "BREW"} {
 			if strings.HasPrefix(path, "/static/") && method != "GET" {
 				continue // the route exists for any file, so 405 is valid too

@@ -31,6 +31,8 @@ var snippets = map[string]struct {
 	"curl-client":       {shell("curl"), ``},
 	"curl-snapshot":     {shell("curl"), `^(200|304)$`},
 	"curl-history":      {shell("curl"), `^{"step":60,"points":\[(.*,)?\[\d+,5\d{3}\.\d\d,`},
+	"curl-price":        {shell("curl"), `^5\d{3}\.\d\d$`},
+	"curl-prices":       {shell("curl"), `^{"time":\d+,"USD":5\d{3}}{"prices":\[{"time":\d+,"USD":5\d{3}\.\d\d}\],"exchangeRates":{}}$`},
 	"curl-points":       {shell("curl"), `^{"points":\[\[\d+\.\d{3},\d{4}\.\d\d,\d+(\.5)?\],`},
 	"curl-stream":       {shell("curl"), `^data: {"price":5\d{3}\.`},
 	"curl-stream-delta": {shell("curl"), `^data: {"type":"delta"`},
@@ -95,8 +97,8 @@ func awaitPoints(t *testing.T, server *redistest.Server) {
 
 type snippet struct{ name, text string }
 
-// readSnippets returns the blocks of a document that begin with ```LANGUAGE run=NAME. Only HTML blocks may have no
-// name.
+// readSnippets returns the blocks of a document that begin with ```LANGUAGE run=NAME. Only HTML and JSON blocks may have
+// no name.
 func readSnippets(t *testing.T, file string) (found []snippet) {
 	t.Helper()
 	text, err := os.ReadFile(file)
@@ -108,7 +110,7 @@ func readSnippets(t *testing.T, file string) (found []snippet) {
 		switch language, name, text := block[1], block[2], block[3]; {
 		case name != "":
 			found = append(found, snippet{name, text})
-		case language != "html":
+		case language != "html" && language != "json":
 			t.Errorf("got a %s snippet without run=NAME, want a name: %.60q", language, text)
 		}
 	}

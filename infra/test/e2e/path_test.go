@@ -23,7 +23,7 @@ func underBase(o *edge.Options) { o.BasePath = base }
 func TestBasePath_ServesEveryRoute(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), underBase)
 	for _, path := range []string{
-		"/", "/clock", "/embed?theme=dark", "/static/app.js", "/static/client.js", "/static/nothing.js", "/api/v1/about", "/api/v1/snapshot",
+		"/", "/clock", "/embed?theme=dark", "/static/app.js", "/static/client.js", "/static/nothing.js", "/api/v1/about", "/api/v1/snapshot", "/price",
 		"/api/openapi.json", "/livez", "/readyz", "/nowhere", "/metrics", "/ws/mempool", "//", "/static/../clock", "/clock/",
 	} {
 		for name, header := range map[string]http.Header{
@@ -79,6 +79,20 @@ func TestBasePath_SlashRedirects(t *testing.T) {
 		if got := ask(t, "GET", e, want, nil); got.StatusCode != http.StatusOK {
 			t.Errorf("%s leads to %s: got %s, want 200", from, want, got.Status)
 		}
+	}
+}
+
+// TestBasePath_MayBeThatOfThePrice: /price leads to the page then, and the price as text is under it.
+func TestBasePath_MayBeThatOfThePrice(t *testing.T) {
+	e := edgeWith(t, redistest.Start(t), func(o *edge.Options) { o.BasePath = "/price" })
+	if got := ask(t, "GET", e, "/price", nil); got.StatusCode != http.StatusPermanentRedirect || got.Header.Get("Location") != "price/" {
+		t.Errorf("/price: got %s to %q, want a redirect to price/", got.Status, got.Header.Get("Location"))
+	}
+	if got := ask(t, "GET", e, "/price/", nil); got.StatusCode != http.StatusOK || !strings.HasPrefix(got.Header.Get("Content-Type"), "text/html") {
+		t.Errorf("/price/: got %s with %s, want the page", got.Status, got.Header.Get("Content-Type"))
+	}
+	if message := expectError(t, ask(t, "GET", e, "/price/price", nil), http.StatusServiceUnavailable); message != "no price yet" {
+		t.Errorf("/price/price: got %q, want the price, of which there is none yet", message)
 	}
 }
 

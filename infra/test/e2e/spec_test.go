@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +130,7 @@ func TestOpenAPI_MatchesResponses(t *testing.T) {
 	programs.Until(t, "a point of the history", func() bool {
 		return !strings.Contains(string(ask(t, "GET", live, "/api/v1/history", nil).body), "[]")
 	})
+	now := strconv.FormatInt(time.Now().Unix(), 10)
 	keyless := handshake.Clone()
 	keyless.Del("Sec-Websocket-Key")
 	seen := make(map[string]bool) // method path status
@@ -170,6 +172,27 @@ func TestOpenAPI_MatchesResponses(t *testing.T) {
 		{e: empty, path: "/api/v1/history", want: "200"},
 		{e: live, path: "/api/v1/history", asked: "/api/v1/history?step=1", want: "400"},
 		{e: cut, path: "/api/v1/history", want: "503"},
+		{e: live, path: "/price", want: "200"},
+		{e: live, path: "/price", header: whatever, want: "304"},
+		{e: empty, path: "/price", want: "503"},
+		{e: live, method: "OPTIONS", path: "/price", want: "204"},
+		{e: live, path: "/api/v1/price", asked: "/api/v1/price?at=" + now, want: "200"},
+		{e: live, path: "/api/v1/price", asked: "/api/v1/price?at=" + now, header: whatever, want: "304"},
+		{e: live, path: "/api/v1/price", want: "400"},
+		{e: live, path: "/api/v1/price", asked: "/api/v1/price?at=1", want: "404"},
+		{e: cut, path: "/api/v1/price", asked: "/api/v1/price?at=1", want: "503"},
+		{e: live, method: "OPTIONS", path: "/api/v1/price", want: "204"},
+		{e: live, path: "/api/v1/prices", want: "200"},
+		{e: live, path: "/api/v1/prices", header: whatever, want: "304"},
+		{e: empty, path: "/api/v1/prices", want: "503"},
+		{e: live, method: "OPTIONS", path: "/api/v1/prices", want: "204"},
+		{e: live, path: "/api/v1/historical-price", asked: "/api/v1/historical-price?currency=USD&timestamp=" + now, want: "200"},
+		{e: live, path: "/api/v1/historical-price", want: "200"},
+		{e: live, path: "/api/v1/historical-price", asked: "/api/v1/historical-price?currency=EUR", want: "200"},
+		{e: live, path: "/api/v1/historical-price", header: whatever, want: "304"},
+		{e: live, path: "/api/v1/historical-price", asked: "/api/v1/historical-price?timestamp=now", want: "400"},
+		{e: cut, path: "/api/v1/historical-price", want: "503"},
+		{e: live, method: "OPTIONS", path: "/api/v1/historical-price", want: "204"},
 		{e: live, path: "/api/v1/points", want: "200"},
 		{e: live, path: "/api/v1/points", asked: "/api/v1/points?since=1", want: "200"},
 		{e: empty, path: "/api/v1/points", want: "200"},

@@ -89,6 +89,94 @@ func TestAPI_HistoryOfYears(t *testing.T) {
 	}
 }
 
+func TestAPI_PriceAtTimeOrBlock(t *testing.T) {
+	server := redistest.Start(t)
+	storeYears(t, server)
+	e := edgeWith(t, server, unchanged)
+	for query, want := range map[string]string{
+		"at=1556771675":  `{"price":1.00,"low":0.00,"high":0.00,"confidence":0.000,"time":1556771670,"resolution":"10s"}`,
+		"at=1556756000":  `{"price":4001.00,"low":3990.00,"high":4010.00,"confidence":0.600,"time":1556755800,"resolution":"block","height":574064}`,
+		"at=1556717400":  `{"price":3002.50,"low":2991.00,"high":3009.00,"confidence":0.700,"time":1556717400,"resolution":"hour","height":574008}`,
+		"at=1556625600":  `{"price":1048.81,"low":500.00,"high":1500.00,"confidence":0.800,"time":1556625600,"resolution":"day","height":573912}`,
+		"height=574064":  `{"price":4001.00,"low":3990.00,"high":4010.00,"confidence":0.600,"time":1556755800,"resolution":"block","height":574064}`,
+		"height=574003":  `{"price":3000.42,"low":2991.00,"high":3009.00,"confidence":0.700,"time":1556715900,"resolution":"hour","height":574003}`,
+		"height=573769":  `{"price":1000.33,"low":500.00,"high":1500.00,"confidence":0.800,"time":1556582700,"resolution":"day","height":573769}`,
+		"height=0573769": `{"price":1000.33,"low":500.00,"high":1500.00,"confidence":0.800,"time":1556582700,"resolution":"day","height":573769}`,
+	} {
+		t.Run(query, func(t *testing.T) {
+			got := ask(t, "GET", e, "/api/v1/price?"+query, nil)
+			if got.StatusCode != http.StatusOK || string(got.body) != want {
+				t.Errorf("got %s with %s, want %s", got.Status, got.body, want)
+			}
+		})
+	}
+	for query, want := range map[string]struct {
+		status  int
+		message string
+	}{
+		"":                         {http.StatusBadRequest, "want either at"},
+		"at=1&height=1":            {http.StatusBadRequest, "want either at"},
+		"at=":                      {http.StatusBadRequest, "at "},
+		"at=yesterday":             {http.StatusBadRequest, "at "},
+		"height=-1":                {http.StatusBadRequest, "height "},
+		"at=1556582399":            {http.StatusNotFound, "1556582400 to 1556771720 (2019-04-30 00:00:00 to 2019-05-02 04:35:20 UTC)"},
+		"at=1556773000":            {http.StatusNotFound, "no price for 1556773000"},
+		"at=4000000000":            {http.StatusNotFound, "in the future"},
+		"height=573768":            {http.StatusNotFound, "blocks 573769 to 574065"},
+		"height=574066":            {http.StatusNotFound, "blocks 573769 to 574065"},
+		"height=2147483648&colour": {http.StatusNotFound, "no price for block 2147483648"},
+	} {
+		t.Run(query, func(t *testing.T) {
+			if message := expectError(t, ask(t, "GET", e, "/api/v1/price?"+query, nil), want.status); !strings.Contains(message, want.message) {
+				t.Errorf("got the message %q, want %q in it", message, want.message)
+			}
+		})
+	}
+}
+
+// TestAPI_HistoricalPrice: in the form of mempool.space's API.
+func TestAPI_HistoricalPrice(t *testing.T) {
+	server := redistest.Start(t)
+	storeYears(t, server)
+	e := edgeWith(t, server, unchanged)
+	at := func(time, price string) string {
+		return `{"prices":[{"time":` + time + `,"USD":` + price + `}],"exchangeRates":{}}`
+	}
+	for query, want := range map[string]string{
+		"currency=USD&timestamp=1556771675":    at("1556771670", "1.00"),
+		"timestamp=1556717400":                 at("1556717400", "3002.50"),
+		"timestamp=1556717400.75":              at("1556717400", "3002.50"),
+		"currency=USD&timestamp=1600000000":    at("1556771720", "6.00"), // the last one before
+		"currency=USD&timestamp=4000000000":    at("1556771720", "6.00"),
+		"currency=USD&timestamp=1785999999999": at("1556771720", "6.00"), // milliseconds
+		"currency=USD&timestamp=1":             `{"prices":[],"exchangeRates":{}}`,
+		"currency=EUR&timestamp=1556771675":    "",
+		"currency=":                            "", // replaced below: all prices
+	} {
+		t.Run(query, func(t *testing.T) {
+			if query == "currency=" {
+				want = string(ask(t, "GET", e, "/api/v1/historical-price", nil).body)
+			}
+			got := ask(t, "GET", e, "/api/v1/historical-price?"+query, nil)
+			if got.StatusCode != http.StatusOK || string(got.body) != want {
+				t.Errorf("got %s with %s, want %s", got.Status, got.body, want)
+			}
+		})
+	}
+	var all struct {
+		Prices []struct {
+			Time int64
+			USD  float64
+		}
+	}
+	getJSON(t, e, "/api/v1/historical-price?currency=USD", &all)
+	if n := len(all.Prices); n != 15 || all.Prices[0].Time != 1556771720 || all.Prices[n-1].USD != 1000 {
+		t.Errorf("got %v, want all prices, the newest first", all.Prices)
+	}
+	expectError(t, ask(t, "GET", e, "/api/v1/historical-price?timestamp=now", nil), http.StatusBadRequest)
+	expectError(t, ask(t, "GET", e, "/api/v1/historical-price?timestamp=-1", nil), http.StatusBadRequest)
+}
+
 // TestHistory_NewerSchemaIsNotServed: an edge does not misread what a newer version has written.
 func TestHistory_NewerSchemaIsNotServed(t *testing.T) {
 	server := redistest.Start(t)
