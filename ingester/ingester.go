@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"sync/atomic"
 	"time"
@@ -50,8 +51,9 @@ type Ingester struct {
 	metrics   *prometheus.Registry
 	engine    *engine
 	filling   *backfill.Metrics
-	began     time.Time    // start of Run
-	ticked    atomic.Int64 // the compute loop's last tick, in nanoseconds since began, so that setting the clock does not change it
+	surePrice atomic.Uint64 // bits of the last tick's price in USD as a float64; 0 if its confidence is below surelyRight
+	began     time.Time     // start of Run
+	ticked    atomic.Int64  // the compute loop's last tick, in nanoseconds since began, so that setting the clock does not change it
 }
 
 // New returns an ingester, or an error that names what is wrong with its options. Neither the node nor Redis needs to
@@ -138,6 +140,8 @@ const (
 	backfillInterval = 10 * time.Second
 	// backfillRetry is how long a backfill waits while another one writes, or after the node or Redis has failed.
 	backfillRetry = time.Minute
+	// surelyRight is the confidence from which on the live price is where a backfill starts.
+	surelyRight = 0.9
 )
 
 // backfill keeps the blocks of the history complete while this ingester is the leader.
@@ -155,6 +159,7 @@ func (in *Ingester) backfill(ctx context.Context) {
 		if err != nil {
 			return err
 		}
+		o.PriceHint = price.USD(math.Float64frombits(in.surePrice.Load()))
 		if err := backfill.Run(ctx, o, from, int64(chain.Blocks)); err != nil {
 			return err
 		}
@@ -211,6 +216,11 @@ func (in *Ingester) compute(ctx context.Context, events <-chan node.Event) {
 			in.engine.apply(ev)
 		case now := <-ticker.C:
 			t := in.engine.tick(now)
+			sure := 0.0
+			if t.Snapshot.Status == contract.Live && t.Snapshot.Confidence >= surelyRight {
+				sure = t.Snapshot.Price
+			}
+			in.surePrice.Store(math.Float64bits(sure))
 			if now.Sub(checked) >= stateInterval {
 				checked = now
 				if s := in.engine.price.State(); !bytes.Equal(s, state) || now.Sub(saved) >= stateRepeat {

@@ -35,7 +35,8 @@ type Options struct {
 	Workers     int
 	LowPriority bool
 
-	// PriceHint is the price at the newest block to compute, right within 10 %. 0: the newest blocks' payments show it.
+	// PriceHint is the price at the newest block to compute, right within 10 %. 0: the history's last block has it, or the
+	// newest blocks' payments show it.
 	PriceHint price.USD
 
 	// Report is called after each written day, from one goroutine at a time. It may be nil.
@@ -68,6 +69,9 @@ const (
 	// overlap is how many blocks are computed again when new ones are added: their prices then take account of what came
 	// after, and a reorganisation replaces them.
 	overlap = 12
+
+	// mostOff is by which factor the history's last price may be off the hint without a warning.
+	mostOff = 1.25
 
 	// mostPerDay is more blocks than a day has: 144 on average, and 190 when the hash rate rises fast.
 	mostPerDay = 250
@@ -185,7 +189,14 @@ func (r *run) fill(ctx context.Context, from, to int64) (err error) {
 // forward computes the blocks after the history's.
 func (r *run) forward(ctx context.Context, first, to int64) error {
 	p := *r.progress
-	start := max(p.To-overlap, p.From, first)
+	start, near := max(p.To-overlap, p.From, first), price.USD(p.ToPrice)
+	if r.PriceHint > 0 && to-p.To < mostPerDay {
+		if off := float64(r.PriceHint / near); off > mostOff || off < 1/mostOff {
+			r.Log.Warn("the history's last blocks have another price than the hint or the live price; if they are wrong, delete "+
+				history.KeyProgress+" and they are computed again", "height", p.To, "price", p.ToPrice, "hint", r.PriceHint.Cents())
+		}
+		near = r.PriceHint
+	}
 	least := int64(0)
 	if t, err := r.timeOf(ctx, p.To); err != nil {
 		return err
@@ -193,7 +204,7 @@ func (r *run) forward(ctx context.Context, first, to int64) error {
 		// The last day is written as a candle alone, so it needs all its blocks.
 		start, least = max(p.To-mostPerDay, p.From, first), t/history.Day
 	}
-	return r.pass(ctx, start, to, price.USD(p.ToPrice), func(b history.Block) bool { return b.Timestamp/history.Day >= least })
+	return r.pass(ctx, start, to, near, func(b history.Block) bool { return b.Timestamp/history.Day >= least })
 }
 
 // backward computes the blocks before the history's, or all if it has none.

@@ -27,6 +27,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sightglass/ingester/bitcoind"
+	"sightglass/ingester/price"
 	"sightglass/ingester/rawtx"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
@@ -372,6 +373,38 @@ func TestRun_Reorganisation(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectHistory(t, client, after, after.First, after.Tip())
+}
+
+// TestRun_HintCorrectsHistory: a live price is believed, and not a history that is off by a factor.
+func TestRun_HintCorrectsHistory(t *testing.T) {
+	client := redistest.Start(t)
+	c := testchain.New(t, 10, 70, 300, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 60)
+	var log logtest.Log
+	o := options(n, client, &log)
+	o.PriceHint = price.USD(2 * c.PriceAt(c.First+59))
+	if err := Run(t.Context(), o, c.First, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		n.Mine(t)
+	}
+	o.PriceHint = price.USD(c.PriceAt(c.Tip()))
+	if err := Run(t.Context(), o, c.First, math.MaxInt64); err != nil {
+		t.Fatal(err)
+	}
+	rows, _, err := history.Blocks.Read(t.Context(), client, c.Tip()-9, c.Tip())
+	if err != nil || len(rows) != 10 {
+		t.Fatal(rows, err)
+	}
+	for _, b := range rows {
+		if truth := c.PriceAt(b.Height); math.Abs(b.Price/truth-1) > 0.02 {
+			t.Errorf("block %d: got %v, want %.2f", b.Height, b.Price, truth)
+		}
+	}
+	if log.Count("another price than the hint") != 1 {
+		t.Errorf("got no warning about the history's wrong price\n%s", log.String())
+	}
 }
 
 // TestRun_MinersClock: a block's time that is two hours off is that of its neighbours.
