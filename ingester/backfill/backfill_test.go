@@ -93,14 +93,14 @@ func expectHistory(t *testing.T, client *redis.Client, c *testchain.Chain, from,
 
 func TestRun_FillsAndExtends(t *testing.T) {
 	client := redistest.Start(t)
-	c := testchain.New(t, 1, 330, 300, time.Now().Add(-time.Minute))
-	n := c.Serve(t, 300)
-	from := c.First + 150
+	c := testchain.New(t, 1, 210, 200, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 200)
+	from := c.First + 100
 	if err := Run(t.Context(), options(n, client, io.Discard), from, math.MaxInt64); err != nil {
 		t.Fatal(err)
 	}
-	expectHistory(t, client, c, from, c.First+299)
-	for range 30 {
+	expectHistory(t, client, c, from, c.First+199)
+	for range 10 {
 		n.Mine(t)
 	}
 	if err := Run(t.Context(), options(n, client, io.Discard), c.First, math.MaxInt64); err != nil {
@@ -112,8 +112,8 @@ func TestRun_FillsAndExtends(t *testing.T) {
 // TestRun_ContinuesAfterStop stops runs after each day that they have written.
 func TestRun_ContinuesAfterStop(t *testing.T) {
 	client := redistest.Start(t)
-	c := testchain.New(t, 2, 500, 200, time.Now().Add(-time.Minute))
-	n := c.Serve(t, 500)
+	c := testchain.New(t, 2, 320, 150, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 320)
 	for runs := 1; ; runs++ {
 		ctx, stop := context.WithCancel(t.Context())
 		o := options(n, client, io.Discard)
@@ -136,9 +136,9 @@ func TestRun_ContinuesAfterStop(t *testing.T) {
 // TestRun_OldDays has blocks of a time of which only candles are kept, and stops in the middle of a day.
 func TestRun_OldDays(t *testing.T) {
 	client := redistest.Start(t)
-	c := testchain.New(t, 3, 500, 200, time.Now().Add(-100*24*time.Hour))
-	n := c.Serve(t, 500)
-	ends := []struct{ from, to int64 }{{c.First + 250, c.First + 350}, {c.First + 100, c.First + 350}, {c.First, c.Tip()}}
+	c := testchain.New(t, 3, 350, 150, time.Now().Add(-100*24*time.Hour))
+	n := c.Serve(t, 350)
+	ends := []struct{ from, to int64 }{{c.First + 200, c.First + 260}, {c.First + 100, c.First + 260}, {c.First, c.Tip()}}
 	for _, e := range ends {
 		if err := Run(t.Context(), options(n, client, io.Discard), e.from, e.to); err != nil {
 			t.Fatal(err)
@@ -158,8 +158,8 @@ func TestRun_OldDays(t *testing.T) {
 			t.Errorf("day %d: got %v at its end, want %v", d.Start, d.Close, truth)
 		}
 	}
-	if blocks != 500 || days[len(days)-1].Height != c.Tip() {
-		t.Errorf("got %d blocks in %d days, want all 500", blocks, len(days))
+	if blocks != 350 || days[len(days)-1].Height != c.Tip() {
+		t.Errorf("got %d blocks in %d days, want all 350", blocks, len(days))
 	}
 }
 
@@ -220,14 +220,14 @@ func TestRun_RealBlocks(t *testing.T) {
 // TestRun_SkipsUnreadableBlock: the block's price comes from those around it.
 func TestRun_SkipsUnreadableBlock(t *testing.T) {
 	client := redistest.Start(t)
-	c := testchain.New(t, 4, 100, 300, time.Now().Add(-time.Minute))
-	n := c.Serve(t, 100)
-	bad := c.First + 50
+	c := testchain.New(t, 4, 60, 300, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 60)
+	bad := c.First + 30
 	var log logtest.Log
 	o := options(n, client, &log)
 	o.Node = through(t, n, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
 		body, _ := io.ReadAll(r.Body)
-		hash := c.Blocks[50].BlockHash().String()
+		hash := c.Blocks[30].BlockHash().String()
 		if strings.Contains(r.URL.Path, hash) || strings.Contains(string(body), `"getblock"`) && strings.Contains(string(body), hash) {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, `{"result":null,"error":{"code":-1,"message":"Can't read block from disk"},"id":`+idOf(body)+`}`)
@@ -322,8 +322,8 @@ func TestRun_Errors(t *testing.T) {
 // TestRun_LosesLease: another backfill that has taken over is left alone.
 func TestRun_LosesLease(t *testing.T) {
 	client := redistest.Start(t)
-	c := testchain.New(t, 6, 400, 100, time.Now().Add(-time.Minute))
-	o := options(c.Serve(t, 400), client, io.Discard)
+	c := testchain.New(t, 6, 200, 100, time.Now().Add(-time.Minute))
+	o := options(c.Serve(t, 200), client, io.Discard)
 	o.Report = func(Report) { client.Set(t.Context(), history.KeyLease, "other", 0) }
 	if err := Run(t.Context(), o, c.First, math.MaxInt64); !errors.Is(err, ErrLease) {
 		t.Errorf("got %v, want ErrLease", err)
@@ -336,7 +336,7 @@ func TestRun_LosesLease(t *testing.T) {
 // TestRun_ContinuesAfterFailure fills Redis's memory, and then restarts the node: the error is temporary, and the next run completes the history.
 func TestRun_ContinuesAfterFailure(t *testing.T) {
 	client := redistest.Start(t)
-	c := testchain.New(t, 7, 300, 200, time.Now().Add(-time.Minute))
+	c := testchain.New(t, 7, 300, 100, time.Now().Add(-time.Minute))
 	n := c.Serve(t, 300)
 	o := options(n, client, io.Discard)
 	o.Report = func(Report) { client.ConfigSet(t.Context(), "maxmemory", "1") }

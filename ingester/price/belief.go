@@ -67,7 +67,10 @@ func (b *belief) centre(place float64) float64 {
 
 // spread convolves a belief with a Laplace density of a relative scale: two
 // passes, whatever the scale. What would leave the grid is lost.
-func spread(dst, src *belief, scale float64) {
+func spread(dst, src *belief, scale float64) { spreadPart(dst[:], src[:], scale) }
+
+// spreadPart is spread for a part of the grid.
+func spreadPart(dst, src []float64, scale float64) {
 	decay := math.Exp(-1 / cellsFor(scale))
 	norm := (1 - decay) / (1 + decay)
 	run := 0.0
@@ -76,7 +79,7 @@ func spread(dst, src *belief, scale float64) {
 		dst[i] = run
 	}
 	run = 0
-	for i := priceCells - 1; i >= 0; i-- {
+	for i := len(src) - 1; i >= 0; i-- {
 		dst[i] = (dst[i] + run) * norm
 		run = (run + src[i]) * decay
 	}

@@ -88,10 +88,11 @@ func (e *Evidence) set(sums *[priceCells]int32) {
 // way as the other. Unlike an Engine it has no hold, since a market moves by more than the hold's 1 % between two blocks
 // every day. It takes 0.6 MB, and is for one goroutine at a time.
 type BlockFilter struct {
-	filter  filter
-	last    belief // after the last block
-	near    USD
-	started bool
+	filter      filter
+	last        part // after the last block
+	near        USD
+	started     bool
+	quiet, busy belief // scratch of drift
 }
 
 // NewBlockFilter returns a filter without a block. near is a price in USD known to be within 10 % of the true one at the
@@ -112,49 +113,45 @@ type Step struct {
 // Follow returns the estimates at the first n of the steps. What comes after the n-th is looked at, so that the estimates
 // know what the market did next as well as what it did before, and is to be passed again. Follow takes 130 kB a step.
 func (f *BlockFilter) Follow(steps []Step, n int) []Estimate {
-	ahead := make([]belief, len(steps)) // by the blocks before, without the step's own evidence
+	ahead := make([]part, len(steps)) // by the blocks before, without the step's own evidence
 	for k, s := range steps {
 		p := &ahead[k]
 		switch {
 		case f.started:
-			f.filter.drift(p, &f.last, s.Gap)
+			f.drift(p, &f.last, s.Gap)
 		case f.near > 0:
 			p.beHinted(float64(f.near))
+			p.to = priceCells
 		default:
 			p.beCold(s.Evidence.mean)
+			p.to = priceCells
 		}
 		f.started = true
 		f.last.judge(p, s.Evidence)
 	}
 	estimates := make([]Estimate, n)
-	var back, after belief // by the blocks after, without and with the step's own evidence
-	for i := range back {
-		back[i] = 1.0 / priceCells
+	var back, after part // by the blocks after, without and with the step's own evidence
+	back.to = priceCells
+	for i := range back.belief {
+		back.belief[i] = 1.0 / priceCells
 	}
 	for k := len(steps) - 1; k >= 0; k-- {
 		p, e := &ahead[k], steps[k].Evidence
-		agree := 0.0
-		for i := range back {
-			if p[i] == 0 { // see leastBelief
-				back[i] = 0
-			}
-			agree += p[i] * back[i]
-		}
+		agree := back.limit(p) // see leastBelief
 		if k == n-1 {
 			f.last.judge(p, e)
 		}
 		if k < n {
 			if agree > 0 {
-				for i := range p {
-					p[i] *= back[i]
+				for i := p.from; i < p.to; i++ {
+					p.belief[i] *= back.belief[i] / agree
 				}
 			}
-			p.normalise()
 			after.judge(p, e)
-			estimates[k] = f.read(&after, e)
+			estimates[k] = f.read(&after.belief, e)
 		}
 		after.judge(&back, e)
-		f.filter.drift(&back, &after, steps[k].Gap)
+		f.drift(&back, &after, steps[k].Gap)
 	}
 	return estimates
 }
@@ -184,26 +181,58 @@ const (
 	leastBelief = 1e-12
 )
 
+// A part is a belief that is 0 outside of the cells from one to before another: between two blocks the market cannot go far,
+// and there is no need to look further.
+type part struct {
+	belief
+	from, to int
+}
+
+// reset makes the part 0 within new bounds.
+func (b *part) reset(from, to int) {
+	clear(b.belief[b.from:b.to])
+	b.from, b.to = from, to
+}
+
 // judge makes the belief a prior one times a block's evidence.
-func (b *belief) judge(prior *belief, e *Evidence) {
-	for i, p := range prior {
-		b[i] = 0
-		if p > 0 {
-			b[i] = p * e.likelihood[i]
-		}
+func (b *part) judge(prior *part, e *Evidence) {
+	b.reset(prior.from, prior.to)
+	for i := b.from; i < b.to; i++ {
+		b.belief[i] = prior.belief[i] * e.likelihood[i]
 	}
 	b.prune()
 }
 
-// prune removes what is less than leastBelief, and makes the rest sum to 1.
-func (b *belief) prune() {
-	least := leastBelief * slices.Max(b[:])
-	for i, p := range b {
-		if p < least {
-			b[i] = 0
+// limit removes belief where another has none. It returns the sum of their product.
+func (b *part) limit(other *part) (product float64) {
+	for i := b.from; i < b.to; i++ {
+		if i < other.from || i >= other.to || other.belief[i] == 0 {
+			b.belief[i] = 0
 		}
+		product += b.belief[i] * other.belief[i]
 	}
-	b.normalise()
+	return product
+}
+
+// prune removes what is less than leastBelief, and makes the rest sum to 1.
+func (b *part) prune() {
+	least, sum := 0.0, 0.0
+	if b.from < b.to {
+		least = leastBelief * slices.Max(b.belief[b.from:b.to])
+	}
+	from, to := b.to, b.from
+	for i := b.from; i < b.to; i++ {
+		if b.belief[i] <= least {
+			b.belief[i] = 0
+			continue
+		}
+		sum += b.belief[i]
+		from, to = min(from, i), i+1
+	}
+	b.from, b.to = min(from, to), to
+	for i := b.from; i < b.to; i++ {
+		b.belief[i] /= sum
+	}
 }
 
 // What the market does between two blocks, as a filter over minutes does not see it: for hours to months it is quiet or it
@@ -221,25 +250,32 @@ const (
 
 // drift spreads a belief by what the market may do in a gap. Unlike diffuse it leaves nothing to prices that are anywhere:
 // see leastBelief.
-func (f *filter) drift(dst, src *belief, gap time.Duration) {
+func (f *BlockFilter) drift(dst, src *part, gap time.Duration) {
 	minutes := gap.Minutes()
 	moves := math.Ceil(min(max(minutes/moveMinutes, 1), maxMoves))
-	quiet, busy := *src, *src
-	scale := math.Sqrt(minutes / moves)
+	step := math.Sqrt(minutes / moves)
+	jump := jumpScale * math.Sqrt(max(1, jumpShare*min(minutes, jumpMinutes)))
+	// A Laplace density is less than leastBelief at 28 of its scales, a sum of some sooner.
+	const scales = 28
+	reach := int(scales * (math.Sqrt(moves)*cellsFor(busyScale*step) + cellsFor(jump)))
+	from, to := max(src.from-reach, 0), min(src.to+reach, priceCells)
+	dst.reset(from, to)
+	quiet, busy, scratch, into := f.quiet[from:to], f.busy[from:to], f.filter.scratch[from:to], dst.belief[from:to]
+	copy(quiet, src.belief[from:to])
+	copy(busy, quiet)
 	for range int(moves) {
-		spread(&f.scratch, &quiet, calmScale*scale)
-		quiet = f.scratch
-		spread(&f.scratch, &busy, busyScale*scale)
-		busy = f.scratch
+		spreadPart(scratch, quiet, calmScale*step)
+		copy(quiet, scratch)
+		spreadPart(scratch, busy, busyScale*step)
+		copy(busy, scratch)
 	}
 	for i, p := range quiet {
-		dst[i] = p + busyShare*(busy[i]-p)
+		into[i] = p + busyShare*(busy[i]-p)
 	}
-	minutes = min(minutes, jumpMinutes)
-	once := 1 - math.Pow(1-jumpShare, minutes)
-	spread(&f.scratch, dst, jumpScale*math.Sqrt(max(1, jumpShare*minutes)))
-	for i, p := range f.scratch {
-		dst[i] += once * (p - dst[i])
+	once := 1 - math.Pow(1-jumpShare, min(minutes, jumpMinutes))
+	spreadPart(scratch, into, jump)
+	for i, p := range scratch {
+		into[i] += once * (p - into[i])
 	}
 	dst.prune()
 }
