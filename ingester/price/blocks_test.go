@@ -41,7 +41,7 @@ func walk(t testing.TB, amounts []payment.Satoshi, start float64, n int) (steps 
 			log -= 0.1
 		}
 		var drawn []payment.Satoshi
-		for range min(len(amounts), 1500) {
+		for range min(len(amounts), 1000) {
 			drawn = append(drawn, payment.Satoshi(float64(amounts[rng.IntN(len(amounts))])*math.Exp(-log)))
 		}
 		steps = append(steps, Step{w.Weigh([][]payment.Satoshi{drawn})[0], time.Duration(gap * float64(time.Minute))})
@@ -75,7 +75,7 @@ func errorsOf(estimates []Estimate, prices []float64) []float64 {
 
 // TestBlockFilter_FollowsMarket: cold and with a hint, forward and backward, over a step of 10 %.
 func TestBlockFilter_FollowsMarket(t *testing.T) {
-	steps, prices := walk(t, payments(t, testblock.Path(t, testblock.Block574200)), testblock.Price574200, 200)
+	steps, prices := walk(t, payments(t, testblock.Path(t, testblock.Block574200)), testblock.Price574200, 120)
 	for _, backward := range []bool{false, true} {
 		if backward {
 			for i := range len(steps) - 1 { // a gap leads to its step
@@ -98,21 +98,21 @@ func TestBlockFilter_FollowsMarket(t *testing.T) {
 				if median, worst := off[len(off)/2], off[len(off)-1]; median > 0.002 || worst > 0.01 {
 					t.Errorf("got errors of %.2f %% in the median and %.2f %% at most, want under 0.2 %% and 1 %%", 100*median, 100*worst)
 				}
-				if covered < 180 {
-					t.Errorf("got %d of 200 prices in their intervals, want nine in ten", covered)
+				if covered < 108 {
+					t.Errorf("got %d of 120 prices in their intervals, want nine in ten", covered)
 				}
 			})
 		}
 	}
 }
 
-// TestBlockFilter_KeepsLadder has blocks of years that prefer the ladder of another price, each drawn from a hundred times: at
+// TestBlockFilter_KeepsLadder has blocks of years that prefer the ladder of another price, drawn from a hundred times: at
 // five or ten times the price in 2015 to 2017, at a tenth in a token wave.
 func TestBlockFilter_KeepsLadder(t *testing.T) {
 	for height, truth := range map[int]float64{362500: 242.9, 425000: 588.48, 462500: 1198.72, 840243: 64715} {
 		t.Run(fmt.Sprint(height), func(t *testing.T) {
 			amounts := payments(t, testblock.Data(t, fmt.Sprintf("blocks/%d.raw.gz", height)))
-			steps, prices := walk(t, amounts, truth, 150)
+			steps, prices := walk(t, amounts, truth, 100)
 			if off := errorsOf(follow(t, USD(truth), steps), prices); slices.Max(off) > 0.02 {
 				t.Errorf("got prices off by %.1f %%, want 2 %% at most", 100*slices.Max(off))
 			}
@@ -177,10 +177,10 @@ func BenchmarkFollow(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(48*b.N), "us/block")
 }
 
-// TestBlockFilter_IgnoresFalsePayments has round payments at a false price in each of a hundred blocks, as one in six outputs.
+// TestBlockFilter_IgnoresFalsePayments has round payments at a false price in each of sixty blocks, as one in six outputs.
 func TestBlockFilter_IgnoresFalsePayments(t *testing.T) {
 	amounts := payments(t, testblock.Path(t, testblock.Block574200))
-	for _, factor := range []float64{0.5, 0.95, 1.06, 1.2, 2} {
+	for _, factor := range []float64{0.5, 0.95, 1.2} {
 		t.Run(fmt.Sprint(factor), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(1, 3))
 			w, err := NewBlockWeigher(nil)
@@ -188,12 +188,12 @@ func TestBlockFilter_IgnoresFalsePayments(t *testing.T) {
 				t.Fatal(err)
 			}
 			var steps []Step
-			for k := range 120 {
+			for k := range 80 {
 				var drawn []payment.Satoshi
-				for range 2500 {
+				for range 1000 {
 					drawn = append(drawn, amounts[rng.IntN(len(amounts))])
 				}
-				for range 500 {
+				for range 200 {
 					if pick := rng.IntN(len(rungs)); k >= 20 {
 						drawn = append(drawn, payment.Satoshi(float64(rungs[pick].Dollars)/(testblock.Price574200*factor)*1e8))
 					}
