@@ -177,7 +177,7 @@ func BenchmarkFollow(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(48*b.N), "us/block")
 }
 
-// TestBlockFilter_IgnoresFalsePayments has round payments at a false price in each of sixty blocks, as one in six outputs.
+// TestBlockFilter_IgnoresFalsePayments has round payments at a false price in each of sixty blocks, as one in twenty outputs.
 func TestBlockFilter_IgnoresFalsePayments(t *testing.T) {
 	amounts := payments(t, testblock.Path(t, testblock.Block574200))
 	for _, factor := range []float64{0.5, 0.95, 1.2} {
@@ -193,7 +193,7 @@ func TestBlockFilter_IgnoresFalsePayments(t *testing.T) {
 				for range 1000 {
 					drawn = append(drawn, amounts[rng.IntN(len(amounts))])
 				}
-				for range 200 {
+				for range 50 {
 					if pick := rng.IntN(len(rungs)); k >= 20 {
 						drawn = append(drawn, payment.Satoshi(float64(rungs[pick].Dollars)/(testblock.Price574200*factor)*1e8))
 					}
