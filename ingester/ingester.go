@@ -8,6 +8,7 @@ package ingester
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -148,7 +149,7 @@ const (
 func (in *Ingester) backfill(ctx context.Context) {
 	log := in.opts.Logger(LogBackfill)
 	outage := daemon.Outage{Log: log}
-	o := backfill.Options{Node: in.rpc, Redis: in.redis, Log: log, Metrics: in.filling, Workers: 1, LowPriority: true}
+	o := backfill.Options{Node: in.rpc, Redis: in.redis, Log: log, Metrics: in.filling, Workers: 1, Rest: true, Holder: rand.Text()}
 	var tip chainhash.Hash // up to which the history is complete
 	add := func() error {
 		chain, err := in.rpc.Chain(ctx)
@@ -160,7 +161,7 @@ func (in *Ingester) backfill(ctx context.Context) {
 			return err
 		}
 		o.PriceHint = price.USD(math.Float64frombits(in.surePrice.Load()))
-		if err := backfill.Run(ctx, o, from, int64(chain.Blocks)); err != nil {
+		if err := backfill.Run(ctx, o, min(from, int64(chain.Blocks)), int64(chain.Blocks)); err != nil {
 			return err
 		}
 		tip = chain.Best
@@ -179,7 +180,7 @@ func (in *Ingester) backfill(ctx context.Context) {
 		pause = backfillInterval
 		if err := add(); err != nil && ctx.Err() == nil {
 			in.filling.Failed()
-			outage.Failed("cannot add the node's blocks to the history; trying again each minute", redisurl.Explain(err))
+			outage.Failed("cannot add the node's blocks to the history; trying again each minute", backfill.Explain(err))
 			pause = backfillRetry
 		}
 	}

@@ -31,7 +31,7 @@ type NodeOptions struct {
 	RPCPassword     string        `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
 	MaxTransactions int           `default:"500000" help:"Maximum number of transactions in the window, about 200 bytes each. Above it the oldest are removed early."`
 	PriceHint       float64       `default:"0" aliases:"near" placeholder:"USD" help:"Start from this price, which is right within about 10 %. 0: resume from the state in Redis, or find the price without a hint."`
-	Backfill        time.Duration `default:"48h" placeholder:"DURATION" help:"How far back the history shall go, from the node's blocks: 17520h are two years. It is filled at low priority and then kept complete. 0: only this program's own prices. Needs --rpc."`
+	Backfill        time.Duration `default:"48h" placeholder:"DURATION" help:"How far back the history shall go, from the node's blocks: 17520h are two years. It is filled by one worker that rests as long as it works, and then kept complete. 0: only this program's own prices. Needs --rpc."`
 	ZMQIdleTimeout  time.Duration `name:"zmq-idle-timeout" aliases:"quiet" default:"1m" help:"Without a ZMQ message for this long, ask RPC whether the node is idle, and replace the ZMQ socket if it is not; 1s to 1h."`
 }
 

@@ -28,7 +28,7 @@ type Options struct {
 // Defaults are the defaults that differ from those of the daemons: the node is searched for, Redis is our own, a home has few
 // clients, and no load balancer in front needs time to notice that the program stops.
 func Defaults() map[string]string {
-	return map[string]string{"zmq": "", "redis": "", "max-clients": "500", "drain-delay": "0s", "drain-window": "0s", "grace": "1s"}
+	return map[string]string{"zmq": "", "rpc": "", "redis": "", "max-clients": "500", "drain-delay": "0s", "drain-window": "0s", "grace": "1s"}
 }
 
 // Validate returns an error that names every invalid setting and its valid values.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sort"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,6 +22,7 @@ import (
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/price"
 	"sightglass/shared/history"
+	"sightglass/shared/redisurl"
 )
 
 // Options of a Backfill.
@@ -30,10 +32,14 @@ type Options struct {
 	Log     *slog.Logger
 	Metrics *Metrics
 
-	// Workers is how many goroutines fetch and read blocks. With LowPriority their threads only use processors that
-	// nothing else needs.
-	Workers     int
-	LowPriority bool
+	// Workers is how many goroutines fetch and read blocks. With Rest each of them rests as long as it has worked, so that a
+	// live price in the same process is not late. (A lower priority of their threads would make it late: the runtime waits
+	// for all threads at times.)
+	Workers int
+	Rest    bool
+
+	// Holder is a name for the lease that no other program has; the same for all runs of a program. Empty: a new one.
+	Holder string
 
 	// PriceHint is the price at the newest block to compute, right within 10 %. 0: the history's last block has it, or the
 	// newest blocks' payments show it.
@@ -53,7 +59,7 @@ type Report struct {
 // The kinds of errors of Run, beyond those of package bitcoind, of Redis, and history.ErrNewer.
 var (
 	ErrNetwork = errors.New("the history is of another network")
-	ErrLease   = fmt.Errorf("another backfill is writing this history: wait for its end, or up to %v if it was killed", lease)
+	ErrLease   = fmt.Errorf("another backfill is writing this history, or was killed less than %v ago", lease)
 	ErrNoPrice = errors.New("no sure price to start from")
 	ErrRange   = errors.New("no such blocks")
 )
@@ -66,24 +72,24 @@ const (
 	// days; the rest is for the days that blocks are faster.
 	recent = 30 * 24 * time.Hour
 
-	// overlap is how many blocks are computed again when new ones are added: their prices then take account of what came
-	// after, and a reorganisation replaces them.
-	overlap = 12
+	// overlap is how many blocks are written again when new ones are added: their prices then take account of what came after,
+	// and a reorganisation replaces them. The filter begins warmUp blocks earlier, so that it knows what came before as well.
+	overlap = aheadBlocks
+	warmUp  = 36
 
 	// mostOff is by which factor the history's last price may be off the hint without a warning.
 	mostOff = 1.25
 
-	// mostPerDay is more blocks than a day has: 144 on average, and 190 when the hash rate rises fast.
+	// mostPerDay is more blocks than a day has since 2011: 144 on average, and 190 when the hash rate rises fast.
 	mostPerDay = 250
 )
 
 // run is one run.
 type run struct {
 	Options
-	holder   string
 	chain    bitcoind.Chain
 	progress *history.Progress // nil before the first day
-	low      int64             // no block below is asked for
+	unread   atomic.Int32      // blocks in a row that could not be read
 	began    time.Time
 	done     int64
 	total    int64
@@ -94,14 +100,15 @@ type run struct {
 // those before, backward from the oldest. to may be above the tip: it is then the tip. A pruned node gives what it has.
 // The errors are of this package, of package bitcoind, or Redis's; ctx's if that ends.
 func Run(ctx context.Context, o Options, from, to int64) (err error) {
-	r := &run{Options: o, holder: rand.Text(), began: time.Now()}
+	o.Holder = cmp.Or(o.Holder, rand.Text())
+	r := &run{Options: o, began: time.Now()}
 	if r.chain, err = o.Node.Chain(ctx); err != nil {
 		return err
 	}
 	if to = min(to, int64(r.chain.Blocks)); from > to {
 		return fmt.Errorf("%w: from block %d to %d; the node's chain ends at %d", ErrRange, from, to, r.chain.Blocks)
 	}
-	if acquired, err := history.Acquire(ctx, o.Redis, r.holder, lease); err != nil || !acquired {
+	if acquired, err := history.Acquire(ctx, o.Redis, r.Holder, lease); err != nil || !acquired {
 		return cmp.Or(err, ErrLease)
 	}
 	defer r.release(context.WithoutCancel(ctx))
@@ -129,7 +136,7 @@ func (r *run) renew(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
-		acquired, err := history.Acquire(ctx, r.Redis, r.holder, lease)
+		acquired, err := history.Acquire(ctx, r.Redis, r.Holder, lease)
 		switch failed++; {
 		case ctx.Err() != nil:
 			return nil
@@ -146,7 +153,7 @@ func (r *run) renew(ctx context.Context) error {
 func (r *run) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	_ = history.Release(ctx, r.Redis, r.holder) // else it expires
+	_ = history.Release(ctx, r.Redis, r.Holder) // else it expires
 }
 
 func (r *run) fill(ctx context.Context, from, to int64) (err error) {
@@ -160,6 +167,9 @@ func (r *run) fill(ctx context.Context, from, to int64) (err error) {
 		return fmt.Errorf("%w: it is of %s, and the node is on %s; delete %s and the history's other keys, or use another Redis",
 			ErrNetwork, r.progress.Network, r.chain.Network, history.KeyProgress)
 	}
+	if p := r.progress; p != nil && p.From > int64(r.chain.Blocks) {
+		return fmt.Errorf("%w: the history begins with block %d, and the node's chain ends at %d: is the node still syncing?", ErrRange, p.From, r.chain.Blocks)
+	}
 	first := int64(0)
 	if r.chain.Pruned {
 		first = int64(r.chain.PruneHeight)
@@ -172,7 +182,6 @@ func (r *run) fill(ctx context.Context, from, to int64) (err error) {
 		r.progress = nil
 	}
 	from = max(from, first)
-	r.low = from
 	if p := r.progress; p != nil {
 		r.total = max(0, to-p.To) + max(0, p.From-from)
 		if to > p.To {
@@ -189,7 +198,7 @@ func (r *run) fill(ctx context.Context, from, to int64) (err error) {
 // forward computes the blocks after the history's.
 func (r *run) forward(ctx context.Context, first, to int64) error {
 	p := *r.progress
-	start, near := max(p.To-overlap, p.From, first), price.USD(p.ToPrice)
+	start, near := max(p.To-overlap-warmUp, p.From, first), price.USD(p.ToPrice)
 	if r.PriceHint > 0 && to-p.To < mostPerDay {
 		if off := float64(r.PriceHint / near); off > mostOff || off < 1/mostOff {
 			r.Log.Warn("the history's last blocks have another price than the hint or the live price; if they are wrong, delete "+
@@ -197,14 +206,17 @@ func (r *run) forward(ctx context.Context, first, to int64) error {
 		}
 		near = r.PriceHint
 	}
-	least := int64(0)
-	if t, err := r.timeOf(ctx, p.To); err != nil {
+	t, err := r.timeOf(ctx, p.To)
+	if err != nil {
 		return err
-	} else if time.Since(time.Unix(t, 0)) > recent {
-		// The last day is written as a candle alone, so it needs all its blocks.
-		start, least = max(p.To-mostPerDay, p.From, first), t/history.Day
 	}
-	return r.pass(ctx, start, to, near, func(b history.Block) bool { return b.Timestamp/history.Day >= least })
+	wanted := func(b history.Block) bool { return b.Height > p.To-overlap }
+	if time.Since(time.Unix(t, 0)) > recent-24*time.Hour {
+		// The last day is written as a candle alone, so it needs all its blocks.
+		start = max(p.To-mostPerDay, p.From, first)
+		wanted = func(b history.Block) bool { return b.Timestamp/history.Day >= t/history.Day }
+	}
+	return r.pass(ctx, start, to, near, wanted)
 }
 
 // backward computes the blocks before the history's, or all if it has none.
@@ -235,14 +247,15 @@ func (r *run) backward(ctx context.Context, from, to int64) error {
 	return r.pass(ctx, min(p.From+mostPerDay, p.To), from, price.USD(p.FromPrice), func(b history.Block) bool { return b.Timestamp/history.Day <= day })
 }
 
-// HeightAt returns the height of the first block of the node's chain at a time or after it; the tip's if all are before. The
+// HeightAt returns the height of the first block of the node's chain at a time or after it; the one above the
+// tip if all are before. The
 // chain is taken to begin above a block that the node does not know.
 func HeightAt(ctx context.Context, node *bitcoind.Client, at time.Time) (int64, error) {
 	chain, err := node.Chain(ctx)
 	if err != nil {
 		return 0, err
 	}
-	height := sort.Search(chain.Blocks, func(height int) bool {
+	height := sort.Search(chain.Blocks+1, func(height int) bool {
 		var headers []bitcoind.Header
 		if err == nil {
 			headers, err = headersOf(ctx, node, int64(height), int64(height))
@@ -267,7 +280,7 @@ func headersOf(ctx context.Context, node *bitcoind.Client, from, to int64) ([]bi
 // Temporary reports whether the next run may succeed where one has returned the error.
 func Temporary(err error) bool {
 	for _, permanent := range []error{
-		ErrNetwork, ErrLease, ErrNoPrice, ErrRange, history.ErrNewer, history.ErrInvalid,
+		ErrNetwork, ErrNoPrice, ErrRange, history.ErrNewer, history.ErrInvalid, price.ErrOptions,
 		bitcoind.ErrCredentials, bitcoind.ErrForbidden, bitcoind.ErrMethod, bitcoind.ErrResponse,
 	} {
 		if errors.Is(err, permanent) {
@@ -275,4 +288,18 @@ func Temporary(err error) bool {
 		}
 	}
 	return true
+}
+
+// Explain adds to an error of Redis what to do about it; those of the node say so themselves.
+func Explain(err error) error {
+	var rpc *bitcoind.Error
+	for _, kind := range []error{
+		bitcoind.ErrUnreachable, bitcoind.ErrBusy, bitcoind.ErrWarmingUp, bitcoind.ErrCredentials, bitcoind.ErrForbidden, bitcoind.ErrPruned,
+		bitcoind.ErrNotFound, bitcoind.ErrResponse, bitcoind.ErrMethod, ErrLease,
+	} {
+		if errors.Is(err, kind) || errors.As(err, &rpc) {
+			return err
+		}
+	}
+	return redisurl.Explain(err)
 }

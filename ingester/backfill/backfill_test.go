@@ -245,6 +245,33 @@ func TestRun_SkipsUnreadableBlock(t *testing.T) {
 	}
 }
 
+// TestRun_NodeWithoutBlocks: a node that has not all blocks is no node with damaged ones.
+func TestRun_NodeWithoutBlocks(t *testing.T) {
+	client := redistest.Start(t)
+	c := testchain.New(t, 11, 120, 300, time.Now().Add(-time.Minute))
+	n := c.Serve(t, 120)
+	o := options(n, client, io.Discard)
+	o.Workers = 1
+	o.Node = through(t, n, func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		body, _ := io.ReadAll(r.Body)
+		for _, b := range c.Blocks[:40] {
+			if hash := b.BlockHash().String(); strings.Contains(r.URL.Path, hash) || strings.Contains(string(body), `"getblock"`) && strings.Contains(string(body), hash) {
+				w.WriteHeader(http.StatusInternalServerError)
+				_, _ = io.WriteString(w, `{"result":null,"error":{"code":-1,"message":"Block not available (not fully downloaded)"},"id":`+idOf(body)+`}`)
+				return
+			}
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		forward.ServeHTTP(w, r)
+	})
+	if err := Run(t.Context(), o, c.First, math.MaxInt64); err == nil || !strings.Contains(err.Error(), "has the node all blocks?") {
+		t.Errorf("got %v, want an error about the node", err)
+	}
+	if p, err := history.ReadProgress(t.Context(), client); err != nil || p != nil && p.From < c.First+40 {
+		t.Errorf("got progress %+v, %v, want none below block %d", p, err, c.First+40)
+	}
+}
+
 // idOf returns the id of a call.
 func idOf(call []byte) string {
 	var c struct {
@@ -309,8 +336,8 @@ func TestRun_Errors(t *testing.T) {
 				k.before(client)
 			}
 			err := Run(t.Context(), options(k.node, client, io.Discard), k.from, k.to)
-			if !errors.Is(err, k.want) || Temporary(err) {
-				t.Errorf("got %v, want %v, which is permanent", err, k.want)
+			if !errors.Is(err, k.want) || Temporary(err) != (k.want == ErrLease) {
+				t.Errorf("got %v, want %v, which is permanent unless it is the lease", err, k.want)
 			}
 			if rows := client.Exists(t.Context(), history.KeyBlocks, history.KeyHours, history.KeyDays).Val(); rows != 0 {
 				t.Errorf("got %d series written, want none", rows)

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/btcsuite/btcd/chaincfg/chainhash"
@@ -27,8 +25,10 @@ const (
 	// the same median five blocks earlier: a block's would be 50 minutes before it.
 	medianSide = 5
 
-	// tries is how often a block is requested that cannot be read, before it counts as one without payments.
-	tries = 3
+	// tries is how often a block is requested that cannot be read, before it counts as one without payments. More than
+	// mostUnread of them in a row are no damage to a block, but a node that has not all blocks.
+	tries      = 3
+	mostUnread = 3
 )
 
 // A block is what is needed of one.
@@ -49,8 +49,12 @@ func (r *run) timeOf(ctx context.Context, height int64) (int64, error) {
 
 // headers returns the times and the hashes of the blocks from one height to another, both included.
 func (r *run) headers(ctx context.Context, from, to int64) (times []int64, hashes []chainhash.Hash, err error) {
-	first, last := max(from-medianSide, min(from, r.low)), min(to+medianSide, int64(r.chain.Blocks))
-	if hashes, err = r.Node.Hashes(ctx, first, last); err != nil {
+	first, last := max(from-medianSide, 0), min(to+medianSide, int64(r.chain.Blocks))
+	if hashes, err = r.Node.Hashes(ctx, first, last); bitcoind.AboutOne(err) { // a node that does not know what is below
+		first = from
+		hashes, err = r.Node.Hashes(ctx, first, last)
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	headers, err := r.Node.Headers(ctx, hashes)
@@ -79,9 +83,17 @@ func (r *run) read(ctx context.Context, weigher *price.BlockWeigher, from, to in
 	blocks := make([]block, len(hashes))
 	amounts := make([][]payment.Satoshi, len(hashes))
 	for i := range blocks {
+		began := time.Now()
 		blocks[i] = block{height: from + int64(i), time: times[i]}
 		if amounts[i], err = r.payments(ctx, blocks[i].height, hashes[i]); err != nil {
 			return nil, err
+		}
+		if r.Rest {
+			select {
+			case <-time.After(time.Since(began)):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
 		}
 	}
 	for i, e := range weigher.Weigh(amounts) {
@@ -97,10 +109,13 @@ func (r *run) payments(ctx context.Context, height int64, hash chainhash.Hash) (
 		switch {
 		case err == nil:
 			r.Metrics.blocks.Inc()
+			r.unread.Store(0)
 			return slices.Concat(payment.All(msg.Transactions)...), nil
 		case ctx.Err() != nil, !bitcoind.AboutOne(err), errors.Is(err, bitcoind.ErrPruned), errors.Is(err, bitcoind.ErrNotFound):
 			return nil, fmt.Errorf("block %d: %w", height, err)
-		case try == tries:
+		case try == tries && r.unread.Add(1) > mostUnread:
+			return nil, fmt.Errorf("block %d and others before it cannot be read: has the node all blocks? %w", height, err)
+		case try >= tries:
 			r.Metrics.skipped.Inc()
 			r.Log.Warn("skipped a block that cannot be read", "height", height, "block", hash, "tries", tries, "err", err)
 			return nil, nil
@@ -163,13 +178,8 @@ func (r *run) readAll(ctx context.Context, start, end int64, use func([]block) e
 	return g.Wait()
 }
 
-// work reads chunks. With low priority it keeps its thread, which ends with it.
+// work reads chunks.
 func (r *run) work(ctx context.Context, chunks <-chan *chunk) error {
-	if r.LowPriority {
-		const thisThread, lowest = 0, 19
-		runtime.LockOSThread()
-		_ = syscall.Setpriority(syscall.PRIO_PROCESS, thisThread, lowest) // else it has the priority of the others
-	}
 	weigher, err := price.NewBlockWeigher(nil)
 	if err != nil {
 		return err

@@ -117,7 +117,7 @@ func (w *writer) flush(ctx context.Context) error {
 	last := w.blocks[len(w.blocks)-1]
 	slices.SortFunc(w.blocks, func(a, b history.Block) int { return int(a.Height - b.Height) })
 	from, to := w.blocks[0], w.blocks[len(w.blocks)-1]
-	if acquired, err := history.Acquire(ctx, w.Redis, w.holder, lease); err != nil || !acquired {
+	if acquired, err := history.Acquire(ctx, w.Redis, w.Holder, lease); err != nil || !acquired {
 		return cmp.Or(err, ErrLease)
 	}
 	write := history.AddDays

@@ -183,6 +183,9 @@ func (c *Client) Headers(ctx context.Context, hashes []chainhash.Hash) ([]Header
 
 // Hashes returns the hashes of the active chain's blocks from one height to another, both included (getblockhash).
 func (c *Client) Hashes(ctx context.Context, from, to int64) ([]chainhash.Hash, error) {
+	if to < from {
+		return nil, notFound.wrapf("there are no blocks from %d to %d", from, to)
+	}
 	heights := make([]int64, to-from+1)
 	for i := range heights {
 		heights[i] = from + int64(i)

@@ -3,6 +3,7 @@ package commands
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,7 +22,6 @@ import (
 	"sightglass/ingester/bitcoind"
 	"sightglass/ingester/price"
 	"sightglass/shared/daemon"
-	"sightglass/shared/redisurl"
 )
 
 // Backfill writes the prices of a node's blocks to the history.
@@ -35,7 +35,7 @@ type Backfill struct {
 	To                  string  `name:"to" default:"" placeholder:"DATE" help:"The last day (UTC). Without it: the newest block."`
 	ToHeight            int64   `name:"to-height" default:"0" placeholder:"HEIGHT" help:"The last block, instead of a day."`
 	Workers             int     `name:"workers" default:"0" help:"Number of blocks to read at once, 1 to 16. 0: one for each processor."`
-	PriceHint           float64 `name:"price-hint" default:"0" placeholder:"USD" help:"The price at the last block, right within about 10 %. 0: the blocks show it."`
+	PriceHint           float64 `name:"price-hint" default:"0" placeholder:"USD" help:"The price at the last block, right within about 10 %, for a history that has no blocks yet. 0: the blocks show it."`
 	daemon.RedisOptions `set:"snapshots=go to"`
 	daemon.LogOptions
 }
@@ -66,7 +66,7 @@ func (c *Backfill) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 	shown := time.Time{}
 	o := backfill.Options{
 		Node: node, Redis: client, Log: log, Metrics: backfill.NewMetrics(prometheus.NewRegistry()),
-		Workers: cmp.Or(c.Workers, min(runtime.NumCPU(), 16)), LowPriority: true, PriceHint: price.USD(c.PriceHint),
+		Workers: cmp.Or(c.Workers, min(runtime.NumCPU(), 16)), Holder: rand.Text(), PriceHint: price.USD(c.PriceHint),
 		Report: func(r backfill.Report) {
 			if r.Done >= r.Total || time.Since(shown) >= reportInterval {
 				shown = time.Now()
@@ -87,7 +87,7 @@ func (c *Backfill) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 		case !backfill.Temporary(err):
 			return err
 		}
-		outage.Failed("the node or redis does not respond; trying again", redisurl.Explain(err))
+		outage.Failed("the backfill waits, and tries again", backfill.Explain(err))
 		select {
 		case <-ctx.Done():
 		case <-time.After(retryInterval):

@@ -74,7 +74,7 @@ func (p Program) Parser(commands any, options ...kong.Option) (*kong.Kong, error
 // setDefaults applies Defaults.
 func (p Program) setDefaults(k *kong.Kong) error {
 	for _, command := range k.Model.Children {
-		if !slices.Contains([]string{"run", "checkconfig", "export"}, command.Name) {
+		if !slices.Contains([]string{"run", "checkconfig", "export", "backfill"}, command.Name) {
 			continue
 		}
 		for _, flag := range command.Flags {

@@ -45,7 +45,7 @@ func entryOf(v []float64) Entry {
 
 // A Block is the price that the payments in one block show.
 type Block struct {
-	Entry        // at the time that the block's header states
+	Entry        // at the median of the header's time and of those of the five blocks on either side
 	Height int64 // in the active chain
 }
 

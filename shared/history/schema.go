@@ -33,7 +33,7 @@ func CheckSchema(ctx context.Context, client redis.Cmdable) (int, error) {
 	return n, nil
 }
 
-// Upgrade brings the history in Redis to Schema. Only the leader may call it. The error wraps ErrNewer if the history is
+// Upgrade brings the history in Redis to Schema. Only the leader, or who holds the lease, may call it. The error wraps ErrNewer if the history is
 // newer; other errors are Redis's, and a repeated call continues.
 func Upgrade(ctx context.Context, client redis.Cmdable) error {
 	n, err := CheckSchema(ctx, client)

@@ -98,6 +98,27 @@ func TestBackfill_CommandContinues(t *testing.T) {
 	}
 }
 
+// TestBackfill_OfStandalone adds years to the history of the program that runs in the data directory, and says so if none runs.
+func TestBackfill_OfStandalone(t *testing.T) {
+	chain := testchain.New(t, 3, 60, 300, time.Now().Add(-100*24*time.Hour))
+	h := newHome(t)
+	h.use(chain.Serve(t, 60).RPCURL())
+	from := []string{"backfill", "--from-height", fmt.Sprint(chain.First)}
+	if _, notes := h.command(from...); !strings.Contains(notes, "no sightglass runs with the data directory") {
+		t.Errorf("got %s, want an error about the program that does not run", notes)
+	}
+	program := h.run("--backfill", "0")
+	h.env = slices.DeleteFunc(h.env, func(v string) bool { return strings.HasPrefix(v, "SIGHTGLASS_LISTEN=") })
+	programs.Until(t, "the program's redis", func() bool { _, notes := h.export(); return notes == "" })
+	if printed, notes := h.command(from...); !strings.Contains(printed, "the history has all of these blocks") {
+		t.Fatalf("got %s%s", printed, notes)
+	}
+	if table, notes := h.export(); strings.Count(table, "\ndays,") == 0 {
+		t.Errorf("got no days in the history: %s%s", table, notes)
+	}
+	program.Stop(t)
+}
+
 // BenchmarkBackfill_BesideLive runs an ingester with mainnet's rate of transactions, 30 s alone and 30 s beside backfills with
 // all processors, and reports how late its snapshots come. -benchtime 60x takes an hour.
 func BenchmarkBackfill_BesideLive(b *testing.B) {

@@ -91,7 +91,13 @@ func (h *home) run(args ...string) *programs.Process {
 // export runs the command export, and returns what it prints to standard output and to standard error.
 func (h *home) export(args ...string) (stdout, stderr string) {
 	h.t.Helper()
-	cmd := exec.Command(programs.Build(h.t, "infra", "sightglass"), append([]string{"export"}, args...)...)
+	return h.command(append([]string{"export"}, args...)...)
+}
+
+// command runs a command to its end, and returns what it prints to standard output and to standard error.
+func (h *home) command(args ...string) (stdout, stderr string) {
+	h.t.Helper()
+	cmd := exec.Command(programs.Build(h.t, "infra", "sightglass"), args...)
 	cmd.Env, cmd.Dir = h.env, h.dir
 	var out, notes bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &notes
