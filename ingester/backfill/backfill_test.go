@@ -336,7 +336,7 @@ func TestRun_Errors(t *testing.T) {
 				k.before(client)
 			}
 			err := Run(t.Context(), options(k.node, client, io.Discard), k.from, k.to)
-			if !errors.Is(err, k.want) || Temporary(err) != (k.want == ErrLease) {
+			if !errors.Is(err, k.want) || Temporary(err) != errors.Is(k.want, ErrLease) {
 				t.Errorf("got %v, want %v, which is permanent unless it is the lease", err, k.want)
 			}
 			if rows := client.Exists(t.Context(), history.KeyBlocks, history.KeyHours, history.KeyDays).Val(); rows != 0 {
