@@ -132,7 +132,7 @@ func (h *hexBytes) UnmarshalJSON(text []byte) error {
 }
 
 // hexResult decodes the hex of a response in place, if the response has bitcoind's very form: {"result":"HEX","error":null,
-// "id":N} without spaces, and the right ID. encoding/json takes twenty times as long for the megabytes of a block. ok is
+// "id":N} without spaces, and the right ID. encoding/json takes several times as long for the megabytes of a block. ok is
 // false for a response of another form, which is unchanged.
 func hexResult(body []byte, id uint64) (raw []byte, ok bool, err error) {
 	text, ok := bytes.CutPrefix(bytes.TrimSpace(body), []byte(`{"result":"`))

@@ -21,7 +21,7 @@ import (
 var errNoREST = errors.New("the node does not serve REST")
 
 // FastBlock returns a block like Block, over the node's REST interface if it serves that (rest=1): the bytes of the block
-// instead of hex in JSON, which takes twice as long in all. REST needs no password, and is tried once without repeats: where
+// instead of hex in JSON, which takes half as long again in all. REST needs no password, and is tried once without repeats: where
 // it gives no block, Block says why.
 func (c *Client) FastBlock(ctx context.Context, hash chainhash.Hash) (*wire.MsgBlock, error) {
 	if c.noREST.Load() {

@@ -26,7 +26,7 @@ import (
 
 // Backfill writes the prices of a node's blocks to the history.
 type Backfill struct {
-	RPC                 string  `name:"rpc" default:"http://127.0.0.1:8332" placeholder:"URL" help:"bitcoind's RPC. With rest=1 in bitcoin.conf blocks come over REST, which takes half the time."`
+	RPC                 string  `name:"rpc" default:"http://127.0.0.1:8332" placeholder:"URL" help:"bitcoind's RPC. With rest=1 in bitcoin.conf blocks come over REST, which is half as fast again."`
 	RPCCookie           string  `name:"rpc-cookie" default:"" placeholder:"PATH" help:"The node's .cookie file, in its data directory."`
 	RPCUser             string  `name:"rpc-user" default:"" help:"User for the RPC, instead of a cookie."`
 	RPCPassword         string  `name:"rpc-password" default:"" help:"Password for the RPC; SIGHTGLASS_RPC_PASSWORD keeps it out of the process list."`
