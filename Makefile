@@ -106,7 +106,7 @@ install:
 # The tests in infra run real programs, hundreds of clients and a browser, so they run one after another.
 test: deps alone lint web
 	go test -race -count=1 $(filter-out ./infra/...,$(PACKAGES)) ./infra/localredis
-	go test -race -count=1 -p 1 $$(go list ./infra/... | grep -v /localredis$$)
+	go test -race -count=1 -timeout 20m -p 1 $$(go list ./infra/... | grep -v /localredis$$)
 
 # Tests what operators deploy. Needs root for the containers. Tests that count seconds run alone.
 # Under systemd, Debian's packages start their services (nginx, prometheus) on the default ports, which the tests do not use.

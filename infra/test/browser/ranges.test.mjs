@@ -53,7 +53,7 @@ async function shown(page, name) {
     const range = document.getElementById("range").textContent;
     return !/Loading/.test(range) && (!isLine || /^The price over time/.test(document.getElementById("chart").getAttribute("aria-label")));
   }, name !== "");
-  await updates(page, 2);
+  await updates(page, 1);
   await page.waitForFunction(() => !/Loading/.test(document.getElementById("range").textContent));
 }
 
