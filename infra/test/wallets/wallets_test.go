@@ -8,6 +8,7 @@ package wallets
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -120,11 +121,11 @@ func source(t *testing.T, name string) string {
 	t.Helper()
 	folder := os.Getenv("SIGHTGLASS_WALLETS")
 	if folder == "" {
-		t.Skip("SIGHTGLASS_WALLETS is not set: it names a folder with clones of pymempool and satsigner")
+		skip(t, "SIGHTGLASS_WALLETS is not set: it names a folder with clones of pymempool and satsigner")
 	}
 	path := filepath.Join(folder, name)
 	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no clone of %s: %v", name, err)
+		skip(t, fmt.Sprintf("no clone of %s: %v", name, err))
 	}
 	return path
 }
@@ -138,7 +139,7 @@ func pymempool(t *testing.T) *exec.Cmd {
 			return cmd
 		}
 	}
-	t.Skip("no Python that has requests and websockets is installed")
+	skip(t, "no Python that has requests and websockets is installed")
 	return nil
 }
 
@@ -149,7 +150,7 @@ func satsigner(t *testing.T) *exec.Cmd {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(modules, ".bin", "esbuild")); err != nil {
-		t.Skip("esbuild is not installed: npm ci --ignore-scripts in infra/test/wallets installs it")
+		skip(t, "esbuild is not installed: npm ci --ignore-scripts in infra/test/wallets installs it")
 	}
 	bundle := filepath.Join(t.TempDir(), "satsigner.mjs")
 	build := exec.Command(filepath.Join(modules, ".bin", "esbuild"), "ask_satsigner.mjs", "--bundle", "--platform=node", "--format=esm",
@@ -159,4 +160,11 @@ func satsigner(t *testing.T) *exec.Cmd {
 		t.Fatalf("%v: %s", err, strings.TrimSpace(string(out)))
 	}
 	return exec.Command("node", bundle)
+}
+
+// skip skips the test and prints why, also without -v.
+func skip(t *testing.T, reason string) {
+	t.Helper()
+	fmt.Fprintln(os.Stderr, "SKIPPED:", t.Name()+":", reason)
+	t.Skip(reason)
 }
