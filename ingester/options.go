@@ -51,7 +51,7 @@ func (o Options) Validate() error {
 		daemon.CheckRange("zmq-idle-timeout", o.ZMQIdleTimeout, time.Second, time.Hour),
 		daemon.CheckAtLeast("max-transactions", o.MaxTransactions, 1000),
 		daemon.CheckRange("backfill", o.Backfill, 0, maxBackfill),
-		checkPriceHint(o.PriceHint),
+		CheckPriceHint(o.PriceHint),
 		o.Check(),
 	)
 }
@@ -98,7 +98,8 @@ func (o NodeOptions) openRPC(metrics prometheus.Registerer) (*bitcoind.Client, e
 	return bitcoind.New(r)
 }
 
-func checkPriceHint(usd float64) error {
+// CheckPriceHint returns an error unless a price in USD can be that of --price-hint; 0 is none.
+func CheckPriceHint(usd float64) error {
 	if !(usd == 0 || usd >= 1 && usd <= 1e7) {
 		return fmt.Errorf("--price-hint %v: want dollars per bitcoin from 1 to 10000000, or 0 for no hint", usd)
 	}

@@ -20,7 +20,7 @@ func (c *Backfill) Run(ctx context.Context) error {
 	if _, err := node.findNode(); err != nil {
 		return err
 	}
-	c.RPCCookie = node.RPCCookie
+	c.RPC, c.RPCCookie = node.RPC, node.RPCCookie
 	if c.Redis == "" {
 		dir, err := dataDir(c.DataDir)
 		if err != nil {

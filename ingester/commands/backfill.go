@@ -49,8 +49,8 @@ func (c *Backfill) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 	if c.Workers < 0 || c.Workers > 16 {
 		return fmt.Errorf("--workers %d: want 1 to 16, or 0 for one for each processor", c.Workers)
 	}
-	if c.PriceHint != 0 && !(c.PriceHint >= 1 && c.PriceHint <= 1e7) {
-		return fmt.Errorf("--price-hint %v: want dollars per bitcoin from 1 to 10000000, or 0 for no hint", c.PriceHint)
+	if err := ingester.CheckPriceHint(c.PriceHint); err != nil {
+		return err
 	}
 	node, err := bitcoind.New(bitcoind.Options{URL: c.RPC, Cookie: c.RPCCookie, User: c.RPCUser, Password: c.RPCPassword})
 	if err != nil {
@@ -63,18 +63,18 @@ func (c *Backfill) run(ctx context.Context, log *slog.Logger, out io.Writer) err
 	}
 	defer client.Close()
 	yieldProcessors()
-	shown := time.Time{}
+	shown, outage := time.Time{}, daemon.Outage{Log: log}
 	o := backfill.Options{
 		Node: node, Redis: client, Log: log, Metrics: backfill.NewMetrics(prometheus.NewRegistry()),
 		Workers: cmp.Or(c.Workers, min(runtime.NumCPU(), 16)), Holder: rand.Text(), PriceHint: price.USD(c.PriceHint),
 		Report: func(r backfill.Report) {
+			outage.Recovered("the backfill continues")
 			if r.Done >= r.Total || time.Since(shown) >= reportInterval {
 				shown = time.Now()
 				fmt.Fprintln(out, progress(r))
 			}
 		},
 	}
-	outage := daemon.Outage{Log: log}
 	for {
 		err := c.fill(ctx, o)
 		switch {

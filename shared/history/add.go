@@ -62,8 +62,9 @@ func AddBlocks(ctx context.Context, client redis.Cmdable, blocks []Block) error 
 	}
 	for _, b := range blocks {
 		hour := b.Timestamp / Hour * Hour
-		hadPrice := changed[hour]
-		changed[hour] = hadPrice
+		if _, ok := changed[hour]; !ok {
+			changed[hour] = false
+		}
 		all[b.Height] = b
 	}
 	inOrder := slices.SortedFunc(maps.Values(all), func(a, b Block) int { return cmp.Compare(a.Height, b.Height) })

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -116,6 +118,24 @@ func TestBackfill_OfStandalone(t *testing.T) {
 	if table, notes := h.export(); strings.Count(table, "\ndays,") == 0 {
 		t.Errorf("got no days in the history: %s%s", table, notes)
 	}
+	program.Stop(t)
+}
+
+// TestBackfill_FindsNode: without settings the command asks the node on this machine, with the cookie in the home directory.
+func TestBackfill_FindsNode(t *testing.T) {
+	server := redistest.Start(t)
+	h := newHome(t)
+	h.env = append(h.env, "SIGHTGLASS_REDIS="+server.URL())
+	if err := os.MkdirAll(filepath.Join(h.dir, ".bitcoin"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(h.dir, ".bitcoin", ".cookie"), []byte("__cookie__:secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(programs.Build(t, "infra", "sightglass"), "backfill")
+	cmd.Env, cmd.Dir = h.env, h.dir
+	program := programs.LaunchCommand(t, cmd)
+	programs.Until(t, "a request to the node", func() bool { return strings.Contains(program.Printed(), "bitcoind at http://127.0.0.1:8332") })
 	program.Stop(t)
 }
 
