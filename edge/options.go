@@ -45,6 +45,7 @@ type ServerOptions struct {
 	DrainWindow  time.Duration `default:"5s" help:"Then, the time over which clients are disconnected one after another, so that they do not reconnect all at once."`
 	Grace        time.Duration `default:"5s" help:"How long a client has to answer the close frame before its connection is closed."`
 	Notice       string        `default:"" help:"Text shown at the top of the dashboard."`
+	Replay       bool          `help:"Say on the pages that the transactions are recorded ones, not today's."`
 }
 
 // Defaults returns the options of an edge without settings.

@@ -87,9 +87,9 @@ func (a *API) Snapshot(c *fiber.Ctx) error {
 	return response.Send(c)
 }
 
-// About returns the response with the operator's notice.
-func About(notice string) *Response {
-	body, err := json.Marshal(map[string]string{"notice": notice})
+// About returns the response with the operator's notice, and whether the transactions are recorded ones.
+func About(notice string, replay bool) *Response {
+	body, err := json.Marshal(map[string]any{"notice": notice, "replay": replay})
 	if err != nil {
 		panic(err) // unreachable: every string has an encoding
 	}

@@ -157,6 +157,7 @@ func (d *Demo) addEdge(i int, notice string) error {
 	}
 	o.Listen = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	o.Redis, o.Log, o.Notice = d.redisURL, d.opts.Log, notice
+	o.Replay = true
 	o.DrainDelay, o.DrainWindow, o.Grace = 0, 0, time.Second // stop at once on Ctrl-C
 	e, err := edge.New(o)
 	if err != nil {

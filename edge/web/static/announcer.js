@@ -2,6 +2,7 @@
 // Announcements for screen readers, at most every 30 s. Pure: no DOM, no clock.
 
 import { confidenceWord, dollars } from "./format.js";
+import { say } from "./language.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 /** @typedef {import("./state.js").State} State */
@@ -24,7 +25,7 @@ export class Announcer {
     const moved = Math.abs(price - this.#price) > MIN_MOVE * this.#price;
     if (now - this.#at < INTERVAL || (state.name === this.#state && !moved)) return "";
     [this.#at, this.#state, this.#price] = [now, state.name, price];
-    const words = s && price > 0 ? `One bitcoin: ${dollars(price)}, confidence ${confidenceWord(s.confidence)}. ` : "";
-    return `${words}Connection: ${state.words}.${state.advice ? ` ${state.advice}` : ""}`;
+    const words = s && price > 0 ? say("announcePrice", { price: dollars(price), word: confidenceWord(s.confidence) }) : "";
+    return [words, say("announceState", { words: state.words }), state.advice ?? ""].filter(Boolean).join(" ");
   }
 }

@@ -6,19 +6,21 @@ import { Announcer } from "./announcer.js";
 import { StreamClient } from "./client.js";
 import { date, dates, duration, instant, time, useUTC } from "./format.js";
 import { listenToGestures } from "./gestures.js";
-import { PriceHistory, loadDay, loadHistory, loadSince } from "./history.js";
+import { PriceHistory, load, loadDay, loadHistory, loadSince } from "./history.js";
 import { listenToKeys } from "./keys.js";
+import { say, useLanguage } from "./language.js";
+import { loadLast, storeLast } from "./last.js";
 import { SPANS, dropSettings, keepLink, linkTo, nameOf, rangeOf, readLink, share, spanOf } from "./link.js";
 import { Pace } from "./pace.js";
 import { onSystemColors, readColors } from "./palette.js";
-import { byId, closeTipsOnEscape, showChange, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
+import { byId, closeTipsOnEscape, showChange, showHint, showEstimate, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
 import { DAY, Past } from "./past.js";
 import { savePicture } from "./picture.js";
 import { Plot } from "./plot.js";
 import { Points } from "./points.js";
 import { Reading } from "./reading.js";
 import { applyLink, applyTheme, onSetting, settings, showSettings } from "./settings.js";
-import { hintOf, stateOf } from "./state.js";
+import { hintOf, isSure, stateOf } from "./state.js";
 import { Table } from "./table.js";
 import { View } from "./view.js";
 
@@ -45,7 +47,11 @@ const table = new Table(/** @type {HTMLTableElement} */ (byId("table")), points,
 const announcer = new Announcer();
 const client = new StreamClient();
 const pace = new Pace();
-const stateNow = () => stateOf(client, Date.now(), pace.secondsLeft);
+const last = loadLast(); // of an earlier visit
+let replay = false; // whether the transactions are recorded ones
+const stateNow = () => stateOf(client, {
+  now: Date.now(), secondsLeft: pace.secondsLeft, online: navigator.onLine, lastAt: last?.timestamp ?? 0,
+});
 
 /** Applies the settings and the range of the link. */
 function restore() {
@@ -76,6 +82,9 @@ function perFrame(draw) {
   };
 }
 
+/** Runs what can wait when the browser is idle, after two seconds at the latest. @param {() => void} run */
+const afterPaint = (run) => ("requestIdleCallback" in window ? requestIdleCallback(run, { timeout: 2000 }) : setTimeout(run, 500));
+
 const redraw = perFrame(() => {
   drawText();
   drawChart();
@@ -90,7 +99,7 @@ const drawSnapshot = perFrame(() => {
 function drawText() {
   const s = client.snapshot;
   if (!s) return;
-  showSnapshot(s);
+  showSnapshot(s, replay);
   showChange("change-1h", s.price, priceHistory.priceAt(s.timestamp - HOUR));
   showChange("change-24h", s.price, priceHistory.priceAt(s.timestamp - 24 * HOUR, HOUR / 4));
   table.update(s.price, Date.now());
@@ -131,11 +140,11 @@ function showView() {
 /** Shows what the range is, if that is not obvious, and what it lacks. */
 function showRange() {
   const { from, to } = view.range;
-  const chosen = view.following ? "" : `${rangeWords(from, to)}${view.paused ? ", paused" : ""}.`;
+  const chosen = view.following ? "" : say(view.paused ? "rangePaused" : "rangeChosen", { range: rangeWords(from, to) });
   write("range", [chosen, lackWords()].filter(Boolean).join(" "));
   byId("of-points").hidden = plot.lineOnly;
   byId("of-line").hidden = !plot.lineOnly;
-  write("chart-title", plot.lineOnly ? "The price over time" : "The payments behind it");
+  write("chart-title", say(plot.lineOnly ? "lineTitle" : "pointsTitle"));
   byId("of-log").hidden = !plot.log;
 }
 
@@ -147,11 +156,11 @@ function rangeWords(from, to) {
 }
 
 function lackWords() {
-  if (past.state === "failed") return "The history could not be loaded; trying again.";
-  if (past.state === "loading") return "Loading.";
+  if (past.state === "failed") return say("historyFailed");
+  if (past.state === "loading") return say("loading");
   const { now, begin } = view.limits;
   if (!view.isCut) return "";
-  return now - begin < 2 * DAY ? `The history begins ${duration(now - begin)} ago.` : `The history begins on ${date(begin)}.`;
+  return now - begin < 2 * DAY ? say("historyBeginsAgo", { ago: duration(now - begin) }) : say("historyBeginsOn", { date: date(begin) });
 }
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -211,12 +220,12 @@ byId("show-table").addEventListener("click", () => {
 });
 byId("export").addEventListener("click", () => {
   const s = client.snapshot;
-  if (!s || !(s.price > 0)) return showMessage("There is no price to save yet.");
+  if (!s || !(s.price > 0)) return showMessage(say("noPriceToSave"));
   savePicture(plot, s, stateNow().words);
-  showMessage("Image saved.");
+  showMessage(say("imageSaved"));
 });
 byId("permalink").addEventListener("click", async () => {
-  showMessage(await share(linkTo(view, settings)));
+  showMessage(await share(linkTo(view, { theme: settings.theme, zone: settings.zone })));
 });
 
 /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -235,13 +244,20 @@ function repaint() {
   applyTheme();
   readColors();
   reading.refresh();
+  evidence?.draw();
+  alerts?.show();
   table.refresh(client.snapshot?.price ?? 0);
   showView();
   redraw();
 }
 
-onSetting((name) => {
+onSetting(async (name) => {
   dropSettings([name]);
+  if (name === "language") await useLanguage(settings.language);
+  repaint();
+});
+addEventListener("languagechange", async () => {
+  await useLanguage(settings.language);
   repaint();
 });
 onSystemColors(repaint);
@@ -250,7 +266,7 @@ addEventListener("hashchange", () => {
   clearTimeout(settling);
   settling = undefined;
   restore();
-  repaint();
+  useLanguage(settings.language).then(repaint);
 });
 new ResizeObserver(([{ contentRect }]) => {
   plot.chart.resize(contentRect.width, contentRect.height);
@@ -261,19 +277,38 @@ new ResizeObserver(([{ contentRect }]) => {
 function tick() {
   const state = stateNow();
   showState(state);
-  showHint(hintOf(client, state, pace.secondsLeft));
+  showHint(hintOf(client, state, pace.secondsLeft), client.snapshot);
+  if (!client.snapshot && last && ["reconnecting", "offline", "refused", "closed"].includes(state.name)) showEstimate(last, true);
   showTitle(client.snapshot, state);
   const news = announcer.next(client.snapshot, state, Date.now());
   if (news) write("announcer", news);
 }
 
-/** Shows the operator's notice. An edge that was restarted may have another one. */
-async function fetchNotice() {
+/** Shows what the operator says of the edge. One that was restarted may say something else. */
+async function fetchAbout() {
+  const about = await load("api/v1/about");
+  if (!about) return;
+  replay = about.replay === true;
+  showNotice(about.notice ?? "");
+  drawSnapshot();
+}
+
+/** @type {import("./evidence.js").Evidence | undefined} */ let evidence;
+/** @type {import("./alerts.js").Alerts | undefined} */ let alerts;
+
+/** Loads what is below the chart, when the first picture is drawn. */
+async function loadRest() {
+  if (evidence) return;
   try {
-    const response = await fetch("api/v1/about");
-    if (response.ok) showNotice((await response.json()).notice ?? "");
+    const [{ Evidence }, { Alerts }] = await Promise.all([import("./evidence.js"), import("./alerts.js")]);
+    evidence ??= new Evidence((density) => {
+      plot.density = density;
+      redraw();
+    });
+    alerts ??= new Alerts();
+    navigator.serviceWorker?.register("sw.js").catch(() => {}); // without it, there is no page without network
   } catch {
-    // The stream's state already shows that the edge does not respond.
+    // The edge went away: the next connection tries again.
   }
 }
 
@@ -300,9 +335,14 @@ function addSnapshot(s) {
   points.update(s.transactions);
   if (first) amounts.update(); // an edge has them for a short time only
   if (!(s.price > 0)) return;
-  const last = priceHistory.length > 0 ? priceHistory.time(priceHistory.length - 1) : s.timestamp;
+  const before = priceHistory.length > 0 ? priceHistory.time(priceHistory.length - 1) : s.timestamp;
   priceHistory.add(s.timestamp, s.price, s.low, s.high);
-  if (s.timestamp - last > GAP) loadSince(last, mergeHistory);
+  if (s.timestamp - before > GAP) loadSince(before, mergeHistory);
+  if (s.status === "stale") return;
+  evidence?.update(s.price);
+  if (s.status === "contested" || !isSure(s)) return;
+  storeLast(s);
+  alerts?.check(s.price, s.timestamp);
 }
 
 client.addEventListener("snapshot", () => {
@@ -313,9 +353,11 @@ client.addEventListener("snapshot", () => {
 client.addEventListener("phase", () => {
   tick();
   if (client.phase !== "open") return;
-  fetchNotice();
+  fetchAbout();
+  afterPaint(loadRest);
   if (!dayLoaded) fetchDay();
 });
 setInterval(tick, 250); // so that seconds count evenly and silence is detected in time
 showView();
+useLanguage(settings.language).then(repaint);
 client.start();

@@ -1,31 +1,46 @@
 // @ts-check
-// Values as text, with digits as in the reader's locale.
+// Values as text, in the reader's language and with digits as in the locale.
 
-const usd = /** @type {const} */ ({ style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" });
-const exact = new Intl.NumberFormat(undefined, usd);
-const whole = new Intl.NumberFormat(undefined, { ...usd, maximumFractionDigits: 0 });
-const percent = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 1 });
-const signed = new Intl.NumberFormat(undefined, {
-  style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "exceptZero",
-});
-const numeral = new Intl.NumberFormat();
-const utcDate = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+import { onLanguage, say } from "./language.js";
 
 export const NONE = "–";
 
+/** @type {string | undefined} the browser's */ let locale;
 let utc = false;
-let times = formatters();
+let numbers = numberFormats();
+let times = timeFormats();
+
+onLanguage((tag) => {
+  if (tag === locale) return;
+  locale = tag;
+  numbers = numberFormats();
+  times = timeFormats();
+});
+
+function numberFormats() {
+  const usd = /** @type {const} */ ({ style: "currency", currency: "USD", currencyDisplay: "narrowSymbol" });
+  /** @param {Intl.NumberFormatOptions} [o] */
+  const format = (o) => new Intl.NumberFormat(locale, o);
+  return {
+    exact: format(usd),
+    whole: format({ ...usd, maximumFractionDigits: 0 }),
+    percent: format({ style: "percent", maximumFractionDigits: 1 }),
+    signed: format({ style: "percent", minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "exceptZero" }),
+    numeral: format(),
+    decimal: format({ minimumFractionDigits: 1, maximumFractionDigits: 1 }),
+  };
+}
 
 /** Shows times in UTC, or in the reader's time zone. @param {boolean} inUTC */
 export function useUTC(inUTC) {
   if (inUTC === utc) return;
   utc = inUTC;
-  times = formatters();
+  times = timeFormats();
 }
 
-function formatters() {
+function timeFormats() {
   /** @param {Intl.DateTimeFormatOptions} o */
-  const format = (o) => new Intl.DateTimeFormat(undefined, utc ? { ...o, timeZone: "UTC" } : o);
+  const format = (o) => new Intl.DateTimeFormat(locale, utc ? { ...o, timeZone: "UTC" } : o);
   return {
     minutes: format({ timeStyle: "short" }),
     seconds: format({ timeStyle: "medium" }),
@@ -36,6 +51,7 @@ function formatters() {
     date: format({ dateStyle: "medium" }),
     month: format({ month: "short" }),
     year: format({ year: "numeric" }),
+    dateUTC: new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeZone: "UTC" }),
   };
 }
 
@@ -43,48 +59,52 @@ function formatters() {
 export const zoneOffset = (t) => (utc ? 0 : new Date(t * 1000).getTimezoneOffset() * 60);
 
 /** Without cents from 100 USD on. @param {number} price */
-export const dollars = (price) => (price >= 100 ? whole : exact).format(price);
+export const dollars = (price) => (price >= 100 ? numbers.whole : numbers.exact).format(price);
 
 /** @param {number} price */
-export const cents = (price) => exact.format(price);
+export const cents = (price) => numbers.exact.format(price);
 
 /** A round amount: with cents only if it is not whole. @param {number} amount */
-export const rounded = (amount) => (Number.isInteger(amount) ? whole : exact).format(amount);
+export const rounded = (amount) => (Number.isInteger(amount) ? numbers.whole : numbers.exact).format(amount);
 
 /** @param {number} price with cents, in parts */
-export const dollarParts = (price) => exact.formatToParts(price);
+export const dollarParts = (price) => numbers.exact.formatToParts(price);
 
 /** @param {number} n */
-export const integer = (n) => numeral.format(n);
+export const integer = (n) => numbers.numeral.format(n);
+
+/** With one decimal. @param {number} n */
+export const decimal = (n) => numbers.decimal.format(n);
 
 /** Nothing is certain, so never 100%. @param {number} p */
-export const probability = (p) => percent.format(Math.min(p, 0.999));
+export const probability = (p) => numbers.percent.format(Math.min(p, 0.999));
 
 /** A signed percentage. @param {number} share */
-export const change = (share) => signed.format(share);
+export const change = (share) => numbers.signed.format(share);
 
 /** @param {number} p */
 export function confidenceWord(p) {
-  if (p >= 0.95) return "very high";
-  if (p >= 0.8) return "high";
-  if (p >= 0.5) return "fair";
-  return "low";
+  if (p >= 0.95) return say("veryHigh");
+  if (p >= 0.8) return say("high");
+  if (p >= 0.5) return say("fair");
+  return say("low");
 }
 
 /** Its two largest units, such as 3 h 12 min. @param {number} seconds */
 export function duration(seconds) {
-  const s = Math.max(0, Math.floor(seconds));
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
+  const all = Math.max(0, Math.floor(seconds));
+  const [s, m, h, d] = [all % 60, Math.floor(all / 60) % 60, Math.floor(all / 3600) % 24, Math.floor(all / 86400)];
+  if (all < 60) return say("seconds", { s });
+  if (all < 3600) return say("minutes", { m, s });
+  if (all < 86400) return say("hours", { h, m });
+  return say("days", { d: integer(d), h });
 }
 
 /** A forecast, no more precise than it can be. @param {number} seconds */
 export function roughly(seconds) {
   const minutes = Math.ceil(seconds / 60);
-  if (minutes <= 1) return "less than a minute";
-  return minutes < 90 ? `about ${minutes} minutes` : `about ${integer(Math.round(minutes / 60))} hours`;
+  if (minutes <= 1) return say("underMinute");
+  return minutes < 90 ? say("aboutMinutes", { n: minutes }) : say("aboutHours", { n: integer(Math.round(minutes / 60)) });
 }
 
 /**
@@ -127,7 +147,7 @@ export const date = (t) => times.date.format(t * 1000);
 export const dates = (from, to) => times.date.formatRange(from * 1000, to * 1000);
 
 /** The day in UTC, as candles have it, with its year. @param {number} t unix */
-export const dateUTC = (t) => utcDate.format(t * 1000);
+export const dateUTC = (t) => times.dateUTC.format(t * 1000);
 
 /** @param {string} text */
 const withZone = (text) => (utc ? `${text} UTC` : text);

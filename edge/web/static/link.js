@@ -2,6 +2,8 @@
 // A link to the current view: time range, zone, theme. It is in the hash, which browsers do not send to servers. The address
 // bar always has the range, so that reloading the page or going back shows it.
 
+import { say } from "./language.js";
+
 /** @typedef {import("./view.js").Range} Range */
 
 /** The names of the newest ranges in links, and their lengths in seconds; the one without a name is that of the points. */
@@ -59,9 +61,9 @@ export async function share(url) {
   history.replaceState(null, "", url);
   try {
     await navigator.clipboard.writeText(url);
-    return "Link copied.";
+    return say("linkCopied");
   } catch {
-    return "The link is in the address bar.";
+    return say("linkInBar");
   }
 }
 

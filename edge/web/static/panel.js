@@ -2,7 +2,8 @@
 // The texts of the page.
 
 import { NONE, change, confidenceWord, dollarParts, dollars, duration, integer, probability } from "./format.js";
-import { fromPeers, sourceOf } from "./state.js";
+import { say } from "./language.js";
+import { fromPeers, isSure, progressOf, sourceOf } from "./state.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 /** @typedef {import("./client.js").Stats} Stats */
@@ -30,46 +31,67 @@ export function showState(state) {
   writeOrHide("advice", state.advice ?? "");
 }
 
-/** @param {string} text */
-export const showHint = (text) => writeOrHide("hint", text);
+/**
+ * Shows why there is nothing to draw, and how far it is from the first price.
+ * @param {string} text empty if there is @param {Snapshot | null} s
+ */
+export function showHint(text, s) {
+  write("hint-text", text);
+  byId("hint").hidden = text === "";
+  const progress = progressOf(s);
+  byId("progress").hidden = progress === null;
+  if (progress !== null) /** @type {HTMLProgressElement} */ (byId("progress")).value = progress;
+}
 
 /** @param {string} text */
 export const showNotice = (text) => writeOrHide("notice", text);
 
-/** @param {Snapshot} s */
-export function showSnapshot(s) {
-  const known = s.price > 0;
-  showPrice(s.price);
-  write("interval", known ? `${dollars(s.low)} – ${dollars(s.high)}` : NONE);
-  write("confidence", known ? `${probability(s.confidence)}, ${confidenceWord(s.confidence)}` : NONE);
+/** @typedef {Pick<Snapshot, "price" | "low" | "high" | "confidence">} Estimate */
+
+/** @param {Estimate} e @param {boolean} sure whether it is fit to be shown as a fact */
+export function showEstimate(e, sure) {
+  const known = e.price > 0;
+  showPrice(e.price, sure);
+  write("interval", known ? `${dollars(e.low)} – ${dollars(e.high)}` : NONE);
+  write("confidence", known ? say("confidenceOf", { share: probability(e.confidence), word: confidenceWord(e.confidence) }) : NONE);
+}
+
+/** @param {Snapshot} s @param {boolean} replay whether the transactions are recorded ones */
+export function showSnapshot(s, replay) {
+  showEstimate(s, isSure(s));
   write("received", integer(s.stats.total_received));
   write("filtered", integer(s.stats.total_filtered));
   write("active", integer(s.stats.active_in_window));
   write("uptime", duration(s.stats.uptime_seconds));
-  showSource(s.stats);
+  showSource(s.stats, replay);
 }
 
-/** Names the source. A node validates them, an ingester with peers does not. @param {Stats} stats */
-function showSource(stats) {
-  const [source, peers] = [sourceOf(stats), fromPeers(stats)];
+/** Names the source. A node validates transactions, an ingester with peers does not. @param {Stats} stats @param {boolean} replay */
+function showSource(stats, replay) {
+  const [source, peers] = [sourceOf(stats, replay), fromPeers(stats)];
   write("source", source);
-  write("source-note", peers ? "of Bitcoin's network, not validated here" : "its own mempool");
-  const basis = peers ? `what ${source} of Bitcoin's network relay` : "a Bitcoin node's own mempool";
-  write("basis", `Computed from ${basis}, without data from exchanges.`);
+  write("origin", say("from", { source }));
+  write("source-note", say(replay ? "replayNote" : peers ? "peersNote" : "nodeNote"));
+  write("basis", replay ? say("basisReplay") : peers ? say("basisPeers", { source }) : say("basisNode"));
 }
 
 /** @param {"change-1h" | "change-24h"} id @param {number} price now @param {number} before 0 if unknown */
 export function showChange(id, price, before) {
   const known = price > 0 && before > 0;
   write(id, known ? change(price / before - 1) : NONE);
-  write(`${id}-from`, known ? `from ${dollars(before)}` : "not known yet");
+  write(`${id}-from`, known ? say("changeFrom", { price: dollars(before) }) : say("unknown"));
 }
 
-/** Shows cents small: they change constantly and have little meaning. @param {number} price */
-function showPrice(price) {
-  if (!(price > 0)) return write("price", NONE);
-  const parts = dollarParts(price);
+/**
+ * Shows cents small: they change constantly and have little meaning. A price that may be wrong is small as a whole.
+ * @param {number} price @param {boolean} sure
+ */
+function showPrice(price, sure) {
   const node = byId("price");
+  node.classList.toggle("unsure", price > 0 && !sure);
+  if (!(price > 0)) return write("price", NONE);
+  if (!sure) return write("price", `≈ ${dollars(price)}`);
+  const parts = dollarParts(price);
   if (node.textContent === parts.map((p) => p.value).join("")) return;
   node.replaceChildren(...parts.map(({ type, value }) => {
     if (type !== "decimal" && type !== "fraction") return value;
@@ -79,10 +101,16 @@ function showPrice(price) {
   }));
 }
 
+/** The states in a word. @type {Record<Exclude<import("./state.js").StateName, "live">, import("./language.js").Key>} */
+const TITLES = {
+  connecting: "stateConnecting", reconnecting: "stateReconnecting", offline: "stateOffline", stale: "stateStale",
+  warming: "stateWarming", contested: "stateContested", refused: "stateRefused", closed: "stateClosed",
+};
+
 /** Shows price and state in the title, the only visible part of a background tab. @param {Snapshot | null} s @param {State} state */
 export function showTitle(s, state) {
-  const price = s && s.price > 0 ? `${dollars(s.price)} · ` : "";
-  const warning = state.name === "live" ? "" : `${state.name} · `;
+  const price = s && s.price > 0 ? `${isSure(s) ? "" : "≈ "}${dollars(s.price)} · ` : "";
+  const warning = state.name === "live" ? "" : `${say(TITLES[state.name])} · `;
   const title = `${price}${warning}Sightglass`;
   if (document.title !== title) document.title = title;
 }

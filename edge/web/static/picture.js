@@ -2,6 +2,7 @@
 // The chart as an image with a heading: title, price, time and state.
 
 import { cents, confidenceWord, dollars, instant, probability } from "./format.js";
+import { say } from "./language.js";
 import { colors } from "./palette.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
@@ -38,10 +39,11 @@ function paint(plot, s, state) {
 
 /** @param {Snapshot} s @param {string} state @returns {[string, string, string, number][]} */
 function heading(s, state) {
-  const belief = `90% interval ${dollars(s.low)} – ${dollars(s.high)}, ` +
-    `confidence ${probability(s.confidence)} (${confidenceWord(s.confidence)})`;
+  const belief = say("imageBelief", {
+    low: dollars(s.low), high: dollars(s.high), share: probability(s.confidence), word: confidenceWord(s.confidence),
+  });
   return [
-    ["Sightglass: one bitcoin, in US dollars", "600 14px", colors.soft, 0],
+    [say("imageTitle"), "600 14px", colors.soft, 0],
     [cents(s.price), "650 36px", colors.ink, 20],
     [[instant(s.timestamp), state].join(", "), "14px", colors.ink, 62],
     [belief, "14px", colors.soft, 82],

@@ -30,6 +30,7 @@ export class Plot {
   /** What is drawn as the line; @type {import("./history.js").Series} */ line;
   /** Whether the line is drawn without points. */ lineOnly = false;
   /** Whether the price axis is logarithmic. */ log = false;
+  /** @type {{from: number, step: number, counts: number[]} | null} */ density = null;
 
   /**
    * @param {HTMLElement} host

@@ -3,6 +3,7 @@
 // readers.
 
 import { cents, change, dateUTC, dollars, minute, moment, rounded } from "./format.js";
+import { say } from "./language.js";
 import { byId } from "./panel.js";
 import { DAY, spacingOf } from "./past.js";
 
@@ -112,8 +113,8 @@ export class Reading {
     if (p.low !== undefined) return this.#describeEntry(p);
     const estimateThen = this.plot.history.priceAt(p.timestamp);
     const estimate = estimateThen || this.estimate();
-    const off = estimate > 0 ? `${change(p.price / estimate - 1)} off the estimate${estimateThen ? " of that time" : ""}` : "";
-    return [cents(p.price), this.#amount > 0 ? `a round ${rounded(this.#amount)}` : "", moment(p.timestamp), off];
+    const off = estimate > 0 ? say(estimateThen ? "offThen" : "off", { change: change(p.price / estimate - 1) }) : "";
+    return [cents(p.price), this.#amount > 0 ? say("aRound", { amount: rounded(this.#amount) }) : "", moment(p.timestamp), off];
   }
 
   /** @param {Mark} entry */

@@ -1,18 +1,22 @@
 // @ts-check
-// The reader's settings, stored in this browser: theme and time zone. A link overrides them without storing.
+// The reader's settings, stored in this browser: theme, time zone and language. A link overrides them without storing.
 
-/** @typedef {"theme" | "zone"} Name */
+import { LANGUAGES } from "./language.js";
+
+/** @typedef {"theme" | "zone" | "language"} Name */
 
 /** @type {Record<Name, string[]>} the first follows the system */
-const VALUES = { theme: ["system", "light", "dark", "contrast"], zone: ["local", "utc"] };
+const VALUES = {
+  theme: ["system", "light", "dark", "contrast"], zone: ["local", "utc"], language: ["system", ...LANGUAGES.keys()],
+};
 
 /** @type {Name[]} */
-const NAMES = ["theme", "zone"];
+const NAMES = ["theme", "zone", "language"];
 
 const PREFIX = "sightglass."; // all sites of a host share its storage
 
 /** @type {Record<Name, string>} */
-export const settings = { theme: loadSetting("theme"), zone: loadSetting("zone") };
+export const settings = { theme: loadSetting("theme"), zone: loadSetting("zone"), language: loadSetting("language") };
 
 /** @param {Name} name */
 function loadSetting(name) {

@@ -1,81 +1,104 @@
 // @ts-check
 // The state of connection and newest snapshot in words. Pure: no DOM, no clock.
 
-import { duration, integer, roughly } from "./format.js";
+import { duration, hour, integer, minute, probability, roughly } from "./format.js";
+import { say } from "./language.js";
 import { ENOUGH } from "./pace.js";
 
 /** @typedef {import("./client.js").StreamClient} StreamClient */
-/** @typedef {"connecting"|"live"|"reconnecting"|"stale"|"warming"|"contested"|"refused"|"closed"} StateName */
+/** @typedef {import("./client.js").Snapshot} Snapshot */
+/** @typedef {import("./client.js").Stats} Stats */
+/** @typedef {import("./language.js").Key} Key */
+/** @typedef {"connecting"|"live"|"reconnecting"|"offline"|"stale"|"warming"|"contested"|"refused"|"closed"} StateName */
 /** @typedef {{name: StateName, words: string, advice?: string}} State advice: sentences on what it means for the price */
 
-const SILENT_AFTER = 3000; // an edge sends every 500 ms
+/**
+ * @typedef {object} Circumstances what the state depends on besides the client
+ * @property {number} now Date.now()
+ * @property {number} secondsLeft until there are enough payments, as Pace forecasts; 0 if unknown
+ * @property {boolean} [online] whether this device has a network
+ * @property {number} [lastAt] when the last price of an earlier visit was computed, unix seconds; 0 if there is none
+ */
 
-/** The close codes of an edge that cannot serve now, in words. */
-const CLOSE_REASONS = new Map([
-  [1001, "The edge is shutting down."],
-  [4008, "The connection is too slow for the stream."],
-  [4030, "The edge is full."],
-]);
+const SILENT_AFTER = 3000; // ms; an edge sends every 500 ms
+const OLD = 10; // seconds after which the time of the last price is said
+
+/** The close codes of an edge that cannot serve now. @type {Map<number, Key>} */
+const CLOSE_REASONS = new Map([[1001, "shuttingDown"], [4008, "tooSlow"], [4030, "full"]]);
+
+/**
+ * The confidences under which the engine has no price at its start, and does not call it live later: coldConfidence and
+ * liveConfidence of the ingester's package price.
+ */
+const [COLD, LIVE] = [0.75, 0.5];
+
+/** Whether the price is fit to be shown as a fact. @param {{price: number, confidence: number, status: string}} snapshot */
+export const isSure = ({ price, confidence, status }) =>
+  price > 0 && (confidence >= COLD || (confidence >= LIVE && status !== "warming" && status !== "contested"));
 
 /**
  * A status that this page does not know is shown as live.
- * @param {StreamClient} client
- * @param {number} now Date.now()
- * @param {number} secondsLeft until there are enough payments, as Pace forecasts
+ * @param {StreamClient} client @param {Circumstances} circumstances
  * @returns {State}
  */
-export function stateOf(client, now, secondsLeft) {
+export function stateOf(client, circumstances) {
+  const { now, online = true, lastAt = 0 } = circumstances;
+  const at = client.snapshot && client.snapshot.price > 0 ? client.freshAt / 1000 : lastAt;
+  const last = at > 0 && now / 1000 - at > OLD ? { time: timeOf(at, now), ago: duration(now / 1000 - at) } : undefined;
+  const withLast = (/** @type {string} */ words) => (last ? say("withLast", { words, ...last }) : words);
+  const wait = Math.ceil((client.retryAt - now) / 1000);
+  if (!online && client.phase !== "open") return { name: "offline", words: withLast(say("noNetwork")) };
   switch (client.phase) {
     case "connecting":
-      return connecting(client);
+      return connecting(client, withLast);
     case "waiting":
-      return { name: "reconnecting", words: `reconnecting ${inSeconds(client.retryAt - now)}` };
+      return { name: "reconnecting", words: withLast(wait > 0 ? say("reconnectingIn", { s: wait }) : say("reconnectingNow")) };
     case "refused":
-      return {
-        name: "refused",
-        words: `too many connections from your address, trying again ${inSeconds(client.retryAt - now)}`,
-      };
+      return { name: "refused", words: withLast(wait > 0 ? say("refusedIn", { s: wait }) : say("refusedNow")) };
     case "closed":
-      return { name: "closed", words: `closed by the edge (code ${client.code}), reload to try again` };
+      return { name: "closed", words: withLast(say("closed", { code: client.code })) };
     case "open":
-      return openState(client, now, secondsLeft);
+      return openState(client, circumstances, withLast);
   }
 }
 
-/** @param {StreamClient} client @returns {State} */
-function connecting(client) {
-  return client.code ? { name: "reconnecting", words: "reconnecting now" } : { name: "connecting", words: "connecting" };
+/** The time, with its day if that is not clear. @param {number} t unix @param {number} now Date.now() */
+const timeOf = (t, now) => (now / 1000 - t < 12 * 3600 ? hour(t) : minute(t));
+
+/** @param {StreamClient} client @param {(words: string) => string} withLast @returns {State} */
+function connecting(client, withLast) {
+  return client.code ? { name: "reconnecting", words: withLast(say("reconnectingNow")) } : { name: "connecting", words: say("connecting") };
 }
 
-/** @param {StreamClient} client @param {number} now @param {number} secondsLeft @returns {State} */
-function openState(client, now, secondsLeft) {
+/** @param {StreamClient} client @param {Circumstances} circumstances @param {(words: string) => string} withLast @returns {State} */
+function openState(client, { now, secondsLeft }, withLast) {
   const { snapshot } = client;
   // The edge sends the newest snapshot at once: waiting a moment avoids showing "stale" briefly.
-  if (!client.goodSince && now - client.openedAt < SILENT_AFTER) return connecting(client);
-  if (!snapshot) return { name: "stale", words: "connected, but no snapshot received yet" };
+  if (!client.goodSince && now - client.openedAt < SILENT_AFTER) return connecting(client, withLast);
+  if (!snapshot) return { name: "stale", words: withLast(say("noSnapshot")) };
   if (snapshot.status === "stale" || now - client.freshAt > SILENT_AFTER) {
-    return { name: "stale", words: `stale: last update ${duration((now - client.freshAt) / 1000)} ago` };
+    const ago = duration((now - client.freshAt) / 1000);
+    return { name: "stale", words: say(snapshot.price > 0 ? "stale" : "staleNoPrice", { time: timeOf(client.freshAt / 1000, now), ago }) };
   }
+  const unsure = snapshot.price > 0 && !isSure(snapshot) ? { advice: say("unsure", { share: probability(snapshot.confidence) }) } : {};
   switch (snapshot.status) {
     case "warming":
-      return { name: "warming", words: `warming up: ${snapshot.price > 0 ? sofar(snapshot) : progress(snapshot, secondsLeft)}` };
+      return { name: "warming", words: say("warming", { progress: snapshot.price > 0 ? soFar(snapshot) : progress(snapshot, secondsLeft) }), ...unsure };
     case "contested":
-      return { name: "contested", words: "contested: round amounts are being paid at a second price", advice: CONTESTED };
+      return { name: "contested", words: say("contested"), advice: say("contestedAdvice") };
     default:
-      return { name: "live", words: "live" };
+      return { name: "live", words: say("live"), ...unsure };
   }
 }
 
-const CONTESTED = "The price shown is the one whose payments have been there for hours. Trust it less until this ends.";
-
-/** @typedef {import("./client.js").Snapshot} Snapshot */
-/** @typedef {import("./client.js").Stats} Stats */
-
 /** @param {Snapshot} snapshot */
-const sofar = ({ stats }) => `${count(stats.total_received)} so far${shortage(stats)}`;
+function soFar({ stats }) {
+  const n = stats.total_received;
+  return withShortage(say("soFar", { n: integer(n) }, n), stats);
+}
 
 /** What is missing for a price, peers included. @param {Snapshot} snapshot @param {number} secondsLeft 0 if unknown */
-const progress = (snapshot, secondsLeft) => payments(snapshot, secondsLeft) + shortage(snapshot.stats);
+const progress = (snapshot, secondsLeft) => withShortage(payments(snapshot, secondsLeft), snapshot.stats);
 
 /**
  * The payments that are missing for a price, and how long they will take.
@@ -83,9 +106,9 @@ const progress = (snapshot, secondsLeft) => payments(snapshot, secondsLeft) + sh
  */
 function payments({ stats }, secondsLeft) {
   const seen = stats.active_in_window;
-  if (seen >= ENOUGH) return `${integer(seen)} payments seen, mostly enough, but their price is not clear yet`;
-  const forecast = secondsLeft > 0 ? `; ${roughly(secondsLeft)} at this pace` : "";
-  return `${integer(seen)} of about ${integer(ENOUGH)} payments seen${forecast}`;
+  if (seen >= ENOUGH) return say("paymentsUnclear", { seen: integer(seen) });
+  const values = { seen: integer(seen), enough: integer(ENOUGH) };
+  return secondsLeft > 0 ? say("paymentsForecast", { ...values, forecast: roughly(secondsLeft) }) : say("paymentsMissing", values);
 }
 
 /**
@@ -97,41 +120,40 @@ function payments({ stats }, secondsLeft) {
 export function hintOf(client, state, secondsLeft) {
   const { snapshot } = client;
   if (snapshot && snapshot.price > 0) return "";
+  if (state.name === "offline") return say("noNetworkHint");
   if (snapshot && state.name !== "reconnecting") {
     const missing = state.name === "warming" ? progress(snapshot, secondsLeft) : payments(snapshot, 0);
-    return `There is no price yet: ${missing}.`;
+    return say("noPriceYet", { progress: missing });
   }
   switch (state.name) {
-    case "connecting": return "Waiting for the first snapshot.";
-    case "stale": return "The edge has no snapshot yet: is the ingester running? This page updates as soon as there is one.";
-    case "refused": return "Close other tabs that show this page, or wait.";
-    case "closed": return "Reload the page to try again.";
-    default: return `${CLOSE_REASONS.get(client.code) ?? "The edge does not respond: is it running?"} This page keeps trying.`;
+    case "connecting": return say("waiting");
+    case "stale": return say("noneYet");
+    case "refused": return say("refusedHint");
+    case "closed": return say("closedHint");
+    default: return say(CLOSE_REASONS.get(client.code) ?? "noResponse");
   }
 }
+
+/** The share of the payments that a first price takes, 0 to 1, while there is none; else null. @param {Snapshot | null} snapshot */
+export const progressOf = (snapshot) =>
+  (snapshot && !(snapshot.price > 0) ? Math.min(1, snapshot.stats.active_in_window / ENOUGH) : null);
 
 /** @param {Stats} stats @returns {boolean} whether the transactions come from peers, not from a node */
 export const fromPeers = ({ peers_wanted = 0 }) => peers_wanted > 0;
 
-/** Where the transactions come from: "a node", "8 peers", "3 of 8 peers" if some are missing. @param {Stats} stats */
-export function sourceOf(stats) {
-  if (!fromPeers(stats)) return "a node";
+/**
+ * Where the transactions come from: "a node", "8 peers", "3 of 8 peers" if some are missing, "a replay".
+ * @param {Stats} stats @param {boolean} [replay]
+ */
+export function sourceOf(stats, replay = false) {
+  if (replay) return say("aReplay");
+  if (!fromPeers(stats)) return say("aNode");
   const { peers = 0, peers_wanted: wanted = 0 } = stats;
-  const some = peers < wanted ? `${integer(peers)} of ` : "";
   const all = Math.max(peers, wanted);
-  return `${some}${integer(all)} peer${all === 1 ? "" : "s"}`;
+  const n = integer(all);
+  return peers < wanted ? say("peersOf", { some: integer(peers), n }, all) : say("peers", { n }, all);
 }
 
-/** Says how many peers are connected if some are missing. @param {Stats} stats */
-const shortage = (stats) => ((stats.peers ?? 0) < (stats.peers_wanted ?? 0) ? `; ${sourceOf(stats)} connected` : "");
-
-/** @param {number} ms */
-function inSeconds(ms) {
-  const s = Math.ceil(ms / 1000);
-  return s > 0 ? `in ${s} s` : "now";
-}
-
-/** @param {number} n */
-function count(n) {
-  return `${integer(n)} transaction${n === 1 ? "" : "s"}`;
-}
+/** Adds how many peers are connected if some are missing. @param {string} text @param {Stats} stats */
+const withShortage = (text, stats) =>
+  ((stats.peers ?? 0) < (stats.peers_wanted ?? 0) ? say("peersShort", { progress: text, source: sourceOf(stats) }) : text);

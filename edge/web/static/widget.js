@@ -2,8 +2,9 @@
 // Code shared by the card and the clock.
 
 import { StreamClient } from "./client.js";
+import { say, useLanguage } from "./language.js";
 import { Pace } from "./pace.js";
-import { sourceOf, stateOf } from "./state.js";
+import { isSure, sourceOf, stateOf } from "./state.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 
@@ -16,21 +17,25 @@ export function write(id, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+const query = new URLSearchParams(location.search);
+
 /** ?theme=light or dark; otherwise the reader's system decides. */
 export function applyTheme() {
-  const theme = new URLSearchParams(location.search).get("theme");
+  const theme = query.get("theme");
   if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
 }
 
 /**
- * Shows the stream's state and source in words, and passes each snapshot to show.
+ * Shows the stream's state and source in words, and passes each snapshot to show. The language is that of ?language=en, de,
+ * es, ja or pt, or of the reader's system.
  * @param {(snapshot: Snapshot) => void} show
  */
 export function follow(show) {
   const client = new StreamClient();
   const pace = new Pace();
+  let replay = false;
   const tick = () => {
-    const state = stateOf(client, Date.now(), pace.secondsLeft);
+    const state = stateOf(client, { now: Date.now(), secondsLeft: pace.secondsLeft, online: navigator.onLine });
     write("state", state.words);
     write("advice", state.advice ?? "");
     document.documentElement.dataset.state = byId("state").dataset.state = state.name;
@@ -41,18 +46,21 @@ export function follow(show) {
     if (snapshot) pace.add(snapshot);
     tick();
     if (!snapshot) return;
-    write("source", `from ${sourceOf(snapshot.stats)}`);
+    write("source", say("from", { source: sourceOf(snapshot.stats, replay) }));
+    byId("price").classList.toggle("unsure", snapshot.price > 0 && !isSure(snapshot));
     show(snapshot);
   });
   setInterval(tick, 250); // so that seconds count evenly and silence is detected in time
+  useLanguage(query.get("language")).then(tick);
   client.start();
-  showNotice();
+  getJSON("api/v1/about").then((about) => {
+    replay = about?.replay === true;
+    if (about?.notice) showNotice(about);
+  });
 }
 
-/** Shows the operator's notice, for example that the price is a demo's. */
-async function showNotice() {
-  const about = await getJSON("api/v1/about");
-  if (!about?.notice) return;
+/** Shows the operator's notice, for example that the price is a demo's. @param {{notice: string}} about */
+function showNotice(about) {
   write("notice", about.notice);
   byId("notice").title = about.notice; // the element may truncate it
   byId("notice").hidden = false;

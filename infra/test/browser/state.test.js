@@ -3,9 +3,9 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { roughly } from "../../../edge/web/static/format.js";
+import { hour, minute, roughly } from "../../../edge/web/static/format.js";
 import { ENOUGH, Pace } from "../../../edge/web/static/pace.js";
-import { hintOf, sourceOf, stateOf } from "../../../edge/web/static/state.js";
+import { hintOf, isSure, progressOf, sourceOf, stateOf } from "../../../edge/web/static/state.js";
 
 const NOW = 1.8e12;
 
@@ -20,6 +20,9 @@ const NONE = { price: 0, low: 0, high: 0, confidence: 0.2, status: "warming" };
 /** A client that is connected. @param {any} parts of the snapshot @returns {any} */
 const open = (parts) => ({ phase: "open", code: 0, goodSince: NOW, openedAt: NOW, freshAt: NOW, snapshot: snapshot(parts) });
 
+/** @param {number} now @param {number} [secondsLeft] */
+const at = (now, secondsLeft = 0) => ({ now, secondsLeft });
+
 test("each status has its state, and an unknown one is shown as live", () => {
   for (const [status, want] of Object.entries({
     live: { name: "live", words: "live" },
@@ -29,16 +32,16 @@ test("each status has its state, and an unknown one is shown as live", () => {
       name: "contested", words: "contested: round amounts are being paid at a second price",
       advice: "The price shown is the one whose payments have been there for hours. Trust it less until this ends.",
     },
-    stale: { name: "stale", words: "stale: last update 0 s ago" },
+    stale: { name: "stale", words: `stale: last price ${hour(NOW / 1000)}, 0 s ago` },
   })) {
-    assert.deepEqual(stateOf(open({ status, payments: 12 }), NOW, 60), want, status);
+    assert.deepEqual(stateOf(open({ status, payments: 12 }), at(NOW, 60)), want, status);
   }
 });
 
 test("a contested price that is no longer updated is stale", () => {
   const client = open({ status: "contested" });
-  assert.equal(stateOf(client, NOW + 2999, 0).name, "contested");
-  assert.deepEqual(stateOf(client, NOW + 4000, 0), { name: "stale", words: "stale: last update 4 s ago" });
+  assert.equal(stateOf(client, at(NOW + 2999, 0)).name, "contested");
+  assert.deepEqual(stateOf(client, at(NOW + 4000, 0)), { name: "stale", words: `stale: last price ${hour(NOW / 1000)}, 4 s ago` });
 });
 
 test("without a price the page says what is missing, and how long it will take if that is known", () => {
@@ -52,11 +55,11 @@ test("without a price the page says what is missing, and how long it will take i
     [620, 0, "620 payments seen, mostly enough, but their price is not clear yet"],
   ])) {
     const client = open({ ...NONE, payments });
-    const state = stateOf(client, NOW, left);
+    const state = stateOf(client, at(NOW, left));
     assert.deepEqual(state, { name: "warming", words: `warming up: ${want}` });
     assert.equal(hintOf(client, state, left), `There is no price yet: ${want}.`);
   }
-  assert.equal(hintOf(open({ status: "contested" }), stateOf(open({}), NOW, 0), 0), "", "there is a price");
+  assert.equal(hintOf(open({ status: "contested" }), stateOf(open({}), at(NOW, 0)), 0), "", "there is a price");
 });
 
 /**
@@ -87,26 +90,58 @@ test("while it is warming up, the state and the hint say that peers are missing"
     [0, 0, 0, "0 of about 500 payments seen; 0 of 8 peers connected"],
   ])) {
     const client = listening({ ...NONE, payments }, peers);
-    const state = stateOf(client, NOW, left);
+    const state = stateOf(client, at(NOW, left));
     assert.deepEqual(state, { name: "warming", words: `warming up: ${want}` });
     assert.equal(hintOf(client, state, left), `There is no price yet: ${want}.`);
   }
   const withPrice = listening({ status: "warming", payments: 12 }, 3);
-  assert.equal(stateOf(withPrice, NOW, 0).words, "warming up: 24 transactions so far; 3 of 8 peers connected");
+  assert.equal(stateOf(withPrice, at(NOW, 0)).words, "warming up: 24 transactions so far; 3 of 8 peers connected");
 });
 
 test("the state does not name peers once there is a price, nor the hint while the stream is stale", () => {
-  assert.deepEqual(stateOf(listening({}, 3), NOW, 0), { name: "live", words: "live" });
+  assert.deepEqual(stateOf(listening({}, 3), at(NOW, 0)), { name: "live", words: "live" });
   const client = listening({ ...NONE, payments: 120 }, 3);
-  const state = stateOf(client, NOW + 10_000, 0);
+  const state = stateOf(client, at(NOW + 10_000, 0));
   assert.equal(hintOf(client, state, 0), "There is no price yet: 120 of about 500 payments seen.");
 });
 
 test("a stale stream has no pace", () => {
   const client = open({ ...NONE, payments: 120 });
-  const state = stateOf(client, NOW + 10_000, 350);
+  const state = stateOf(client, at(NOW + 10_000, 350));
   assert.equal(state.name, "stale");
   assert.equal(hintOf(client, state, 350), "There is no price yet: 120 of about 500 payments seen.");
+});
+
+test("without network the page says so, and when the last price was", () => {
+  const client = { ...open({}), phase: "waiting", retryAt: NOW + 3000, freshAt: NOW - 180_000, code: 1006 };
+  const time = hour(NOW / 1000 - 180);
+  const offline = { now: NOW, secondsLeft: 0, online: false };
+  assert.deepEqual(stateOf(/** @type {any} */ (client), offline), { name: "offline", words: `no network: last price ${time}, 3 min 0 s ago` });
+  assert.equal(stateOf(/** @type {any} */ (client), at(NOW)).words, `reconnecting in 3 s: last price ${time}, 3 min 0 s ago`);
+  const none = /** @type {any} */ ({ ...client, snapshot: null, freshAt: 0 });
+  assert.deepEqual(stateOf(none, offline), { name: "offline", words: "no network" });
+  assert.equal(hintOf(none, stateOf(none, offline), 0), "This device has no network. The page continues when it is back.");
+  const visited = { ...offline, lastAt: NOW / 1000 - 90_000 };
+  assert.equal(stateOf(none, visited).words, `no network: last price ${minute(NOW / 1000 - 90_000)}, 1 d 1 h ago`);
+});
+
+test("a price under the engine's bound is not sure, and the state says so", () => {
+  for (const [status, confidence, want] of /** @type {[string, number, boolean][]} */ ([
+    ["live", 0.5, true], ["live", 0.49, false], ["warming", 0.74, false], ["warming", 0.75, true], ["contested", 0.6, false], ["contested", 0.8, true],
+    ["stale", 0.6, true], ["half_open", 0.6, true],
+  ])) {
+    assert.equal(isSure(snapshot({ status, confidence })), want, `${status} at ${confidence}`);
+  }
+  assert.equal(isSure(snapshot(NONE)), false);
+  assert.equal(stateOf(open({ status: "live", confidence: 0.4 }), at(NOW)).advice, "Not reliable yet: a confidence of 40%.");
+  assert.equal(stateOf(open({ status: "live", confidence: 0.9 }), at(NOW)).advice, undefined);
+});
+
+test("the progress to a first price ends with it", () => {
+  assert.equal(progressOf(snapshot({ ...NONE, payments: 125 })), 0.25);
+  assert.equal(progressOf(snapshot({ ...NONE, payments: 900 })), 1);
+  assert.equal(progressOf(snapshot()), null);
+  assert.equal(progressOf(null), null);
 });
 
 test("a forecast is no more precise than it can be", () => {
