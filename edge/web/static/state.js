@@ -47,7 +47,7 @@ export function stateOf(client, circumstances) {
   const last = at > 0 && now / 1000 - at > OLD ? { time: timeOf(at, now), ago: duration(now / 1000 - at) } : undefined;
   const withLast = (/** @type {string} */ words) => (last ? say("withLast", { words, ...last }) : words);
   const wait = Math.ceil((client.retryAt - now) / 1000);
-  if (!online && client.phase !== "open") return { name: "offline", words: withLast(say("noNetwork")) };
+  if (!online && (client.phase !== "open" || now - client.freshAt > SILENT_AFTER)) return { name: "offline", words: withLast(say("noNetwork")) };
   switch (client.phase) {
     case "connecting":
       return connecting(client, withLast);

@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { after } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { LIVE, launch, state, watch } from "./chromium.mjs";
+import { YEAR, decade, keysOf } from "./decade.mjs";
 
 export { LIVE, state };
 
@@ -93,6 +94,32 @@ function guard(page, base, problems, expected) {
   page.on("websocket", (s) => outside(s.url()) && note(`socket to ${s.url()}`));
 }
 
+/** The edge's newest snapshot when the script begins. */
+export const live = await (await fetch(`${EDGE}/api/v1/snapshot`)).json();
+
+/**
+ * Opens a page whose stream sends five keyframes a second: the edge's snapshot with what stream.next returns.
+ * @param {import("node:test").TestContext} t @param {string} path @param {{next: (seq: number) => object}} stream
+ * @param {object} [context] @param {() => void} [before] what runs in the page before its scripts
+ */
+export function openWith(t, path, stream, context, before) {
+  const prepare = async (page) => {
+    if (before) await page.addInitScript(before);
+    await page.routeWebSocket(/\/ws\/mempool$/, (socket) => {
+      let seq = 0;
+      const send = () => socket.send(JSON.stringify({
+        type: "keyframe", ...live, epoch: "9", timestamp: Date.now() / 1000, seq: ++seq, ...stream.next(seq),
+      }));
+      send();
+      const timer = setInterval(send, 200);
+      const stop = () => clearInterval(timer);
+      socket.onClose(stop);
+      t.after(stop);
+    });
+  };
+  return open(t, { url: EDGE + path, prepare, context });
+}
+
 /** Opens the dashboard and waits until it is live, with a picture. @param {any} t @param {any} [options] */
 export async function dashboard(t, options) {
   const page = await open(t, options);
@@ -164,6 +191,36 @@ export async function until(met, what) {
   }
 }
 
+/** Adds a history of ten years that ends at the current price, before the ingester's own begins, unless it is there. */
+export async function addDecade() {
+  if ((await ask("from=0")).points?.[0][0] < Date.now() / 1000 - 9 * YEAR) return;
+  const { price } = await (await fetch(`${EDGE}/api/v1/snapshot`)).json();
+  const { points: [[begin]] } = await ask("from=0");
+  const answer = await fetch(`${CONTROL}/history`, { method: "POST", body: JSON.stringify(keysOf(decade(begin, price))) });
+  assert.ok(answer.ok);
+  for (const change of ["/edge/kill", "/edge/start"]) await control(change); // it reads the coarse series once a minute
+  await until(async () => (await ask("from=0")).points?.[0][0] < begin - 9 * YEAR, "the edge to have the rows");
+}
+
+const ask = async (/** @type {string} */ query) => (await fetch(`${EDGE}/api/v1/history?${query}`)).json();
+
+/** Presses a range's button, and waits until its line is drawn. @param {import("playwright-core").Page} page @param {string} name */
+export async function chooseRange(page, name) {
+  await page.click(`#ranges button[value="${name}"]`);
+  await shown(page, name);
+}
+
+/** Waits until a range is drawn as it stays. @param {import("playwright-core").Page} page @param {string} name */
+export async function shown(page, name) {
+  await page.waitForSelector(`#ranges button[value="${name}"][aria-pressed="true"]`);
+  await page.waitForFunction((isLine) => {
+    const range = document.getElementById("range").textContent;
+    return !/Loading/.test(range) && (!isLine || /^The price over time/.test(document.getElementById("chart").getAttribute("aria-label")));
+  }, name !== "");
+  await updates(page, 1);
+  await page.waitForFunction(() => !/Loading/.test(document.getElementById("range").textContent));
+}
+
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 /**
@@ -180,3 +237,6 @@ export async function barriers(page, rules = []) {
   const serious = violations.filter((v) => ["serious", "critical"].includes(v.impact));
   return serious.map((v) => `${v.id}: ${v.help}: ${v.nodes.map((n) => n.html.slice(0, 100))}`);
 }
+
+/** By how much the page is wider than the window. @param {Page} page */
+export const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

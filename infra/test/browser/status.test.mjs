@@ -3,40 +3,16 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { EDGE, LIVE, PAGES, STRONGER, THEMES, barriers, drawn, open, picture, state } from "./harness.mjs";
+import { LIVE, PAGES, STRONGER, THEMES, barriers, drawn, live, openWith, overflow, picture, state } from "./harness.mjs";
 
 const CONTESTED = /^contested: round amounts are being paid at a second price$/;
 const NO_PRICE = { price: 0, low: 0, high: 0, confidence: 0.2, status: "warming", transactions: [] };
 await mkdir("out", { recursive: true });
 
-const live = await (await fetch(`${EDGE}/api/v1/snapshot`)).json();
 const contested = { status: "contested", confidence: 0.55, low: live.price * 0.97, high: live.price * 1.08 };
-
-/**
- * Opens a page whose stream sends five keyframes a second: the edge's snapshot with what stream.next returns.
- * @param {import("node:test").TestContext} t @param {string} path @param {{next: (seq: number) => object}} stream
- * @param {object} [context]
- */
-function openWith(t, path, stream, context) {
-  const prepare = (page) => page.routeWebSocket(/\/ws\/mempool$/, (socket) => {
-    let seq = 0;
-    const send = () => socket.send(JSON.stringify({
-      type: "keyframe", ...live, epoch: "9", timestamp: Date.now() / 1000, seq: ++seq, ...stream.next(seq),
-    }));
-    send();
-    const timer = setInterval(send, 200);
-    const stop = () => clearInterval(timer);
-    socket.onClose(stop);
-    t.after(stop);
-  });
-  return open(t, { url: EDGE + path, prepare, context });
-}
 
 /** Texts that only look like a price, anywhere on the page. @param {import("playwright-core").Page} page */
 const zeros = (page) => page.evaluate(() => [document.title, document.documentElement.outerHTML].join("\n").match(/.{0,40}\$0(?![\d,]).{0,20}/g) ?? []);
-
-/** By how much the page is wider than the window. @param {import("playwright-core").Page} page */
-const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 
 for (const [name, path] of Object.entries(PAGES)) {
   for (const colorScheme of THEMES) {

@@ -110,11 +110,11 @@ test("a stopping edge sends its close reason, and the page reconnects", async (t
 test("a stopped ingester: the page is stale with an age, and never live", async (t) => {
   const page = await dashboard(t);
   await control("/ingester/stop");
-  await state(page, /^stale: last update \d+ s ago/);
+  await state(page, /^stale: last price \d+:\d\d\s[AP]M, \d+ s ago$/);
   await page.evaluate(() => { window.seen.states.length = 0; });
   await page.waitForFunction(() => window.seen.states.length >= 3); // the age increases
   const states = await page.evaluate(() => window.seen.states);
-  for (const words of states) assert.match(words, /^stale: last update \d+ s ago/);
+  for (const words of states) assert.match(words, /^stale: last price \d+:\d\d\s[AP]M, \d+ s ago$/);
   assert.match(await page.title(), /stale/);
   const other = await open(t); // a page opened now is stale too
   await state(other, /^stale/);
