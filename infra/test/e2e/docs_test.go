@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"sightglass/edge"
+	"sightglass/infra/test/internal/daemons"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
 	"sightglass/shared/contract"
@@ -39,6 +43,7 @@ var snippets = map[string]struct {
 	"node":              {nodejs, `^5\d{3}(\.\d+)? .* live -\d+ \+\d+$`},
 	"websocat":          {shell("websocat"), `^{"type":"delta"`},
 	"python":            {python("json"), `^5\d{3}(\.\d+)? live$`},
+	"python-alert":      {crossing, `^Bitcoin is (above|below) \$100,000$`},
 	"python-websockets": {python("websockets"), `^5\d{3}(\.\d+)? live \d+$`},
 	"go":                {golang, `^5\d{3}(\.\d+)? .* live$`},
 	"redis-get":         {shell("redis-cli"), `^{"price":5\d{3}\.`},
@@ -64,7 +69,11 @@ func TestDocs_ClientSnippetsRun(t *testing.T) {
 		}
 		ran[s.name] = true
 		t.Run(s.name, func(t *testing.T) {
-			command, missing := known.run(t, dir, addresses.Replace(s.text))
+			text := addresses.Replace(s.text)
+			if s.name == "python-alert" {
+				text = s.text // it has an edge of its own
+			}
+			command, missing := known.run(t, dir, text)
 			if missing != "" {
 				t.Skip(missing)
 			}
@@ -196,6 +205,36 @@ func python(module string) runner {
 		}
 		return nil, "no Python that has " + module + " is installed"
 	}
+}
+
+// crossing runs a Python snippet that reports a crossed price to a webhook, with an edge whose price crosses it again and
+// again. The snippet prints what the webhook has accepted.
+func crossing(t *testing.T, dir, text string) ([]string, string) {
+	t.Helper()
+	hook := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if body, err := io.ReadAll(r.Body); err != nil || r.Method != http.MethodPost || !strings.HasPrefix(string(body), "Bitcoin is ") {
+			t.Errorf("the webhook got %s %q, error %v, want POST with a sentence", r.Method, body, err)
+		}
+	}))
+	t.Cleanup(hook.Close)
+	server := redistest.Start(t)
+	e := daemons.StartEdge(t, quiet(t), func(o *edge.Options) { o.Redis = server.URL() })
+	client := server.Client()
+	daemons.Run(t, func(ctx context.Context) error {
+		for seq := uint64(1); ctx.Err() == nil; seq++ {
+			s := contract.Snapshot{
+				Price: 99_000 + 2000*float64(seq/4%2), Confidence: 0.95, Status: contract.Live, Timestamp: 4e9, Epoch: "5", Seq: seq,
+			}
+			client.Publish(ctx, contract.Channel, s.AppendJSON(nil)) // the next one follows if it fails
+			select {
+			case <-time.After(contract.Interval / 5):
+			case <-ctx.Done():
+			}
+		}
+		return nil
+	})
+	addresses := strings.NewReplacer("127.0.0.1:8080", e.Addr().String(), "https://ntfy.sh/your-topic", hook.URL)
+	return python("json")(t, dir, addresses.Replace(text))
 }
 
 // golang builds a snippet as a program of this module, whose go.mod has its imports.
