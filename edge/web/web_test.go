@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 	"path"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -35,25 +36,43 @@ func TestVendor_MatchesChecksums(t *testing.T) {
 	}
 }
 
-// TestFiles_FitSizeLimit bounds what a first visit loads. Browsers do not load types and licences.
-func TestFiles_FitSizeLimit(t *testing.T) {
+// TestFirstView_FitsSizeLimit bounds what the dashboard loads before it shows a price: the page, and what it and its scripts
+// and styles name. They import other languages and what is below the chart later.
+func TestFirstView_FitsSizeLimit(t *testing.T) {
 	const maxSize = 100_000 // bytes
 	total := 0
-	err := fs.WalkDir(Files(), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || strings.HasSuffix(name, ".d.ts") || strings.HasSuffix(name, ".txt") {
-			return err
+	loaded := make(map[string]bool)
+	var load func(name string)
+	load = func(name string) {
+		if loaded[name] {
+			return
 		}
-		total += gzipped(t, read(t, name))
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+		loaded[name] = true
+		body := read(t, name)
+		total += gzipped(t, body)
+		for _, found := range named.FindAllSubmatch(body, -1) {
+			load(path.Join(path.Dir(name), string(found[1])+string(found[2])))
+		}
 	}
-	t.Logf("%d bytes gzipped", total)
+	load("index.html")
+	t.Logf("%d files, %d bytes gzipped", len(loaded), total)
 	if total >= maxSize {
-		t.Errorf("got %d bytes of gzipped pages and static files, want under %d", total, maxSize)
+		t.Errorf("got %d bytes of gzipped files in the first view, want under %d", total, maxSize)
+	}
+	for _, part := range []string{"static/app.js", "static/texts/en.js", "static/vendor/uplot-1.6.32.iife.min.js", "static/style.css"} {
+		if !loaded[part] {
+			t.Errorf("got a first view without %s, want it: it is always loaded", part)
+		}
+	}
+	for _, part := range []string{"static/texts/de.js", "static/evidence.js", "static/alerts.js", "static/widget.js"} {
+		if loaded[part] {
+			t.Errorf("got %s in the first view, want it to be loaded later", part)
+		}
 	}
 }
+
+// named finds the files that a page or a script loads at once: attributes, imports that are statements, and imported styles.
+var named = regexp.MustCompile(`(?m)(?:href|src)="(static/[^"]+)"|(?:^import |^export |^} )[^\n]*"(\./[^"]+\.js)"`)
 
 // checksums parses the output of sha256sum, by file name.
 func checksums(t *testing.T, name string) map[string]string {
