@@ -21,6 +21,7 @@ func (e *Edge) mountAPI(app *fiber.App) {
 		"/api/v1/snapshot":         api.Snapshot,
 		"/api/v1/history":          api.History,
 		"/api/v1/points":           api.Points,
+		"/api/v1/evidence":         api.Evidence,
 		"/api/v1/about":            httpapi.About(e.opts.Notice, e.opts.Replay).Send,
 		"/api/openapi.json":        httpapi.Document(spec.OpenAPI).Send,
 		"/api/asyncapi.json":       httpapi.Document(spec.AsyncAPI).Send,

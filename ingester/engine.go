@@ -27,6 +27,8 @@ type engine struct {
 	clock    time.Time // wall clock of the last tick, without monotonic time
 	newest   float64   // when the newest transaction with a payment was seen, unix seconds
 	ticks    uint64
+	shownAt  time.Time // when the last evidence was made; zero before the first
+	shown    price.USD // the price that it is of
 	received uint64
 	filtered uint64
 	amounts  []payment.Satoshi // of the current transaction; reused
@@ -169,7 +171,26 @@ func statusOf(s price.Status) contract.Status {
 // that was on display for over a second.
 const pointsEvery = 2
 
-// tick returns the next snapshot, with the point amounts if they are due.
+// How often the evidence is made. It takes 2 ms, and histograms of hours change little in a minute. When the price moves
+// they are soon made again, but at most every evidenceSooner: a contested price may alternate.
+const (
+	evidenceEvery  = time.Minute
+	evidenceSooner = 10 * time.Second
+	evidenceMove   = 0.01 // of the last one's price
+)
+
+// evidence returns the evidence for a price if it is due, else nil.
+func (e *engine) evidence(p price.USD, now time.Time) *contract.Evidence {
+	age := now.Sub(e.shownAt).Abs() // absolute, in case that the clock is set back
+	moved := math.Abs(float64(p-e.shown)) > evidenceMove*float64(e.shown)
+	if p == 0 || age < evidenceSooner || age < evidenceEvery && !moved {
+		return nil
+	}
+	e.shownAt, e.shown = now, p
+	return e.price.Evidence(now)
+}
+
+// tick returns the next snapshot, with the point amounts and the evidence if they are due.
 func (e *engine) tick(now time.Time) *publish.Tick {
 	began := time.Now()
 	if e.followClock(now) {
@@ -197,6 +218,7 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 	if e.ticks++; e.ticks%pointsEvery == 0 {
 		t.Points = e.points.AppendAmounts([]contract.PointAmount{}) // an empty list, not nil
 	}
+	t.Evidence = e.evidence(est.Price, now)
 	e.metrics.observe(&t.Snapshot, time.Since(began))
 	e.metrics.outputs.Set(float64(est.Outputs))
 	e.metrics.newest.Set(e.newest)

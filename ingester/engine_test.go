@@ -148,6 +148,40 @@ func TestEngine_EveryOtherTickHasAmounts(t *testing.T) {
 	}
 }
 
+// TestEngine_EvidenceOnceAMinute: with the first price, then once a minute, and sooner after a move of over 1 %, but not
+// within 10 s.
+func TestEngine_EvidenceOnceAMinute(t *testing.T) {
+	e := testEngine(t)
+	if got := e.tick(start).Evidence; got != nil {
+		t.Errorf("got evidence for the price %v without one, want none", got.Price)
+	}
+	for _, tx := range block(t) {
+		e.apply(seen(tx, start))
+	}
+	now := start.Add(time.Second)
+	first := e.tick(now)
+	if v := first.Evidence; v == nil || v.Price != first.Snapshot.Price || v.Low != first.Snapshot.Low || v.High != first.Snapshot.High ||
+		math.Abs(v.Confidence-first.Snapshot.Confidence) > 0.001 || v.Timestamp != first.Snapshot.Timestamp {
+		t.Errorf("got %+v with the first price, want evidence of the snapshot's price %v", v, first.Snapshot.Price)
+	}
+	for after, due := range map[time.Duration]bool{
+		0: false, 500 * time.Millisecond: false, 9 * time.Second: false, 59 * time.Second: false, time.Minute: true, -time.Hour: true,
+	} {
+		e.shownAt, e.shown = now, price.USD(first.Snapshot.Price)
+		if got := e.evidence(e.shown*1.009, now.Add(after)) != nil; got != due {
+			t.Errorf("%v later: got evidence %v, want %v", after, got, due)
+		}
+	}
+	for after, due := range map[time.Duration]bool{500 * time.Millisecond: false, 9 * time.Second: false, 10 * time.Second: true} {
+		for _, move := range []price.USD{0.98, 1.02} {
+			e.shownAt, e.shown = now, price.USD(first.Snapshot.Price)
+			if got := e.evidence(e.shown*move, now.Add(after)) != nil; got != due {
+				t.Errorf("%v after a move to %v: got evidence %v, want %v", after, move, got, due)
+			}
+		}
+	}
+}
+
 // isPaid reports whether an output has a point's value. Prices are rounded to cents, which leaves a range of satoshi.
 func isPaid(paid map[int64]bool, p contract.PointAmount) bool {
 	least, most := 1e8*p.Amount/(p.Price+0.005), 1e8*p.Amount/(p.Price-0.005)

@@ -1,8 +1,10 @@
-// Package httpapi serves the edge's HTTP API, except streams and probes: the snapshot, the history and the points. Each
+// Package httpapi serves the edge's HTTP API, except streams and probes: the snapshot, the history, the points and
+// the evidence. Each
 // body is built and compressed once for all clients.
 package httpapi
 
 import (
+	"bytes"
 	"encoding/json"
 	"log/slog"
 	"slices"
@@ -32,6 +34,7 @@ type API struct {
 
 	snapshot    atomic.Pointer[Response] // of the newest requested update
 	points      *cache[[]contract.PointAmount]
+	evidence    *cache[[]byte] // JSON; empty if there is none
 	series      series
 	merging     sync.Mutex        // guards merged, and is held while it is built
 	merged      *cached[timeline] // nil before the first request
@@ -39,7 +42,7 @@ type API struct {
 	logRejected rate.Sometimes // keeps a flood of bad entries out of the log
 }
 
-// New returns an API that serves the newest update, from latest, and the history and points in client's Redis. It
+// New returns an API that serves the newest update, from latest, and the history, points and evidence in client's Redis. It
 // registers its metrics with reg.
 func New(latest func() *feed.Update, client redis.UniversalClient, log *slog.Logger, reg prometheus.Registerer) *API {
 	with := promauto.With(reg)
@@ -56,6 +59,7 @@ func New(latest func() *feed.Update, client redis.UniversalClient, log *slog.Log
 		logRejected: rate.Sometimes{Interval: time.Second},
 	}
 	a.points = newCache(pointsTTL, a.fetchPoints, slices.Equal[[]contract.PointAmount], "points", fetches, failures)
+	a.evidence = newCache(evidenceTTL, a.fetchEvidence, bytes.Equal, "evidence", fetches, failures)
 	a.series = series{
 		newer:  newCache(recentTTL, a.fetchNewer, func(x, y bool) bool { return x == y }, "schema", fetches, failures),
 		recent: newCache(recentTTL, read(a, history.Recent), slices.Equal[[]history.Entry], "history", fetches, failures),

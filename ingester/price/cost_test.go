@@ -6,10 +6,10 @@ import (
 	"sightglass/ingester/payment"
 )
 
-// fill puts a window's worth into an engine: 100,000 transactions in 3 h.
-func fill(e *Engine) (end int) {
+// fill puts a window's worth into an engine: transactions of two amounts in 3 h.
+func fill(e *Engine, transactions int) (end int) {
 	c := newCrowd(40)
-	const transactions, seconds = 100_000, int(windowMinutes)*60 - 60
+	const seconds = int(windowMinutes)*60 - 60
 	for i := range transactions {
 		e.Add(second(i*seconds/transactions), c.pay(50_000))
 	}
@@ -42,7 +42,7 @@ func TestEngine_EstimateAllocatesNothing(t *testing.T) {
 // BenchmarkAdd is a transaction's evidence, on top of a full window.
 func BenchmarkAdd(b *testing.B) {
 	e := newEngine(b, Options{})
-	end := fill(e)
+	end := fill(e, 100_000)
 	e.Estimate(second(end)) // opens the minute, so that Add weighs at once
 	c := newCrowd(43)
 	all := make([][]payment.Satoshi, 10_000)
@@ -65,7 +65,7 @@ func BenchmarkAdd(b *testing.B) {
 // a few are new.
 func BenchmarkEstimate(b *testing.B) {
 	e := newEngine(b, Options{})
-	end := fill(e)
+	end := fill(e, 100_000)
 	c := newCrowd(44)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -77,7 +77,7 @@ func BenchmarkEstimate(b *testing.B) {
 // BenchmarkMinute is the tick that closes a minute.
 func BenchmarkMinute(b *testing.B) {
 	e := newEngine(b, Options{})
-	end := fill(e)
+	end := fill(e, 100_000)
 	c := newCrowd(45)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -87,4 +87,16 @@ func BenchmarkMinute(b *testing.B) {
 		}
 		e.Estimate(second(end))
 	}
+}
+
+// BenchmarkEngine_Evidence is what a tick takes longer once a minute, with 60,000 amounts in the window.
+func BenchmarkEngine_Evidence(b *testing.B) {
+	e := newEngine(b, Options{})
+	at := second(fill(e, 30_000))
+	size := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		size = len(e.Evidence(at).AppendJSON(nil))
+	}
+	b.ReportMetric(float64(size), "bytes")
 }

@@ -66,9 +66,7 @@ func (p *evidencePool) get() *evidence {
 		e := p.free[n-1]
 		p.free = p.free[:n-1]
 		clear(e.forPrice[:])
-		clear(e.piles[:])
-		clear(e.clusters[:])
-		e.outputs = 0
+		e.restart()
 		return e
 	}
 	return new(evidence)
@@ -80,19 +78,34 @@ func (p *evidencePool) put(e *evidence) {
 	}
 }
 
+// counts takes in an output of a cell, and reports whether it counts: not as one of a pile or a cluster.
+func (e *evidence) counts(b *background, c uint16) bool {
+	e.outputs++
+	cluster := &e.clusters[c/clusterCells]
+	if e.piles[c] >= pileLimit || float64(*cluster) >= b.clusterLimit(int(c), e.outputs) {
+		return false
+	}
+	e.piles[c]++
+	*cluster++
+	return true
+}
+
+// restart forgets which outputs it has, but not what they say.
+func (e *evidence) restart() {
+	clear(e.piles[:])
+	clear(e.clusters[:])
+	e.outputs = 0
+}
+
 const none = -1
 
 // add adds the evidence of outputs.
 // explained is a price cell whose ladder counts as a part of the background, or none.
 func (w *weigher) add(e *evidence, b *background, cells []uint16, explained int) {
 	for _, c := range cells {
-		e.outputs++
-		cluster := &e.clusters[c/clusterCells]
-		if e.piles[c] >= pileLimit || float64(*cluster) >= b.clusterLimit(int(c), e.outputs) {
+		if !e.counts(b, c) {
 			continue
 		}
-		e.piles[c]++
-		*cluster++
 		density := b.logDensity[int(c)/cellsPerBin]
 		if explained != none {
 			density = w.ladder.above(density, int(c)-satoshiCells+explained)

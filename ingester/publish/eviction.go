@@ -20,7 +20,7 @@ var ErrEvicts = errors.New("redis may evict our keys when its memory is full")
 
 // noEviction is the only safe policy, because all of our keys matter. allkeys-* evicts any of them, first the history,
 // which is large and written only every 10 s. volatile-* evicts those with a time to live: the leader's lease, the
-// newest snapshot, the engine's state, the points, the leases of connections.
+// newest snapshot, the engine's state, the points, the evidence, the leases of connections.
 const noEviction = "noeviction"
 
 // CheckEviction returns nil if Redis never evicts keys: its maxmemory-policy is noeviction, or it has no maxmemory. It

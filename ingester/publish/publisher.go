@@ -26,6 +26,7 @@ type Tick struct {
 	Snapshot contract.Snapshot      // without Seq and Epoch, which the publisher sets
 	State    []byte                 // of the engine; nil at most ticks
 	Points   []contract.PointAmount // of the snapshot, with their amounts; nil at every other tick
+	Evidence *contract.Evidence     // of the price; nil at most ticks
 }
 
 // A Publisher writes ticks to Redis while it is the leader. While it is not, it claims the leadership with each tick.
@@ -40,6 +41,7 @@ type Publisher struct {
 	history  *historyWriter
 	state    *keyWriter
 	points   *keyWriter
+	evidence *keyWriter
 	eviction *evictionWatch
 
 	ticks chan *Tick // capacity 1: the newest
@@ -49,7 +51,7 @@ type Publisher struct {
 	seq       uint64         // of the last snapshot that was sent to Redis under the epoch
 	onStandby bool           // on standby, and the log says so
 	encoded   []byte
-	pointsBuf []byte
+	besideBuf []byte // of what is written beside the snapshots
 
 	// Read by other goroutines.
 	leads     atomic.Bool                    // epoch is not empty
@@ -104,6 +106,7 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 		outage:   daemon.Outage{Log: log},
 		state:    newKeyWriter(client, contract.KeyEngine, false, "the engine's state", "sightglass_publish_state_failures_total", log, reg),
 		points:   newKeyWriter(client, contract.KeyPoints, true, "the point amounts", "sightglass_publish_points_failures_total", log, reg),
+		evidence: newKeyWriter(client, contract.KeyEvidence, true, "the evidence", "sightglass_publish_evidence_failures_total", log, reg),
 		eviction: newEvictionWatch(client, log, reg),
 		ticks:    make(chan *Tick, 1),
 		metrics: &metrics{
@@ -144,7 +147,7 @@ func New(client redis.UniversalClient, lease time.Duration, log *slog.Logger, re
 }
 
 // Put passes a tick to Run. It never blocks. The tick replaces one that Run has not received yet, but keeps its state,
-// its points and its history entry.
+// its points, its evidence and its history entry.
 func (p *Publisher) Put(t *Tick) {
 	if p.leads.Load() {
 		p.history.add(&t.Snapshot)
@@ -174,6 +177,9 @@ func (t *Tick) keep(old *Tick) {
 	if t.Points == nil {
 		t.Points = old.Points
 	}
+	if t.Evidence == nil {
+		t.Evidence = old.Evidence
+	}
 }
 
 // Age returns the time since Redis accepted a snapshot or named another leader; math.MaxInt64 before the first.
@@ -195,7 +201,7 @@ func (p *Publisher) LastError() error {
 // second. A failure is counted and logged; the next tick is the next try.
 func (p *Publisher) Run(ctx context.Context) {
 	var writers sync.WaitGroup
-	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run, p.eviction.run} {
+	for _, run := range []func(context.Context){p.history.run, p.state.run, p.points.run, p.evidence.run, p.eviction.run} {
 		writers.Go(func() { run(ctx) })
 	}
 	p.claim(ctx)
@@ -305,8 +311,12 @@ func (p *Publisher) publish(ctx context.Context, t *Tick) {
 	p.recovered("redis accepts snapshots again")
 	p.state.put(t.State)
 	if t.Points != nil {
-		p.pointsBuf = contract.AppendPointAmounts(p.pointsBuf[:0], t.Points)
-		p.points.put(p.pointsBuf)
+		p.besideBuf = contract.AppendPointAmounts(p.besideBuf[:0], t.Points)
+		p.points.put(p.besideBuf)
+	}
+	if t.Evidence != nil {
+		p.besideBuf = t.Evidence.AppendJSON(p.besideBuf[:0])
+		p.evidence.put(p.besideBuf)
 	}
 	p.history.flush()
 }

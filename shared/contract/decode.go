@@ -15,7 +15,7 @@ var ErrInvalidSnapshot = errors.New("invalid snapshot")
 func DecodeSnapshot(data []byte) (*Snapshot, error) {
 	var w wire
 	if err := json.Unmarshal(data, &w); err != nil {
-		return nil, describe(err)
+		return nil, describe(ErrInvalidSnapshot, err)
 	}
 	s, err := w.snapshot()
 	if err != nil {
@@ -109,17 +109,17 @@ func (s *Snapshot) checkRanges() error {
 	return nil
 }
 
-// describe converts errors of encoding/json to errors that name the key.
-func describe(err error) error {
+// describe converts errors of encoding/json to errors of a kind that name the key.
+func describe(kind, err error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		key := wrong.Field
 		if key == "" {
 			key = "the whole"
 		}
 		return fmt.Errorf("%w: %s: got a JSON %s, want %s (at byte %d)",
-			ErrInvalidSnapshot, key, clip(wrong.Value), jsonName(wrong.Type), wrong.Offset)
+			kind, key, clip(wrong.Value), jsonName(wrong.Type), wrong.Offset)
 	}
-	return fmt.Errorf("%w: not JSON: %w", ErrInvalidSnapshot, err)
+	return fmt.Errorf("%w: not JSON: %w", kind, err)
 }
 
 func jsonName(t reflect.Type) string {
@@ -137,7 +137,7 @@ func jsonName(t reflect.Type) string {
 	}
 }
 
-// The limits on numbers, the same for snapshots, deltas, history and points.
+// The limits on numbers, the same for snapshots, deltas, history, points and evidence.
 const (
 	MaxUSD     = 1e12    // USD; above it a float64 has fewer than two reliable decimals
 	MaxSeconds = 1 << 40 // unix seconds, in 35,000 years

@@ -130,7 +130,7 @@ func (r *Replica) Apply(message []byte) (*Snapshot, error) {
 func (r *Replica) next(message []byte) (*Snapshot, error) {
 	var w wireDelta
 	if err := json.Unmarshal(message, &w); err != nil {
-		return nil, describe(err)
+		return nil, describe(ErrInvalidSnapshot, err)
 	}
 	switch {
 	case w.Type == typeKeyframe:

@@ -14,6 +14,9 @@ const (
 	// Snapshots omit the amounts, because few clients need them.
 	KeyPoints = "sightglass:points"
 
+	// KeyEvidence holds what the price was read from, at most a minute old (Evidence.AppendJSON).
+	KeyEvidence = "sightglass:evidence"
+
 	// KeyEngine holds the engine's state, in binary. A restarted ingester resumes from it.
 	KeyEngine = "sightglass:engine"
 

@@ -1,5 +1,5 @@
 // Package contract defines what ingesters, edges and clients share: snapshots and deltas, the history, the point
-// amounts, each with its JSON; the keys in Redis; and the intervals and timeouts. Redis and all clients get the same
+// amounts, the evidence, each with its JSON; the keys in Redis; and the intervals and timeouts. Redis and all clients get the same
 // bytes.
 package contract
 

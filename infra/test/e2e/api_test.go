@@ -154,6 +154,7 @@ func TestAPI_ConditionalAndCompressedResponses(t *testing.T) {
 	}
 	fill(t, client, began, 1000)
 	storePoints(t, client, 200)
+	storeEvidence(t, client, 5313.57)
 	e, other := edgeWith(t, server, unchanged), edgeWith(t, server, unchanged)
 	for _, one := range []*edge.Edge{e, other} { // a stale snapshot does not change
 		programs.Until(t, "the snapshot", func() bool {
@@ -161,7 +162,7 @@ func TestAPI_ConditionalAndCompressedResponses(t *testing.T) {
 		})
 	}
 	for _, path := range []string{
-		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/v1/history?from=0&format=csv", "/api/v1/points", "/api/v1/historical-price", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
+		"/api/v1/snapshot", "/api/v1/history?from=0", "/api/v1/history?from=0&format=csv", "/api/v1/points", "/api/v1/evidence", "/api/v1/historical-price", "/api/openapi.json", "/api/asyncapi.json", "/", "/static/app.js",
 		"/static/client.js",
 	} {
 		t.Run(path, func(t *testing.T) {
@@ -240,7 +241,7 @@ func TestAPI_CORSHeaders(t *testing.T) {
 				header.Set("Origin", c.origin)
 			}
 			for path, status := range map[string]int{
-				"/api/v1/about": 200, "/api/v1/history": 200, "/api/v1/points": 200, "/api/v1/snapshot": 503, "/api/v1/history?step=1": 400, "/price": 503, "/api/v1/price": 400, "/api/v1/price?at=1": 404,
+				"/api/v1/about": 200, "/api/v1/history": 200, "/api/v1/points": 200, "/api/v1/evidence": 503, "/api/v1/snapshot": 503, "/api/v1/history?step=1": 400, "/price": 503, "/api/v1/price": 400, "/api/v1/price?at=1": 404,
 				"/api/v1/prices": 503, "/api/v1/historical-price": 200, "/api/v1/points?since=": 400, "/api/nothing": 404,
 				"/static/client.js": 200,
 			} {
@@ -276,11 +277,12 @@ func TestAPI_Methods(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, server.Client(), began, 1)
+	storeEvidence(t, server.Client(), 5313.57)
 	e := edgeWith(t, server, unchanged)
 	programs.Until(t, "the edge to be ready", func() bool { return ask(t, "GET", e, "/readyz", nil).StatusCode == http.StatusOK })
 	const api, page = "GET, HEAD, OPTIONS", "GET, HEAD"
 	for path, allow := range map[string]string{
-		"/api/v1/snapshot": api, "/api/v1/history": api, "/api/v1/points": api, "/api/v1/about": api,
+		"/api/v1/snapshot": api, "/api/v1/history": api, "/api/v1/points": api, "/api/v1/evidence": api, "/api/v1/about": api,
 		"/api/v1/price?at=1556771670": api, "/api/v1/historical-price": api,
 		"/api/openapi.json": api, "/api/asyncapi.json": api,
 		"/": page, "/embed": page, "/clock": page, "/static/app.js": page, "/static/client.js": page, "/health": page, "/livez": page, "/readyz": page,

@@ -44,6 +44,7 @@ var snippets = map[string]struct {
 	"websocat":          {shell("websocat"), `^{"type":"delta"`},
 	"python":            {python("json"), `^5\d{3}(\.\d+)? live$`},
 	"python-alert":      {crossing, `^Bitcoin is (above|below) \$100,000$`},
+	"python-evidence":   {python("json"), `^5[23]\d\d\.\d\d by counting, 5[23]\d\d(\.\d+)? by the engine$`},
 	"python-websockets": {python("websockets"), `^5\d{3}(\.\d+)? live \d+$`},
 	"go":                {golang, `^5\d{3}(\.\d+)? .* live$`},
 	"redis-get":         {shell("redis-cli"), `^{"price":5\d{3}\.`},
@@ -60,6 +61,7 @@ func TestDocs_ClientSnippetsRun(t *testing.T) {
 	)
 	awaitHistory(t, env.redis)
 	awaitPoints(t, env.redis)
+	awaitEvidence(t, env.edges[0])
 	dir := t.TempDir() // shared: the first snippet fetches a file that another one imports
 	ran := make(map[string]bool)
 	for _, s := range readSnippets(t, filepath.Join("..", "..", "..", "docs", "clients.md")) {

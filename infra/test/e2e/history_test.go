@@ -373,6 +373,7 @@ func newAPI(t *testing.T, server *redistest.Server) (get func(path string) (stat
 	app := fiber.New(fiber.Config{DisableStartupMessage: true})
 	app.Get("/history", api.History)
 	app.Get("/points", api.Points)
+	app.Get("/evidence", api.Evidence)
 	return func(path string) (int, string) {
 		answer, err := app.Test(httptest.NewRequest(http.MethodGet, path, nil), -1)
 		if err != nil {

@@ -198,6 +198,9 @@ func TestOpenAPI_MatchesResponses(t *testing.T) {
 		{e: empty, path: "/api/v1/points", want: "200"},
 		{e: live, path: "/api/v1/points", asked: "/api/v1/points?since=1.5", want: "400"},
 		{e: cut, path: "/api/v1/points", want: "503"},
+		{e: live, path: "/api/v1/evidence", want: "200"},
+		{e: empty, path: "/api/v1/evidence", want: "503"},
+		{e: cut, path: "/api/v1/evidence", want: "503"},
 		{e: live, path: "/api/v1/about", want: "200"},
 		{e: live, path: "/api/openapi.json", want: "200"},
 		{e: live, path: "/api/asyncapi.json", want: "200"},
@@ -208,12 +211,14 @@ func TestOpenAPI_MatchesResponses(t *testing.T) {
 		{e: live, path: "/api/v1/snapshot", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/history", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/points", header: whatever, want: "304"},
+		{e: live, path: "/api/v1/evidence", header: whatever, want: "304"},
 		{e: live, path: "/api/v1/about", header: whatever, want: "304"},
 		{e: live, path: "/api/openapi.json", header: whatever, want: "304"},
 		{e: live, path: "/api/asyncapi.json", header: whatever, want: "304"},
 		{e: live, method: "OPTIONS", path: "/api/v1/snapshot", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/v1/history", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/v1/points", want: "204"},
+		{e: live, method: "OPTIONS", path: "/api/v1/evidence", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/v1/about", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/v1/stream", want: "204"},
 		{e: live, method: "OPTIONS", path: "/api/openapi.json", want: "204"},
@@ -396,7 +401,7 @@ func TestOpenAPI_DescribesGoldenFiles(t *testing.T) {
 	doc := readDocument(t, spec.OpenAPI, jsonschema.Draft2020, strictly)
 	for path, schema := range map[string]string{
 		"contract/testdata/snapshot.json": "Snapshot", "contract/testdata/snapshot-peers.json": "Snapshot",
-		"history/testdata/entry.json": "HistoryPoint",
+		"contract/testdata/evidence.json": "Evidence", "history/testdata/entry.json": "HistoryPoint",
 	} {
 		if err := doc.valid(t, "#/components/schemas/"+schema, parse(t, golden(t, path))); err != nil {
 			t.Error(err)
