@@ -28,7 +28,7 @@ type engine struct {
 	newest   float64   // when the newest transaction with a payment was seen, unix seconds
 	ticks    uint64
 	shownAt  time.Time // when the last evidence was made; zero before the first
-	shown    price.USD // the price that it is of
+	shown    price.Estimate // that it is of
 	received uint64
 	filtered uint64
 	amounts  []payment.Satoshi // of the current transaction; reused
@@ -171,22 +171,24 @@ func statusOf(s price.Status) contract.Status {
 // that was on display for over a second.
 const pointsEvery = 2
 
-// How often the evidence is made. It takes 2 ms, and histograms of hours change little in a minute. When the price moves
-// they are soon made again, but at most every evidenceSooner: a contested price may alternate.
+// How often the evidence is made. It takes 2 ms, and histograms of hours change little in a minute. When the price moves,
+// and in the first minutes, they are soon made again, but at most every evidenceSooner: a contested price may alternate.
 const (
 	evidenceEvery  = time.Minute
 	evidenceSooner = 10 * time.Second
 	evidenceMove   = 0.01 // of the last one's price
+	evidenceGrowth = 1.5  // of the last one's outputs
 )
 
-// evidence returns the evidence for a price if it is due, else nil.
-func (e *engine) evidence(p price.USD, now time.Time) *contract.Evidence {
+// evidence returns the evidence for an estimate if it is due, else nil.
+func (e *engine) evidence(est price.Estimate, now time.Time) *contract.Evidence {
 	age := now.Sub(e.shownAt).Abs() // absolute, in case that the clock is set back
-	moved := math.Abs(float64(p-e.shown)) > evidenceMove*float64(e.shown)
-	if p == 0 || age < evidenceSooner || age < evidenceEvery && !moved {
+	moved := math.Abs(float64(est.Price-e.shown.Price)) > evidenceMove*float64(e.shown.Price)
+	grown := float64(est.Outputs) > evidenceGrowth*float64(e.shown.Outputs)
+	if est.Price == 0 || age < evidenceSooner || age < evidenceEvery && !moved && !grown {
 		return nil
 	}
-	e.shownAt, e.shown = now, p
+	e.shownAt, e.shown = now, est
 	return e.price.Evidence(now)
 }
 
@@ -218,7 +220,7 @@ func (e *engine) tick(now time.Time) *publish.Tick {
 	if e.ticks++; e.ticks%pointsEvery == 0 {
 		t.Points = e.points.AppendAmounts([]contract.PointAmount{}) // an empty list, not nil
 	}
-	t.Evidence = e.evidence(est.Price, now)
+	t.Evidence = e.evidence(est, now)
 	e.metrics.observe(&t.Snapshot, time.Since(began))
 	e.metrics.outputs.Set(float64(est.Outputs))
 	e.metrics.newest.Set(e.newest)

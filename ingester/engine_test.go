@@ -148,8 +148,8 @@ func TestEngine_EveryOtherTickHasAmounts(t *testing.T) {
 	}
 }
 
-// TestEngine_EvidenceOnceAMinute: with the first price, then once a minute, and sooner after a move of over 1 %, but not
-// within 10 s.
+// TestEngine_EvidenceOnceAMinute: with the first price, then once a minute, and sooner after a move of over 1 % or with half
+// as many payments more, but not within 10 s.
 func TestEngine_EvidenceOnceAMinute(t *testing.T) {
 	e := testEngine(t)
 	if got := e.tick(start).Evidence; got != nil {
@@ -164,19 +164,22 @@ func TestEngine_EvidenceOnceAMinute(t *testing.T) {
 		math.Abs(v.Confidence-first.Snapshot.Confidence) > 0.001 || v.Timestamp != first.Snapshot.Timestamp {
 		t.Errorf("got %+v with the first price, want evidence of the snapshot's price %v", v, first.Snapshot.Price)
 	}
+	shown := price.Estimate{Price: price.USD(first.Snapshot.Price), Outputs: 1000}
 	for after, due := range map[time.Duration]bool{
 		0: false, 500 * time.Millisecond: false, 9 * time.Second: false, 59 * time.Second: false, time.Minute: true, -time.Hour: true,
 	} {
-		e.shownAt, e.shown = now, price.USD(first.Snapshot.Price)
-		if got := e.evidence(e.shown*1.009, now.Add(after)) != nil; got != due {
+		e.shownAt, e.shown = now, shown
+		if got := e.evidence(price.Estimate{Price: shown.Price * 1.009, Outputs: 1499}, now.Add(after)) != nil; got != due {
 			t.Errorf("%v later: got evidence %v, want %v", after, got, due)
 		}
 	}
 	for after, due := range map[time.Duration]bool{500 * time.Millisecond: false, 9 * time.Second: false, 10 * time.Second: true} {
-		for _, move := range []price.USD{0.98, 1.02} {
-			e.shownAt, e.shown = now, price.USD(first.Snapshot.Price)
-			if got := e.evidence(e.shown*move, now.Add(after)) != nil; got != due {
-				t.Errorf("%v after a move to %v: got evidence %v, want %v", after, move, got, due)
+		for _, est := range []price.Estimate{
+			{Price: shown.Price * 0.98, Outputs: 1000}, {Price: shown.Price * 1.02, Outputs: 1000}, {Price: shown.Price, Outputs: 1501},
+		} {
+			e.shownAt, e.shown = now, shown
+			if got := e.evidence(est, now.Add(after)) != nil; got != due {
+				t.Errorf("%v later, at %+v after %+v: got evidence %v, want %v", after, est, shown, got, due)
 			}
 		}
 	}

@@ -339,7 +339,7 @@ function addSnapshot(s) {
   priceHistory.add(s.timestamp, s.price, s.low, s.high);
   if (s.timestamp - before > GAP) loadSince(before, mergeHistory);
   if (s.status === "stale") return;
-  evidence?.update(s.price);
+  evidence?.update(s);
   if (s.status === "contested" || !isSure(s)) return;
   storeLast(s);
   alerts?.check(s.price, s.timestamp);

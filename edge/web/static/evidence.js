@@ -21,9 +21,12 @@ import { byId, write } from "./panel.js";
 const INTERVAL = 60_000; // ms: as often as the ingester has new evidence
 const SOONEST = 10_000; // ms between two requests
 const MOVED = 0.01; // of the price, after which the evidence is loaded again
+const GROWN = 1.5; // and of the payments: in the first minutes
+const STRONG = 0.25; // of the share of the most frequent round amount: the rarer ones do not stand out
 const SHIFT = 0.001; // a step of the slider, as a share of the price
 const NEAR = 0.005; // what counts as this price
 const LEAST = 0.001; // a smaller probability is said to be under it
+const LEAST_HIGH = 1.3; // times as many as by chance: what is less must not look like a peak
 const MARKED = new Set([5, 10, 20, 50, 100, 200, 500, 1000]); // USD, the labels of the axis
 const WIDE = 560; // CSS pixels: a narrower axis has fewer amounts
 const FONT = 13; // CSS pixels
@@ -31,6 +34,7 @@ const FONT = 13; // CSS pixels
 export class Evidence {
   #requestedAt = -Infinity;
   /** @type {Answer | null} */ #answer = null;
+  #payments = 0; // when it was loaded
   /** @type {Ladder | null} */ #ladder = null;
   #slider = /** @type {HTMLInputElement} */ (byId("shift"));
 
@@ -46,19 +50,21 @@ export class Evidence {
     new ResizeObserver(() => this.draw()).observe(byId("ladder"));
   }
 
-  /** Loads the evidence if it is old, or of another price. @param {number} price the current one, USD */
-  async update(price) {
+  /** Loads the evidence if it is old, or of another price. @param {import("./client.js").Snapshot} snapshot */
+  async update({ price, stats }) {
     const now = performance.now();
     const age = now - this.#requestedAt;
-    const moved = this.#answer === null || Math.abs(price / this.#answer.price - 1) > MOVED;
-    if (document.hidden || !(price > 0) || age < (moved ? SOONEST : INTERVAL)) return;
+    const payments = stats.active_in_window;
+    const changed = this.#answer === null || Math.abs(price / this.#answer.price - 1) > MOVED || payments > GROWN * this.#payments;
+    if (document.hidden || !(price > 0) || age < (changed ? SOONEST : INTERVAL)) return;
     this.#requestedAt = now;
     /** @type {Answer | null} */
     const answer = await load("api/v1/evidence");
     if (!answer && !this.#answer) write("evidence-hint", say("evidenceFailed"));
     if (!answer || !(answer.price > 0)) return;
-    this.#answer = answer;
-    this.#ladder = new Ladder(answer.amounts, answer.rungs.map(([usd]) => usd));
+    [this.#answer, this.#payments] = [answer, payments];
+    const least = STRONG * Math.max(...answer.rungs.map(([, share]) => share));
+    this.#ladder = new Ladder(answer.amounts, answer.rungs.filter(([, share]) => share >= least).map(([usd]) => usd));
     byId("evidence-hint").hidden = true;
     byId("evidence-body").hidden = false;
     this.onDensity(answer.prices);
@@ -96,9 +102,9 @@ export class Evidence {
     const { c, width, height } = prepare(byId("fit"));
     const most = Number(this.#slider.max);
     const heights = Array.from({ length: 2 * most + 1 }, (_, k) => ladder.ratio(price * (1 + SHIFT * (k - most))));
-    const [low, high] = [Math.min(...heights), Math.max(...heights)];
+    const [low, high] = [1, Math.max(LEAST_HIGH, ...heights)]; // from as many as by chance
     const x = (/** @type {number} */ k) => THUMB / 2 + (k / (2 * most)) * (width - THUMB);
-    const y = (/** @type {number} */ v) => height - 2 - ((v - low) / Math.max(high - low, 1e-9)) * (height - 6);
+    const y = (/** @type {number} */ v) => height - 2 - Math.max(0, (v - low) / (high - low)) * (height - 6);
     c.beginPath();
     c.moveTo(x(0), height);
     heights.forEach((v, k) => c.lineTo(x(k), y(v)));

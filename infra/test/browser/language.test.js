@@ -67,7 +67,7 @@ test("a language has its own plurals, numbers and units", async (t) => {
   await useLanguage("de");
   assert.equal(say("peers", { n: "1" }, 1), "1 Peer");
   assert.equal(say("peers", { n: "8" }, 8), "8 Peers");
-  assert.equal(dollars(123456.7), "123.457 $");
+  assert.equal(dollars(123456.7), "123.457\u00a0$");
   await useLanguage("ja");
   assert.equal(duration(3720), "1時間2分");
 });

@@ -41,7 +41,7 @@ test("every link of the dashboard is under the path", async (t) => {
   const page = await open(t, { url: `${UNDER}/` });
   await state(page, LIVE);
   const links = await page.locator("a").evaluateAll((all) => all.map((a) => a.href));
-  assert.equal(links.length, 4, `${links}`);
+  assert.equal(links.length, 5, `${links}`);
   for (const link of links) {
     assert.ok(link.startsWith(`${UNDER}/`), link);
     const { status } = await fetch(link);

@@ -110,7 +110,6 @@ export default {
   evidenceChance: "Probability that the price is within 0.5% of this: {share}.",
   evidenceLabel: "The payments by amount, in dollars at a price of {price}: {ratio} times as many are round amounts as by chance.",
   underShare: "under {share}",
-  evidenceData: "As data",
 
   // Alerts
   alertsTitle: "Tell me when",
@@ -156,6 +155,7 @@ export default {
   asData: "As data:",
   snapshot: "snapshot",
   history: "history",
+  evidence: "evidence",
   health: "health",
   priceOnly: "Price only:",
   clock: "clock",
