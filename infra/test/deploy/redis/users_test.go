@@ -81,7 +81,13 @@ func TestUsers_RightsSuffice(t *testing.T) {
 	keepState(t, in)
 	keepHistory(t, open(t, in.Redis, ""))
 	for _, user := range []string{"edge", "edge-limits", "watcher"} {
-		readHistory(t, open(t, as(user, server), ""))
+		reader := open(t, as(user, server), "")
+		readHistory(t, reader)
+		for _, key := range []string{contract.KeyLatest, contract.KeyPoints, contract.KeyEvidence} {
+			if err := reader.Get(t.Context(), key).Err(); err != nil && !errors.Is(err, redis.Nil) {
+				t.Errorf("%s: got %v from GET %s, want none", user, err, key)
+			}
+		}
 	}
 	if denied, err := client.Do(t.Context(), "ACL", "LOG").Slice(); err != nil || len(denied) != 0 {
 		t.Errorf("got denied commands %v, error %v, want none", denied, err)
