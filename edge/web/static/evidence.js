@@ -28,6 +28,7 @@ const NEAR = 0.005; // what counts as this price
 const LEAST = 0.001; // a smaller probability is said to be under it
 const LEAST_HIGH = 1.3; // times as many as by chance: what is less must not look like a peak
 const MARKED = new Set([5, 10, 20, 50, 100, 200, 500, 1000]); // USD, the labels of the axis
+const STEPS = 4; // bins that have the same expectation
 const WIDE = 560; // CSS pixels: a narrower axis has fewer amounts
 const FONT = 13; // CSS pixels
 
@@ -146,7 +147,7 @@ function drawLadder(host, ladder, price, range) {
   }
   c.globalAlpha = 1;
   c.beginPath();
-  for (const { from, to, expected } of bins) c.lineTo((x(from) + x(to)) / 2, y(expected));
+  bins.forEach(({ from, to, expected }, k) => k % STEPS === 0 && c.lineTo((x(from) + x(to)) / 2, y(expected)));
   c.strokeStyle = colors.ink;
   c.lineWidth = 1.25;
   c.stroke();
