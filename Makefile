@@ -122,6 +122,7 @@ chaos: needs-chaos
 # The pages' scripts and their tests. Debian's npm conflicts with Node.js from other sources, which include npm.
 web: needs-web $(NODE_MODULES)
 	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.json
+	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.worker.json
 	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.test.json
 	cd infra/test/browser && node --test *.test.js
 

@@ -8,7 +8,8 @@ import (
 	"sightglass/edge/spec"
 )
 
-// mountAPI adds the paths under /api/, and /price. Each also supports HEAD, and OPTIONS for browsers' preflight requests.
+// mountAPI adds the paths under /api/, /price, and /og.png. Each also supports HEAD, and, but for the picture, OPTIONS for
+// browsers' preflight requests.
 func (e *Edge) mountAPI(app *fiber.App) {
 	api := httpapi.New(e.feed.Latest, e.redis, e.opts.Logger(logAPI), e.metrics)
 	app.Use("/api/", e.cors)
@@ -29,6 +30,7 @@ func (e *Edge) mountAPI(app *fiber.App) {
 		app.Get(path, handler)
 		app.Options(path, e.preflight)
 	}
+	app.Get("/og.png", setPagePolicy, allowCrossOriginUse, api.Picture(e.opts.Notice))
 	app.Get("/api/v1/stream", e.admit, e.events)
 	app.Options("/api/v1/stream", e.preflight)
 }

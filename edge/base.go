@@ -13,7 +13,10 @@ import (
 
 // ownPaths are the first segments of the edge's own paths. A base path must not begin with one of them. /price is not one of
 // them: with the base path /price it leads to the dashboard, and the price is at /price/price.
-var ownPaths = []string{"api", "clock", "embed", "health", "livez", "readyz", "static", "ws"}
+var ownPaths = []string{
+	"api", "apple-touch-icon.png", "clock", "embed", "health", "icon-192.png", "icon-512.png", "icon-maskable-512.png", "livez",
+	"manifest.webmanifest", "og.png", "readyz", "static", "sw.js", "ws",
+}
 
 // checkBasePath accepts an empty path, or segments of letters, digits and -._~ such as /price or /btc/price. These characters
 // are never percent-encoded, so the path has one spelling.

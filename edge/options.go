@@ -23,6 +23,7 @@ type Options struct {
 type ServerOptions struct {
 	Listen        string   `default:"127.0.0.1:8080" help:"Address for browsers. :8080 listens on all addresses of the machine."`
 	BasePath      string   `default:"" placeholder:"PATH" help:"Also serve everything under this path, such as /price, for proxies that keep the path of requests. Proxies that strip the path need no setting."`
+	PublicURL     string   `default:"" placeholder:"URL" help:"The dashboard's URL for visitors, such as https://example.org/price. Previews of links need it, as they show no picture from a relative URL."`
 	CORSOrigins   []string `name:"cors-origins" default:"*" help:"Origins whose pages may read /api/ and /static/client.js, such as https://example.com or an application's tauri://localhost; null stands for pages without an origin. *: any. Empty: only the edge's own."`
 	MaxPerAddress int      `default:"10" help:"Maximum number of streams (WebSocket and SSE) of one IPv4 address or IPv6 /64."`
 	MaxClients    int      `default:"20000" help:"Maximum number of streams in total."`
@@ -65,6 +66,7 @@ func (o Options) Validate() error {
 	return errors.Join(
 		daemon.CheckListen("listen", o.Listen),
 		checkBasePath(o.BasePath),
+		checkPublicURL(o.PublicURL),
 		daemon.CheckAtLeast("max-per-address", o.MaxPerAddress, 1),
 		daemon.CheckAtLeast("max-clients", o.MaxClients, 1),
 		oneOf("limit-scope", o.LimitScope, scopeEdge, scopeCluster),

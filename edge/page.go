@@ -14,10 +14,16 @@ import (
 
 // mountPage adds the pages and their static files.
 func (e *Edge) mountPage(app *fiber.App) {
-	files := readFiles(web.Files())
+	bodies := readFiles(web.Files())
+	bodies["/index.html"] = withPublicURL(bodies["/index.html"], e.opts.PublicURL)
+	bodies["/sw.js"] = serviceWorker(bodies)
+	files := responses(bodies)
 	app.Get("/", redirectTrailingSlash, setPagePolicy, files["/index.html"].Send)
 	app.Get("/clock", redirectTrailingSlash, setPagePolicy, files["/clock.html"].Send)
 	app.Get("/embed", redirectTrailingSlash, setPagePolicy, allowFraming, files["/embed.html"].Send)
+	app.Get("/manifest.webmanifest", setPagePolicy, files["/manifest.webmanifest"].Send)
+	app.Get("/sw.js", setPagePolicy, files["/sw.js"].Send) // beside the pages: a worker is in charge of the paths below its own
+	mountIcons(app)
 	app.Use(web.Client, e.cors, allowCrossOriginUse)
 	app.Get("/static/*", setPagePolicy, func(c *fiber.Ctx) error {
 		if file := files[c.Path()]; file != nil {
@@ -36,21 +42,37 @@ func redirectTrailingSlash(c *fiber.Ctx) error {
 	return c.Next()
 }
 
-// readFiles returns a response for each file, by path. The files are embedded, so reading them cannot fail.
-func readFiles(files fs.FS) map[string]*httpapi.Response {
-	responses := make(map[string]*httpapi.Response)
+// readFiles returns the files' contents, by path. The files are embedded, so reading them cannot fail.
+func readFiles(files fs.FS) map[string][]byte {
+	bodies := make(map[string][]byte)
 	err := fs.WalkDir(files, ".", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		body, err := fs.ReadFile(files, name)
-		responses["/"+name] = httpapi.NewResponse(body, utils.GetMIME(path.Ext(name))+"; charset=utf-8", "no-cache")
+		bodies["/"+name], err = fs.ReadFile(files, name)
 		return err
 	})
 	if err != nil {
 		panic(err)
 	}
-	return responses
+	return bodies
+}
+
+// responses returns a response for each file.
+func responses(bodies map[string][]byte) map[string]*httpapi.Response {
+	all := make(map[string]*httpapi.Response, len(bodies))
+	for name, body := range bodies {
+		all[name] = httpapi.NewResponse(body, mimeOf(name), "no-cache")
+	}
+	return all
+}
+
+// mimeOf returns the Content-Type of a text file.
+func mimeOf(name string) string {
+	if path.Ext(name) == ".webmanifest" { // Fiber does not know it
+		return "application/manifest+json"
+	}
+	return utils.GetMIME(path.Ext(name)) + "; charset=utf-8"
 }
 
 // setPagePolicy sets the Content-Security-Policy and sends no Referrer.

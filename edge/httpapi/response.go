@@ -20,6 +20,7 @@ type Response struct {
 	contentType  string
 	cacheControl string
 	body         []byte
+	compressed   bool // the format is: gzip would not shrink it
 
 	once    sync.Once
 	gzipped []byte
@@ -33,6 +34,13 @@ func NewResponse(body []byte, contentType, cacheControl string) *Response {
 	}
 }
 
+// NewPNG returns the response with an image, which is not compressed again.
+func NewPNG(body []byte, cacheControl string) *Response {
+	r := NewResponse(body, "image/png", cacheControl)
+	r.compressed = true
+	return r
+}
+
 func (r *Response) gzip() []byte {
 	// At the fastest level a day of history is a seventh larger than at the default level, and takes two thirds of the
 	// time. On one core, the clients of the stream wait for it.
@@ -44,10 +52,12 @@ func (r *Response) gzip() []byte {
 // it. The plain and the compressed body have different ETags, as strong ETags must; either one matches for a 304.
 func (r *Response) Send(c *fiber.Ctx) error {
 	body, tag := r.body, `"`+r.tag+`"`
-	c.Vary(fiber.HeaderAcceptEncoding)
+	if !r.compressed {
+		c.Vary(fiber.HeaderAcceptEncoding)
+	}
 	c.Set(fiber.HeaderCacheControl, r.cacheControl)
 	c.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	if len(body) >= minGzip && acceptsGzip(c.Get(fiber.HeaderAcceptEncoding)) {
+	if !r.compressed && len(body) >= minGzip && acceptsGzip(c.Get(fiber.HeaderAcceptEncoding)) {
 		body, tag = r.gzip(), `"`+r.tag+`-gzip"`
 		c.Set(fiber.HeaderContentEncoding, "gzip")
 	}

@@ -286,6 +286,7 @@ func TestAPI_Methods(t *testing.T) {
 		"/api/v1/price?at=1556771670": api, "/api/v1/historical-price": api,
 		"/api/openapi.json": api, "/api/asyncapi.json": api,
 		"/": page, "/embed": page, "/clock": page, "/static/app.js": page, "/static/client.js": page, "/health": page, "/livez": page, "/readyz": page,
+		"/og.png": page, "/sw.js": page, "/manifest.webmanifest": page, "/icon-192.png": page, "/apple-touch-icon.png": page,
 	} {
 		get, head := ask(t, "GET", e, path, nil), ask(t, "HEAD", e, path, nil)
 		if head.StatusCode != http.StatusOK || len(head.body) > 0 || head.ContentLength != int64(len(get.body)) {

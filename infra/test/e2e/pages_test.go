@@ -18,6 +18,7 @@ func TestPages_ReferencesAndPolicy(t *testing.T) {
 	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son\w+=|<script(?:\s+[^>]*)?>\s*[^<\s]`)
 	for path, ancestors := range map[string]string{
 		"/": "'none'", "/clock": "'none'", "/embed": "*", "/embed?theme=dark": "*", "/static/app.js": "'none'", "/static/embed.css": "'none'",
+		"/sw.js": "'none'", "/manifest.webmanifest": "'none'", "/og.png": "'none'", "/icon-192.png": "'none'",
 	} {
 		t.Run(path, func(t *testing.T) {
 			page := ask(t, "GET", e, path, nil)
@@ -50,12 +51,13 @@ func TestPages_ReferencesAndPolicy(t *testing.T) {
 	}
 }
 
-// TestPages_CrossOriginResourcePolicy: other sites may load the card and the client's script, even into a cross-origin
-// isolated page, and no other file.
+// TestPages_CrossOriginResourcePolicy: other sites may load the card, the client's script and the picture, even into a
+// cross-origin isolated page, and no other file.
 func TestPages_CrossOriginResourcePolicy(t *testing.T) {
 	e := edgeWith(t, redistest.Start(t), unchanged)
 	for path, want := range map[string]string{
 		"/embed": "cross-origin", "/static/client.js": "cross-origin", "/static/app.js": "", "/": "", "/clock": "",
+		"/og.png": "cross-origin", "/sw.js": "", "/icon-192.png": "",
 	} {
 		if got := ask(t, "GET", e, path, nil).Header.Get("Cross-Origin-Resource-Policy"); got != want {
 			t.Errorf("%s: got Cross-Origin-Resource-Policy %q, want %q", path, got, want)

@@ -25,6 +25,7 @@ func TestBasePath_ServesEveryRoute(t *testing.T) {
 	for _, path := range []string{
 		"/", "/clock", "/embed?theme=dark", "/static/app.js", "/static/client.js", "/static/nothing.js", "/api/v1/about", "/api/v1/snapshot", "/price",
 		"/api/openapi.json", "/livez", "/readyz", "/nowhere", "/metrics", "/ws/mempool", "//", "/static/../clock", "/clock/",
+		"/og.png", "/sw.js", "/manifest.webmanifest", "/icon-192.png", "/icon-maskable-512.png", "/apple-touch-icon.png",
 	} {
 		for name, header := range map[string]http.Header{
 			"plain":        {"Accept-Encoding": {"gzip"}},
