@@ -20,6 +20,7 @@ import { byId, write } from "./panel.js";
 
 const INTERVAL = 60_000; // ms: as often as the ingester has new evidence
 const SOONEST = 10_000; // ms between two requests
+const RETRY = 5000; // ms after a failure
 const MOVED = 0.01; // of the price, after which the evidence is loaded again
 const GROWN = 1.5; // and of the payments: in the first minutes
 const STRONG = 0.25; // of the share of the most frequent round amount: the rarer ones do not stand out
@@ -62,7 +63,10 @@ export class Evidence {
     /** @type {Answer | null} */
     const answer = await load("api/v1/evidence");
     if (!answer && !this.#answer) write("evidence-hint", say("evidenceFailed"));
-    if (!answer || !(answer.price > 0)) return;
+    if (!answer || !(answer.price > 0)) {
+      this.#requestedAt -= SOONEST - RETRY;
+      return;
+    }
     [this.#answer, this.#payments] = [answer, payments];
     const least = STRONG * Math.max(...answer.rungs.map(([, share]) => share));
     this.#ladder = new Ladder(answer.amounts, answer.rungs.filter(([, share]) => share >= least).map(([usd]) => usd));
