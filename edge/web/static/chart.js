@@ -19,6 +19,9 @@ const Plot = /** @type {any} */ (globalThis).uPlot;
  * @property {boolean} log whether the price axis is logarithmic
  * @property {(t: number) => number} gap how long before t the entry before it must be for a gap in the line; seconds
  * @property {number} tag the price marked on the axis, 0 for none
+ * @property {Cut} cut
+ *
+ * @typedef {{low: string, high: string}} Cut what is written at the ends of the price axis, where the band goes on; empty for nothing
  *
  * @typedef {{left: number, top: number, width: number, height: number}} Box device pixels
  */
@@ -29,6 +32,9 @@ const MAX_DAYS = 200 * DAY; // a longer time has labels of months and years
 
 /** @type {uPlot.Scale} */
 const fixedRange = { auto: false, range: (_, low, high) => [low, high] };
+
+const BAND = 2; // the series after which the band is drawn
+const LINE = 3; // the first of the two of the line
 
 const CUSTOM = 100; // uPlot's distribution by functions of one's own, which may change, unlike its logarithmic one
 const LEAST = 1e-6; // a price for the logarithm of what is none
@@ -43,16 +49,19 @@ function widthOf(text) {
 
 export class Chart {
   #tag = 0;
+  /** @type {Cut} */ #cut = { low: "", high: "" };
   #log = false;
   #plain = false;
   /** @type {Frame["gap"]} */ #gap = () => Infinity;
+  #straight = /** @type {uPlot.Series.LinearPathBuilderFactory} */ (Plot.paths.linear)();
+  /** @type {uPlot.Series.Paths | null} */ #line = null;
 
   /**
    * @param {HTMLElement} host
    * @param {(c: CanvasRenderingContext2D, box: Box) => void} drawPoints called between the band and the line
    */
   constructor(host, drawPoints) {
-    const draw = (/** @type {uPlot} */ u, /** @type {number} */ k) => k === 2 && drawPoints(u.ctx, u.bbox);
+    const draw = (/** @type {uPlot} */ u, /** @type {number} */ k) => k === BAND && drawPoints(u.ctx, u.bbox);
     /** @type {uPlot.Scale} */
     const price = {
       ...fixedRange,
@@ -61,6 +70,7 @@ export class Chart {
       bwd: (v) => (this.#log ? Math.exp(v) : v),
     };
     const series = { scale: "y", width: 0, points: { show: false }, gaps: this.#gaps };
+    // The line twice: the first, in the paper's colour, sets the second off from dense points.
     this.plot = new Plot({
       width: host.clientWidth,
       height: host.clientHeight,
@@ -70,10 +80,14 @@ export class Chart {
       select: { show: false, left: 0, top: 0, width: 0, height: 0 },
       scales: { x: { ...fixedRange, time: false }, y: price },
       axes: [timeAxis(), priceAxis(() => this.#tag, () => this.#log)],
-      series: [{}, series, series, { ...series, stroke: () => colors.accent, width: 2 }], // the band's edges have no line
+      series: [
+        {}, series, series, // the band's edges have no line
+        { ...series, paths: this.#path, stroke: () => (this.#plain ? "transparent" : colors.paper), width: 6, alpha: 0.6 },
+        { ...series, paths: this.#path, stroke: () => colors.accent, width: 2 },
+      ],
       bands: [{ series: [2, 1], fill: () => (this.#plain ? colors["band-strong"] : colors.band) }],
-      hooks: { drawSeries: [draw], draw: [(u) => drawTag(u, this.#tag)] },
-    }, [[], [], [], []], host);
+      hooks: { drawSeries: [draw], draw: [(u) => this.#mark(u)] },
+    }, [[], [], [], [], []], host);
   }
 
   get canvas() {
@@ -86,10 +100,10 @@ export class Chart {
   }
 
   /** Draws at once. @param {Frame} frame */
-  draw({ columns: [times, prices, lows, highs], time, price, log, gap, tag, plain }) {
-    [this.#tag, this.#log, this.#gap, this.#plain] = [tag, log, gap, plain];
+  draw({ columns: [times, prices, lows, highs], time, price, log, gap, tag, cut, plain }) {
+    [this.#tag, this.#cut, this.#log, this.#gap, this.#plain] = [tag, cut, log, gap, plain];
     this.plot.batch(() => {
-      this.plot.setData([times, lows, highs, prices], false);
+      this.plot.setData([times, lows, highs, prices, prices], false);
       this.plot.setScale("x", { min: time.from, max: time.to });
       this.plot.setScale("y", { min: price.low, max: price.high });
       this.plot.redraw(false, true); // labels, too: the zone may be another
@@ -99,6 +113,19 @@ export class Chart {
   /** @param {number} width @param {number} height CSS pixels */
   resize(width, height) {
     this.plot.setSize({ width, height });
+  }
+
+  /** The path of both lines: the second uses that of the first. @type {uPlot.Series.PathBuilder} */
+  #path = (u, k, i, j) => {
+    if (k === LINE) this.#line = this.#straight(u, k, i, j);
+    return this.#line;
+  };
+
+  /** Draws what is over the lines. @param {uPlot} u */
+  #mark(u) {
+    drawTag(u, this.#tag);
+    if (this.#cut.high) drawCut(u, this.#cut.high, 1, this.#tag);
+    if (this.#cut.low) drawCut(u, this.#cut.low, -1, this.#tag);
   }
 
   /**
@@ -224,4 +251,42 @@ function drawTag(u, tag) {
   c.textBaseline = "middle";
   c.fillText(dollars(tag), right + 9 * Plot.pxRatio, y + 1);
   c.restore();
+}
+
+/**
+ * Says that the band goes on beyond an end of the price axis: an arrow and words, in the corner at the axis.
+ * @param {uPlot} u @param {string} words @param {1 | -1} up 1 at the top, -1 at the bottom @param {number} tag
+ */
+function drawCut(u, words, up, tag) {
+  const { ctx: c, bbox: box } = u;
+  const px = Plot.pxRatio;
+  const height = 1.6 * FONT * px; // of the text's place
+  const end = up > 0 ? box.top : box.top + box.height;
+  const isTagged = tag > 0 && Math.abs(u.valToPos(tag, "y", true) - end) < 2 * height;
+  const y = end + up * height * (isTagged ? 2.6 : 0.6); // beyond the line of the tag
+  const right = box.left + box.width - 8 * px;
+  c.save();
+  c.font = `${Math.round(FONT * px)}px ${colors.font}`;
+  c.textAlign = "right";
+  c.textBaseline = "middle";
+  c.lineJoin = "round";
+  c.lineWidth = 4 * px;
+  c.strokeStyle = colors.paper; // so that it can be read on points
+  c.strokeText(words, right - 14 * px, y);
+  c.fillStyle = colors.accent;
+  c.fillText(words, right - 14 * px, y);
+  drawArrow(c, right - 4 * px, y, up * px);
+  c.restore();
+}
+
+/** A triangle. @param {CanvasRenderingContext2D} c @param {number} x @param {number} y @param {number} up its size, below 0 downward */
+function drawArrow(c, x, y, up) {
+  const half = Math.abs(4 * up);
+  c.beginPath();
+  c.moveTo(x - half, y + 3 * up);
+  c.lineTo(x + half, y + 3 * up);
+  c.lineTo(x, y - 4 * up);
+  c.closePath();
+  c.stroke();
+  c.fill();
 }

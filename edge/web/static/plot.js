@@ -3,16 +3,17 @@
 // hours at most, so a longer or an older range has the line only.
 
 import { Chart } from "./chart.js";
-import { dates, dollars } from "./format.js";
+import { DensityCurve } from "./densitycurve.js";
+import { dates, dollars, integer } from "./format.js";
+import { say } from "./language.js";
 import { gapOf } from "./past.js";
 import { PointLayer } from "./pointlayer.js";
-import { PRICE_SPANS, TIME_SPANS, quantile, steadySpan } from "./scale.js";
+import { SAMPLE, TIME_SPANS, UNSURE, priceAxis, priceSpan, steadySpan } from "./scale.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 /** @typedef {import("./view.js").Range} Range */
+/** @typedef {import("./densitycurve.js").Density} Density */
 
-const FRAMED = 0.9; // the share of points that the price axis includes; the rest are outliers
-const SAMPLE = 512; // points that are examined for that
 const MIN_POINTS_SHARE = 0.2; // of a range that has points; less would be a bar at its end
 const MAX_FULL_SPAN = 6 * 3600; // seconds of a range whose line has all entries
 const MIN_LOG_SPAN = 366 * 24 * 3600; // a longer range has a logarithmic axis
@@ -26,11 +27,11 @@ export class Plot {
   #price = { low: 0, high: 1 };
   #sample = new Float64Array(SAMPLE);
   #measures = 0;
+  #curve = new DensityCurve();
 
   /** What is drawn as the line; @type {import("./history.js").Series} */ line;
   /** Whether the line is drawn without points. */ lineOnly = false;
   /** Whether the price axis is logarithmic. */ log = false;
-  /** @type {{from: number, step: number, counts: number[]} | null} */ density = null;
 
   /**
    * @param {HTMLElement} host
@@ -47,8 +48,15 @@ export class Plot {
     this.view = view;
     this.pointLayer = new PointLayer(points, history);
     this.chart = new Chart(host, (c, box) => {
-      if (!this.lineOnly) this.pointLayer.draw(c, box, view.range, this.#price, this.#squareSize());
+      if (this.lineOnly) return;
+      if (view.following) this.#curve.draw(c, box, this.#price, this.ratio);
+      this.pointLayer.draw(c, box, view.range, this.#price, this.#pointSize());
     });
+  }
+
+  /** How many payments imply which prices; it is drawn at the right edge while that is now. @param {Density | null} density */
+  set density(density) {
+    this.#curve.set(density);
   }
 
   /** What can be read in the chart: points, or the line's entries. */
@@ -73,7 +81,7 @@ export class Plot {
     const tag = this.view.following ? snapshot.price : 0;
     const step = this.line === this.history ? 0 : this.past.step;
     const gap = (/** @type {number} */ t) => gapOf(now - t, step);
-    this.chart.draw({ columns: this.line.columns, time, price: this.#price, log: this.log, gap, tag, plain: this.lineOnly });
+    this.chart.draw({ columns: this.line.columns, time, price: this.#price, log: this.log, gap, tag, cut: this.#cut(snapshot), plain: this.lineOnly });
     this.#measure(start);
   }
 
@@ -137,20 +145,22 @@ export class Plot {
 
   /** A description for screen readers. @param {Snapshot | null} s */
   describe(s) {
-    if (!s || !(s.price > 0)) return "No payments yet";
+    if (!s || !(s.price > 0)) return say("noPayments");
     if (this.lineOnly) return this.#describeLine();
     const inside = s.transactions.filter((p) => p.price >= s.low && p.price <= s.high).length;
-    return `${s.transactions.length} payments over time, by the price that each implies. ${inside} of them are in the ` +
-      `90% interval, ${dollars(s.low)} to ${dollars(s.high)}, around the estimate of ${dollars(s.price)}.`;
+    return say("pointsDescription", {
+      count: integer(s.transactions.length), inside: integer(inside), low: dollars(s.low), high: dollars(s.high), price: dollars(s.price),
+    });
   }
 
   #describeLine() {
     const { from, to } = this.view.range;
     const { low, high } = this.#pricesIn({ from, to });
     const [first, end] = [this.line.firstAt(from), this.line.firstAt(to)];
-    if (first >= end) return `No prices, ${dates(from, to)}`;
-    return `The price over time, ${dates(from, to)}: from ${dollars(this.line.price(first))} to ` +
-      `${dollars(this.line.price(end - 1))}, at least ${dollars(low)}, at most ${dollars(high)}.`;
+    if (first >= end) return say("noPrices", { dates: dates(from, to) });
+    return say("lineDescription", {
+      dates: dates(from, to), first: dollars(this.line.price(first)), last: dollars(this.line.price(end - 1)), low: dollars(low), high: dollars(high),
+    });
   }
 
   /** @param {number} now */
@@ -169,20 +179,31 @@ export class Plot {
 
   /** @param {Range} time @param {Snapshot} snapshot */
   #fitPrice(time, snapshot) {
-    const seen = this.#pricesIn(time);
-    const known = seen.high > 0 && !this.view.following;
-    const middle = known ? (seen.low + seen.high) / 2 : snapshot.price;
-    const band = Math.max(snapshot.high / middle - 1, 1 - snapshot.low / middle);
-    const moved = seen.high > 0 ? Math.max(seen.high / middle - 1, 1 - seen.low / middle) : 0;
-    const needed = Math.max(this.#framed(time, middle), known ? 0 : 1.5 * band, 1.15 * moved);
-    this.#priceSpan = steadySpan(PRICE_SPANS, needed, this.#priceSpan);
-    return { low: middle * (1 - this.#priceSpan), high: middle * (1 + this.#priceSpan) };
+    const line = this.#pricesIn(time, UNSURE);
+    const middle = this.#middleOf(line, snapshot);
+    const shown = { ...middle, line, points: this.#sampleOf(time, middle.price) };
+    this.#priceSpan = priceSpan(shown, this.#priceSpan);
+    return priceAxis(shown, this.#priceSpan);
   }
 
-  /** The lowest and highest price of the line in a range. @param {Range} time */
-  #pricesIn({ from, to }) {
+  /**
+   * The price at the middle of the axis: the newest with its interval, or that of a range in the past.
+   * @param {{low: number, high: number}} line @param {Snapshot} snapshot
+   */
+  #middleOf(line, { price, low, high }) {
+    if (this.view.following) return { price, low, high };
+    const middle = line.high > 0 ? (line.low + line.high) / 2 : price;
+    return { price: middle, low: middle, high: middle };
+  }
+
+  /**
+   * The lowest and highest price of the line in a range; Infinity and 0 if it has none.
+   * @param {Range} time @param {number} [unsure] the factor between the ends of an interval from which its price is left out
+   */
+  #pricesIn({ from, to }, unsure = Infinity) {
     let [low, high] = [Infinity, 0];
     for (let i = this.line.firstAt(from); i < this.line.length && this.line.time(i) <= to; i++) {
+      if (this.line.high(i) > unsure * this.line.low(i)) continue;
       low = Math.min(low, this.line.price(i));
       high = Math.max(high, this.line.price(i));
     }
@@ -207,18 +228,32 @@ export class Plot {
     return { low: Math.max(0, low - margin), high: high + margin };
   }
 
-  /** The distance from middle, as a share, within which most points of a range are. @param {Range} time @param {number} middle */
-  #framed({ from, to }, middle) {
-    const [first, end] = [this.points.firstAt(from), this.points.firstAt(to)];
+  /**
+   * Some points of a range, as multiples of the price when they were seen, or of another one where that is unsure.
+   * @param {Range} time @param {number} price
+   */
+  #sampleOf({ from, to }, price) {
+    const { history, points } = this;
+    const [first, end] = [points.firstAt(from), points.firstAt(to)];
     const step = Math.max(1, (end - first) / SAMPLE);
     let count = 0;
-    for (let i = first; i < end && count < SAMPLE; i += step) {
-      this.#sample[count++] = Math.abs(this.points.price(Math.floor(i)) / middle - 1);
+    for (let at = first; at < end && count < SAMPLE; at += step) {
+      const i = Math.floor(at);
+      const k = history.nearest(points.time(i));
+      const isSure = k >= 0 && history.high(k) <= UNSURE * history.low(k);
+      this.#sample[count++] = points.price(i) / (isSure ? history.price(k) : price);
     }
-    return quantile(this.#sample.subarray(0, count), FRAMED);
+    return this.#sample.subarray(0, count);
   }
 
-  #squareSize() {
+  /** Where the newest interval goes beyond the price axis: words for its ends, empty if they are on it. @param {Snapshot} s */
+  #cut({ low, high }) {
+    const shown = this.view.following && !this.lineOnly;
+    const { low: bottom, high: top } = this.#price;
+    return { low: shown && low < bottom ? say("intervalTo", { price: dollars(low) }) : "", high: shown && high > top ? say("intervalTo", { price: dollars(high) }) : "" };
+  }
+
+  #pointSize() {
     const css = this.host.clientWidth > 600 && this.points.length < 5000 ? 3 : 2;
     return Math.max(1, Math.round(css * this.ratio));
   }

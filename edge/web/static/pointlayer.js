@@ -1,13 +1,11 @@
 // @ts-check
-// Draws the points on the canvas and finds the one at a place. All lengths are device pixels, so that squares are sharp.
+// Draws the points on the canvas and finds the one at a place. All lengths are device pixels, so that points are sharp.
 
-import { colors } from "./palette.js";
+import { PointImage } from "./pointimage.js";
 import { MAX_POINTS } from "./points.js";
 
 /** @typedef {import("./chart.js").Box} Box */
 
-const SHADES = 6; // by age; few, so that the canvas needs few colours
-const MIN_ALPHA = 0.25; // of the oldest points
 const NONE = -1;
 
 export class PointLayer {
@@ -15,9 +13,7 @@ export class PointLayer {
   #x = new Int16Array(MAX_POINTS);
   #y = new Int16Array(MAX_POINTS);
   #point = new Int32Array(MAX_POINTS); // index in points
-  #shade = new Uint8Array(MAX_POINTS);
-  #sorted = new Int32Array(MAX_POINTS); // by shade
-  #ends = new Int32Array(2 * SHADES + 1);
+  #image = new PointImage();
   #grid = new Grid();
 
   /** @param {import("./points.js").Points} points @param {import("./history.js").PriceHistory} history */
@@ -31,22 +27,14 @@ export class PointLayer {
    * @param {Box} box
    * @param {{from: number, to: number}} time
    * @param {{low: number, high: number}} price
-   * @param {number} size of a square
+   * @param {number} size of a point
    */
   draw(c, box, time, price, size) {
-    this.#place(box, time, price, size);
-    this.#sort();
+    const [left, top] = [Math.round(box.left), Math.round(box.top)];
+    this.#image.begin(Math.round(box.width), Math.round(box.height), size);
+    this.#place(left, top, box, time, price);
+    this.#image.draw(c, left, top);
     this.#grid.clear();
-    const half = size >> 1;
-    for (let shade = 0; shade < 2 * SHADES; shade++) {
-      c.fillStyle = shade < SHADES ? colors.soft : colors.accent;
-      c.globalAlpha = MIN_ALPHA + ((1 - MIN_ALPHA) * (shade % SHADES)) / (SHADES - 1);
-      for (let k = this.#ends[shade]; k < this.#ends[shade + 1]; k++) {
-        const at = this.#sorted[k];
-        c.fillRect(this.#x[at] - half, this.#y[at] - half, size, size);
-      }
-    }
-    c.globalAlpha = 1;
   }
 
   /**
@@ -59,41 +47,29 @@ export class PointLayer {
   }
 
   /**
+   * @param {number} left @param {number} top of the image
    * @param {Box} box @param {{from: number, to: number}} time @param {{low: number, high: number}} price
-   * @param {number} size
    */
-  #place(box, time, price, size) {
+  #place(left, top, box, time, price) {
     const { points, history } = this;
     const perSecond = box.width / (time.to - time.from);
     const perDollar = box.height / (price.high - price.low);
     const [first, end] = [points.firstAt(time.from), points.firstAt(time.to + 1e-3)];
-    const [top, bottom] = [box.top + size, box.top + box.height - size];
     let known = Math.max(0, history.firstAt(time.from) - 1);
     this.#count = 0;
     for (let i = first; i < end; i++) {
       const [t, p] = [points.time(i), points.price(i)];
-      const y = box.top + (price.high - p) * perDollar;
-      if (y < top || y > bottom) continue;
+      if (p < price.low || p > price.high) continue;
       while (known + 1 < history.length && history.time(known + 1) <= t) known++;
       const inside = known < history.length && p >= history.low(known) && p <= history.high(known);
-      const youth = Math.floor((SHADES * (t - time.from)) / (time.to - time.from));
+      const x = Math.round((t - time.from) * perSecond);
+      const y = Math.round((price.high - p) * perDollar);
+      this.#image.add(x, y, (t - time.from) / (time.to - time.from), inside);
       const at = this.#count++;
-      this.#x[at] = Math.round(box.left + (t - time.from) * perSecond);
-      this.#y[at] = Math.round(y);
+      this.#x[at] = left + x;
+      this.#y[at] = top + y;
       this.#point[at] = i;
-      this.#shade[at] = Math.min(SHADES - 1, youth) + (inside ? SHADES : 0);
     }
-  }
-
-  /** A counting sort: one pass finds where each shade begins, the next puts the points there. */
-  #sort() {
-    const ends = this.#ends.fill(0);
-    for (let at = 0; at < this.#count; at++) ends[this.#shade[at] + 1]++;
-    for (let shade = 1; shade < ends.length; shade++) ends[shade] += ends[shade - 1];
-    for (let at = this.#count - 1; at >= 0; at--) this.#sorted[--ends[this.#shade[at] + 1]] = at;
-    // Now ends[shade + 1] is where shade begins: shift all by one.
-    ends.copyWithin(0, 1);
-    ends[ends.length - 1] = this.#count;
   }
 }
 

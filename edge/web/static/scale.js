@@ -38,6 +38,57 @@ export function steadySpan(spans, needed, current) {
   return fit < current && needed > 0.9 * fit ? current : fit;
 }
 
+/** The share of the price within which points and intervals can widen the axis: a cold start has them anywhere. */
+const NEAR = 0.1;
+const FRAMED = 0.9; // the share of the near points that the axis includes; the rest are outliers
+const BAND_MARGIN = 1.5; // the axis includes this multiple of the interval
+const LINE_MARGIN = 0.5; // of half the axis: the least distance between its ends and the line
+
+/** An interval that is wider than this factor is a guess: its price does not widen the axis. */
+export const UNSURE = 1.5;
+
+/**
+ * What the price axis of a range must show.
+ * @typedef {object} Shown
+ * @property {number} price at the middle of the axis, unless the line has moved far
+ * @property {number} low @property {number} high of its interval; equal to the price if the interval does not matter
+ * @property {{low: number, high: number}} line the lowest and highest sure price; low is above high if there is none
+ * @property {Float64Array} points a sample of the points, at most SAMPLE: multiples of the price when they were seen
+ */
+
+/** The number of points that the fitting of the price axis examines. */
+export const SAMPLE = 512;
+
+const distances = new Float64Array(SAMPLE); // reused: the axis is fitted in every frame
+
+/**
+ * Half the height of a price axis around the price, as a share of it. It shows the interval and most points, as far as
+ * they are near the price.
+ * @param {Shown} shown @param {number} current the one before, 0 if there is none
+ */
+export function priceSpan({ price, low, high, points }, current) {
+  let near = 0;
+  for (let i = 0; i < points.length; i++) {
+    const distance = Math.abs(points[i] - 1);
+    if (distance <= NEAR) distances[near++] = distance;
+  }
+  const framed = quantile(distances.subarray(0, near), FRAMED);
+  const band = Math.min(NEAR, BAND_MARGIN * Math.max(high / price - 1, 1 - low / price));
+  return steadySpan(PRICE_SPANS, Math.max(framed, band), current);
+}
+
+/**
+ * The ends of a price axis: the span around the price, and the whole line.
+ * @param {Shown} shown @param {number} span as priceSpan has it
+ */
+export function priceAxis({ price, line }, span) {
+  const margin = LINE_MARGIN * span;
+  return {
+    low: Math.min(price * (1 - span), line.low * (1 - margin)),
+    high: Math.max(price * (1 + span), line.high * (1 + margin)),
+  };
+}
+
 /**
  * Round values from low to high, at most maxCount.
  * @param {number} low @param {number} high @param {number} maxCount

@@ -69,8 +69,7 @@ export default {
   loading: "Wird geladen.",
   historyBeginsAgo: "Der Verlauf reicht {ago} zurück.",
   historyBeginsOn: "Der Verlauf beginnt am {date}.",
-  intervalUp: "90-%-Intervall bis {price}",
-  intervalDown: "90-%-Intervall bis {price}",
+  intervalTo: "90-%-Intervall bis {price}",
   noPayments: "Noch keine Zahlungen",
   pointsDescription: "{count} Zahlungen im Zeitverlauf, nach dem Preis, der sich aus jeder ergibt. {inside} davon liegen im " +
     "90-%-Intervall, {low} bis {high}, um die Schätzung von {price}.",

@@ -70,8 +70,7 @@ export default {
   loading: "Loading.",
   historyBeginsAgo: "The history begins {ago} ago.",
   historyBeginsOn: "The history begins on {date}.",
-  intervalUp: "90% interval to {price}",
-  intervalDown: "90% interval to {price}",
+  intervalTo: "90% interval to {price}",
   noPayments: "No payments yet",
   pointsDescription: "{count} payments over time, by the price that each implies. {inside} of them are in the " +
     "90% interval, {low} to {high}, around the estimate of {price}.",

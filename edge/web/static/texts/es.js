@@ -69,8 +69,7 @@ export default {
   loading: "Cargando.",
   historyBeginsAgo: "El historial comienza hace {ago}.",
   historyBeginsOn: "El historial comienza el {date}.",
-  intervalUp: "intervalo del 90\u00a0% hasta {price}",
-  intervalDown: "intervalo del 90\u00a0% hasta {price}",
+  intervalTo: "intervalo del 90\u00a0% hasta {price}",
   noPayments: "Aún no hay pagos",
   pointsDescription: "{count} pagos a lo largo del tiempo, según el precio que implica cada uno. {inside} de ellos están en el " +
     "intervalo del 90\u00a0%, de {low} a {high}, en torno a la estimación de {price}.",

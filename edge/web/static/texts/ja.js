@@ -69,8 +69,7 @@ export default {
   loading: "読み込み中。",
   historyBeginsAgo: "履歴は{ago}前からです。",
   historyBeginsOn: "履歴は{date}からです。",
-  intervalUp: "90%区間は{price}まで",
-  intervalDown: "90%区間は{price}まで",
+  intervalTo: "90%区間は{price}まで",
   noPayments: "支払いはまだありません",
   pointsDescription: "{count}件の支払いを、それぞれから逆算した価格で時系列に示しています。うち{inside}件は、" +
     "推定価格{price}を中心とする90%区間、{low}から{high}にあります。",

@@ -69,8 +69,7 @@ export default {
   loading: "Carregando.",
   historyBeginsAgo: "O histórico começa há {ago}.",
   historyBeginsOn: "O histórico começa em {date}.",
-  intervalUp: "intervalo de 90% até {price}",
-  intervalDown: "intervalo de 90% até {price}",
+  intervalTo: "intervalo de 90% até {price}",
   noPayments: "Ainda não há pagamentos",
   pointsDescription: "{count} pagamentos ao longo do tempo, pelo preço que cada um implica. {inside} deles estão no intervalo " +
     "de 90%, de {low} a {high}, em torno da estimativa de {price}.",
