@@ -1,32 +1,37 @@
 // @ts-check
-// The card: the price, its history of a day, the state.
+// The card: the price, its history, the state. ?span= says how much of the history: 3h, 1d, 1w, 1m or 1y.
 
-import { NONE, dollars, duration } from "./format.js";
-import { linePath, withMark } from "./sparkline.js";
+import { NONE, dollars, duration, unitsOf } from "./format.js";
+import { say } from "./language.js";
+import { finerStep, gapOf, linePath, spanOf, withMark } from "./sparkline.js";
+import { isSure } from "./state.js";
 import { applyTheme, byId, follow, getJSON, write } from "./widget.js";
 
 /** @typedef {import("./sparkline.js").Mark} Mark */
+/** @typedef {import("./client.js").Snapshot} Snapshot */
 
-const DAY = 86_400;
-const COARSE = 300; // seconds between points: 288 of them, about one for each pixel
-const FINE = 10; // as fine as the history is
-const MIN_MARKS = 30; // with fewer, as from a new ingester, the fine history is loaded
+const MIN_MARKS = 30; // with fewer, as from a new ingester, the history is loaded in finer steps
 
+const span = spanOf(new URLSearchParams(location.search).get("span"));
 /** @type {Mark[]} oldest first */ let marks = [];
-let step = COARSE;
+let step = span.step;
 
 /** Loads the history, in finer steps if it is short. */
 async function load() {
-  let found = await fetchMarks(COARSE);
-  if (found.length < MIN_MARKS) [found, step] = [await fetchMarks(FINE), FINE];
+  let found = await fetchMarks();
+  if (found.length < MIN_MARKS) {
+    step = finerStep(found, span);
+    found = await fetchMarks();
+  }
   const from = found.at(-1)?.[0] ?? 0;
   marks = found.concat(marks.filter(([t]) => t > from)); // added by the stream meanwhile
   draw();
 }
 
-/** @param {number} seconds @returns {Promise<Mark[]>} */
-async function fetchMarks(seconds) {
-  const response = await getJSON(`api/v1/history?step=${seconds}`);
+/** @returns {Promise<Mark[]>} */
+async function fetchMarks() {
+  const from = Math.floor(Date.now() / 1000) - span.seconds;
+  const response = await getJSON(`api/v1/history?from=${from}&step=${step}`);
   const points = /** @type {number[][]} */ (response?.points ?? []);
   return points.filter(([, price]) => price > 0).map(([t, price]) => [t, price]);
 }
@@ -34,18 +39,31 @@ async function fetchMarks(seconds) {
 function draw() {
   if (document.hidden || marks.length < 2) return;
   const [first, last] = [marks[0], marks[marks.length - 1]];
-  byId("line").setAttribute("d", linePath(marks, 300, 60));
-  const ago = duration(last[0] - first[0]);
-  write("span", `the last ${ago}`);
-  byId("history").setAttribute("aria-label", `The price over the last ${ago}: from ${dollars(first[1])} to ${dollars(last[1])}`);
+  byId("line").setAttribute("d", linePath(marks, 300, 60, gapOf(step)));
+  const seconds = last[0] - first[0];
+  const ago = seconds > span.seconds - 2 * span.step ? unitsOf(span.count, span.unit) : duration(seconds); // a young history is shorter
+  write("span", say("lastSpan", { ago }));
+  byId("history").setAttribute("aria-label", say("historyLabel", { ago, first: dollars(first[1]), last: dollars(last[1]) }));
+}
+
+/**
+ * The price; only about, if it is not sure. The card is small and out of its context: the sign is beside the number whatever
+ * else fits.
+ * @param {Snapshot} snapshot
+ */
+function priceOf(snapshot) {
+  if (!(snapshot.price > 0)) return NONE;
+  return `${isSure(snapshot) ? "" : "≈\u00a0"}${dollars(snapshot.price)}`;
 }
 
 applyTheme();
 follow((snapshot) => {
   const { price, timestamp } = snapshot;
-  write("price", price > 0 ? dollars(price) : NONE);
+  const text = priceOf(snapshot);
+  byId("price").style.setProperty("--length", String(text.length)); // the style sets the font size by it
+  write("price", text);
   if (!(price > 0)) return;
-  marks = withMark(marks, [timestamp, price], step, DAY);
+  marks = withMark(marks, [timestamp, price], step, span.seconds);
   draw();
 });
 document.addEventListener("visibilitychange", draw);

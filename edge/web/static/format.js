@@ -100,6 +100,9 @@ export function duration(seconds) {
   return say("days", { d: integer(d), h });
 }
 
+/** A number of units, in full words. @param {number} n @param {"hour" | "day" | "month"} unit */
+export const unitsOf = (n, unit) => new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "long" }).format(n);
+
 /** A forecast, no more precise than it can be. @param {number} seconds */
 export function roughly(seconds) {
   const minutes = Math.ceil(seconds / 60);
