@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { LIVE, THEMES, addDecade, barriers, chooseRange, dashboard, drawn, live, openWith, overflow, state, updates } from "./harness.mjs";
 
 const HOUR = 3600;
+const BEGIN = Date.now() / 1000;
 const HUGE = 48; // CSS pixels: only a price that is fit to be shown as a fact is larger
 
 await mkdir("out", { recursive: true });
@@ -20,10 +21,10 @@ function hourOfPoints() {
 
 const NONE = { price: 0, low: 0, high: 0, confidence: 0, status: "warming", transactions: [] };
 
-/** The first payments, three a second; until is their number, which then stays. @param {number} until */
+/** The first payments, one a second, and five seconds in one; until is their number, which then stays. @param {number} until */
 const firstPayments = (until) => (/** @type {number} */ seq) => {
-  const seen = Math.min(until, until - 60 + seq);
-  return { ...NONE, timestamp: Date.now() / 1000, stats: { ...live.stats, total_received: 2 * seen, active_in_window: seen, uptime_seconds: 57 } };
+  const seen = Math.min(until, until - 25 + seq);
+  return { ...NONE, timestamp: BEGIN + seq, stats: { ...live.stats, total_received: 2 * seen, active_in_window: seen, uptime_seconds: 57 } };
 };
 
 /** A price that may be wrong, with the interval of a cold start. */
@@ -35,7 +36,7 @@ const unsure = { status: "live", confidence: 0.42, low: live.price * 0.5, high: 
 const VIEWS = {
   "first-minute": async (t, context) => {
     const page = await openWith(t, "/", { next: firstPayments(342) }, context);
-    await state(page, /^warming up: 342 of about 500 payments seen/);
+    await state(page, /^warming up: 342 of about 500 payments seen; about 3 minutes at this pace$/);
     assert.equal(await page.textContent("#price"), "–");
     assert.ok(await page.isVisible("#progress"));
     return page;

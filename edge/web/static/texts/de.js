@@ -53,7 +53,7 @@ export default {
   range1yName: "1 J: ein Jahr",
   pause: "Pause",
   chartRole: "Diagramm",
-  ofPoints: "Jedes Quadrat ist eine Zahlung nahe einem runden Dollarbetrag, bei dem Preis, der sich daraus ergibt, und zu der " +
+  ofPoints: "Jeder Punkt ist eine Zahlung nahe einem runden Dollarbetrag, bei dem Preis, der sich daraus ergibt, und zu der " +
     "Zeit, als sie gesehen wurde. Die Linie ist die Schätzung, das Band ihr 90-%-Intervall; Zahlungen darin sind farbig. " +
     "Die Kurve rechts zählt die Zahlungen der letzten Stunde: Ihr Gipfel ist der Preis.",
   ofLine: "Die Linie ist die Schätzung, das Band ihr 90-%-Intervall; vor den letzten 30 Tagen zeigt das Band den niedrigsten " +

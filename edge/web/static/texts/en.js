@@ -55,7 +55,7 @@ export default {
   range1yName: "1 y: one year",
   pause: "Pause",
   chartRole: "chart",
-  ofPoints: "Each square is a payment near a round dollar amount, at the price that it implies, when it was seen. " +
+  ofPoints: "Each dot is a payment near a round dollar amount, at the price that it implies, when it was seen. " +
     "The line is the estimate, the band its 90% interval; payments inside it are coloured. " +
     "The curve on the right counts the payments of the last hour: its peak is the price.",
   ofLine: "The line is the estimate, the band its 90% interval; before the last 30 days, the lowest and highest price of " +

@@ -53,7 +53,7 @@ export default {
   range1yName: "1 A: un año",
   pause: "Pausa",
   chartRole: "gráfico",
-  ofPoints: "Cada cuadrado es un pago cercano a una cantidad redonda en dólares, al precio que implica y en el momento en que " +
+  ofPoints: "Cada punto es un pago cercano a una cantidad redonda en dólares, al precio que implica y en el momento en que " +
     "se vio. La línea es la estimación y la banda, su intervalo del 90\u00a0%; los pagos dentro de él tienen color. " +
     "La curva de la derecha cuenta los pagos de la última hora: su punto más alto es el precio.",
   ofLine: "La línea es la estimación y la banda, su intervalo del 90\u00a0%; antes de los últimos 30 días, el precio mínimo y " +

@@ -53,7 +53,7 @@ export default {
   range1yName: "1 A: um ano",
   pause: "Pausar",
   chartRole: "gráfico",
-  ofPoints: "Cada quadrado é um pagamento próximo de um valor redondo em dólares, no preço que ele implica e no momento em que " +
+  ofPoints: "Cada ponto é um pagamento próximo de um valor redondo em dólares, no preço que ele implica e no momento em que " +
     "foi visto. A linha é a estimativa e a faixa, seu intervalo de 90%; os pagamentos dentro dele são coloridos. " +
     "A curva à direita conta os pagamentos da última hora: o ponto mais alto dela é o preço.",
   ofLine: "A linha é a estimativa e a faixa, seu intervalo de 90%; antes dos últimos 30 dias, o menor e o maior preço da hora " +
