@@ -26,15 +26,10 @@ const OLD = 10; // seconds after which the time of the last price is said
 /** The close codes of an edge that cannot serve now. @type {Map<number, Key>} */
 const CLOSE_REASONS = new Map([[1001, "shuttingDown"], [4008, "tooSlow"], [4030, "full"]]);
 
-/**
- * The confidences under which the engine has no price at its start, and does not call it live later: coldConfidence and
- * liveConfidence of the ingester's package price.
- */
-const [COLD, LIVE] = [0.75, 0.5];
+const SURE = 0.75; // the confidence that the engine asks of a first price: coldConfidence of the ingester's package price
 
 /** Whether the price is fit to be shown as a fact. @param {{price: number, confidence: number, status: string}} snapshot */
-export const isSure = ({ price, confidence, status }) =>
-  price > 0 && (confidence >= COLD || (confidence >= LIVE && status !== "warming" && status !== "contested"));
+export const isSure = ({ price, confidence, status }) => price > 0 && confidence >= SURE && status !== "warming";
 
 /**
  * A status that this page does not know is shown as live.

@@ -127,8 +127,8 @@ test("without network the page says so, and when the last price was", () => {
 
 test("a price under the engine's bound is not sure, and the state says so", () => {
   for (const [status, confidence, want] of /** @type {[string, number, boolean][]} */ ([
-    ["live", 0.5, true], ["live", 0.49, false], ["warming", 0.74, false], ["warming", 0.75, true], ["contested", 0.6, false], ["contested", 0.8, true],
-    ["stale", 0.6, true], ["half_open", 0.6, true],
+    ["live", 0.75, true], ["live", 0.749, false], ["warming", 0.9, false], ["contested", 0.6, false], ["contested", 0.8, true],
+    ["stale", 0.8, true], ["stale", 0.6, false], ["half_open", 0.8, true],
   ])) {
     assert.equal(isSure(snapshot({ status, confidence })), want, `${status} at ${confidence}`);
   }
