@@ -43,11 +43,11 @@ async function card(t, { query = "", snapshot = {}, history = wave, context } = 
   return { page, asked };
 }
 
-/** A history without gaps. @param {number} from @param {number} step @param {number} now */
-function wave(from, step, now) {
+/** A history without gaps. @param {number} from @param {number} step @param {number} now @param {number} [middle] USD */
+function wave(from, step, now, middle = live.price) {
   const points = [];
   for (let at = Math.ceil(from / step) * step; at < now - 1; at += step) {
-    const price = live.price * (1 + 0.02 * Math.sin((at / step) / 20));
+    const price = middle * (1 + 0.02 * Math.sin((at / step) / 20));
     points.push([at, price, price * 0.99, price * 1.01, 0.9]);
   }
   return points;
@@ -78,7 +78,9 @@ for (const [width, height] of SIZES) {
     test(`${width} x ${height}, ${colorScheme}: nothing overflows or overlaps`, async (t) => {
       for (const price of [live.price, 116_754.75, 1_234_567.89]) {
         const snapshot = { price, low: price * 0.99, high: price * 1.01, confidence: price === 116_754.75 ? 0.6 : 0.98 };
-        const { page } = await card(t, { snapshot, context: { viewport: { width, height }, colorScheme } });
+        const { page } = await card(t, {
+          snapshot, history: (from, step, now) => wave(from, step, now, price), context: { viewport: { width, height }, colorScheme },
+        });
         await state(page, LIVE);
         await drawn(page);
         await page.screenshot({ path: `out/card-${width}x${height}-${Math.round(price)}-${colorScheme}.png` });
