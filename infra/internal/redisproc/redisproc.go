@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sightglass/infra/internal/freeport"
 )
 
 // startTimeout is far longer than an empty redis-server takes to start on a busy machine.
@@ -35,12 +37,11 @@ func New() (*Server, error) {
 	if _, err := exec.LookPath("redis-server"); err != nil {
 		return nil, errors.New("redis-server is not installed: `make test` and `make bench` install it")
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.On("127.0.0.1")
 	if err != nil {
 		return nil, err
 	}
-	defer ln.Close()
-	return &Server{port: ln.Addr().(*net.TCPAddr).Port}, nil
+	return &Server{port: port}, nil
 }
 
 // Port returns the server's port.

@@ -19,6 +19,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ import (
 	"github.com/btcsuite/btcd/integration/rpctest"
 	"github.com/btcsuite/btcd/wire"
 
+	"sightglass/infra/internal/freeport"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/ingester/rawtx"
 )
@@ -517,12 +519,11 @@ func (n *node) try(ctx context.Context, result any, method string, args ...any) 
 // freeAddr returns an address with a currently unused port of a host.
 func freeAddr(t testing.TB, host string) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	port, err := freeport.On(host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 func parseHashes(t testing.TB, texts []string) []chainhash.Hash {

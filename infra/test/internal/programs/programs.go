@@ -13,7 +13,9 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,32 +23,63 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 
+	"sightglass/infra/internal/freeport"
 	"sightglass/shared/logtest"
 )
 
-// Build builds a program and returns its path. All tests share the path, so that an up-to-date program is not linked again;
-// therefore they must not run concurrently.
+// Build builds a program and returns its path. All tests share the path, so that an up-to-date program is not linked again.
 func Build(t testing.TB, module, name string) string {
 	t.Helper()
-	program := filepath.Join(root(), "bin", "tests", name)
-	cmd := exec.Command("go", "build", "-o", program, "./cmd/"+name)
-	cmd.Dir = filepath.Join(root(), module)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", name, err, out)
-	}
-	return program
+	return build(t, module, "./cmd/"+name)
 }
 
 // BuildTool builds a program of another module, which infra/go.mod lists as a tool, and returns its path.
 func BuildTool(t testing.TB, pkg string) string {
 	t.Helper()
+	return build(t, "infra", pkg)
+}
+
+var (
+	building sync.Mutex
+	built    = make(map[string]error) // by path
+)
+
+// build builds a program of a module once for the process. Other processes wait meanwhile, and then find it up to date.
+func build(t testing.TB, module, pkg string) string {
+	t.Helper()
+	building.Lock()
+	defer building.Unlock()
 	program := filepath.Join(root(), "bin", "tests", path.Base(pkg))
-	cmd := exec.Command("go", "build", "-o", program, pkg)
-	cmd.Dir = filepath.Join(root(), "infra")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building %s: %v\n%s", pkg, err, out)
+	err, known := built[program]
+	if !known {
+		err = buildLocked(program, filepath.Join(root(), module), pkg)
+		built[program] = err
+	}
+	if err != nil {
+		t.Fatalf("building %s: %v", pkg, err)
 	}
 	return program
+}
+
+// buildLocked builds a program while no other process builds any.
+func buildLocked(program, dir, pkg string) error {
+	if err := os.MkdirAll(filepath.Dir(program), 0o755); err != nil {
+		return err
+	}
+	lock, err := os.OpenFile(filepath.Join(filepath.Dir(program), "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-o", program, pkg)
+	cmd.Dir = dir
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
+	}
+	return nil
 }
 
 // root returns the root folder of the repository.
@@ -194,15 +227,14 @@ func (p *Process) Stop(t testing.TB) {
 	}
 }
 
-// FreeAddr returns a loopback address with a currently unused port.
+// FreeAddr returns a loopback address with a port for a program that is started later.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.On("127.0.0.1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	return ln.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // Alive reports whether /livez of the edge at addr returns 200.
