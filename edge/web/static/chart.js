@@ -82,7 +82,7 @@ export class Chart {
       axes: [timeAxis(), priceAxis(() => this.#tag, () => this.#log)],
       series: [
         {}, series, series, // the band's edges have no line
-        { ...series, paths: this.#path, stroke: () => (this.#plain ? "transparent" : colors.paper), width: 6, alpha: 0.6 },
+        { ...series, paths: this.#path, stroke: () => (this.#plain ? "transparent" : colors.paper), width: 4, alpha: 0.7 },
         { ...series, paths: this.#path, stroke: () => colors.accent, width: 2 },
       ],
       bands: [{ series: [2, 1], fill: () => (this.#plain ? colors["band-strong"] : colors.band) }],
