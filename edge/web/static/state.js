@@ -40,7 +40,7 @@ export function stateOf(client, circumstances) {
   const { now, online = true, lastAt = 0 } = circumstances;
   const at = client.snapshot && client.snapshot.price > 0 ? client.freshAt / 1000 : lastAt;
   const isOffline = !online && (client.phase !== "open" || now - client.freshAt > SILENT_AFTER);
-  const last = at > 0 && (isOffline || now / 1000 - at > OLD) ? { time: timeOf(at, now), ago: duration(now / 1000 - at) } : undefined;
+  const last = at > 0 && (isOffline || !client.snapshot || now / 1000 - at > OLD) ? { time: timeOf(at, now), ago: duration(now / 1000 - at) } : undefined;
   const withLast = (/** @type {string} */ words) => (last ? say("withLast", { words, ...last }) : words);
   const wait = Math.ceil((client.retryAt - now) / 1000);
   if (isOffline) return { name: "offline", words: withLast(say("noNetwork")) };

@@ -101,10 +101,12 @@ export const live = await (await fetch(`${EDGE}/api/v1/snapshot`)).json();
  * Opens a page whose stream sends five keyframes a second: the edge's snapshot with what stream.next returns.
  * @param {import("node:test").TestContext} t @param {string} path @param {{next: (seq: number) => object}} stream
  * @param {object} [context] @param {() => void} [before] what runs in the page before its scripts
+ * @param {(page: Page) => Promise<void>} [route] answers requests in place of the edge
  */
-export function openWith(t, path, stream, context, before) {
+export function openWith(t, path, stream, context, before, route) {
   const prepare = async (page) => {
     if (before) await page.addInitScript(before);
+    await route?.(page);
     await page.routeWebSocket(/\/ws\/mempool$/, (socket) => {
       let seq = 0;
       const send = () => socket.send(JSON.stringify({

@@ -1,8 +1,8 @@
 // @ts-check
-// Tests of the axes' ticks.
+// Tests of the axes: their ticks, and what the price axis shows.
 import assert from "node:assert/strict";
 import test from "node:test";
-import { logTicks, timeTicks } from "../../../edge/web/static/scale.js";
+import { UNSURE, logTicks, priceAxis, priceSpan, timeTicks } from "../../../edge/web/static/scale.js";
 
 const DAY = 86400;
 /** @param {string} date */
@@ -43,4 +43,48 @@ test("ten years have ticks every year or two, from January on", () => {
   const [from, to] = [unix("2016-05-05"), unix("2026-05-05")];
   assert.deepEqual(dates(timeTicks(from, to, 11, utc).ticks), Array.from({ length: 10 }, (_, i) => `${2017 + i}-01-01`));
   assert.deepEqual(dates(timeTicks(from, to, 6, utc).ticks), ["2018-01-01", "2020-01-01", "2022-01-01", "2024-01-01", "2026-01-01"]);
+});
+
+/**
+ * The price axis of a price of 5000, as shares of it.
+ * @param {{low?: number, high?: number, line?: [number, number], points?: number[]}} shown also as shares
+ */
+function axisOf({ low = 1, high = 1, line = [Infinity, 0], points = [] }) {
+  const shown = { price: 5000, low: 5000 * low, high: 5000 * high, line: { low: 5000 * line[0], high: 5000 * line[1] }, points: Float64Array.from(points) };
+  const axis = priceAxis(shown, priceSpan(shown, 0));
+  return [axis.low / 5000, axis.high / 5000];
+}
+
+/** Points on the price, and every twentieth at a distance. @param {number} distance */
+const pointsUpTo = (distance) => Array.from({ length: 400 }, (_, i) => 1 + (i % 20 === 0 ? distance : 0.3 * distance) * (i % 2 ? 1 : -1));
+
+test("the interval of a cold start does not flatten the points", () => {
+  const [low, high] = axisOf({ low: 0.5, high: 2, points: pointsUpTo(0.09) });
+  assert.ok(low >= 0.87 && high <= 1.13, `from ${low} to ${high}`);
+});
+
+test("a calm hour is shown from near", () => {
+  const [low, high] = axisOf({ low: 0.998, high: 1.002, line: [0.999, 1.001], points: pointsUpTo(0.01) });
+  assert.ok(low > 0.985 && low < 0.998 && high < 1.015 && high > 1.002, `from ${low} to ${high}`);
+});
+
+test("a move of 12 % is shown whole, with a margin", () => {
+  const [low, high] = axisOf({ low: 0.995, high: 1.005, line: [0.88, 1], points: pointsUpTo(0.05) });
+  assert.ok(low < 0.88 && low > 0.82 && high >= 1.005 && high < 1.1, `from ${low} to ${high}`);
+});
+
+test("a second price at 8 % is within the axis, one at the double is not", () => {
+  assert.ok(axisOf({ low: 0.97, high: 1.08, points: pointsUpTo(0.04) })[1] >= 1.08);
+  assert.ok(axisOf({ low: 0.97, high: 2, points: pointsUpTo(0.04) })[1] <= 1.13);
+});
+
+test("without points and line the axis shows the interval, and something around an exact price", () => {
+  const [low, high] = axisOf({ low: 0.99, high: 1.01 });
+  assert.ok(low < 0.99 && high > 1.01, `from ${low} to ${high}`);
+  assert.ok(axisOf({})[0] < 1 && axisOf({})[1] > 1);
+});
+
+test("a point far away does not count", () => {
+  assert.deepEqual(axisOf({ points: [1, 1, 1, 3] }), axisOf({ points: [1, 1, 1] }));
+  assert.ok(UNSURE > 1 && UNSURE < 2, "the interval of a cold start is a factor of two");
 });
