@@ -103,10 +103,12 @@ vuln: needs-build $(GOVULNCHECK)
 install:
 	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' infra/systemd/install
 
-# The tests in infra run real programs, hundreds of clients and a browser, so they run one after another.
+# The tests in infra run real programs and a browser, and wait most of the time: two packages share the machine. The fan-out
+# to hundreds of clients runs alone.
 test: deps alone lint web
 	go test -race -count=1 $(filter-out ./infra/...,$(PACKAGES)) ./infra/localredis
-	go test -race -count=1 -timeout 20m -p 1 $$(go list ./infra/... | grep -v /localredis$$)
+	go test -race -count=1 -timeout 20m -p 2 $$(go list ./infra/... | grep -v -e /localredis$$ -e /fanout$$)
+	go test -race -count=1 -timeout 20m ./infra/fanout
 
 # Tests what operators deploy. Needs root for the containers. Tests that count seconds run alone.
 # Under systemd, Debian's packages start their services (nginx, prometheus) on the default ports, which the tests do not use.

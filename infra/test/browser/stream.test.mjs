@@ -83,7 +83,7 @@ test("a killed edge: the page shows that it reconnects, and recovers", async (t)
 });
 
 test("the page reconnects at once when the network is back", async (t) => {
-  const page = await dashboard(t, { expected: [REJECTED_SOCKET] });
+  const page = await dashboard(t, { expected: [REJECTED_SOCKET, /An unknown error occurred when fetching the script/] }); // that of the worker
   await page.evaluate(() => { Math.random = () => 0.999; }); // the longest possible wait
   await page.context().setOffline(true);
   await control("/edge/kill");
