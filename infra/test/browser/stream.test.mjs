@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { EDGE, EMPTY_EDGE, LIVE, PATIENCE, browser, chart, control, dashboard, open, picture, state, updates } from "./harness.mjs";
 
-const REJECTED_SOCKET = /WebSocket connection to .* failed|Failed to load resource: net::ERR_(CONNECTION_(REFUSED|RESET)|EMPTY_RESPONSE|INTERNET_DISCONNECTED)/;
+const REJECTED_SOCKET = /WebSocket connection to .* failed|Failed to load resource: net::ERR_(CONNECTION_(REFUSED|RESET)|EMPTY_RESPONSE|INTERNET_DISCONNECTED)|error occurred when fetching the script/;
 
 test("a fresh page shows the price and its time", async (t) => {
   const page = await open(t);
@@ -83,7 +83,7 @@ test("a killed edge: the page shows that it reconnects, and recovers", async (t)
 });
 
 test("the page reconnects at once when the network is back", async (t) => {
-  const page = await dashboard(t, { expected: [REJECTED_SOCKET, /An unknown error occurred when fetching the script/] }); // that of the worker
+  const page = await dashboard(t, { expected: [REJECTED_SOCKET] });
   await page.evaluate(() => { Math.random = () => 0.999; }); // the longest possible wait
   await page.context().setOffline(true);
   await control("/edge/kill");
