@@ -85,16 +85,21 @@ function perFrame(draw) {
 /** Runs what can wait when the browser is idle, after two seconds at the latest. @param {() => void} run */
 const afterPaint = (run) => ("requestIdleCallback" in window ? requestIdleCallback(run, { timeout: 2000 }) : setTimeout(run, 500));
 
-const redraw = perFrame(() => {
-  drawText();
-  drawChart();
-});
+const redraw = perFrame(() => draw(true));
 
 /** A paused chart is not redrawn. */
-const drawSnapshot = perFrame(() => {
+const drawSnapshot = perFrame(() => draw(!view.paused));
+
+let pictured = false;
+
+/** Draws the price, and the chart; the first time, which costs most, a frame after the price. @param {boolean} withChart */
+function draw(withChart) {
   drawText();
-  if (!view.paused) drawChart();
-});
+  if (!withChart) return;
+  if (pictured || !client.snapshot) return drawChart();
+  pictured = true;
+  requestAnimationFrame(drawChart);
+}
 
 function drawText() {
   const s = client.snapshot;
