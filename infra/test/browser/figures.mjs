@@ -128,12 +128,12 @@ async function opening(url) {
 await firstPrices();
 const page = await opening(EDGE + "/");
 await frames(page, "1,000", "under 8 ms");
-await heap(page);
 await page.context().close();
 const full = await openPage(FULL_EDGE + "/");
 await messages(full, MOST / NEW_EACH + 2);
 await frames(full, "20,000", "under 8 ms");
 await full.context().close();
+await heap(await openPage(EDGE + "/"));
 const version = browser.version();
 await browser.close();
 const width = Math.max(...rows.map(([what]) => what.length));
