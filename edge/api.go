@@ -30,7 +30,7 @@ func (e *Edge) mountAPI(app *fiber.App) {
 		app.Get(path, handler)
 		app.Options(path, e.preflight)
 	}
-	app.Get("/og.png", setPagePolicy, allowCrossOriginUse, api.Picture(e.opts.Notice))
+	app.Get("/og.png", setPagePolicy, allowCrossOriginUse, api.Picture(e.opts.Notice, e.opts.Replay))
 	app.Get("/api/v1/stream", e.admit, e.events)
 	app.Options("/api/v1/stream", e.preflight)
 }

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -62,10 +63,17 @@ func checkPublicURL(public string) error {
 		return nil
 	}
 	u, err := url.Parse(public)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.ContainsAny(public, "?#") {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil ||
+		strings.ContainsAny(public, "?# ") || !isPort(u.Port()) {
 		return fmt.Errorf("--public-url %q: want the dashboard's URL, such as https://example.org/price, without a query", public)
 	}
 	return nil
+}
+
+// isPort reports whether a port is absent or valid.
+func isPort(port string) bool {
+	n, err := strconv.ParseUint(port, 10, 16)
+	return port == "" || err == nil && n > 0
 }
 
 // withPublicURL returns the dashboard with absolute URLs in the metadata for previews of links, which are relative in the file:

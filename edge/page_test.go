@@ -117,7 +117,8 @@ func TestOptions_PublicURL(t *testing.T) {
 		"": true, "https://example.org": true, "https://example.org/": true, "http://example.org:8080/price": true, "https://[::1]/price/": true,
 		"example.org": false, "//example.org": false, "/price": false, "ftp://example.org": false, "https://": false, "https:///price": false,
 		"https://example.org/?a=b": false, "https://example.org/?": false, "https://example.org/#a": false, "https://me@example.org": false,
-		"https://example.org/\n": false, "javascript:alert(1)": false,
+		"https://example.org/\n": false, "javascript:alert(1)": false, "http://:80": false, "https://example.org/a b": false,
+		"https://example.org:99999": false, "https://example.org:0": false,
 	} {
 		t.Run(public, func(t *testing.T) {
 			o := Defaults()

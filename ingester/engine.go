@@ -27,8 +27,8 @@ type engine struct {
 	clock    time.Time // wall clock of the last tick, without monotonic time
 	newest   float64   // when the newest transaction with a payment was seen, unix seconds
 	ticks    uint64
-	shownAt  time.Time // when the last evidence was made; zero before the first
-	shown    price.Estimate // that it is of
+	shownAt  time.Time      // when the last evidence was made; zero before the first
+	shown    price.Estimate // the estimate that it belongs to
 	received uint64
 	filtered uint64
 	amounts  []payment.Satoshi // of the current transaction; reused

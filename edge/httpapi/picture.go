@@ -83,11 +83,11 @@ func (d *drawnPicture) fresh(now time.Time, kind pictureKind) bool {
 	return now.Sub(d.at).Abs() < ttl
 }
 
-// Picture serves /og.png: the price now as a picture, with the operator's notice.
-func (a *API) Picture(notice string) fiber.Handler {
+// Picture serves /og.png: the price now as a picture, with the operator's notice, and whether it is of recorded transactions.
+func (a *API) Picture(notice string, replay bool) fiber.Handler {
 	var shared sharedPicture
 	return func(c *fiber.Ctx) error {
-		n := picture.Now{Notice: notice, At: time.Now()}
+		n := picture.Now{Notice: notice, Replay: replay, At: time.Now()}
 		if update := a.latest(); update != nil {
 			n.Snapshot = update.Snapshot
 		}

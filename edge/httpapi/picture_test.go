@@ -95,7 +95,7 @@ func TestPicture_Responses(t *testing.T) {
 			}
 			a := New(func() *feed.Update { return latest }, client, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 			app := fiber.New()
-			app.Get("/og.png", a.Picture("a notice"))
+			app.Get("/og.png", a.Picture("a notice", false))
 			response, body := request(t, app, "")
 			if got, err := png.DecodeConfig(bytes.NewReader(body)); err != nil || got.Width != picture.Width || got.Height != picture.Height {
 				t.Errorf("got %d x %d, error %v, want %d x %d", got.Width, got.Height, err, picture.Width, picture.Height)

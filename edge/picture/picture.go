@@ -28,6 +28,7 @@ type Now struct {
 	History  []history.Entry    // oldest first; what is older than a day is left out
 	Step     int64              // seconds between two entries of the history
 	Notice   string             // the operator's; may be empty
+	Replay   bool               // the transactions are recorded ones
 	At       time.Time
 }
 
@@ -148,6 +149,9 @@ func wordsOf(n Now) (w words) {
 		return words{large: "No price yet", state: "nothing received yet", unsure: true}
 	}
 	w.state, w.live, w.old = stateOf(s, n.At)
+	if n.Replay && w.live {
+		w.state, w.live, w.old = "replay: recorded transactions, not today's price", false, true
+	}
 	if s.Price <= 0 {
 		w.large, w.live, w.unsure = "No price yet", false, true
 		return w

@@ -173,6 +173,32 @@ func TestDraw_Words(t *testing.T) {
 	}
 }
 
+// TestDraw_ReplayIsNotLive: a price of recorded transactions is not that of now.
+func TestDraw_ReplayIsNotLive(t *testing.T) {
+	got := wordsOf(Now{Snapshot: snapshotOf(100), Replay: true, At: at})
+	if got.live || !got.old || !strings.HasPrefix(got.state, "replay: ") {
+		t.Errorf("got %+v, want a replay's price, drawn as an old one", got)
+	}
+}
+
+// TestShorten_LongestThatFits compares the result with that of trying every length.
+func TestShorten_LongestThatFits(t *testing.T) {
+	const text = "Transactions of a block of 2 May 2019, replayed. The price is that day's, not today's."
+	s := styled(bold(), noticeSize, notice)
+	for width := 0; width < s.width(text)+20; width += 37 {
+		want := text
+		for n := len(text) - 1; s.width(want) > width && n >= 0; n-- {
+			want = strings.TrimRight(text[:n], " ") + "…"
+		}
+		if got := s.shorten(text, width); got != want {
+			t.Errorf("%d pixels: got %q, want %q", width, got, want)
+		}
+	}
+	if got := s.shorten(strings.Repeat("m", 100_000), 300); s.width(got) > 300 || len(got) < 10 {
+		t.Errorf("got %q of a long text, want what fits", got)
+	}
+}
+
 // TestDraw_NoNumberUnlessSure: a warming price is confident of nothing, and at 0.75 a price is sure.
 func TestDraw_NoNumberUnlessSure(t *testing.T) {
 	for _, status := range []contract.Status{contract.Live, contract.Contested, contract.Stale} {

@@ -2,6 +2,7 @@ package picture
 
 import (
 	"image"
+	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,24 +56,21 @@ func fitted(f *opentype.Font, size float64, in ink, text string, width int) styl
 // width returns the text's width in pixels.
 func (s style) width(text string) int { return font.MeasureString(s, text).Ceil() }
 
-// shorten returns the text, or what of its beginning fits into width pixels with an ellipsis.
+// shorten returns the text, or what of its beginning fits into width pixels with an ellipsis. A text is measured a few times
+// only, however long it is.
 func (s style) shorten(text string, width int) string {
 	if s.width(text) <= width {
 		return text
 	}
 	runes := []rune(text)
-	for n := len(runes) - 1; n > 0; n-- {
-		if short := strings.TrimRight(string(runes[:n]), " ") + "…"; s.width(short) <= width {
-			return short
-		}
-	}
-	return "…"
+	cut := func(n int) string { return strings.TrimRight(string(runes[:n]), " ") + "…" }
+	return cut(max(sort.Search(len(runes), func(n int) bool { return s.width(cut(n)) > width })-1, 0))
 }
 
 // wrap returns the text as at most so many lines of width pixels, the last one shortened.
 func (s style) wrap(text string, width, lines int) (all []string) {
 	words := strings.Fields(text)
-	for len(words) > 0 {
+	for len(words) > 0 && len(all) < lines {
 		n := 1
 		for n < len(words) && s.width(strings.Join(words[:n+1], " ")) <= width {
 			n++

@@ -20,10 +20,10 @@ function addressOf({ method, url }) {
   return isOurs ? address : null;
 }
 
-/** All files at once, so that a cache never has some of one version and some of another. */
+/** Stores all files, or none. A page that a proxy redirects, to a login for example, is not one of them. */
 async function install() {
   const cache = await caches.open(CACHE);
-  await cache.addAll(shell.files.map((file) => new Request(scope + file, { cache: "no-cache" })));
+  await cache.addAll(shell.files.map((file) => new Request(scope + file, { cache: "no-cache", redirect: "error" })));
   await worker.skipWaiting();
 }
 
@@ -46,6 +46,15 @@ async function respond(request, address) {
   }
 }
 
+/** A click on a notification leads to the page. @param {NotificationEvent} event */
+async function open({ notification }) {
+  notification.close();
+  const pages = await worker.clients.matchAll({ type: "window" });
+  const page = pages.find(({ url }) => url.replace(/[?#].*/s, "") === scope);
+  await (page ? page.focus() : worker.clients.openWindow(scope));
+}
+
+worker.addEventListener("notificationclick", (event) => event.waitUntil(open(event)));
 worker.addEventListener("install", (event) => event.waitUntil(install()));
 worker.addEventListener("activate", (event) => event.waitUntil(activate()));
 worker.addEventListener("fetch", (event) => {

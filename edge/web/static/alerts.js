@@ -20,14 +20,21 @@ const MAX_PRICE = 1e9; // USD
 const ICON = "icon-192.png";
 
 /**
- * The price that a reader typed, in any of the usual forms: 100000, 100,000.50, 100.000,50; NaN if it is none.
+ * The price that a reader typed, in any of the usual forms: 100000, 100,000.50, 100.000,50, 1,00,000; NaN if it is none.
  * @param {string} text
  */
 export function parsePrice(text) {
-  const plain = text.replace(/[\s$\u00a0\u202f’']/g, "");
-  const [, whole, cents = ""] = plain.match(/^(\d{1,3}(?:[.,]\d{3})*|\d+)(?:[.,](\d{1,2}))?$/) ?? [];
+  const plain = text.normalize("NFKC").replace(/\p{Nd}/gu, digitOf).replace(/٬/g, ",").replace(/٫/g, ".").replace(/[\s$’'\p{Cf}]/gu, "");
+  const [, whole, cents = ""] = plain.match(/^([1-9]\d{0,2}(?:[.,]\d{2,3})*[.,]\d{3}|\d+)(?:[.,](\d{1,2}))?$/) ?? [];
   const price = Number(`${whole?.replace(/[.,]/g, "")}.${cents || 0}`);
   return price > 0 && price <= MAX_PRICE ? price : NaN;
+}
+
+/** The value of a decimal digit of any script, whose ten digits follow one another. @param {string} digit */
+function digitOf(digit) {
+  let zero = digit.codePointAt(0) ?? 0;
+  while (/\p{Nd}/u.test(String.fromCodePoint(zero - 1)) && (digit.codePointAt(0) ?? 0) - zero < 9) zero--;
+  return String((digit.codePointAt(0) ?? 0) - zero);
 }
 
 /**
@@ -40,13 +47,13 @@ export function crossed(alerts, price, now) {
   return found;
 }
 
-/** The stored alerts. @returns {Alert[]} */
+/** The stored alerts; null if the storage is blocked. @returns {Alert[] | null} */
 function loadAlerts() {
   try {
     const stored = JSON.parse(localStorage.getItem(NAME) ?? "[]");
     return stored.filter((/** @type {Alert} */ a) => a.price > 0 && typeof a.above === "boolean").slice(0, MOST);
   } catch {
-    return [];
+    return null;
   }
 }
 
@@ -60,7 +67,7 @@ function store(name, value) {
 }
 
 export class Alerts {
-  #alerts = loadAlerts();
+  #alerts = loadAlerts() ?? [];
   #price = 0; // the newest reliable one
   #input = /** @type {HTMLInputElement} */ (byId("alert-price"));
   #sound = /** @type {HTMLInputElement} */ (byId("alert-sound"));
@@ -80,6 +87,15 @@ export class Alerts {
       store(SOUND, this.#sound.checked ? "on" : "off");
       if (this.#sound.checked) this.#play(); // so that it is known, and allowed by the browser
     });
+    addEventListener("storage", ({ key }) => {
+      if (key === NAME) this.#reload(); // another tab has changed them
+    });
+    for (const gesture of ["pointerdown", "keydown"]) addEventListener(gesture, () => this.#audio?.resume());
+    this.show();
+  }
+
+  #reload() {
+    this.#alerts = loadAlerts() ?? this.#alerts;
     this.show();
   }
 
@@ -89,14 +105,17 @@ export class Alerts {
     const found = crossed(this.#alerts, price, now);
     if (found.length === 0) return;
     this.#changed();
-    if (this.#sound.checked) this.#play();
     for (const alert of found) notify(say("alertsNews", { price: dollars(price) }), textOf(alert), alert);
     write("alert-message", found.map(textOf).join(" "));
+    if (this.#sound.checked) this.#play();
   }
 
   /** Writes the list, as after a change of the language. */
   show() {
-    byId("alert-list").replaceChildren(...this.#alerts.map((alert) => this.#entry(alert)));
+    const list = byId("alert-list");
+    const focused = [...list.children].findIndex((entry) => entry.contains(document.activeElement));
+    list.replaceChildren(...this.#alerts.map((alert) => this.#entry(alert)));
+    if (focused >= 0) this.#focus(focused);
   }
 
   /** @param {Alert} alert */
@@ -111,10 +130,15 @@ export class Alerts {
       const at = this.#alerts.indexOf(alert);
       this.#alerts.splice(at, 1);
       this.#changed();
-      const others = byId("alert-list").querySelectorAll("button");
-      (others[Math.min(at, others.length - 1)] ?? this.#input).focus(); // the removed one had it
+      this.#focus(at); // the removed one had it
     });
     return entry;
+  }
+
+  /** @param {number} i of the alert, or of one that was there */
+  #focus(i) {
+    const buttons = byId("alert-list").querySelectorAll("button");
+    (buttons[Math.min(i, buttons.length - 1)] ?? this.#input).focus();
   }
 
   async #add() {
@@ -123,9 +147,11 @@ export class Alerts {
     this.#input.setAttribute("aria-invalid", String(Number.isNaN(price)));
     write("alert-message", problem);
     if (problem) return this.#input.focus();
-    this.#alerts.push({ price, above: this.#price > price });
+    const alert = { price, above: this.#price > price };
+    this.#alerts.push(alert);
     this.#changed();
     this.#input.value = "";
+    write("alert-message", say("alertsAdded", { alert: textOf(alert) }));
     if (!(await askPermission())) write("alert-message", say("alertsBlocked"));
   }
 
@@ -141,8 +167,16 @@ export class Alerts {
     this.show();
   }
 
-  /** Two short tones. */
+  /** Two short tones, if the browser allows them: some do only after a click. */
   #play() {
+    try {
+      this.#tones();
+    } catch {
+      // There is no sound on this device.
+    }
+  }
+
+  #tones() {
     this.#audio ??= new AudioContext();
     const { currentTime: start, destination } = this.#audio;
     for (const [after, hertz] of [[0, 660], [0.18, 880]]) {
@@ -174,7 +208,11 @@ async function askPermission() {
 async function notify(title, body, alert) {
   if (!("Notification" in globalThis) || Notification.permission !== "granted") return;
   const options = { body, icon: ICON, tag: `sightglass-${alert.price}` };
-  const worker = await navigator.serviceWorker?.getRegistration();
-  if (worker) return worker.showNotification(title, options); // phones have no other way
-  new Notification(title, options);
+  try {
+    const worker = await navigator.serviceWorker?.getRegistration();
+    if (worker?.active) await worker.showNotification(title, options); // phones have no other way
+    else new Notification(title, options);
+  } catch {
+    // The page shows it, too.
+  }
 }

@@ -23,8 +23,9 @@ export class Announcer {
     if (state.name === "connecting") return ""; // a state worth announcing follows soon
     const price = s?.price ?? 0;
     const moved = Math.abs(price - this.#price) > MIN_MOVE * this.#price;
-    if (now - this.#at < INTERVAL || (state.name === this.#state && !moved)) return "";
-    [this.#at, this.#state, this.#price] = [now, state.name, price];
+    const kind = state.advice ? `${state.name}, with advice` : state.name;
+    if (Math.abs(now - this.#at) < INTERVAL || (kind === this.#state && !moved)) return "";
+    [this.#at, this.#state, this.#price] = [now, kind, price];
     const words = s && price > 0 ? say("announcePrice", { price: dollars(price), word: confidenceWord(s.confidence) }) : "";
     return [words, say("announceState", { words: state.words }), state.advice ?? ""].filter(Boolean).join(" ");
   }

@@ -48,7 +48,7 @@ const announcer = new Announcer();
 const client = new StreamClient();
 const pace = new Pace();
 const last = loadLast(); // of an earlier visit
-let replay = false; // whether the transactions are recorded ones
+/** @type {boolean | null} */ let replay = null; // whether the transactions are recorded ones; null: not known yet
 const stateNow = () => stateOf(client, {
   now: Date.now(), secondsLeft: pace.secondsLeft, online: navigator.onLine, lastAt: last?.timestamp ?? 0,
 });
@@ -104,7 +104,7 @@ function draw(withChart) {
 function drawText() {
   const s = client.snapshot;
   if (!s) return;
-  showSnapshot(s, replay);
+  showSnapshot(s, replay === true);
   showChange("change-1h", s.price, priceHistory.priceAt(s.timestamp - HOUR));
   showChange("change-24h", s.price, priceHistory.priceAt(s.timestamp - 24 * HOUR, HOUR / 4));
   table.update(s.price, Date.now());
@@ -226,9 +226,16 @@ byId("show-table").addEventListener("click", () => {
 byId("export").addEventListener("click", () => {
   const s = client.snapshot;
   if (!s || !(s.price > 0)) return showMessage(say("noPriceToSave"));
-  savePicture(plot, s, stateNow().words);
+  savePicture(plot, s, pictureWords());
   showMessage(say("imageSaved"));
 });
+
+/** The state as an image says it, which has no page around it. */
+function pictureWords() {
+  const { words, advice } = stateNow();
+  return [words, advice, replay ? say("basisReplay") : ""].filter(Boolean).join(". ");
+}
+
 byId("permalink").addEventListener("click", async () => {
   showMessage(await share(linkTo(view, { theme: settings.theme, zone: settings.zone })));
 });
@@ -345,7 +352,7 @@ function addSnapshot(s) {
   if (s.timestamp - before > GAP) loadSince(before, mergeHistory);
   if (s.status === "stale") return;
   evidence?.update(s);
-  if (s.status === "contested" || !isSure(s)) return;
+  if (s.status === "contested" || !isSure(s) || replay !== false) return;
   storeLast(s);
   alerts?.check(s.price, s.timestamp);
 }

@@ -12,6 +12,7 @@ import { byId, write } from "./panel.js";
 /**
  * The response of /api/v1/evidence. Bin k is from 10^(step k) to 10^(step (k+1)) times from.
  * @typedef {object} Answer
+ * @property {number} timestamp unix seconds
  * @property {number} price USD
  * @property {{from: number, step: number, counts: number[], expected: number[]}} amounts satoshi
  * @property {{from: number, step: number, counts: number[], probabilities: number[]}} prices USD
@@ -20,8 +21,10 @@ import { byId, write } from "./panel.js";
 
 const INTERVAL = 60_000; // ms: as often as the ingester has new evidence
 const SOONEST = 10_000; // ms between two requests
-const RETRY = 5000; // ms after a failure
+const RETRY = 5000; // ms after a failure, and twice as long after each further one
+const SPREAD = 0.2; // of each interval, at most, that is added by chance: the tabs of an edge must not ask at once
 const MOVED = 0.01; // of the price, after which the evidence is loaded again
+const OLD = 900; // seconds after which the evidence is not that of the price any more
 const GROWN = 1.5; // and of the payments: in the first minutes
 const STRONG = 0.25; // of the share of the most frequent round amount: the rarer ones do not stand out
 const SHIFT = 0.001; // a step of the slider, as a share of the price
@@ -34,7 +37,11 @@ const WIDE = 560; // CSS pixels: a narrower axis has fewer amounts
 const FONT = 13; // CSS pixels
 
 export class Evidence {
+  #loading = false;
+  #hurried = false; // whether the next request is sooner than usual
   #requestedAt = -Infinity;
+  #dueAt = 0; // the next request
+  #failures = 0; // since the last answer
   /** @type {Answer | null} */ #answer = null;
   #payments = 0; // when it was loaded
   /** @type {Ladder | null} */ #ladder = null;
@@ -52,21 +59,31 @@ export class Evidence {
     new ResizeObserver(() => this.draw()).observe(byId("ladder"));
   }
 
-  /** Loads the evidence if it is old, or of another price. @param {import("./client.js").Snapshot} snapshot */
-  async update({ price, stats }) {
+  /** Loads the evidence if it is old, or soon if it is of another price. @param {import("./client.js").Snapshot} snapshot */
+  async update({ price, stats, timestamp }) {
+    if (document.hidden || !(price > 0) || this.#loading) return;
     const now = performance.now();
-    const age = now - this.#requestedAt;
     const payments = stats.active_in_window;
-    const changed = this.#answer === null || Math.abs(price / this.#answer.price - 1) > MOVED || payments > GROWN * this.#payments;
-    if (document.hidden || !(price > 0) || age < (changed ? SOONEST : INTERVAL)) return;
-    this.#requestedAt = now;
+    const changed = this.#answer !== null && (Math.abs(price / this.#answer.price - 1) > MOVED || payments > GROWN * this.#payments);
+    if (changed && !this.#hurried) {
+      this.#hurried = true;
+      this.#dueAt = Math.min(this.#dueAt, Math.max(now, this.#requestedAt + SOONEST) + SOONEST * Math.random());
+    }
+    if (now < this.#dueAt) return;
+    [this.#loading, this.#hurried, this.#requestedAt] = [true, false, now];
     /** @type {Answer | null} */
     const answer = await load("api/v1/evidence");
-    if (!answer && !this.#answer) write("evidence-hint", say("evidenceFailed"));
-    if (!answer || !(answer.price > 0)) {
-      this.#requestedAt -= SOONEST - RETRY;
-      return;
-    }
+    const isUsable = answer !== null && answer.price > 0 && Math.abs(timestamp - answer.timestamp) < OLD && answer.amounts.counts.some((n) => n > 0);
+    this.#failures = isUsable ? 0 : this.#failures + 1;
+    const wait = isUsable ? INTERVAL : Math.min(INTERVAL, RETRY * 2 ** (this.#failures - 1));
+    this.#dueAt = now + wait * (1 + SPREAD * Math.random());
+    this.#loading = false;
+    if (isUsable) this.#show(answer, payments);
+    else if (!this.#answer) this.#hint("evidenceFailed");
+  }
+
+  /** @param {Answer} answer @param {number} payments in the window when it was loaded */
+  #show(answer, payments) {
     [this.#answer, this.#payments] = [answer, payments];
     const least = STRONG * Math.max(...answer.rungs.map(([, share]) => share));
     this.#ladder = new Ladder(answer.amounts, answer.rungs.filter(([, share]) => share >= least).map(([usd]) => usd));
@@ -74,6 +91,12 @@ export class Evidence {
     byId("evidence-body").hidden = false;
     this.onDensity(answer.prices);
     this.draw();
+  }
+
+  /** @param {import("./language.js").Key} key */
+  #hint(key) {
+    byId("evidence-hint").dataset.text = key; // so that another language has it, too
+    write("evidence-hint", say(key));
   }
 
   /** Draws and says it again, as after a change of the theme or the language. */
@@ -92,14 +115,15 @@ export class Evidence {
   /** @param {Answer} answer @param {Ladder} ladder @param {number} price @param {number} shift */
   #write({ prices }, ladder, price, shift) {
     const { round, expected } = ladder.at(price);
+    const ratio = decimal(ladder.ratio(price));
     const said = { price: dollars(price), change: change(SHIFT * shift), round: integer(Math.round(round)), all: integer(ladder.all), expected: integer(Math.round(expected)) };
     const [first, end] = [binOf(prices, price * (1 - NEAR)), binOf(prices, price * (1 + NEAR))];
     const share = prices.probabilities.slice(Math.max(0, Math.round(first)), Math.max(0, Math.round(end))).reduce((sum, p) => sum + p, 0);
     const chance = share < LEAST ? say("underShare", { share: probability(LEAST) }) : probability(share);
     const words = `${say(shift === 0 ? "evidenceAt" : "evidenceShifted", said)} ${say("evidenceChance", { share: chance })}`;
     write("evidence-words", words);
-    this.#slider.setAttribute("aria-valuetext", words);
-    byId("ladder").setAttribute("aria-label", say("evidenceLabel", { price: dollars(price), ratio: decimal(round / expected) }));
+    this.#slider.setAttribute("aria-valuetext", [said.price, shift === 0 ? "" : said.change, say("evidenceRatio", { ratio })].filter(Boolean).join(", "));
+    byId("ladder").setAttribute("aria-label", say("evidenceLabel", { price: dollars(price), ratio }));
   }
 
   /** How far the round amounts stand out at each price that the slider can have. @param {Ladder} ladder @param {number} price @param {number} shift */

@@ -13,6 +13,7 @@ export const LANGUAGES = new Map([
 /** @type {Texts} */ let texts = english;
 let plural = new Intl.PluralRules("en");
 let shown = "en"; // as the markup has it
+let calls = 0; // of useLanguage: the last one counts, however long another takes to load
 /** @type {((locale: string | undefined) => void)[]} */ const listeners = [];
 
 /** Calls back with each new locale for numbers and times; undefined is the browser's. @param {(locale: string | undefined) => void} use */
@@ -26,20 +27,26 @@ export const onLanguage = (use) => listeners.push(use);
 export async function useLanguage(chosen) {
   const preferred = globalThis.navigator?.languages ?? [];
   const name = languageOf(chosen, preferred);
+  const call = ++calls;
   try {
-    texts = name === "en" ? english : (await import(`./texts/${name}.js`)).default;
+    const loaded = name === "en" ? english : (await import(`./texts/${name}.js`)).default;
+    if (call !== calls) return;
+    texts = loaded;
   } catch {
     return; // without network: the next choice tries again
   }
   plural = new Intl.PluralRules(name);
   translate(name);
-  const locale = preferred.find((tag) => tag.startsWith(name)) ?? (chosen === name ? name : undefined);
+  const locale = preferred.find((tag) => languageIn(tag) === name) ?? (chosen === name ? name : undefined);
   for (const use of listeners) use(locale);
 }
 
+/** The language of a tag such as de-AT. @param {string} tag */
+const languageIn = (tag) => tag.split("-")[0].toLowerCase();
+
 /** The language to use. @param {string | null} chosen @param {readonly string[]} preferred by the browser, best first */
 export function languageOf(chosen, preferred) {
-  return [chosen ?? "", ...preferred].map((tag) => tag.slice(0, 2)).find((name) => LANGUAGES.has(name)) ?? "en";
+  return [chosen ?? "", ...preferred].map(languageIn).find((name) => LANGUAGES.has(name)) ?? "en";
 }
 
 /** Writes the texts of the markup. @param {string} name of the language */

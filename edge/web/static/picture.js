@@ -4,6 +4,7 @@
 import { cents, confidenceWord, dollars, instant, probability } from "./format.js";
 import { say } from "./language.js";
 import { colors } from "./palette.js";
+import { isSure } from "./state.js";
 
 /** @typedef {import("./client.js").Snapshot} Snapshot */
 
@@ -44,7 +45,7 @@ function heading(s, state) {
   });
   return [
     [say("imageTitle"), "600 14px", colors.soft, 0],
-    [cents(s.price), "650 36px", colors.ink, 20],
+    isSure(s) ? [cents(s.price), "650 36px", colors.ink, 20] : [`≈ ${dollars(s.price)}`, "20px", colors.soft, 32],
     [[instant(s.timestamp), state].join(", "), "14px", colors.ink, 62],
     [belief, "14px", colors.soft, 82],
   ];

@@ -76,7 +76,7 @@ function openState(client, { now, secondsLeft }, withLast) {
     const ago = duration((now - client.freshAt) / 1000);
     return { name: "stale", words: say(snapshot.price > 0 ? "stale" : "staleNoPrice", { time: timeOf(client.freshAt / 1000, now), ago }) };
   }
-  const unsure = snapshot.price > 0 && !isSure(snapshot) ? { advice: say("unsure", { share: probability(snapshot.confidence) }) } : {};
+  const unsure = snapshot.price > 0 && snapshot.confidence < SURE ? { advice: say("unsure", { share: probability(snapshot.confidence) }) } : {};
   switch (snapshot.status) {
     case "warming":
       return { name: "warming", words: say("warming", { progress: snapshot.price > 0 ? soFar(snapshot) : progress(snapshot, secondsLeft) }), ...unsure };

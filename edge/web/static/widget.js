@@ -40,22 +40,27 @@ export function follow(show) {
     write("advice", state.advice ?? "");
     document.documentElement.dataset.state = byId("state").dataset.state = state.name;
   };
-  client.addEventListener("phase", tick);
-  client.addEventListener("snapshot", () => {
+  const showAll = () => {
     const { snapshot } = client;
-    if (snapshot) pace.add(snapshot);
     tick();
     if (!snapshot) return;
     write("source", say("from", { source: sourceOf(snapshot.stats, replay) }));
     byId("price").classList.toggle("unsure", snapshot.price > 0 && !isSure(snapshot));
     show(snapshot);
+  };
+  client.addEventListener("phase", tick);
+  client.addEventListener("snapshot", () => {
+    const { snapshot } = client;
+    if (snapshot) pace.add(snapshot);
+    showAll();
   });
   setInterval(tick, 250); // so that seconds count evenly and silence is detected in time
-  useLanguage(query.get("language")).then(tick);
+  useLanguage(query.get("language")).then(showAll);
   client.start();
   getJSON("api/v1/about").then((about) => {
     replay = about?.replay === true;
     if (about?.notice) showNotice(about);
+    showAll();
   });
 }
 

@@ -106,7 +106,7 @@ test("the curve at the right edge is highest at the price", async (t) => {
   const middle = Math.log10(1 / 0.9) / step;
   const counts = Array.from({ length: bins }, (_, k) => Math.round(20 + 80 / (1 + ((k + 0.5 - middle) / 2.5) ** 2)));
   const evidence = {
-    price, low: price, high: price, confidence: 0.9, timestamp: 0, rungs: [[10, 0.1]],
+    price, low: price, high: price, confidence: 0.9, timestamp: Date.now() / 1000, rungs: [[10, 0.1]],
     amounts: { from: 1000, step: 0.004, seconds: 10_800, counts: [1, 1], expected: [1, 1] },
     prices: { from, step, seconds: 3600, counts, probabilities: counts.map(() => 0) },
   };

@@ -60,6 +60,7 @@ test("the reader's choice comes before the browser's languages, and English is l
   assert.equal(languageOf("system", ["fr-FR", "pt-BR", "en"]), "pt");
   assert.equal(languageOf(null, ["fr-FR"]), "en");
   assert.equal(languageOf("../en", []), "en");
+  assert.equal(languageOf("system", ["esu", "den", "JA-jp"]), "ja");
 });
 
 test("a language has its own plurals, numbers and units", async (t) => {
@@ -70,6 +71,13 @@ test("a language has its own plurals, numbers and units", async (t) => {
   assert.equal(dollars(123456.7), "123.457\u00a0$");
   await useLanguage("ja");
   assert.equal(duration(3720), "1時間2分");
+});
+
+test("the last choice counts, however long another one takes to load", async () => {
+  const slow = useLanguage("pt");
+  await useLanguage("en");
+  await slow;
+  assert.equal(say("live"), "live");
 });
 
 test("a value is not read as a pattern", () => {

@@ -108,6 +108,7 @@ export default {
   evidenceChance: "Wahrscheinlichkeit, dass der Preis um höchstens 0,5\u00a0% davon abweicht: {share}.",
   evidenceLabel: "Die Zahlungen nach Betrag, in Dollar bei einem Preis von {price}: Runde Beträge sind {ratio}-mal so häufig " +
     "wie durch Zufall.",
+  evidenceRatio: "{ratio}-mal so viele wie zufällig",
   underShare: "unter {share}",
 
   // Alerts
@@ -121,6 +122,7 @@ export default {
   alertsFull: "Es gibt schon {most} Alarme, mehr sind nicht möglich: Bitte erst einen entfernen.",
   alertsNeedsPrice: "Es gibt noch keinen verlässlichen Preis zum Vergleichen.",
   alertsBlocked: "Dieser Browser erlaubt dieser Seite keine Benachrichtigungen: Alarme erscheinen nur hier.",
+  alertsAdded: "Alarm gesetzt: {alert}.",
   alertsRemove: "Alarm bei {price} entfernen",
   alertsAbove: "wenn er unter {price} fällt",
   alertsBelow: "wenn er über {price} steigt",

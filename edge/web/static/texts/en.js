@@ -108,6 +108,7 @@ export default {
   evidenceShifted: "{price}, {change}: {round} of {all} payments are round amounts, {expected} would be by chance.",
   evidenceChance: "Probability that the price is within 0.5% of this: {share}.",
   evidenceLabel: "The payments by amount, in dollars at a price of {price}: {ratio} times as many are round amounts as by chance.",
+  evidenceRatio: "{ratio} times as many as by chance",
   underShare: "under {share}",
 
   // Alerts
@@ -121,6 +122,7 @@ export default {
   alertsFull: "There are {most} alerts, the most there can be: remove one.",
   alertsNeedsPrice: "There is no reliable price to compare with yet.",
   alertsBlocked: "This browser does not allow notifications from this page: alerts are shown here only.",
+  alertsAdded: "Alert set: {alert}.",
   alertsRemove: "Remove the alert at {price}",
   alertsAbove: "when it falls below {price}",
   alertsBelow: "when it rises above {price}",

@@ -108,6 +108,7 @@ export default {
   evidenceChance: "Probabilidad de que el precio difiera de este como mucho un 0,5\u00a0%: {share}.",
   evidenceLabel: "Los pagos según su cantidad, en dólares a un precio de {price}: hay {ratio} veces tantas cantidades redondas " +
     "como por azar.",
+  evidenceRatio: "{ratio} veces las que habría por azar",
   underShare: "menos del {share}",
 
   // Alerts
@@ -121,6 +122,7 @@ export default {
   alertsFull: "Ya hay {most} alertas, el máximo posible: hay que quitar una.",
   alertsNeedsPrice: "Aún no hay un precio fiable con el que comparar.",
   alertsBlocked: "Este navegador no permite notificaciones de esta página: las alertas solo se muestran aquí.",
+  alertsAdded: "Alerta creada: {alert}.",
   alertsRemove: "Quitar la alerta de {price}",
   alertsAbove: "cuando baje de {price}",
   alertsBelow: "cuando supere {price}",

@@ -107,6 +107,7 @@ export default {
   evidenceShifted: "{price}、{change}：支払い{all}件のうち{round}件がきりのよい金額です（偶然なら{expected}件）。",
   evidenceChance: "価格がこの値の上下0.5%以内にある確率：{share}。",
   evidenceLabel: "金額ごとの支払い、1ビットコイン{price}でドルに換算：きりのよい金額は偶然の場合の{ratio}倍あります。",
+  evidenceRatio: "偶然の{ratio}倍",
   underShare: "{share}未満",
 
   // Alerts
@@ -119,6 +120,7 @@ export default {
   alertsFull: "アラートは最大{most}件です。先に1件を削除してください。",
   alertsNeedsPrice: "比較できる信頼性のある価格がまだありません。",
   alertsBlocked: "このブラウザはこのページからの通知を許可していません。アラートはここにのみ表示されます。",
+  alertsAdded: "アラートを設定しました：{alert}",
   alertsRemove: "{price}のアラートを削除",
   alertsAbove: "{price}を下回ったとき",
   alertsBelow: "{price}を上回ったとき",

@@ -108,6 +108,7 @@ export default {
   evidenceChance: "Probabilidade de que o preço difira deste no máximo 0,5%: {share}.",
   evidenceLabel: "Os pagamentos pelo valor, em dólares a um preço de {price}: há {ratio} vezes tantos valores redondos quanto " +
     "por acaso.",
+  evidenceRatio: "{ratio} vezes o que haveria por acaso",
   underShare: "menos de {share}",
 
   // Alerts
@@ -121,6 +122,7 @@ export default {
   alertsFull: "Já há {most} alertas, o máximo possível: é preciso remover um.",
   alertsNeedsPrice: "Ainda não há um preço confiável para comparar.",
   alertsBlocked: "Este navegador não permite notificações desta página: os alertas aparecem somente aqui.",
+  alertsAdded: "Alerta criado: {alert}.",
   alertsRemove: "Remover o alerta de {price}",
   alertsAbove: "quando cair abaixo de {price}",
   alertsBelow: "quando subir acima de {price}",
