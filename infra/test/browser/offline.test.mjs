@@ -18,6 +18,7 @@ async function openWithWorker(t, url, expected = GONE) {
     await navigator.serviceWorker.ready;
   });
   await page.waitForFunction(() => navigator.serviceWorker.controller?.state === "activated");
+  await page.waitForFunction(() => localStorage.getItem("sightglass.last"));
   return page;
 }
 
