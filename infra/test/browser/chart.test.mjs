@@ -8,7 +8,7 @@ import { openTab } from "./tab.mjs";
 /** Turns the wheel over the chart, and waits until the chart has zoomed. @param {import("playwright-core").Page} page */
 async function zoom(page) {
   const box = await (await chart(page)).boundingBox();
-  await page.mouse.move(box.x + box.width * 0.7, box.y + box.height * 0.4);
+  await page.mouse.move(box.x + box.width * 0.88, box.y + box.height * 0.4); // the points of a young page are at the right
   await page.mouse.wheel(0, -300); // one turn: of several, the last might be late
   await page.waitForSelector("#follow:visible");
   await updates(page, 1);
