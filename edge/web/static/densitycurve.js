@@ -15,6 +15,8 @@ const MAX_WIDTH = 140; // CSS pixels
 const SMOOTHING = 0.0011; // standard deviation, as a share of the price: 0.25 % between the points of half the height
 const NOISE = 0.08; // of the peak: what is lower than that above the background is drawn at less than half its height
 
+const VEIL = 0.65; // how much the curve covers points, so that it can be seen on many of them
+
 export class DensityCurve {
   #prices = new Float64Array(0); // the middles of the bins
   #heights = new Float64Array(0); // from 0 to 1
@@ -39,16 +41,21 @@ export class DensityCurve {
     c.rect(box.left, box.top, box.width, box.height);
     c.clip();
     this.#trace(c, box, price, width);
+    this.#fill(c);
     c.strokeStyle = colors.accent;
     c.lineWidth = ratio;
-    c.globalAlpha = 0.7;
     c.stroke();
-    c.lineTo(box.left + box.width, box.top);
-    c.lineTo(box.left + box.width, box.top + box.height);
-    c.fillStyle = colors["band-strong"];
-    c.globalAlpha = 1;
-    c.fill();
     c.restore();
+  }
+
+  /** @param {CanvasRenderingContext2D} c */
+  #fill(c) {
+    c.globalAlpha = VEIL;
+    c.fillStyle = colors.paper;
+    c.fill();
+    c.globalAlpha = 1;
+    c.fillStyle = colors["band-strong"];
+    c.fill();
   }
 
   /**

@@ -49,8 +49,8 @@ export class Plot {
     this.pointLayer = new PointLayer(points, history);
     this.chart = new Chart(host, (c, box) => {
       if (this.lineOnly) return;
-      if (view.following) this.#curve.draw(c, box, this.#price, this.ratio);
       this.pointLayer.draw(c, box, view.range, this.#price, this.#pointSize());
+      if (view.following) this.#curve.draw(c, box, this.#price, this.ratio);
     });
   }
 
@@ -180,7 +180,7 @@ export class Plot {
   /** @param {Range} time @param {Snapshot} snapshot */
   #fitPrice(time, snapshot) {
     const line = this.#pricesIn(time, UNSURE);
-    const middle = this.#middleOf(line, snapshot);
+    const middle = this.#middleOf(time, line, snapshot);
     const shown = { ...middle, line, points: this.#sampleOf(time, middle.price) };
     this.#priceSpan = priceSpan(shown, this.#priceSpan);
     return priceAxis(shown, this.#priceSpan);
@@ -188,11 +188,13 @@ export class Plot {
 
   /**
    * The price at the middle of the axis: the newest with its interval, or that of a range in the past.
-   * @param {{low: number, high: number}} line @param {Snapshot} snapshot
+   * @param {Range} time @param {{low: number, high: number}} line its sure prices @param {Snapshot} snapshot
    */
-  #middleOf(line, { price, low, high }) {
+  #middleOf({ to }, line, { price, low, high }) {
     if (this.view.following) return { price, low, high };
-    const middle = line.high > 0 ? (line.low + line.high) / 2 : price;
+    const last = this.line.nearest(to);
+    const guess = last < 0 ? price : this.line.price(last);
+    const middle = line.high > 0 ? (line.low + line.high) / 2 : guess;
     return { price: middle, low: middle, high: middle };
   }
 
@@ -254,7 +256,8 @@ export class Plot {
   }
 
   #pointSize() {
-    const css = this.host.clientWidth > 600 && this.points.length < 5000 ? 3 : 2;
+    const [isWide, isCrowded] = [this.host.clientWidth > 600, this.points.length >= 5000];
+    const css = isWide ? (isCrowded ? 2 : 3) : isCrowded ? 1.5 : 2;
     return Math.max(1, Math.round(css * this.ratio));
   }
 

@@ -6,8 +6,9 @@ import { pointColors } from "./palette.js";
 
 const LEVELS = 16; // of age
 const FRESH = 64; // what a fresh point adds to its pixels, of 255: four of them are nearly the strongest colour
+const FADE = 1.6; // above 1: points fade soon at first, so that the newest stand out
 const RIM = 0.16; // of that, at most, around a point: neighbours add up to a haze before they overlap
-const RIM_WIDTH = 1; // of the point's size
+const RIM_WIDTH = 0.7; // of the point's size
 
 export class PointImage {
   #width = 0;
@@ -44,12 +45,13 @@ export class PointImage {
    */
   add(x, y, youth, inside) {
     const side = this.#size + 2 * this.#margin;
+    const discs = this.#discs;
     const sums = inside ? this.#inside : this.#outside;
     const corner = this.#padding - this.#margin - (this.#size >> 1);
     let disc = Math.min(LEVELS - 1, Math.floor(LEVELS * youth)) * side * side;
     let at = (y + corner) * this.#width + x + corner;
     for (let row = 0; row < side; row++, at += this.#width - side) {
-      for (let column = 0; column < side; column++) sums[at++] += this.#discs[disc++];
+      for (let column = 0; column < side; column++) sums[at++] += discs[disc++];
     }
   }
 
@@ -92,12 +94,12 @@ export class PointImage {
   /** @param {number} size @param {number} faintest */
   #makeDiscs(size, faintest) {
     [this.#size, this.#faintest] = [size, faintest];
-    this.#margin = Math.ceil(RIM_WIDTH * size);
+    this.#margin = Math.max(1, Math.round(RIM_WIDTH * size));
     this.#padding = this.#margin + size;
     const disc = discOf(size, this.#margin);
     this.#discs = new Uint8Array(LEVELS * disc.length);
     for (let level = 0; level < LEVELS; level++) {
-      const strength = FRESH * (faintest + ((1 - faintest) * level) / (LEVELS - 1));
+      const strength = FRESH * (faintest + (1 - faintest) * (level / (LEVELS - 1)) ** FADE);
       this.#discs.set(disc.map((share) => Math.round(strength * share)), level * disc.length);
     }
   }
