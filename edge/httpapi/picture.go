@@ -47,7 +47,7 @@ func kindOf(s *contract.Snapshot) pictureKind {
 	if s == nil {
 		return pictureKind{}
 	}
-	return pictureKind{status: s.Status, priced: s.Price > 0, sure: s.Confidence >= picture.SureConfidence}
+	return pictureKind{status: s.Status, priced: s.Price > 0, sure: s.Confidence >= contract.SureConfidence}
 }
 
 // get returns the last picture, or the one that draw returns if the last is too old.

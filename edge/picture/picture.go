@@ -18,10 +18,6 @@ const (
 	Height = 630
 )
 
-// SureConfidence is the confidence from which a price is drawn large. A preview is looked at for a moment, and out of its
-// context: it must not spread a price that may be wrong.
-const SureConfidence = 0.75
-
 // Now is what is drawn.
 type Now struct {
 	Snapshot *contract.Snapshot // nil before the first
@@ -157,7 +153,7 @@ func wordsOf(n Now) (w words) {
 		return w
 	}
 	interval := fmt.Sprintf("90%% interval %s – %s, confidence %.1f%%", amount(s.Low), amount(s.High), 100*min(s.Confidence, 0.999)) // nothing is certain
-	if s.Status == contract.Warming || s.Confidence < SureConfidence {
+	if s.Status == contract.Warming || s.Confidence < contract.SureConfidence {                                                      // previews are looked at for a moment, out of context
 		w.large, w.live, w.unsure = "No sure price", false, true
 		w.small = "maybe " + amount(s.Price) + ", " + interval
 		return w

@@ -5,11 +5,14 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"path"
 	"regexp"
 	"strings"
 	"testing"
+
+	"sightglass/shared/contract"
 )
 
 // TestVendor_MatchesChecksums: every vendored file is unchanged, and listed.
@@ -73,6 +76,14 @@ func TestFirstView_FitsSizeLimit(t *testing.T) {
 
 // named finds the files that a page or a script loads at once: attributes, imports that are statements, and imported styles.
 var named = regexp.MustCompile(`(?m)(?:href|src)="(static/[^"]+)"|(?:^import |^export |^} )[^\n]*"(\./[^"]+\.js)"`)
+
+// TestState_BoundOfSurePrice: the pages have the same bound as everything else.
+func TestState_BoundOfSurePrice(t *testing.T) {
+	want := fmt.Sprintf("const SURE = %v;", contract.SureConfidence)
+	if !bytes.Contains(read(t, "static/state.js"), []byte(want)) {
+		t.Errorf("got another bound in static/state.js, want %q", want)
+	}
+}
 
 // checksums parses the output of sha256sum, by file name.
 func checksums(t *testing.T, name string) map[string]string {

@@ -1,6 +1,10 @@
 package price
 
-import "time"
+import (
+	"time"
+
+	"sightglass/shared/contract"
+)
 
 // Status says whether an estimate is fit to be shown.
 type Status uint8
@@ -19,7 +23,7 @@ const (
 	// coldConfidence is the least at which a price is shown before one is established. A cold start is wrong by a factor,
 	// not by a little: with 250 to 300 outputs two of fourteen were, at 0.5 to 0.6, and block 840243, of the first days of
 	// runes, is at 0.71. No price is better than such a price.
-	coldConfidence = 0.75
+	coldConfidence = contract.SureConfidence
 )
 
 // String returns the status in a word.

@@ -38,6 +38,11 @@ func (s Status) wellFormed() bool {
 	return true
 }
 
+// SureConfidence is the confidence from which a price is shown as a fact. An ingester's first price has at
+// least that, unless it is contested; pages and pictures mark one below it as uncertain. The engine's coldConfidence says
+// what it was chosen by.
+const SureConfidence = 0.75
+
 // A Snapshot is the state of an ingester at one tick.
 type Snapshot struct {
 	Price        float64 // estimate in USD per bitcoin, 2 decimals; 0 while there is none, only with Warming or Stale

@@ -13,7 +13,7 @@ import { loadLast, storeLast } from "./last.js";
 import { SPANS, dropSettings, keepLink, linkTo, nameOf, rangeOf, readLink, share, spanOf } from "./link.js";
 import { Pace } from "./pace.js";
 import { onSystemColors, readColors } from "./palette.js";
-import { byId, closeTipsOnEscape, showChange, showHint, showEstimate, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
+import { byId, closeTipsOnEscape, showChange, showEstimate, showHint, showNotice, showSnapshot, showState, showTitle, write } from "./panel.js";
 import { DAY, Past } from "./past.js";
 import { savePicture } from "./picture.js";
 import { Plot } from "./plot.js";
@@ -27,6 +27,7 @@ import { View } from "./view.js";
 const HOUR = 3600;
 const GAP = 30; // seconds without a snapshot, after which the missed history is fetched
 const DESCRIBE_INTERVAL = 10_000; // ms
+const RETRY = 5000; // ms until what the operator says is asked for again
 const SETTLE = 300; // ms after the last move of a view until it is loaded and in the address bar
 
 const points = new Points();
@@ -299,6 +300,7 @@ function tick() {
 /** Shows what the operator says of the edge. One that was restarted may say something else. */
 async function fetchAbout() {
   const about = await load("api/v1/about");
+  if (!about && replay === null) setTimeout(fetchAbout, RETRY); // until it is known, no alert is checked
   if (!about) return;
   replay = about.replay === true;
   showNotice(about.notice ?? "");

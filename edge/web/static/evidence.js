@@ -35,6 +35,7 @@ const MARKED = new Set([5, 10, 20, 50, 100, 200, 500, 1000]); // USD, the labels
 const STEPS = 4; // bins that have the same expectation
 const WIDE = 560; // CSS pixels: a narrower axis has fewer amounts
 const FONT = 13; // CSS pixels
+const THUMB = 16; // CSS pixels: the slider's thumb is so wide, its middle moves over the rest
 
 export class Evidence {
   #loading = false;
@@ -47,7 +48,7 @@ export class Evidence {
   /** @type {Ladder | null} */ #ladder = null;
   #slider = /** @type {HTMLInputElement} */ (byId("shift"));
 
-  /** @param {(density: {from: number, step: number, counts: number[]} | null) => void} onDensity called with each new one */
+  /** @param {(density: {from: number, step: number, counts: number[]} | null) => void} onDensity called with each new one, and with null when it is old */
   constructor(onDensity) {
     this.onDensity = onDensity;
     this.#slider.addEventListener("input", () => this.draw());
@@ -62,6 +63,7 @@ export class Evidence {
   /** Loads the evidence if it is old, or soon if it is of another price. @param {import("./client.js").Snapshot} snapshot */
   async update({ price, stats, timestamp }) {
     if (document.hidden || !(price > 0) || this.#loading) return;
+    if (this.#answer && Math.abs(timestamp - this.#answer.timestamp) > OLD) this.#clear();
     const now = performance.now();
     const payments = stats.active_in_window;
     const changed = this.#answer !== null && (Math.abs(price / this.#answer.price - 1) > MOVED || payments > GROWN * this.#payments);
@@ -91,6 +93,15 @@ export class Evidence {
     byId("evidence-body").hidden = false;
     this.onDensity(answer.prices);
     this.draw();
+  }
+
+  /** Shows none: the last one is of another time. */
+  #clear() {
+    this.#answer = this.#ladder = null;
+    byId("evidence-hint").hidden = false;
+    byId("evidence-body").hidden = true;
+    this.#hint("evidenceFailed");
+    this.onDensity(null);
   }
 
   /** @param {import("./language.js").Key} key */
@@ -144,8 +155,6 @@ export class Evidence {
     c.fillRect(Math.round(x(shift + most)) - 1, 0, 2, height);
   }
 }
-
-const THUMB = 16; // CSS pixels: the slider's thumb is so wide, its middle moves over the rest
 
 /** @param {HTMLElement} host @param {Ladder} ladder @param {number} price @param {{from: number, to: number}} range USD */
 function drawLadder(host, ladder, price, range) {

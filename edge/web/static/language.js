@@ -20,8 +20,8 @@ let calls = 0; // of useLanguage: the last one counts, however long another take
 export const onLanguage = (use) => listeners.push(use);
 
 /**
- * Loads a language; anything else than one of them stands for the browser's. If it cannot be
- * loaded, the texts stay as they are.
+ * Loads a language; anything else than one of them stands for the browser's. If it cannot be loaded, the texts stay as they
+ * are.
  * @param {string | null} chosen
  */
 export async function useLanguage(chosen) {

@@ -26,7 +26,7 @@ const OLD = 10; // seconds after which the time of the last price is said
 /** The close codes of an edge that cannot serve now. @type {Map<number, Key>} */
 const CLOSE_REASONS = new Map([[1001, "shuttingDown"], [4008, "tooSlow"], [4030, "full"]]);
 
-const SURE = 0.75; // the confidence that the engine asks of a first price: coldConfidence of the ingester's package price
+const SURE = 0.75; // the confidence that the engine asks of a first price: contract.SureConfidence
 
 /** Whether the price is fit to be shown as a fact. @param {{price: number, confidence: number, status: string}} snapshot */
 export const isSure = ({ price, confidence, status }) => price > 0 && confidence >= SURE && status !== "warming";

@@ -55,6 +55,15 @@ test("without evidence the page says so, and shows it when there is some", async
   assert.ok(await page.isHidden("#evidence-hint"));
 });
 
+test("evidence of another time is hidden until there is newer one", async (t) => {
+  const stream = { next: () => ({}) };
+  const page = await openWith(t, "/", stream);
+  await page.waitForSelector("#evidence-body:visible");
+  stream.next = () => ({ timestamp: Date.now() / 1000 + 1000 });
+  await page.waitForSelector("#evidence-body", { state: "hidden" });
+  assert.ok(await page.isVisible("#evidence-hint"));
+});
+
 /** Records notifications instead of showing them. */
 function recordNotifications() {
   window.notified = [];
@@ -71,9 +80,12 @@ function recordNotifications() {
   };
 }
 
-/** @param {import("node:test").TestContext} t @param {{next: (seq: number) => object}} stream */
-async function withAlerts(t, stream) {
-  const page = await openWith(t, "/", stream, {}, recordNotifications);
+/**
+ * @param {import("node:test").TestContext} t @param {{next: (seq: number) => object}} stream
+ * @param {(page: Page) => Promise<void>} [route]
+ */
+async function withAlerts(t, stream, route) {
+  const page = await openWith(t, "/", stream, {}, recordNotifications, route);
   await state(page, LIVE);
   await page.waitForFunction(() => performance.getEntriesByType("resource").some((e) => /alerts\.js/.test(e.name)));
   return page;
@@ -124,6 +136,25 @@ test("an alert is notified once when the price crosses it, and stays in this bro
   assert.equal(await page.locator("#alert-list li").count(), 0);
   assert.equal(await page.evaluate(() => document.activeElement.id), "alert-price");
   assert.equal(await page.evaluate(() => localStorage.getItem("sightglass.alerts")), "[]");
+});
+
+test("a replay's price crosses no alert and is not kept, and no price is before it is known whether it is one", async (t) => {
+  const stream = { next: () => priced(5000) };
+  let about = "fails";
+  const page = await withAlerts(t, stream, async (page) => {
+    await page.addInitScript(() => localStorage.setItem("sightglass.alerts", JSON.stringify([{ price: 4900, above: false }])));
+    await page.route("**/api/v1/about", (route) => (about === "fails" ? route.fulfill({ status: 204 }) : route.fulfill({ json: { notice: "", replay: about === "replay" } })));
+  });
+  const kept = () => page.evaluate(() => [/rose above/.test(document.getElementById("alert-list").textContent), localStorage.getItem("sightglass.last")]);
+  await send(page, stream, 5000);
+  assert.deepEqual(await kept(), [false, null]);
+  about = "replay";
+  await page.waitForFunction(() => document.getElementById("source").textContent === "a replay");
+  await send(page, stream, 5001);
+  assert.deepEqual(await kept(), [false, null]);
+  about = "today";
+  await page.reload();
+  await page.waitForFunction(() => /rose above/.test(document.getElementById("alert-list").textContent) && localStorage.getItem("sightglass.last"));
 });
 
 test("an alert without notifications is shown on the page, and what is no price is named", async (t) => {

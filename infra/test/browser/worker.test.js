@@ -16,6 +16,8 @@ const FILES = ["", "clock", "embed", "static/app.js"];
 function start({ version = "1", stores = new Map() } = {}) {
   /** @type {Record<string, (event: any) => void>} */ const handlers = {};
   const edge = { fails: false, version };
+  /** @type {string[]} */ const pages = [];
+  /** @type {string[]} */ const shown = [];
   const fetch = async (/** @type {{url: string}} */ { url }) => {
     if (edge.fails) throw new TypeError("Failed to fetch");
     return `${edge.version} of ${url}`;
@@ -41,7 +43,11 @@ function start({ version = "1", stores = new Map() } = {}) {
   const self = {
     shell: { version, files: FILES },
     registration: { scope: SCOPE },
-    clients: { claim: async () => {} },
+    clients: {
+      claim: async () => {},
+      matchAll: async () => pages.map((url) => ({ url, focus: async () => { shown.push(`focus ${url}`); } })),
+      openWindow: async (/** @type {string} */ url) => { shown.push(`open ${url}`); },
+    },
     skipWaiting: async () => {},
     addEventListener: (/** @type {string} */ name, /** @type {(event: any) => void} */ handler) => { handlers[name] = handler; },
   };
@@ -52,7 +58,13 @@ function start({ version = "1", stores = new Map() } = {}) {
     return done;
   };
   return {
-    edge, stores,
+    edge, stores, pages, shown,
+    /** A click on a notification. */
+    click: async () => {
+      /** @type {Promise<void>} */ let done = Promise.resolve();
+      handlers.notificationclick({ notification: { close: () => shown.push("close") }, waitUntil: (/** @type {Promise<void>} */ p) => { done = p; } });
+      await done;
+    },
     install: async () => { await life("install"); await life("activate"); },
     /** The response to a request, or "untouched" if the browser handles it. */
     request: async (/** @type {string} */ path, method = "GET") => {
@@ -114,4 +126,13 @@ test("an installation that fails stores nothing, and keeps the old version", asy
   next.edge.fails = true;
   await assert.rejects(next.install(), /Failed to fetch/);
   assert.deepEqual([...stores.keys()], [`sightglass-1 ${SCOPE}`]);
+});
+
+test("a click on a notification leads to the dashboard, which is opened only if it is not there", async () => {
+  const worker = start();
+  worker.pages.push(`${SCOPE}clock`, "https://example.org/other/");
+  await worker.click();
+  worker.pages.push(`${SCOPE}?a=b#range=1d`);
+  await worker.click();
+  assert.deepEqual(worker.shown, ["close", `open ${SCOPE}`, "close", `focus ${SCOPE}?a=b#range=1d`]);
 });
