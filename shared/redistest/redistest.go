@@ -3,6 +3,7 @@
 package redistest
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,14 +39,27 @@ func Start(t testing.TB, args ...string) *redis.Client {
 		os.RemoveAll(dir)     //nolint:errcheck // it is in the folder for temporary files
 	})
 	deadline := time.After(30 * time.Second)
-	for client.Ping(t.Context()).Err() != nil {
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for !listens(socket) || client.Ping(t.Context()).Err() != nil {
 		select {
 		case <-deadline:
 			t.Fatalf("redis-server does not respond: %v", client.Ping(t.Context()).Err())
-		default:
+		case <-poll.C:
 		}
 	}
 	return client
+}
+
+// listens reports whether a server accepts connections. A client of go-redis that was refused some times waits a second
+// before it tries again.
+func listens(socket string) bool {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // URL returns the URL of a client's server, for --redis.

@@ -83,14 +83,31 @@ func (s *Server) awaitResponse(ctx context.Context) error {
 	defer cancel()
 	client := redis.NewClient(&redis.Options{Addr: s.Addr(), MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
 	for {
-		switch err := client.Ping(ctx).Err(); {
-		case err == nil, redis.IsAuthError(err), errors.Is(err, io.EOF): // it requires a password, or TLS
-			return nil
-		case ctx.Err() != nil:
+		if s.listens(ctx) {
+			if err := client.Ping(ctx).Err(); err == nil || redis.IsAuthError(err) || errors.Is(err, io.EOF) { // it requires a password, or TLS
+				return nil
+			}
+		}
+		select {
+		case <-ctx.Done():
 			return fmt.Errorf("redis-server does not respond on %s", s.Addr())
+		case <-poll.C:
 		}
 	}
+}
+
+// listens reports whether the server accepts connections. A client of go-redis that was refused some times waits a second
+// before it tries again.
+func (s *Server) listens(ctx context.Context) bool {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.Addr())
+	if err != nil {
+		return false
+	}
+	conn.Close()
+	return true
 }
 
 // Output returns what the server has printed. It must not be called while the server is running.
