@@ -5,6 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -49,7 +50,8 @@ func StartEdge(t testing.TB, log *slog.Logger, set func(*edge.Options)) *edge.Ed
 }
 
 // Replay creates a publisher of the transactions of block 574200, at 2000 a second. It returns its ZMQ endpoint and the
-// function to pass to Run.
+// function to pass to Run. The transactions come within one minute of the clock: if a small part of the block came in the
+// minute before, the price may not become live.
 func Replay(t testing.TB, log *slog.Logger) (endpoint string, run func(context.Context) error) {
 	t.Helper()
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
@@ -60,5 +62,13 @@ func Replay(t testing.TB, log *slog.Logger) (endpoint string, run func(context.C
 	if err != nil {
 		t.Fatal(err)
 	}
-	return node.Endpoint(), func(ctx context.Context) error { return node.Run(ctx, file.Transactions) }
+	return node.Endpoint(), func(ctx context.Context) error {
+		if now := time.Now(); now.Second() >= 55 {
+			select {
+			case <-time.After(time.Until(now.Truncate(time.Minute).Add(time.Minute))):
+			case <-ctx.Done():
+			}
+		}
+		return node.Run(ctx, file.Transactions)
+	}
 }
