@@ -52,6 +52,7 @@ func start(t *testing.T) *environment {
 			env.outputs = append(env.outputs, out.Value)
 		}
 	}
+	programs.AwaitMinute(t.Context())
 	env.node = programs.Launch(t, env.ingesterProgram, "replay", "--zmq", env.zmq, "--rate", rate, "--loop",
 		testblock.Path(t, testblock.Block574200))
 	env.startIngester()

@@ -5,11 +5,11 @@ import (
 	"context"
 	"log/slog"
 	"testing"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"sightglass/edge"
+	"sightglass/infra/test/internal/programs"
 	"sightglass/ingester/replay"
 	"sightglass/ingester/testblock"
 	"sightglass/ingester/txfile"
@@ -50,8 +50,7 @@ func StartEdge(t testing.TB, log *slog.Logger, set func(*edge.Options)) *edge.Ed
 }
 
 // Replay creates a publisher of the transactions of block 574200, at 2000 a second. It returns its ZMQ endpoint and the
-// function to pass to Run. The transactions come within one minute of the clock: if a small part of the block came in the
-// minute before, the price may not become live.
+// function to pass to Run.
 func Replay(t testing.TB, log *slog.Logger) (endpoint string, run func(context.Context) error) {
 	t.Helper()
 	file, err := txfile.Read(testblock.Path(t, testblock.Block574200), nil)
@@ -63,12 +62,7 @@ func Replay(t testing.TB, log *slog.Logger) (endpoint string, run func(context.C
 		t.Fatal(err)
 	}
 	return node.Endpoint(), func(ctx context.Context) error {
-		if now := time.Now(); now.Second() >= 55 {
-			select {
-			case <-time.After(time.Until(now.Truncate(time.Minute).Add(time.Minute))):
-			case <-ctx.Done():
-			}
-		}
+		programs.AwaitMinute(ctx)
 		return node.Run(ctx, file.Transactions)
 	}
 }

@@ -3,6 +3,7 @@ package programs
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -284,5 +285,19 @@ func Until(t testing.TB, what string, met func() bool) {
 			t.Fatalf("waited a minute for %s", what)
 		case <-poll.C:
 		}
+	}
+}
+
+// AwaitMinute returns when the minute of the clock has at least 15 seconds left, or when ctx ends. Call it before a replay that
+// is faster than the network: the engine counts a minute as one observation, and if the first minute had only a small part of
+// a block, the price may be lost for the whole next one.
+func AwaitMinute(ctx context.Context) {
+	now := time.Now()
+	if now.Second() < 45 {
+		return
+	}
+	select {
+	case <-time.After(time.Until(now.Truncate(time.Minute).Add(time.Minute))):
+	case <-ctx.Done():
 	}
 }
