@@ -121,7 +121,7 @@ func (n *Network) fetchBlocks(now time.Time) {
 		w := n.wanted[h.hash]
 		switch {
 		case w == nil && len(n.wanted) >= maxBlocksAtOnce:
-			return
+			continue // older ones may have to be requested again, or none would ever be
 		case w == nil:
 			w = &wanted{header: h}
 			n.wanted[h.hash] = w

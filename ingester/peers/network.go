@@ -413,7 +413,9 @@ func (n *Network) count() {
 func (n *Network) disconnected(l *link, now time.Time) {
 	delete(n.dialing, l.addr)
 	if !l.ready {
-		n.metrics.failures.Inc()
+		if l.since.IsZero() { // else it was dropped
+			n.metrics.failures.Inc()
+		}
 		return
 	}
 	l.ready = false
@@ -428,7 +430,7 @@ func (n *Network) disconnected(l *link, now time.Time) {
 	n.opts.Log.Info("disconnected from a peer", "addr", l.addr, "after", now.Sub(l.since).Round(time.Second), "peers", n.Connected())
 }
 
-// drop disconnects a peer that misbehaves, and bans it for a day.
+// drop disconnects a peer that misbehaves, and bans it for a day. What it sent before and is still queued is ignored.
 func (n *Network) drop(l *link, reason string, now time.Time) {
 	if l == nil || !l.ready {
 		return
@@ -439,6 +441,7 @@ func (n *Network) drop(l *link, reason string, now time.Time) {
 		n.banned[l.addr] = now.Add(banTime)
 	}
 	l.peer.Disconnect()
+	n.disconnected(l, now)
 }
 
 // help logs what to do while there is no peer.

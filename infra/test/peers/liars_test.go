@@ -70,34 +70,57 @@ func TestLiars_MadeUpTransactions(t *testing.T) {
 	programs.Until(t, "three liars to be believed", func() bool { return three.has(idsOf(lies)...) })
 }
 
-// TestLiars_Bodies: a peer sends other bodies, other blocks, or nothing.
-func TestLiars_Bodies(t *testing.T) {
+// TestLiars_Transactions: a peer sends other transactions than were requested, or nothing.
+func TestLiars_Transactions(t *testing.T) {
 	for name, c := range map[string]struct {
-		start  func(t *testing.T, addr, node string) *btcnet.Liar
+		start  func(t testing.TB, addr, node string) *btcnet.Liar
 		metric string
 	}{
-		"wrong":  {func(t *testing.T, addr, node string) *btcnet.Liar { return btcnet.LiarWrongBodies(t, addr, node) }, "unrequested_total"},
-		"stalls": {func(t *testing.T, addr, node string) *btcnet.Liar { return btcnet.LiarStalls(t, addr, node) }, "late_total"},
+		"others": {btcnet.LiarWrongTransactions, "unrequested_total"},
+		"none":   {btcnet.LiarStalls, "late_total"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			net := btcnet.Start(t, 4)
 			liar := c.start(t, btcnet.LiarAddr(t), net.Addrs()[0])
-			// All but one must announce, so that the liar is often among those who are asked.
-			l := listen(t, append([]string{liar.Addr()}, net.Addrs()...), func(o *peers.Options) { o.PeersQuorum = 4 })
+			// All must announce before one of them is asked, by chance. With fewer, the liar might always be the last.
+			l := listen(t, append([]string{liar.Addr()}, net.Addrs()...), func(o *peers.Options) { o.PeersQuorum = 5 })
 			programs.Until(t, "all peers", func() bool { return l.Connected() == 5 })
 			pays(t, net, l, 10)
 			net.Mine(t, 1, 1)
-			// Only those are asked who announced among the first four. How often the liar is one of them is chance.
-			programs.Until(t, c.metric+" to count what the liar sent instead", func() bool {
+			programs.Until(t, c.metric+" to count the liar", func() bool {
 				pays(t, net, l, 1)
 				return l.value(t, c.metric, "") > 0
 			})
-			want := transactionsOf(t, net, 1)
-			programs.Until(t, "every transaction of the nodes", func() bool { return l.has(want...) })
-			if got := l.all(); len(got) != len(want) {
-				t.Errorf("got %d transactions, want the %d of the nodes", len(got), len(want))
-			}
+			hasAll(t, net, l)
 		})
+	}
+}
+
+// TestLiars_WrongBlocks: a peer whose blocks are not those of their headers is dropped, once, and another one is asked.
+func TestLiars_WrongBlocks(t *testing.T) {
+	net := btcnet.Start(t, 4)
+	liar := btcnet.LiarWrongBlocks(t, btcnet.LiarAddr(t), net.Addrs()[0])
+	// With one peer at a time, the first that is named is asked first.
+	l := listen(t, append([]string{liar.Addr()}, net.Addrs()...), func(o *peers.Options) { o.PeersCount = 1 })
+	programs.Until(t, "the liar to be dropped", func() bool { return l.value(t, "dropped_total", "block") > 0 })
+	net.Mine(t, 1, 1) // a block that is newer than those that have to be requested again
+	programs.Until(t, "another peer", func() bool { return l.value(t, "attempts_total", "") == 2 && l.Connected() == 1 })
+	pays(t, net, l, 10)
+	hasAll(t, net, l)
+	for name, want := range map[string]float64{"dropped_total": 1, "bad_blocks_total": 1, "failures_total": 0, "connected": 1} {
+		if got := l.value(t, name, ""); got != want {
+			t.Errorf("got %s %v, want %v", name, got, want)
+		}
+	}
+}
+
+// hasAll waits until every transaction of the nodes is counted, and nothing else.
+func hasAll(t *testing.T, net *btcnet.Net, l *listener) {
+	t.Helper()
+	want := transactionsOf(t, net, 1)
+	programs.Until(t, "every transaction of the nodes", func() bool { return l.has(want...) })
+	if got := l.all(); len(got) != len(want) {
+		t.Errorf("got %d transactions, want the %d of the nodes", len(got), len(want))
 	}
 }
 

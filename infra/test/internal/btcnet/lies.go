@@ -114,17 +114,28 @@ func announce(s *session, ids []chainhash.Hash) bool {
 	return true
 }
 
-// LiarWrongBodies starts a liar that changes the transactions and blocks that a client requests: a transaction's ID is
-// not the requested one, and a block's header is the requested one, but its transactions are not those of the header.
-func LiarWrongBodies(t testing.TB, addr, node string) *Liar {
+// LiarWrongTransactions starts a liar that changes each transaction that a client requests, so that its ID is another.
+func LiarWrongTransactions(t testing.TB, addr, node string) *Liar {
 	t.Helper()
-	return startLiar(t, addr, node, lie{fromNode: func(_ *session, m message) []message {
-		if m.command == wire.CmdTx || m.command == wire.CmdBlock {
+	return startLiar(t, addr, node, changeLockTime(wire.CmdTx))
+}
+
+// LiarWrongBlocks starts a liar that changes a transaction in each block that a client requests. The header is the
+// requested one, but the transactions are not those of the header.
+func LiarWrongBlocks(t testing.TB, addr, node string) *Liar {
+	t.Helper()
+	return startLiar(t, addr, node, changeLockTime(wire.CmdBlock))
+}
+
+// changeLockTime changes the lock time of the only or last transaction in each message of a kind.
+func changeLockTime(command string) lie {
+	return lie{fromNode: func(_ *session, m message) []message {
+		if m.command == command {
 			m.payload = slices.Clone(m.payload)
-			m.payload[len(m.payload)-1] ^= 1 // of the lock time, the last one of a block
+			m.payload[len(m.payload)-1] ^= 1
 		}
 		return []message{m}
-	}})
+	}}
 }
 
 // LiarWitness starts a liar that changes the public key in the witness of each transaction that a client requests. The
