@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { EDGE, LIVE, THEMES, barriers, open, state } from "./harness.mjs";
+import { EDGE, LIVE, THEMES, barriers, open, priced, state } from "./harness.mjs";
 
 await mkdir("out", { recursive: true });
 
@@ -142,7 +142,7 @@ for (const [name, snapshot, about] of /** @type {const} */ ([
 ])) {
   test(`${name} is ${about ? "" : "not "}marked as approximate`, async (t) => {
     const { page } = await card(t, { snapshot });
-    await page.waitForFunction(() => /\d/.test(document.getElementById("price").textContent));
+    await priced(page);
     assert.match(await page.textContent("#price"), about ? /^≈\s\$\d/ : /^\$\d/);
   });
 }

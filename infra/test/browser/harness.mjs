@@ -130,6 +130,11 @@ export async function dashboard(t, options) {
   return page;
 }
 
+/** Waits until the page shows an amount: it comes in the frame after the words of the state. @param {Page | import("playwright-core").Frame} page */
+export async function priced(page) {
+  await page.waitForFunction(() => /\d/.test(document.getElementById("price").textContent));
+}
+
 /** Waits until the chart shows something. @param {Page} page */
 export async function drawn(page) {
   await page.waitForFunction(chartHash, null);

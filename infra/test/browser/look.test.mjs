@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { CONTROL, EDGE, LIVE, PAGES, STRONGER, THEMES, barriers, dashboard, drawn, open, pauseNode, state } from "./harness.mjs";
+import { CONTROL, EDGE, LIVE, PAGES, STRONGER, THEMES, barriers, dashboard, drawn, open, pauseNode, priced, state } from "./harness.mjs";
 
 await mkdir("out", { recursive: true });
 
@@ -95,7 +95,7 @@ for (const [name, path] of Object.entries(PAGES)) {
 test("the card may be framed by another site", async (t) => {
   const page = await framedBy(t, EDGE + "/embed", []);
   const card = page.frames()[1];
-  await card.waitForFunction(() => /\d/.test(document.getElementById("price").textContent));
+  await priced(card);
   await card.waitForFunction(() => /^live/.test(document.getElementById("state").textContent.trim()));
 });
 

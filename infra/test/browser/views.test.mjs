@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { LIVE, THEMES, addDecade, barriers, chooseRange, dashboard, drawn, live, openWith, overflow, state, updates } from "./harness.mjs";
+import { LIVE, THEMES, addDecade, barriers, chooseRange, dashboard, drawn, live, openWith, overflow, priced, state, updates } from "./harness.mjs";
 
 const HOUR = 3600;
 const BEGIN = Date.now() / 1000;
@@ -85,6 +85,7 @@ const VIEWS = {
     await page.context().setOffline(true);
     await page.reload();
     await state(page, /^no network: last price .* ago$/);
+    await priced(page);
     assert.match(await page.textContent("#price"), /^\$\d/);
     await page.waitForFunction(() => /This device has no network/.test(document.getElementById("hint").textContent));
     return page;
