@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { EDGE, LIVE, THEMES, barriers, open, priced, state } from "./harness.mjs";
+import { EDGE, LIVE, THEMES, barriers, open, priced, shoot, state } from "./harness.mjs";
 
 await mkdir("out", { recursive: true });
 
@@ -83,7 +83,7 @@ for (const [width, height] of SIZES) {
         });
         await state(page, LIVE);
         await drawn(page);
-        await page.screenshot({ path: `out/card-${width}x${height}-${Math.round(price)}-${colorScheme}.png` });
+        await shoot(page, `card-${width}x${height}-${Math.round(price)}-${colorScheme}`);
         assert.deepEqual(await collisions(page), [], `at ${price}`);
         for (const id of ["price", "state"]) assert.ok(await page.isVisible(`#${id}`), id);
         assert.deepEqual(await barriers(page), []);

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EDGE, LIVE, PAGES, THEMES, barriers, dashboard, live, open, openWith, overflow, state, until, updates } from "./harness.mjs";
+import { EDGE, LIVE, PAGES, THEMES, barriers, dashboard, live, open, openWith, overflow, shoot, state, until, updates } from "./harness.mjs";
 
 /** @typedef {import("playwright-core").Page} Page */
 
@@ -189,7 +189,7 @@ for (const [language, words] of Object.entries(WORDS)) {
       return [...document.querySelectorAll("body *")].filter((e) => e.children.length === 0 && texts.has(e.textContent.replace(/\s+/g, " ").trim())).map((e) => e.outerHTML);
     });
     assert.deepEqual(same, []);
-    await page.screenshot({ path: `out/language-${language}.png`, fullPage: true });
+    await shoot(page, `language-${language}`, { fullPage: true });
     assert.ok(await overflow(page) <= 0, `the page overflows by ${await overflow(page)} px`);
     assert.deepEqual(await barriers(page), []);
   });
@@ -212,7 +212,7 @@ for (const name of /** @type {const} */ (["card", "clock"])) {
     const page = await open(t, { url: `${EDGE}${PAGES[name]}?language=ja` });
     await page.waitForFunction(() => document.documentElement.lang === "ja");
     await page.waitForFunction(() => !/live/.test(document.getElementById("state").textContent) && /\d/.test(document.getElementById("price").textContent));
-    await page.screenshot({ path: `out/language-${name}.png` });
+    await shoot(page, `language-${name}`);
   });
 }
 

@@ -135,6 +135,22 @@ export async function priced(page) {
   await page.waitForFunction(() => /\d/.test(document.getElementById("price").textContent));
 }
 
+/**
+ * Takes a picture for people to look at, out/NAME.png. No check depends on it, and Chromium may not respond to such a
+ * request (seen once, on a busy machine), so there are three attempts.
+ * @param {Page} page @param {string} name @param {{fullPage?: boolean}} [options]
+ */
+export async function shoot(page, name, options) {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await page.screenshot({ path: `out/${name}.png`, ...options });
+    } catch (e) {
+      if (attempt === 3 || e.name !== "TimeoutError") throw e;
+      console.log(`${name}: attempt ${attempt}: ${e.message}`);
+    }
+  }
+}
+
 /** Waits until the chart shows something. @param {Page} page */
 export async function drawn(page) {
   await page.waitForFunction(chartHash, null);

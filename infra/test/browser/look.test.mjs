@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { CONTROL, EDGE, LIVE, PAGES, STRONGER, THEMES, barriers, dashboard, drawn, open, pauseNode, priced, state } from "./harness.mjs";
+import { CONTROL, EDGE, LIVE, PAGES, STRONGER, THEMES, barriers, dashboard, drawn, open, pauseNode, priced, shoot, state } from "./harness.mjs";
 
 await mkdir("out", { recursive: true });
 
@@ -13,7 +13,7 @@ for (const width of [320, 1440]) {
     test(`${width} px, ${colorScheme}: screenshots are taken, and no page overflows`, async (t) => {
       const page = await dashboard(t, { context: { viewport: { width, height: 900 }, colorScheme } });
       const keep = async (what) => {
-        await page.screenshot({ path: `out/${what}-${width}-${colorScheme}.png`, fullPage: true });
+        await shoot(page, `${what}-${width}-${colorScheme}`, { fullPage: true });
         const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         assert.ok(over <= 0, `${what}: the page overflows by ${over} px`);
       };
@@ -43,7 +43,7 @@ for (const [name, path] of Object.entries(PAGES)) {
       const page = await open(t, { url: EDGE + path, context: { colorScheme } });
       await state(page, LIVE);
       if (name === "dashboard") await drawn(page);
-      else await page.screenshot({ path: `out/${name}-${colorScheme}.png` });
+      else await shoot(page, `${name}-${colorScheme}`);
       assert.deepEqual(await barriers(page), []);
     });
   }
@@ -56,7 +56,7 @@ for (const [name, context] of Object.entries(STRONGER)) {
     await page.focus("#chart");
     await page.keyboard.press("End");
     await page.waitForSelector("#tooltip:visible");
-    await page.screenshot({ path: `out/dashboard-${name.replaceAll(/\W+/g, "-")}.png`, fullPage: true });
+    await shoot(page, `dashboard-${name.replaceAll(/\W+/g, "-")}`, { fullPage: true });
     assert.deepEqual(await barriers(page, ["color-contrast-enhanced"]), []);
   });
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
 import { DAY, YEAR } from "./decade.mjs";
-import { EDGE, LIVE, STRONGER, THEMES, addDecade, barriers, chart, chooseRange, dashboard, drawn, overflow, shown, state, updates } from "./harness.mjs";
+import { EDGE, LIVE, STRONGER, THEMES, addDecade, barriers, chart, chooseRange, dashboard, drawn, overflow, shoot, shown, state, updates } from "./harness.mjs";
 
 const LONG = ["1d", "1w", "1m", "1y", "all"];
 const MAX_BYTES = 100_000; // that a range may transfer
@@ -240,7 +240,7 @@ for (const [name, context] of Object.entries(STRONGER)) {
   test(`${name}: axe finds no serious violation in a long range`, async (t) => {
     const { page, choose } = await withHistory(t, { context });
     await choose("all");
-    await page.screenshot({ path: `out/range-all-${name.replaceAll(/\W+/g, "-")}.png`, fullPage: true });
+    await shoot(page, `range-all-${name.replaceAll(/\W+/g, "-")}`, { fullPage: true });
     assert.deepEqual(await barriers(page, ["color-contrast-enhanced"]), []);
   });
 }

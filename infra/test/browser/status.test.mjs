@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { LIVE, PAGES, STRONGER, THEMES, barriers, drawn, live, openWith, overflow, picture, priced, state } from "./harness.mjs";
+import { LIVE, PAGES, STRONGER, THEMES, barriers, drawn, live, openWith, overflow, picture, priced, shoot, state } from "./harness.mjs";
 
 const CONTESTED = /^contested: round amounts are being paid at a second price$/;
 const NO_PRICE = { price: 0, low: 0, high: 0, confidence: 0.2, status: "warming", transactions: [] };
@@ -22,7 +22,7 @@ for (const [name, path] of Object.entries(PAGES)) {
       await priced(page);
       assert.match(await page.textContent("#advice"), /^The price shown is .* Trust it less until this ends\.$/);
       if (name !== "card") assert.ok(await page.isVisible("#advice"));
-      await page.screenshot({ path: `out/contested-${name}-${colorScheme}.png`, fullPage: true });
+      await shoot(page, `contested-${name}-${colorScheme}`, { fullPage: true });
       assert.deepEqual(await barriers(page), []);
       assert.ok(await overflow(page) <= 0, `the page overflows by ${await overflow(page)} px`);
     });
@@ -47,7 +47,7 @@ for (const [name, path] of Object.entries(PAGES)) {
     assert.equal(await page.textContent("#price"), "–");
     assert.deepEqual(await zeros(page), []);
     assert.doesNotMatch(await page.title(), /\d/);
-    await page.screenshot({ path: `out/no-price-${name}.png`, fullPage: true });
+    await shoot(page, `no-price-${name}`, { fullPage: true });
     assert.deepEqual(await barriers(page), []);
   });
 }
@@ -78,7 +78,7 @@ for (const colorScheme of THEMES) {
       assert.deepEqual(await barriers(page), []);
       assert.ok(await overflow(page) <= 0, `the page overflows by ${await overflow(page)} px`);
     }
-    await page.screenshot({ path: `out/peers-dashboard-${colorScheme}.png`, fullPage: true });
+    await shoot(page, `peers-dashboard-${colorScheme}`, { fullPage: true });
   });
 }
 
@@ -97,7 +97,7 @@ for (const name of /** @type {const} */ (["card", "clock"])) {
           `the source is at ${JSON.stringify(box)}`);
         assert.deepEqual(await barriers(page), []);
       }
-      await page.screenshot({ path: `out/peers-${name}-${colorScheme}.png` });
+      await shoot(page, `peers-${name}-${colorScheme}`);
     });
   }
 }
@@ -108,7 +108,7 @@ for (const [name, path] of Object.entries(PAGES)) {
     const viewport = name === "card" ? { width: 320, height: 160 } : { width: 568, height: 320 };
     const page = await openWith(t, path, { next: () => ({ ...NO_PRICE, stats }) }, { viewport });
     await state(page, /^warming up: 120 of about 500 payments seen; 3 of 8 peers connected$/);
-    await page.screenshot({ path: `out/few-peers-${name}.png` });
+    await shoot(page, `few-peers-${name}`);
     assert.deepEqual(await barriers(page), []);
     stats.peers = 8;
     await state(page, /^warming up: 120 of about 500 payments seen$/);
@@ -120,7 +120,7 @@ for (const [name, context] of Object.entries(STRONGER)) {
     const page = await openWith(t, "/", { next: () => contested }, context);
     await state(page, CONTESTED);
     await drawn(page);
-    await page.screenshot({ path: `out/contested-${name.replaceAll(/\W+/g, "-")}.png`, fullPage: true });
+    await shoot(page, `contested-${name.replaceAll(/\W+/g, "-")}`, { fullPage: true });
     assert.deepEqual(await barriers(page, ["color-contrast-enhanced"]), []);
   });
 }
@@ -182,7 +182,7 @@ for (const [width, height] of [[160, 90], [320, 160]]) {
   test(`the card in ${width} x ${height} px keeps the price and says contested`, async (t) => {
     const page = await openWith(t, "/embed", { next: () => contested }, { viewport: { width, height } });
     await state(page, CONTESTED);
-    await page.screenshot({ path: `out/contested-card-${width}.png` });
+    await shoot(page, `contested-card-${width}`);
     for (const id of ["price", "state"]) {
       const box = await page.locator(`#${id}`).boundingBox();
       assert.ok(box.y >= 0 && box.y + box.height <= height && box.x < width / 2, `${id} is at ${JSON.stringify(box)}`);

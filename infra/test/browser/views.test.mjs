@@ -4,7 +4,7 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { LIVE, THEMES, addDecade, barriers, chooseRange, dashboard, drawn, live, openWith, overflow, priced, state, updates } from "./harness.mjs";
+import { LIVE, THEMES, addDecade, barriers, chooseRange, dashboard, drawn, live, openWith, overflow, priced, shoot, state, updates } from "./harness.mjs";
 
 const HOUR = 3600;
 const BEGIN = Date.now() / 1000;
@@ -106,7 +106,7 @@ for (const [name, show] of Object.entries(VIEWS)) {
     for (const colorScheme of THEMES) {
       test(`${name}, ${width} px, ${colorScheme}`, async (t) => {
         const page = await show(t, { viewport: { width, height: 900 }, colorScheme });
-        await page.screenshot({ path: `out/view-${name}-${width}-${colorScheme}.png`, fullPage: true });
+        await shoot(page, `view-${name}-${width}-${colorScheme}`, { fullPage: true });
         assert.ok(await overflow(page) <= 0, `the page overflows by ${await overflow(page)} px`);
         assert.deepEqual(await barriers(page), []);
       });
