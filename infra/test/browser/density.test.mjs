@@ -2,7 +2,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LIVE, drawn, live, openWith, state } from "./harness.mjs";
+import { LIVE, drawn, state } from "./harness.mjs";
+import { live, openWith } from "./ownstream.mjs";
 
 const { price } = live;
 

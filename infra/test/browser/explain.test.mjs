@@ -3,7 +3,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EDGE, LIVE, PAGES, THEMES, barriers, dashboard, live, open, openWith, overflow, shoot, state, until, updates } from "./harness.mjs";
+import { EDGE, LIVE, PAGES, THEMES, barriers, dashboard, open, overflow, shoot, state, until, updates } from "./harness.mjs";
+import { live, openWith } from "./ownstream.mjs";
 
 /** @typedef {import("playwright-core").Page} Page */
 

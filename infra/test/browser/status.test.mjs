@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { LIVE, PAGES, STRONGER, THEMES, barriers, drawn, live, openWith, overflow, picture, priced, shoot, state } from "./harness.mjs";
+import { LIVE, PAGES, STRONGER, THEMES, barriers, drawn, overflow, picture, priced, shoot, state } from "./harness.mjs";
+import { live, openWith } from "./ownstream.mjs";
 
 const CONTESTED = /^contested: round amounts are being paid at a second price$/;
 const NO_PRICE = { price: 0, low: 0, high: 0, confidence: 0.2, status: "warming", transactions: [] };

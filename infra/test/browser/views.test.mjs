@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
-import { LIVE, THEMES, addDecade, barriers, chooseRange, dashboard, drawn, live, openWith, overflow, priced, shoot, state, updates } from "./harness.mjs";
+import { LIVE, THEMES, addDecade, barriers, chooseRange, dashboard, drawn, overflow, priced, shoot, state, updates } from "./harness.mjs";
+import { live, openWith } from "./ownstream.mjs";
 
 const HOUR = 3600;
 const BEGIN = Date.now() / 1000;

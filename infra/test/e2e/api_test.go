@@ -154,7 +154,7 @@ func TestAPI_ConditionalAndCompressedResponses(t *testing.T) {
 	}
 	fill(t, client, began, 1000)
 	storePoints(t, client, 200)
-	storeEvidence(t, client, 5313.57)
+	redistest.StoreEvidence(t, client, 5313.57)
 	e, other := edgeWith(t, server, unchanged), edgeWith(t, server, unchanged)
 	for _, one := range []*edge.Edge{e, other} { // a stale snapshot does not change
 		programs.Until(t, "the snapshot", func() bool {
@@ -277,7 +277,7 @@ func TestAPI_Methods(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, server.Client(), began, 1)
-	storeEvidence(t, server.Client(), 5313.57)
+	redistest.StoreEvidence(t, server.Client(), 5313.57)
 	e := edgeWith(t, server, unchanged)
 	programs.Until(t, "the edge to be ready", func() bool { return ask(t, "GET", e, "/readyz", nil).StatusCode == http.StatusOK })
 	const api, page = "GET, HEAD, OPTIONS", "GET, HEAD"

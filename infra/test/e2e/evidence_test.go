@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-
 	"sightglass/edge"
 	"sightglass/infra/test/internal/programs"
 	"sightglass/infra/test/internal/redistest"
@@ -76,19 +74,6 @@ func awaitEvidence(t *testing.T, e *edge.Edge) {
 	})
 }
 
-// storeEvidence writes evidence of a price to Redis.
-func storeEvidence(t *testing.T, client *redis.Client, price float64) {
-	t.Helper()
-	evidence := contract.Evidence{Timestamp: began, Price: price}
-	evidence.Amounts.Bins = contract.Bins{From: 66983.1, Step: 0.00390625, Counts: make([]uint64, 640)}
-	evidence.Amounts.Expected = make([]float64, 640)
-	evidence.Prices.Bins = contract.Bins{From: price, Step: 0.000434028, Counts: make([]uint64, 201)}
-	evidence.Prices.Probabilities = make([]float64, 201)
-	if err := client.Set(t.Context(), contract.KeyEvidence, evidence.AppendJSON(nil), 0).Err(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestEvidenceCache_ServesValidOnly: Redis has none, has some, has what is not evidence, has more than this version knows,
 // and is down.
 func TestEvidenceCache_ServesValidOnly(t *testing.T) {
@@ -101,7 +86,7 @@ func TestEvidenceCache_ServesValidOnly(t *testing.T) {
 	if status, body := fresh(); status != http.StatusServiceUnavailable || body != "no evidence yet" {
 		t.Errorf("without a key: got %d, %q, want 503", status, body)
 	}
-	storeEvidence(t, client, 5000)
+	redistest.StoreEvidence(t, client, 5000)
 	get, reg := newAPI(t, server)
 	_, want := get("/evidence")
 	for name, text := range map[string]string{

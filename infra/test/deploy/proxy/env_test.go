@@ -119,6 +119,7 @@ func newEnvironment(t *testing.T, program string, kind kind, render func(config 
 	env := &environment{t: t, redis: redistest.Start(t), kind: kind}
 	env.client = env.redis.Client()
 	env.silence = feed(t, env.client)
+	redistest.StoreEvidence(t, env.client, 97_000)
 	for range 2 {
 		env.edges = append(env.edges, newEdge(t, program, env.redis.URL(), edgeArgs...))
 	}

@@ -4,6 +4,7 @@ package redistest
 import (
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -92,5 +93,18 @@ func (s *Server) signal(sig syscall.Signal) {
 	s.t.Helper()
 	if err := s.Signal(sig); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+// StoreEvidence writes evidence of a price in USD, now, of no payments.
+func StoreEvidence(t testing.TB, client *redis.Client, price float64) {
+	t.Helper()
+	evidence := contract.Evidence{Timestamp: float64(time.Now().Unix()), Price: price}
+	evidence.Amounts.Bins = contract.Bins{From: 66983.1, Step: 0.00390625, Counts: make([]uint64, 640)}
+	evidence.Amounts.Expected = make([]float64, 640)
+	evidence.Prices.Bins = contract.Bins{From: price, Step: 0.000434028, Counts: make([]uint64, 201)}
+	evidence.Prices.Probabilities = make([]float64, 201)
+	if err := client.Set(t.Context(), contract.KeyEvidence, evidence.AppendJSON(nil), 0).Err(); err != nil {
+		t.Fatal(err)
 	}
 }
