@@ -48,7 +48,7 @@ type Rung struct {
 
 // The limits on evidence, beside those on numbers.
 const (
-	// MaxBins bounds the bins of a histogram, and the rungs. An ingester uses 640, 201 and 57.
+	// MaxBins bounds the bins of a histogram, and the rungs. An ingester uses 640, 201 or 202, and 57.
 	MaxBins = 4096
 
 	maxEvidence = 1 << 18 // bytes: MaxBins in each list, of 10 digits

@@ -73,7 +73,9 @@ export class Alerts {
   #sound = /** @type {HTMLInputElement} */ (byId("alert-sound"));
   /** @type {AudioContext | null} */ #audio = null;
 
-  constructor() {
+  /** @param {() => boolean} isReplay whether the price is not today's */
+  constructor(isReplay) {
+    this.isReplay = isReplay;
     try {
       this.#sound.checked = localStorage.getItem(SOUND) === "on";
     } catch {
@@ -159,6 +161,7 @@ export class Alerts {
   #problem(price) {
     if (Number.isNaN(price)) return say("alertsInvalid", { value: this.#input.value || "–", example: dollars(this.#price || 100_000) });
     if (this.#alerts.length >= MOST) return say("alertsFull", { most: MOST });
+    if (this.isReplay()) return say("alertsNotInReplay");
     return this.#price > 0 ? "" : say("alertsNeedsPrice");
   }
 

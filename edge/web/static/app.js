@@ -319,7 +319,7 @@ async function loadRest() {
       plot.density = density;
       redraw();
     });
-    alerts ??= new Alerts();
+    alerts ??= new Alerts(() => replay === true);
     navigator.serviceWorker?.register("sw.js").catch(() => {}); // without it, there is no page without network
   } catch {
     // The edge went away: the next connection tries again.

@@ -1,5 +1,6 @@
 // @ts-check
-// The curve at the chart's right edge: how many payments of the last hour imply which price.
+// The curve at the chart's right edge: how many payments of the last hour imply which price, over the
+// background that all prices have.
 
 import { colors } from "./palette.js";
 

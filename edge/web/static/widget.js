@@ -36,9 +36,12 @@ export function follow(show) {
   let replay = false;
   const tick = () => {
     const state = stateOf(client, { now: Date.now(), secondsLeft: pace.secondsLeft, online: navigator.onLine });
-    write("state", state.words);
+    const isPlaying = replay && state.name === "live"; // nobody may take its price for today's, however small the card is
+    write("state", isPlaying ? say("aReplay") : state.words);
     write("advice", state.advice ?? "");
-    document.documentElement.dataset.state = byId("state").dataset.state = state.name;
+    document.documentElement.dataset.state = state.name;
+    byId("state").dataset.state = isPlaying ? "replay" : state.name;
+    byId("source").hidden = isPlaying;
   };
   const showAll = () => {
     const { snapshot } = client;

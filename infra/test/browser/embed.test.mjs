@@ -16,9 +16,10 @@ const live = await (await fetch(`${EDGE}/api/v1/snapshot`)).json();
 /**
  * Opens the card with the edge's snapshot, changed, and a history.
  * @param {import("node:test").TestContext} t
- * @param {{query?: string, snapshot?: object, history?: (from: number, step: number, now: number) => number[][], context?: object}} [options]
+ * @param {{query?: string, snapshot?: object, history?: (from: number, step: number, now: number) => number[][], context?: object,
+ *   prepare?: (page: import("playwright-core").Page) => Promise<void>}} [options]
  */
-async function card(t, { query = "", snapshot = {}, history = wave, context } = {}) {
+async function card(t, { query = "", snapshot = {}, history = wave, context, prepare: also } = {}) {
   const asked = /** @type {URLSearchParams[]} */ ([]);
   const prepare = async (/** @type {import("playwright-core").Page} */ page) => {
     await page.routeWebSocket(/\/ws\/mempool$/, (socket) => {
@@ -32,6 +33,7 @@ async function card(t, { query = "", snapshot = {}, history = wave, context } = 
       socket.onClose(stop);
       t.after(stop);
     });
+    await also?.(page);
     await page.route("**/api/v1/history*", (route) => {
       const query = new URL(route.request().url()).searchParams;
       asked.push(query);
@@ -146,3 +148,19 @@ for (const [name, snapshot, about] of /** @type {const} */ ([
     assert.match(await page.textContent("#price"), about ? /^≈\s\$\d/ : /^\$\d/);
   });
 }
+
+test("the smallest card says that a price is a replay's, until it is stale", async (t) => {
+  const snapshot = {};
+  const { page } = await card(t, {
+    snapshot,
+    context: { viewport: { width: 160, height: 80 } },
+    prepare: (page) => page.route("**/api/v1/about", (route) => route.fulfill({ json: { notice: "Recorded.", replay: true } })),
+  });
+  await state(page, /^a replay$/);
+  await priced(page);
+  assert.ok(await page.isVisible("#state"));
+  assert.deepEqual(await barriers(page), []);
+  await shoot(page, "card-replay");
+  Object.assign(snapshot, { status: "stale", timestamp: Date.now() / 1000 - 60 });
+  await state(page, /^stale/);
+});

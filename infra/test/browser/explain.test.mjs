@@ -153,6 +153,9 @@ test("a replay's price crosses no alert and is not kept, and no price is before 
   await page.waitForFunction(() => document.getElementById("source").textContent === "a replay");
   await send(page, stream, 5001);
   assert.deepEqual(await kept(), [false, null]);
+  await page.fill("#alert-price", "4,900");
+  await page.click("#alert-form button");
+  await page.waitForFunction(() => /^This is a replay/.test(document.getElementById("alert-message").textContent));
   about = "today";
   await page.reload();
   await page.waitForFunction(() => /rose above/.test(document.getElementById("alert-list").textContent) && localStorage.getItem("sightglass.last"));

@@ -55,7 +55,7 @@ export default {
   chartRole: "Diagramm",
   ofPoints: "Jeder Punkt ist eine Zahlung nahe einem runden Dollarbetrag, bei dem Preis, der sich daraus ergibt, und zu der " +
     "Zeit, als sie gesehen wurde. Die Linie ist die Schätzung, das Band ihr 90-%-Intervall; Zahlungen darin sind farbig. " +
-    "Die Kurve rechts zählt die Zahlungen der letzten Stunde: Ihr Gipfel ist der Preis.",
+    "Die Kurve rechts zeigt, bei welchem Preis die Zahlungen der letzten Stunde übereinstimmen: Ihr Gipfel ist der Preis.",
   ofLine: "Die Linie ist die Schätzung, das Band ihr 90-%-Intervall; vor den letzten 30 Tagen zeigt das Band den niedrigsten " +
     "und den höchsten Preis der Stunde oder des Tages. „Live“ zeigt die Zahlungen.",
   ofLog: "Die Preisachse ist logarithmisch.",
@@ -121,6 +121,7 @@ export default {
   alertsInvalid: "{value} ist kein Preis: Bitte Dollar eingeben, zum Beispiel {example}.",
   alertsFull: "Es gibt schon {most} Alarme, mehr sind nicht möglich: Bitte erst einen entfernen.",
   alertsNeedsPrice: "Es gibt noch keinen verlässlichen Preis zum Vergleichen.",
+  alertsNotInReplay: "Das ist eine Aufzeichnung: Ihr Preis ist nicht der heutige und löst keinen Alarm aus.",
   alertsBlocked: "Dieser Browser erlaubt dieser Seite keine Benachrichtigungen: Alarme erscheinen nur hier.",
   alertsAdded: "Alarm gesetzt: {alert}.",
   alertsRemove: "Alarm bei {price} entfernen",

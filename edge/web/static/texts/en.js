@@ -57,7 +57,7 @@ export default {
   chartRole: "chart",
   ofPoints: "Each dot is a payment near a round dollar amount, at the price that it implies, when it was seen. " +
     "The line is the estimate, the band its 90% interval; payments inside it are coloured. " +
-    "The curve on the right counts the payments of the last hour: its peak is the price.",
+    "The curve on the right shows at which price the payments of the last hour agree: its peak is the price.",
   ofLine: "The line is the estimate, the band its 90% interval; before the last 30 days, the lowest and highest price of " +
     "the hour or day. Live shows the payments.",
   ofLog: "The price axis is logarithmic.",
@@ -121,6 +121,7 @@ export default {
   alertsInvalid: "{value} is not a price: type dollars, such as {example}.",
   alertsFull: "There are {most} alerts, the most there can be: remove one.",
   alertsNeedsPrice: "There is no reliable price to compare with yet.",
+  alertsNotInReplay: "This is a replay: its price is not today's, so it crosses no alert.",
   alertsBlocked: "This browser does not allow notifications from this page: alerts are shown here only.",
   alertsAdded: "Alert set: {alert}.",
   alertsRemove: "Remove the alert at {price}",

@@ -55,7 +55,7 @@ export default {
   chartRole: "gráfico",
   ofPoints: "Cada punto es un pago cercano a una cantidad redonda en dólares, al precio que implica y en el momento en que " +
     "se vio. La línea es la estimación y la banda, su intervalo del 90\u00a0%; los pagos dentro de él tienen color. " +
-    "La curva de la derecha cuenta los pagos de la última hora: su punto más alto es el precio.",
+    "La curva de la derecha muestra en qué precio coinciden los pagos de la última hora: su punto más alto es el precio.",
   ofLine: "La línea es la estimación y la banda, su intervalo del 90\u00a0%; antes de los últimos 30 días, el precio mínimo y " +
     "el máximo de la hora o del día. «En vivo» muestra los pagos.",
   ofLog: "El eje de precios es logarítmico.",
@@ -121,6 +121,7 @@ export default {
   alertsInvalid: "{value} no es un precio: hay que escribir dólares, por ejemplo {example}.",
   alertsFull: "Ya hay {most} alertas, el máximo posible: hay que quitar una.",
   alertsNeedsPrice: "Aún no hay un precio fiable con el que comparar.",
+  alertsNotInReplay: "Esto es una grabación: su precio no es el de hoy y no activa ninguna alerta.",
   alertsBlocked: "Este navegador no permite notificaciones de esta página: las alertas solo se muestran aquí.",
   alertsAdded: "Alerta creada: {alert}.",
   alertsRemove: "Quitar la alerta de {price}",

@@ -55,7 +55,7 @@ export default {
   chartRole: "gráfico",
   ofPoints: "Cada ponto é um pagamento próximo de um valor redondo em dólares, no preço que ele implica e no momento em que " +
     "foi visto. A linha é a estimativa e a faixa, seu intervalo de 90%; os pagamentos dentro dele são coloridos. " +
-    "A curva à direita conta os pagamentos da última hora: o ponto mais alto dela é o preço.",
+    "A curva à direita mostra em que preço os pagamentos da última hora coincidem: o ponto mais alto dela é o preço.",
   ofLine: "A linha é a estimativa e a faixa, seu intervalo de 90%; antes dos últimos 30 dias, o menor e o maior preço da hora " +
     "ou do dia. “Ao vivo” mostra os pagamentos.",
   ofLog: "O eixo de preços é logarítmico.",
@@ -121,6 +121,7 @@ export default {
   alertsInvalid: "{value} não é um preço: é preciso digitar dólares, por exemplo {example}.",
   alertsFull: "Já há {most} alertas, o máximo possível: é preciso remover um.",
   alertsNeedsPrice: "Ainda não há um preço confiável para comparar.",
+  alertsNotInReplay: "Isto é uma gravação: o preço não é o de hoje e não dispara nenhum alerta.",
   alertsBlocked: "Este navegador não permite notificações desta página: os alertas aparecem somente aqui.",
   alertsAdded: "Alerta criado: {alert}.",
   alertsRemove: "Remover o alerta de {price}",
