@@ -62,7 +62,8 @@ const (
 	maxFailures = 100_000
 )
 
-// start lists the pool's missing transactions, and returns their number.
+// start lists the pool's missing transactions, and returns their number. A backfill that has not ended goes on with this
+// list, even if nothing is missing in it, and its end is logged.
 func (f *backfill) start(p *pool, now time.Time) int {
 	f.list++
 	f.wanted, f.retries = f.wanted[:0], nil
@@ -78,7 +79,11 @@ func (f *backfill) start(p *pool, now time.Time) int {
 			}
 		}
 	}
-	f.started, f.lastLogged, f.total, f.done, f.blocks, f.skipped = now, now, len(f.wanted), 0, 0, 0
+	if f.started.IsZero() {
+		f.started, f.lastLogged, f.done, f.blocks, f.skipped = now, now, 0, 0, 0
+	}
+	f.done -= f.skipped // they are wanted again
+	f.total, f.skipped = f.done+len(f.wanted), 0
 	return len(f.wanted)
 }
 

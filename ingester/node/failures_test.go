@@ -61,3 +61,35 @@ func TestBackfill_FailuresAreBounded(t *testing.T) {
 		t.Errorf("got %d remembered blocks, want %d at most; got %d skipped at the first try, want none", len(f.blockFailures), maxSteps, blocks)
 	}
 }
+
+// TestBackfill_GoesOnWithNextList: a list that comes before a backfill has ended, and in which nothing is missing, neither
+// begins another nor hides its end.
+func TestBackfill_GoesOnWithNextList(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	p := newPool()
+	ids := []chainhash.Hash{{1}, {2}, {3}}
+	for _, id := range ids {
+		p.set(id, entry{pooled: true})
+	}
+	var f backfill
+	if got := f.start(&p, now); got != len(ids) {
+		t.Fatalf("got %d missing transactions, want %d", got, len(ids))
+	}
+	f.done, f.blocks = len(ids), 2
+	for _, id := range ids[1:] {
+		p.markReceived(id)
+	}
+	f.skipped = 1 // the first
+	if got := f.start(&p, now.Add(time.Second)); got != 1 {
+		t.Fatalf("got %d missing transactions, want 1", got)
+	}
+	if f.started != now || f.total != len(ids) || f.done != 2 || f.skipped != 0 || f.blocks != 2 {
+		t.Errorf("got started %v, total %d, done %d, skipped %d, blocks %d; want the first backfill's, and the skipped one wanted again",
+			f.started, f.total, f.done, f.skipped, f.blocks)
+	}
+	p.markReceived(ids[0])
+	f.done = len(ids)
+	if f.start(&p, now.Add(2*time.Second)); f.total != len(ids) {
+		t.Errorf("got total %d, want %d, so that the end is logged", f.total, len(ids))
+	}
+}
