@@ -153,7 +153,8 @@ func wordsOf(n Now) (w words) {
 		return w
 	}
 	interval := fmt.Sprintf("90%% interval %s – %s, confidence %.1f%%", amount(s.Low), amount(s.High), 100*min(s.Confidence, 0.999)) // nothing is certain
-	if s.Status == contract.Warming || s.Confidence < contract.SureConfidence {                                                      // previews are looked at for a moment, out of context
+	// A preview is looked at for a moment, out of its context: it must not spread a price that may be wrong.
+	if s.Status == contract.Warming || s.Confidence < contract.SureConfidence {
 		w.large, w.live, w.unsure = "No sure price", false, true
 		w.small = "maybe " + amount(s.Price) + ", " + interval
 		return w

@@ -1,11 +1,8 @@
 // Tests of the card in the sizes of frames, with each span. Stream and history are the test's own; the files are a real edge's.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
 import { EDGE, LIVE, THEMES, barriers, open, priced, shoot, state } from "./harness.mjs";
-
-await mkdir("out", { recursive: true });
 
 const HOUR = 3600;
 const DAY = 24 * HOUR;

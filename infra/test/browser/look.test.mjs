@@ -2,11 +2,8 @@
 // may frame them.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
 import { CONTROL, EDGE, LIVE, PAGES, STRONGER, THEMES, barriers, dashboard, drawn, open, pauseNode, priced, shoot, state } from "./harness.mjs";
-
-await mkdir("out", { recursive: true });
 
 for (const width of [320, 1440]) {
   for (const colorScheme of THEMES) {

@@ -1,15 +1,12 @@
 // Tests of the chart's ranges, from the payments of minutes to a history of ten years.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
 import { DAY, YEAR } from "./decade.mjs";
 import { EDGE, LIVE, STRONGER, THEMES, addDecade, barriers, chart, chooseRange, dashboard, drawn, overflow, shoot, shown, state, updates } from "./harness.mjs";
 
 const LONG = ["1d", "1w", "1m", "1y", "all"];
 const MAX_BYTES = 100_000; // that a range may transfer
-
-await mkdir("out", { recursive: true });
 
 /**
  * Opens the dashboard, and notes its requests for history.

@@ -1,14 +1,12 @@
 // Tests of what the pages show for each status. The stream is the test's own; everything else is a real edge's.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
 import { LIVE, PAGES, STRONGER, THEMES, barriers, drawn, overflow, picture, priced, shoot, state } from "./harness.mjs";
 import { live, openWith } from "./ownstream.mjs";
 
 const CONTESTED = /^contested: round amounts are being paid at a second price$/;
 const NO_PRICE = { price: 0, low: 0, high: 0, confidence: 0.2, status: "warming", transactions: [] };
-await mkdir("out", { recursive: true });
 
 const contested = { status: "contested", confidence: 0.55, low: live.price * 0.97, high: live.price * 1.08 };
 

@@ -2,7 +2,6 @@
 // serious violation, and nothing is wider than the window.
 
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { test } from "node:test";
 import { LIVE, THEMES, addDecade, barriers, chooseRange, dashboard, drawn, overflow, priced, shoot, state, updates } from "./harness.mjs";
 import { live, openWith } from "./ownstream.mjs";
@@ -10,8 +9,6 @@ import { live, openWith } from "./ownstream.mjs";
 const HOUR = 3600;
 const BEGIN = Date.now() / 1000;
 const HUGE = 48; // CSS pixels: only a price that is fit to be shown as a fact is larger
-
-await mkdir("out", { recursive: true });
 
 /** The points of the edge, spread over an hour that ends now. */
 function hourOfPoints() {
