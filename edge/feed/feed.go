@@ -195,7 +195,6 @@ func (f *Feed) catchUp(ctx context.Context) error {
 	}
 	if err == nil {
 		f.receive(payload, stored, nil)
-		f.checkStale() // at once, as it may be old
 	}
 	return nil
 }
@@ -234,6 +233,9 @@ func (f *Feed) receive(payload []byte, from origin, lower *lowerRun) {
 		at = at.Add(-max(0, at.Sub(time.UnixMilli(int64(s.Timestamp*1000)))))
 	}
 	f.receivedAt.Store(&at)
+	if f.Age() >= contract.StaleAfter {
+		update = f.stale(update)
+	}
 	f.publish(update)
 }
 
@@ -259,8 +261,16 @@ func (f *Feed) checkStale() time.Duration {
 	if left := contract.StaleAfter - f.Age(); left > 0 {
 		return left
 	}
+	f.publish(f.stale(latest))
+	return contract.Interval
+}
+
+// stale returns the update marked as stale; itself if it is.
+func (f *Feed) stale(u *Update) *Update {
+	if u.Snapshot.Status == contract.Stale {
+		return u
+	}
 	f.metrics.stale.Inc()
 	f.log.Warn("no snapshot for " + staleAfter + "; marked the latest as stale")
-	f.publish(latest.stale())
-	return contract.Interval
+	return u.stale()
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sightglass/shared/contract"
 )
@@ -79,6 +80,28 @@ func TestFeed_RejectedSnapshotsDoNotPreventStale(t *testing.T) {
 		expectStatus(t, delivered, contract.Stale)
 		expectNone(t, delivered)
 	})
+}
+
+// TestFeed_OldStoredSnapshotIsNeverLive: the first that clients of a new edge get of an ingester that is gone is stale.
+func TestFeed_OldStoredSnapshotIsNeverLive(t *testing.T) {
+	for age, want := range map[time.Duration]contract.Status{
+		contract.StaleAfter - contract.Interval: contract.Live, contract.StaleAfter: contract.Stale, time.Hour: contract.Stale,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			f, delivered := watched(t)
+			s := contract.Snapshot{Price: 50000, Status: contract.Live, Epoch: "1", Seq: 1, Timestamp: float64(time.Now().Add(-age).UnixMilli()) / 1000}
+			f.receive(s.AppendJSON(nil), stored, nil)
+			expectStatus(t, delivered, want)
+			time.Sleep(contract.Interval)
+			if want == contract.Live {
+				expectStatus(t, delivered, contract.Stale)
+			}
+			expectNone(t, delivered)
+			if got := testutil.ToFloat64(f.metrics.stale); got != 1 {
+				t.Errorf("age %v: got %v counted, want 1", age, got)
+			}
+		})
+	}
 }
 
 func encoded(epoch contract.Epoch, seq uint64) []byte {
