@@ -126,7 +126,7 @@ web: needs-web $(NODE_MODULES)
 	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.json
 	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.worker.json
 	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.test.json
-	cd infra/test/browser && node --test *.test.js
+	cd infra/test/browser && LC_ALL=C node --test *.test.js # some languages have other digits
 
 # The pages in Chromium, against a real edge, Redis and ingester. `make test` includes this.
 browser: needs-browser $(NODE_MODULES)

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import test from "node:test";
-import { hour, minute, roughly } from "../../../edge/web/static/format.js";
+import { hour, minute, probability, roughly } from "../../../edge/web/static/format.js";
 import { ENOUGH, Pace } from "../../../edge/web/static/pace.js";
 import { hintOf, isSure, progressOf, sourceOf, stateOf } from "../../../edge/web/static/state.js";
 
@@ -133,7 +133,7 @@ test("a price under the engine's bound is not sure, and the state says so", () =
     assert.equal(isSure(snapshot({ status, confidence })), want, `${status} at ${confidence}`);
   }
   assert.equal(isSure(snapshot(NONE)), false);
-  assert.equal(stateOf(open({ status: "live", confidence: 0.4 }), at(NOW)).advice, "Not reliable yet: a confidence of 40%.");
+  assert.equal(stateOf(open({ status: "live", confidence: 0.4 }), at(NOW)).advice, `Not reliable yet: a confidence of ${probability(0.4)}.`);
   assert.equal(stateOf(open({ status: "live", confidence: 0.9 }), at(NOW)).advice, undefined);
 });
 
