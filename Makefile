@@ -128,9 +128,10 @@ web: needs-web $(NODE_MODULES)
 	cd infra/test/browser && node_modules/.bin/tsc -p tsconfig.test.json
 	cd infra/test/browser && LC_ALL=C node --test *.test.js # some languages have other digits
 
-# The pages in Chromium, against a real edge, Redis and ingester. `make test` includes this.
+# The pages in Chromium, against a real edge, Redis and ingester. `make test` includes this, without the pictures of all pages
+# and states that this writes to infra/test/browser/out.
 browser: needs-browser $(NODE_MODULES)
-	go test -count=1 -v ./infra/test/browser
+	PICTURES=1 go test -count=1 -v ./infra/test/browser
 
 # The dashboard's cost in Chromium. MINUTES=10 sets how long the heap is measured.
 bench-browser: needs-browser $(NODE_MODULES)

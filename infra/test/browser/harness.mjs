@@ -108,19 +108,12 @@ export async function priced(page) {
 }
 
 /**
- * Takes a picture for people to look at, out/NAME.png. No check depends on it, and Chromium may not respond to such a
- * request (seen once, on a busy machine), so there are three attempts.
+ * With PICTURES=1, as `make browser` sets it, takes a picture for people to look at, out/NAME.png. No check depends on it, and
+ * for about one of 300 full pages Chromium 156 does not respond, and stops drawing the page for minutes.
  * @param {Page} page @param {string} name @param {{fullPage?: boolean}} [options]
  */
 export async function shoot(page, name, options) {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await page.screenshot({ path: `out/${name}.png`, ...options });
-    } catch (e) {
-      if (attempt === 3 || e.name !== "TimeoutError") throw e;
-      console.log(`${name}: attempt ${attempt}: ${e.message}`);
-    }
-  }
+  if (process.env.PICTURES) await page.screenshot({ path: `out/${name}.png`, ...options });
 }
 
 /** Waits until the chart shows something. @param {Page} page */

@@ -1,4 +1,4 @@
-// Tests of the pages' appearance: screenshots, no horizontal scrolling, no violation that axe finds, and which sites
+// Tests of the pages' appearance: no horizontal scrolling, no violation that axe finds, and which sites
 // may frame them.
 
 import assert from "node:assert/strict";
@@ -7,7 +7,7 @@ import { CONTROL, EDGE, LIVE, PAGES, STRONGER, THEMES, barriers, dashboard, draw
 
 for (const width of [320, 1440]) {
   for (const colorScheme of THEMES) {
-    test(`${width} px, ${colorScheme}: screenshots are taken, and no page overflows`, async (t) => {
+    test(`${width} px, ${colorScheme}: no page overflows`, async (t) => {
       const page = await dashboard(t, { context: { viewport: { width, height: 900 }, colorScheme } });
       const keep = async (what) => {
         await shoot(page, `${what}-${width}-${colorScheme}`, { fullPage: true });
